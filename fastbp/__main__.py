@@ -1,0 +1,20 @@
+"""The command: ``fastbp`` or ``python -m fastbp``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command, or say which extra it needs."""
+    try:
+        from fastbp.cli import command
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("fastbp"):
+            raise
+        sys.exit(f"Error: the command needs {error.name}: pip install 'fastbp[cli]'")
+    command()
+
+
+if __name__ == "__main__":
+    main()

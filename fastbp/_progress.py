@@ -1,0 +1,48 @@
+"""The progress bar of a fit: tqdm's, in rows, so that a long epoch moves too."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """A bar over all rows of all epochs; without one, nothing.
+
+    Parameters
+    ----------
+    show : bool or "always"
+        True shows it in a terminal or a notebook, "always" wherever the output goes.
+    """
+
+    def __init__(self, show: bool | str, epochs: int, rows: int) -> None:
+        self._bar: Any = None
+        self._rows = rows
+        if not show:
+            return
+        from tqdm.auto import tqdm
+
+        notebook = any("notebook" in base.__module__ for base in tqdm.__mro__)
+        if show == "always" or notebook or sys.stderr.isatty():
+            self._bar = tqdm(total=epochs * rows, unit="row", unit_scale=True, desc="training")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def show(self, epochs: int, rows: int, loss: float | None) -> None:
+        """Set the bar to this many whole epochs and rows of the next."""
+        if self._bar is None:
+            return
+        if loss is not None:
+            self._bar.set_postfix_str(f"epoch {epochs}, loss {loss:.6g}", refresh=False)
+        self._bar.update(epochs * self._rows + rows - self._bar.n)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

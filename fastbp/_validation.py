@@ -1,0 +1,213 @@
+"""Everything that comes in is checked here, once; the kernels assume the rest.
+
+Each function takes the caller's value and the argument's name and returns what the kernels
+want. Every message has the form ``name: expected ..., got ...``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fastbp.errors import DataError
+
+Vector = np.ndarray
+RateFunction = Callable[[int], float]
+
+REAL_KINDS = "fiub"  # of a dtype: floating, signed, unsigned, boolean
+SCAN_ELEMENTS = 2**17  # of a block in a search for bad rows: no large temporaries
+
+
+def number_array(name: str, value: Any) -> np.ndarray:
+    """Return `value` as an array of real numbers of its own dtype (objects become float64)."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise DataError(f"{name}: expected numbers, got masked elements")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        _raise_ragged(name, value)
+    if array.dtype.kind == "O":
+        return _from_objects(name, array)
+    if array.dtype.kind not in REAL_KINDS:
+        raise TypeError(f"{name}: expected real numbers, got {_kind_of(array)}")
+    return array
+
+
+def _kind_of(array: np.ndarray) -> str:
+    names = {"c": "complex numbers", "U": "text", "S": "bytes", "M": "dates", "m": "durations"}
+    return names.get(array.dtype.kind, f"dtype {array.dtype}")
+
+
+def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim == 0:
+        raise TypeError(f"{name}: expected an array of real numbers, got {type(array.item()).__name__}")
+    for row, element in enumerate(array):
+        for entry in np.ravel(np.asarray(element, dtype=object)):
+            if isinstance(entry, (str, bytes, complex, type(None))) or not hasattr(entry, "__float__"):
+                got = "None" if entry is None else f"{type(entry).__name__} {entry!r}"
+                raise TypeError(f"{name}: expected real numbers, got {got} in row {row}")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{name}: expected numbers that float64 can hold, got {error}") from None
+
+
+def _raise_ragged(name: str, value: Any) -> NoReturn:
+    lengths = [len(row) if isinstance(row, Sequence | np.ndarray) else None for row in value]
+    for row, length in enumerate(lengths):
+        if length != lengths[0]:
+            got = "a single value" if length is None else f"{length}"
+            expected = "a single value" if lengths[0] is None else f"{lengths[0]} values"
+            raise DataError(f"{name}: expected {expected} in every row, got {got} in row {row}", row)
+    raise DataError(f"{name}: expected a rectangular array, got rows of different shapes")
+
+
+def matrix(name: str, value: Any) -> np.ndarray:
+    """Return features: two dimensions, neither of them empty."""
+    array = number_array(name, value)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name}: expected 2 dimensions (n_samples, n_features), got {array.ndim}"
+            f" (shape {array.shape})"
+        )
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise DataError(f"{name}: expected at least one row and one column, got shape {array.shape}")
+    return array
+
+
+def vector(name: str, value: Any, length: int, of: str) -> Vector:
+    """Return a finite contiguous float64 vector; `of` says what gives its length.
+
+    A column of shape (length, 1) passes as a vector. It may share memory with `value`.
+    """
+    array = number_array(name, value)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected 1 dimension, got {array.ndim} (shape {array.shape})")
+    if array.shape[0] != length:
+        raise ValueError(f"{name}: expected {length} values ({of}), got {array.shape[0]}")
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    row = first_bad_row(array)
+    if row is not None:
+        raise DataError(f"{name}: expected finite numbers, got {array[row]} at {row}", row)
+    return array
+
+
+def first_bad_row(array: np.ndarray) -> int | None:
+    """Return the first row that holds an infinity or NaN, if any."""
+    if array.dtype.kind != "f":
+        return None
+    step = max(1, SCAN_ELEMENTS // max(1, array[:1].size))
+    for start in range(0, array.shape[0], step):
+        finite = np.isfinite(array[start : start + step])
+        if not finite.all():
+            bad = ~finite.reshape(finite.shape[0], -1).all(axis=1)
+            return start + int(np.argmax(bad))
+    return None
+
+
+def raise_for_row(name: str, row: int, values: np.ndarray) -> NoReturn:
+    """Raise the DataError of a row of features that is not finite."""
+    column = int(np.argmax(~np.isfinite(values)))
+    raise DataError(
+        f"{name}: expected finite numbers, got {values[column]} in row {row}, column {column}", row
+    )
+
+
+def labels_for_loss(name: str, labels: Vector, loss: str) -> None:
+    """Refuse labels that the loss is not defined for."""
+    if loss == "bce":
+        outside = (labels < 0.0) | (labels > 1.0)
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise DataError(
+                f"{name}: expected values from 0 to 1 for loss 'bce', got {labels[row]} in row {row}", row
+            )
+
+
+def sample_weights(name: str, value: Any, n_rows: int) -> Vector:
+    """Return one weight a row, not negative."""
+    array = vector(name, value, n_rows, "one a row of features")
+    if (array < 0.0).any():
+        row = int(np.argmax(array < 0.0))
+        raise DataError(f"{name}: expected no negative weight, got {array[row]} in row {row}", row)
+    return array
+
+
+def batches_have_weight(name: str, weights: Vector, batch_rows: int) -> None:
+    """Refuse weights, in visiting order, that leave a batch without any."""
+    starts = np.arange(0, weights.shape[0], batch_rows)
+    empty = np.add.reduceat(weights, starts) <= 0.0
+    if empty.any():
+        start = int(starts[int(np.argmax(empty))])
+        stop = min(start + batch_rows, weights.shape[0])
+        raise ValueError(
+            f"{name}: expected a positive sum in every batch, got 0 for rows {start} to {stop - 1}"
+        )
+
+
+def real(name: str, value: Any, *, minimum: float | None = None) -> float:
+    """Return a finite float."""
+    array = np.asarray(value) if not isinstance(value, Iterable) or hasattr(value, "dtype") else None
+    if array is None or array.size != 1 or array.dtype.kind not in REAL_KINDS:
+        raise TypeError(f"{name}: expected a real number, got {_describe(value)}")
+    number = float(array.reshape(()))
+    if not np.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {number}")
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{name}: expected at least {minimum:g}, got {number}")
+    return number
+
+
+def whole(name: str, value: Any, *, minimum: int) -> int:
+    """Return an integer of at least `minimum`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {_describe(value)}") from None
+    if number < minimum:
+        raise ValueError(f"{name}: expected at least {minimum}, got {number}")
+    return number
+
+
+def choice(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return one of the known names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a name, got {_describe(value)}")
+    known = list(known)
+    if value not in known:
+        listed = ", ".join(repr(k) for k in known)
+        raise ValueError(f"{name}: expected one of {listed}, got {value!r}")
+    return value
+
+
+def optional_callable(name: str, value: Any) -> Any:
+    """Return a callable or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}: expected a callable or None, got {_describe(value)}")
+    return value
+
+
+def learning_rate(name: str, value: Any) -> RateFunction | float:
+    """Return a finite number, or a callable from the epoch to one."""
+    return value if callable(value) else real(name, value)
+
+
+def random_generator(name: str, value: Any) -> np.random.Generator | np.random.RandomState:
+    """Return a generator: a new one for None or a seed, the caller's own otherwise."""
+    if isinstance(value, np.random.Generator | np.random.RandomState):
+        return value
+    if value is None:
+        return np.random.default_rng()
+    return np.random.default_rng(whole(name, value, minimum=0))
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

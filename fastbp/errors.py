@@ -1,0 +1,55 @@
+"""The exceptions that fastbp raises beside TypeError and ValueError."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class FastbpError(Exception):
+    """Base of all exceptions of this package."""
+
+
+class DataError(FastbpError, ValueError):
+    """A row cannot be used: it is ragged, or holds a value that no fit can take.
+
+    Attributes
+    ----------
+    row : int or None
+        The first offending row, counted from 0, where there is one.
+    """
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class DivergenceError(FastbpError, ArithmeticError):
+    """The loss or the parameters stopped being finite.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, counted from 0, in which that happened.
+    losses : numpy.ndarray of float64, shape (epoch,)
+        The losses before that epoch.
+    weights, bias : numpy.ndarray of float64 and float
+        The parameters at the start of that epoch.
+    """
+
+    weights: Any
+    bias: Any
+
+    def __init__(
+        self, message: str, *, epoch: int, losses: np.ndarray, parameters: dict[str, Any]
+    ) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.losses = losses
+        for name, value in parameters.items():
+            setattr(self, name, value)
+
+
+class CheckpointError(FastbpError, RuntimeError):
+    """A file cannot be read as a model: it is damaged, or of another kind or a newer format."""

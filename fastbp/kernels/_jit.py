@@ -1,0 +1,152 @@
+"""The JIT policy: the one place that imports :func:`numba.njit`, and the cache of compiled kernels.
+
+:func:`kernel` is for a function that Python calls: it is compiled at its first call, runs
+without the GIL, and is kept in the cache on disk. The others are for what only kernels call:
+:func:`device_function` for short bodies, which LLVM inlines; :func:`subroutine` for long ones,
+which it may call; :func:`template` for those that take a function as an argument, which become
+part of the kernel that calls them (Numba would compile them twice).
+
+No fast-math flag is ever set. Whatever may be reordered or fused is written out with
+explicit lanes and explicit fused multiply-adds (see ``vector.py``), so the bits do not depend
+on what the compiler finds profitable.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
+from numba.misc.appdirs import AppDirs
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+JIT_ENABLED = not numba.config.DISABLE_JIT
+"""False when ``NUMBA_DISABLE_JIT`` is set: the kernels then run as plain Python."""
+
+
+def cache_folder() -> Path:
+    """Folder of the compiled kernels of exactly this source and these compilers.
+
+    Numba dates a cached kernel by the file that it stands in, so a change in a callee in
+    another file goes unseen (numba issue 1833). Here the folder's name is a digest of every
+    kernel file: a kernel compiled from other code lies in another folder.
+    """
+    base = os.environ.get("NUMBA_CACHE_DIR") or AppDirs("fastbp", appauthor=False).user_cache_dir
+    return Path(base) / f"fastbp-{_source_digest()[:16]}"
+
+
+@functools.cache
+def _source_digest() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class _Locator:
+    """Tells Numba where a kernel's cache files lie and what they were compiled from."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._py_file = py_file
+        self._line = py_func.__code__.co_firstlineno
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        return cls(py_func, py_file)
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder())
+
+    def ensure_cache_path(self) -> None:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+
+    def get_source_stamp(self) -> str:
+        return _source_digest()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = [_Locator]
+
+
+class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
+    """Numba's cache file with a digest in front, so that altered machine code is never run."""
+
+    def _save_data(self, name: str, data: Any) -> None:
+        payload = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(payload).digest() + payload)
+
+    def _load_data(self, name: str) -> Any:
+        import pickle
+
+        content = Path(self._data_path(name)).read_bytes()
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            raise ValueError(f"damaged kernel cache file {name}")
+        return pickle.loads(content[32:])
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """A cache that can only help: whatever goes wrong in it means compiling again."""
+
+    _impl_class = _Implementation
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        self._cache_file = _CheckedFile(
+            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            self._forget()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception:
+            self._forget()
+
+    def _forget(self) -> None:
+        try:
+            self.flush()
+        except Exception:
+            sys.exc_info()
+
+
+def kernel(function: Function) -> Function:
+    """Compile `function` at its first call; it runs without the GIL and is cached on disk."""
+    dispatcher = numba.njit(**_OPTIONS)(function)
+    if JIT_ENABLED:
+        dispatcher._cache = _Cache(function)
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def device_function(function: Function) -> Function:
+    """Compile `function` into the kernels that call it, always inlined."""
+    return numba.njit(forceinline=True, no_cpython_wrapper=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def subroutine(function: Function) -> Function:
+    """Compile `function` for the kernels that call it."""
+    return numba.njit(no_cpython_wrapper=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def template(function: Function) -> Function:
+    """Make `function` part of the source of the kernels that call it."""
+    return numba.njit(inline="always", **_OPTIONS)(function)  # type: ignore[no-any-return]

@@ -1,0 +1,60 @@
+"""Activations and their derivatives, eight pre-activations at once: z in, a = phi(z) out."""
+
+from __future__ import annotations
+
+from fastbp.kernels._jit import device_function
+from fastbp.kernels.exponential import exp_minus_magnitude, tanh
+from fastbp.kernels.vector import Vector, broadcast, where_less
+
+IDENTITY = 0
+SIGMOID = 1
+RELU = 2
+TANH = 3
+
+
+@device_function
+def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
+    """Return a = 1/(1 + e**-z) and 1 - a, both with all their digits.
+
+    From e = e**-|z|, which never overflows: 1/(1 + e) and e/(1 + e) are a and 1 - a for
+    positive z, the other way round for negative z. Their product is the derivative.
+    """
+    zero = broadcast(0.0)
+    one = broadcast(1.0)
+    e = exp_minus_magnitude(z)
+    larger = one / (one + e)
+    smaller = e * larger
+    return where_less(z, zero, smaller, larger), where_less(z, zero, larger, smaller)
+
+
+@device_function
+def activate(activation: int, z: Vector) -> Vector:
+    """Return phi(z)."""
+    if activation == SIGMOID:
+        a, _ = sigmoid_and_complement(z)
+    elif activation == RELU:
+        a = where_less(z, broadcast(0.0), broadcast(0.0), z)  # NaN stays NaN
+    elif activation == TANH:
+        a = tanh(z)
+    else:
+        a = z
+    return a
+
+
+@device_function
+def activate_with_derivative(activation: int, z: Vector) -> tuple[Vector, Vector]:
+    """Return phi(z) and phi'(z); the derivative of ReLU is 0 at 0."""
+    one = broadcast(1.0)
+    if activation == SIGMOID:
+        a, complement = sigmoid_and_complement(z)
+        derivative = a * complement
+    elif activation == RELU:
+        a = where_less(z, broadcast(0.0), broadcast(0.0), z)
+        derivative = where_less(broadcast(0.0), z, one, broadcast(0.0))
+    elif activation == TANH:
+        a = tanh(z)
+        derivative = (one - a) * (one + a)
+    else:
+        a = z
+        derivative = one
+    return a, derivative

@@ -1,0 +1,67 @@
+"""Atomic operations on int64 memory, for threads that share the state of one fit.
+
+Loads acquire, stores release, the rest does both. With the JIT off they are plain Python: one
+thread only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+
+from fastbp.kernels.vector import Pointer, compiled_as
+
+_INTEGERS = types.CPointer(types.int64)
+
+
+def atomic_load(pointer: Pointer, index: int) -> int:
+    """Return the element."""
+    return int(pointer[index])
+
+
+@compiled_as(atomic_load, types.int64, _INTEGERS, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.load_atomic(builder.gep(pointer, [index]), "acquire", 8)
+
+
+def atomic_store(pointer: Pointer, index: int, value: int) -> None:
+    """Write the element; whatever was written before it is visible to who reads it."""
+    pointer[index] = value
+
+
+@compiled_as(atomic_store, types.void, _INTEGERS, types.Integer, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value, value: ir.Value) -> None:
+    builder.store_atomic(value, builder.gep(pointer, [index]), "release", 8)
+
+
+def atomic_add(pointer: Pointer, index: int, value: int) -> int:
+    """Add to the element and return what it was before."""
+    before = int(pointer[index])
+    pointer[index] = before + value
+    return before
+
+
+@compiled_as(atomic_add, types.int64, _INTEGERS, types.Integer, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value, value: ir.Value) -> ir.Value:
+    return builder.atomic_rmw("add", builder.gep(pointer, [index]), value, "acq_rel")
+
+
+def compare_and_swap(pointer: Pointer, index: int, expected: int, value: int) -> bool:
+    """Write `value` if the element is `expected`; return whether it was."""
+    if pointer[index] != expected:
+        return False
+    pointer[index] = value
+    return True
+
+
+@compiled_as(
+    compare_and_swap, types.boolean, _INTEGERS, types.Integer, types.Integer, types.Integer
+)
+def _(
+    builder: Any, pointer: ir.Value, index: ir.Value, expected: ir.Value, value: ir.Value
+) -> ir.Value:
+    address = builder.gep(pointer, [index])
+    result = builder.cmpxchg(address, expected, value, "acq_rel", "acquire")
+    return builder.extract_value(result, 1)

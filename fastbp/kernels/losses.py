@@ -1,0 +1,50 @@
+"""Losses and their derivatives with respect to the pre-activation, eight rows at once.
+
+z is the output's pre-activation, a = phi(z) the output, y the label; dz is d loss / d z.
+"""
+
+from __future__ import annotations
+
+from fastbp.kernels._jit import device_function
+from fastbp.kernels.activations import activate_with_derivative, sigmoid_and_complement
+from fastbp.kernels.exponential import exp_minus_magnitude, log1p
+from fastbp.kernels.vector import Vector, broadcast, fma, where_less
+
+MSE = 0
+HALF_MSE = 1
+BCE = 2
+
+
+@device_function
+def squared_error(activation: int, factor: float, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return factor (a - y)**2 and its dz = 2 factor (a - y) phi'(z)."""
+    a, derivative = activate_with_derivative(activation, z)
+    error = a - y
+    scaled = broadcast(factor) * error
+    return scaled * error, (scaled + scaled) * derivative
+
+
+@device_function
+def binary_cross_entropy(z: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return -[y ln a + (1 - y) ln(1 - a)] for a = sigmoid(z), and its dz = a - y.
+
+    With the logarithms in terms of z this is max(z, 0) - y z + ln(1 + e**-|z|), which no
+    finite z makes infinite; dz is a (1 - y) - (1 - a) y, which keeps the digits of a small
+    difference.
+    """
+    a, complement = sigmoid_and_complement(z)
+    zero = broadcast(0.0)
+    one_minus_y = broadcast(1.0) - y
+    # max(z, 0) - y z = (1 - y) z for positive z, -y z for negative z
+    linear = z * where_less(zero, z, one_minus_y, -y)
+    return linear + log1p(exp_minus_magnitude(z)), fma(-y, complement, one_minus_y * a)
+
+
+@device_function
+def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return the loss of each row and its dz, for an output of one number."""
+    if loss == BCE:
+        value, dz = binary_cross_entropy(z, y)
+    else:
+        value, dz = squared_error(activation, 1.0 if loss == MSE else 0.5, z, y)
+    return value, dz

@@ -1,0 +1,380 @@
+"""Eight float64 numbers side by side, and the operations that the kernels build on.
+
+Numba has no vector type, and a loop that LLVM vectorises by itself needs `reassoc` for every
+sum: its bits then change with the vector width that LLVM picks. Here the lanes are explicit.
+A vector has eight lanes on every machine (one AVX-512 register, two of AVX2, four of NEON),
+every sum has one fixed order, every fused multiply-add is asked for, and no fast-math flag is
+needed: the compiled bits are those of the program text.
+
+Each operation is a plain Python function on NumPy arrays of eight numbers, which is what runs
+with the JIT off, followed by its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a` work
+as well. Memory is reached through pointers: passing arrays from function to function costs
+reference counting, atomic, in every call. With the JIT off a pointer is a flat view.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import PrimitiveModel
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import lower_builtin, register_model
+
+LANES = 8
+Vector = Any
+"""Eight float64 lanes: an LLVM vector when compiled, an array of shape (8,) with the JIT off."""
+Pointer = Any
+"""Address of contiguous numbers, indexed like an array: a flat view with the JIT off."""
+
+_BIT = ir.IntType(1)
+_I64 = ir.IntType(64)
+_F64 = ir.DoubleType()
+_MASK = ir.VectorType(_BIT, LANES)
+_INTEGERS = ir.VectorType(_I64, LANES)
+_VECTOR = ir.VectorType(_F64, LANES)
+SHIFT = 1.5 * 2.0**52 + 1023.0  # see power_of_two
+
+
+class VectorType(types.Type):  # type: ignore[misc]
+    """Numba's type of a vector."""
+
+    def __init__(self) -> None:
+        super().__init__(name="float64x8")
+
+
+vector_type = VectorType()
+FLOATS = types.CPointer(types.float64)
+
+
+@register_model(VectorType)
+class _VectorModel(PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, _VECTOR)
+
+
+def compiled_as(
+    function: Callable[..., Any], result: Any, *parameters: Any
+) -> Callable[[Callable[..., ir.Value]], None]:
+    """Give `function` LLVM code for these parameter types.
+
+    A parameter is a Numba type or a class of them; `result` is a type, or a function of the
+    arguments' types. The decorated generator gets the builder and one LLVM value an argument:
+    an array's data for an array, an i64 for an integer.
+    """
+
+    @infer_global(function)
+    class Template(AbstractTemplate):  # type: ignore[misc]
+        key = function
+
+        def generic(self, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+            fits = len(args) == len(parameters) and all(map(_accepts, parameters, args))
+            if not fits or kws:
+                return None
+            return signature(result if isinstance(result, types.Type) else result(*args), *args)
+
+    def bind(generate: Callable[..., ir.Value]) -> None:
+        @lower_builtin(function, *parameters)
+        def lower(context: Any, builder: Any, sig: Any, args: tuple[ir.Value, ...]) -> ir.Value:
+            return generate(builder, *(_llvm_value(context, builder, *a) for a in zip(sig.args, args, strict=True)))
+
+    return bind
+
+
+def _accepts(parameter: Any, argument: Any) -> bool:
+    if isinstance(parameter, type):
+        return isinstance(argument, parameter)
+    return bool(parameter == argument)
+
+
+def _llvm_value(context: Any, builder: Any, numba_type: Any, value: ir.Value) -> ir.Value:
+    if isinstance(numba_type, types.Array):
+        return context.make_array(numba_type)(context, builder, value=value).data
+    if isinstance(numba_type, types.Integer):
+        return context.cast(builder, value, numba_type, types.int64)
+    return value
+
+
+def _intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Value:
+    declared = ir.FunctionType(result, [a.type for a in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, declared, name), args)
+
+
+def _constant(value: float) -> ir.Constant:
+    return ir.Constant(_VECTOR, [value] * LANES)
+
+
+def _integer_constant(value: int) -> ir.Constant:
+    return ir.Constant(_INTEGERS, [value] * LANES)
+
+
+def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
+
+
+def _splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    return _shuffle(builder, first, first, [0] * LANES)
+
+
+def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
+    lane = ir.Constant(_INTEGERS, list(range(LANES)))
+    return builder.icmp_signed("<", lane, _splat(builder, count, _INTEGERS))
+
+
+# --- arithmetic ---------------------------------------------------------------------------
+
+
+@compiled_as(operator.add, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.fadd(a, b)
+
+
+@compiled_as(operator.sub, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.fsub(a, b)
+
+
+@compiled_as(operator.mul, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.fmul(a, b)
+
+
+@compiled_as(operator.truediv, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
+    return builder.fdiv(a, b)
+
+
+@compiled_as(operator.neg, vector_type, vector_type)
+def _(builder: Any, a: ir.Value) -> ir.Value:
+    return builder.fneg(a)
+
+
+def fma(a: Vector, b: Vector, c: Vector) -> Vector:
+    """Return a * b + c, rounded once (with the JIT off: in long double, then once more)."""
+    return (np.longdouble(a) * b + c).astype(np.float64)
+
+
+@compiled_as(fma, vector_type, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    return _intrinsic(builder, "llvm.fma.v8f64", _VECTOR, a, b, c)
+
+
+def absolute(a: Vector) -> Vector:
+    """Return a without its signs."""
+    return np.abs(a)
+
+
+@compiled_as(absolute, vector_type, vector_type)
+def _(builder: Any, a: ir.Value) -> ir.Value:
+    return _intrinsic(builder, "llvm.fabs.v8f64", _VECTOR, a)
+
+
+def with_sign_of(a: Vector, b: Vector) -> Vector:
+    """Return the magnitudes of a with the signs of b."""
+    return np.copysign(a, b)
+
+
+@compiled_as(with_sign_of, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
+    return _intrinsic(builder, "llvm.copysign.v8f64", _VECTOR, a, b)
+
+
+def where_less(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
+    """Return `then` where a < b, `otherwise` elsewhere and where either is NaN."""
+    return np.where(a < b, then, otherwise)
+
+
+@compiled_as(where_less, vector_type, vector_type, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value, then: ir.Value, otherwise: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered("<", a, b), then, otherwise)
+
+
+def power_of_two(shifted: Vector) -> Vector:
+    """Return 2**n for shifted = n + SHIFT, with whole n from -1022 to 1023.
+
+    Adding SHIFT to a number rounds it to the whole n (ties to even) and leaves n + 1023, the
+    exponent's bits, in the lowest bits: one shift puts them into place.
+    """
+    return np.exp2(shifted - SHIFT)
+
+
+@compiled_as(power_of_two, vector_type, vector_type)
+def _(builder: Any, shifted: ir.Value) -> ir.Value:
+    bits = builder.bitcast(shifted, _INTEGERS)
+    return builder.bitcast(builder.shl(bits, _integer_constant(52)), _VECTOR)
+
+
+def exponent(a: Vector) -> Vector:
+    """Return the n of a = m * 2**n with 1 <= m < 2, for normal positive a."""
+    return np.frexp(a)[1] - 1.0
+
+
+@compiled_as(exponent, vector_type, vector_type)
+def _(builder: Any, a: ir.Value) -> ir.Value:
+    biased = builder.lshr(builder.bitcast(a, _INTEGERS), _integer_constant(52))
+    magic_bits = 0x4330000000000000  # those of 2**52
+    whole = builder.bitcast(builder.or_(biased, _integer_constant(magic_bits)), _VECTOR)
+    return builder.fsub(whole, _constant(2.0**52 + 1023.0))
+
+
+def mantissa(a: Vector) -> Vector:
+    """Return the m of a = m * 2**n with 1 <= m < 2, for normal positive a."""
+    return np.frexp(a)[0] * 2.0
+
+
+@compiled_as(mantissa, vector_type, vector_type)
+def _(builder: Any, a: ir.Value) -> ir.Value:
+    fraction = builder.and_(builder.bitcast(a, _INTEGERS), _integer_constant((1 << 52) - 1))
+    return builder.bitcast(builder.or_(fraction, _integer_constant(1023 << 52)), _VECTOR)
+
+
+# --- to and from memory -------------------------------------------------------------------
+
+
+def broadcast(scalar: float) -> Vector:
+    """Return eight copies of a number."""
+    return np.full(LANES, scalar)
+
+
+@compiled_as(broadcast, vector_type, types.float64)
+def _(builder: Any, scalar: ir.Value) -> ir.Value:
+    return _splat(builder, scalar, _VECTOR)
+
+
+def data(array: Any) -> Pointer:
+    """Return the address of a C-contiguous array's first element."""
+    return array.reshape(-1)
+
+
+@compiled_as(data, lambda array: types.CPointer(array.dtype), types.Array)
+def _(builder: Any, address: ir.Value) -> ir.Value:
+    return address
+
+
+def at(pointer: Pointer, index: int) -> Pointer:
+    """Return the address of element `index`."""
+    return pointer[index:]
+
+
+@compiled_as(at, lambda pointer, index: pointer, types.CPointer, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.gep(pointer, [index])
+
+
+def load(pointer: Pointer, index: int) -> Vector:
+    """Return the eight elements from `index` on."""
+    return pointer[index : index + LANES].copy()
+
+
+@compiled_as(load, vector_type, FLOATS, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.load(_vector_address(builder, pointer, index), align=8)
+
+
+def load_first(pointer: Pointer, index: int, count: int) -> Vector:
+    """Return `count` (at most 8) elements from `index` on, then zeros; no others are read."""
+    lanes = np.zeros(LANES)
+    lanes[:count] = pointer[index : index + count]
+    return lanes
+
+
+@compiled_as(load_first, vector_type, FLOATS, types.Integer, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.Value:
+    return _intrinsic(
+        builder,
+        "llvm.masked.load.v8f64.p0",
+        _VECTOR,
+        _vector_address(builder, pointer, index),
+        ir.Constant(ir.IntType(32), 8),
+        _first_lanes(builder, count),
+        _constant(0.0),
+    )
+
+
+def store(pointer: Pointer, index: int, a: Vector) -> None:
+    """Write eight elements from `index` on."""
+    pointer[index : index + LANES] = a
+
+
+@compiled_as(store, types.void, FLOATS, types.Integer, vector_type)
+def _(builder: Any, pointer: ir.Value, index: ir.Value, a: ir.Value) -> None:
+    builder.store(a, _vector_address(builder, pointer, index), align=8)
+
+
+def _vector_address(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.bitcast(builder.gep(pointer, [index]), _VECTOR.as_pointer())
+
+
+def keep_first(a: Vector, count: int) -> Vector:
+    """Return a with zeros from lane `count` on."""
+    return np.where(np.arange(LANES) < count, a, 0.0)
+
+
+@compiled_as(keep_first, vector_type, vector_type, types.Integer)
+def _(builder: Any, a: ir.Value, count: ir.Value) -> ir.Value:
+    return builder.select(_first_lanes(builder, count), a, _constant(0.0))
+
+
+# --- across lanes -------------------------------------------------------------------------
+
+
+def evens(a: Vector, b: Vector) -> Vector:
+    """Return lanes 0, 2, 4, 6 of a, then those of b."""
+    return np.concatenate([a[::2], b[::2]])
+
+
+@compiled_as(evens, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
+    return _shuffle(builder, a, b, list(range(0, 2 * LANES, 2)))
+
+
+def odds(a: Vector, b: Vector) -> Vector:
+    """Return lanes 1, 3, 5, 7 of a, then those of b."""
+    return np.concatenate([a[1::2], b[1::2]])
+
+
+@compiled_as(odds, vector_type, vector_type, vector_type)
+def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
+    return _shuffle(builder, a, b, list(range(1, 2 * LANES, 2)))
+
+
+def sum_lanes(a: Vector) -> float:
+    """Return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))."""
+    return float(((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7])))
+
+
+@compiled_as(sum_lanes, types.float64, vector_type)
+def _(builder: Any, a: ir.Value) -> ir.Value:
+    for step in (1, 2, 4):
+        partner = [lane ^ step for lane in range(LANES)]
+        a = builder.fadd(a, _shuffle(builder, a, a, partner))
+    return builder.extract_element(a, ir.Constant(ir.IntType(32), 0))
+
+
+def sum_each(
+    a0: Vector, a1: Vector, a2: Vector, a3: Vector, a4: Vector, a5: Vector, a6: Vector, a7: Vector
+) -> Vector:
+    """Return the eight sums of lanes, each with the bits of :func:`sum_lanes`."""
+    return np.array([sum_lanes(a) for a in (a0, a1, a2, a3, a4, a5, a6, a7)])
+
+
+@compiled_as(sum_each, vector_type, *[vector_type] * LANES)
+def _(builder: Any, *rows: ir.Value) -> ir.Value:
+    # Add neighbours, then pairs, then halves, merging two vectors into one at each level: 14
+    # shuffles and 7 additions for 8 rows, where eight separate sums take 24 of each.
+    levels = (
+        ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),
+        ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
+        ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
+    )
+    for left, right in levels:
+        rows = tuple(
+            builder.fadd(_shuffle(builder, a, b, left), _shuffle(builder, a, b, right))
+            for a, b in zip(rows[::2], rows[1::2], strict=True)
+        )
+    return rows[0]

@@ -1,0 +1,587 @@
+"""One neuron: the drop-in ``train_neuron``, the array interface, and an object to teach with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastbp import _validation as check
+from fastbp.kernels import activations, losses
+from fastbp.kernels import neuron as kernels
+from fastbp.kernels.vector import LANES
+from fastbp.parallel import team, threads_for
+from fastbp.rows import BLOCK_BYTES, ArrayRows, read_only
+from fastbp.training import EpochState, Options, Outcome, Problem, train
+
+ACTIVATIONS = {
+    "identity": activations.IDENTITY,
+    "sigmoid": activations.SIGMOID,
+    "relu": activations.RELU,
+    "tanh": activations.TANH,
+}
+LOSSES = {"mse": losses.MSE, "half_mse": losses.HALF_MSE, "bce": losses.BCE}
+
+FLOAT64 = np.dtype(np.float64)
+SMALL_WORK = 10**7  # rows x (features + 10) x epochs, some 5 ms, that train_neuron does in one call
+
+
+@dataclass(frozen=True)
+class NeuronFit:
+    """What :func:`fit_neuron` returns; it unpacks as ``weights, bias, losses``.
+
+    Attributes
+    ----------
+    weights : numpy.ndarray of float64, shape (n_features,)
+    bias : float
+    losses : numpy.ndarray of float64, shape (n_epochs,)
+        The loss of each whole epoch, taken before its updates.
+    activation, loss : str
+        Those of the fit.
+    stopped : str
+        ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
+        an exception of the caller's own function carries).
+    validation_losses : None
+        Room for the losses on validation data.
+
+    Examples
+    --------
+    >>> from fastbp import fit_neuron
+    >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 1.0, 100)
+    >>> weights, bias, losses = fit
+    >>> fit.n_epochs, fit.stopped
+    (100, 'epochs')
+    >>> fit.predict([[0.0], [1.0]]).round(2)
+    array([0.26, 0.77])
+    """
+
+    weights: np.ndarray
+    bias: float
+    losses: np.ndarray = field(repr=False)
+    activation: str = "sigmoid"
+    loss: str = "mse"
+    stopped: str = "epochs"
+    validation_losses: np.ndarray | None = field(default=None, repr=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.weights, self.bias, self.losses))
+
+    @property
+    def n_epochs(self) -> int:
+        """Whole epochs completed."""
+        return int(self.losses.shape[0])
+
+    def predict(self, features: Any) -> np.ndarray:
+        """Return the outputs for rows of features: see :func:`predict_neuron`."""
+        return predict_neuron(features, self.weights, self.bias, activation=self.activation)
+
+
+def train_neuron(
+    features: Any,
+    labels: Any,
+    initial_weights: Any,
+    initial_bias: float,
+    learning_rate: float,
+    epochs: int,
+) -> tuple[list[float], float, list[float]]:
+    """Train one sigmoid neuron on the mean squared error by full-batch gradient descent.
+
+    The drop-in for the plain NumPy function of this name: the same numbers, rounded to four
+    decimals as :func:`numpy.round` does, as plain Python objects. Stricter than that: features,
+    labels and start values must be finite. The arguments are never changed. Ctrl-C raises
+    ``KeyboardInterrupt``.
+
+    Parameters
+    ----------
+    features : array-like, shape (n_samples, n_features)
+        Real numbers: floats, integers or booleans.
+    labels : array-like, shape (n_samples,)
+    initial_weights : array-like, shape (n_features,)
+    initial_bias, learning_rate : float
+    epochs : int
+        0 gives the start values and no losses.
+
+    Returns
+    -------
+    updated_weights : list of float
+    updated_bias : float
+    mse_values : list of float
+        The mean squared error before each update.
+
+    Raises
+    ------
+    TypeError
+        Text, complex numbers, or no number where one is expected.
+    ValueError
+        Shapes that do not fit, a negative number of epochs, a rate or bias that is not finite.
+    DataError
+        A ragged or non-finite row (a ``ValueError``, too).
+    DivergenceError
+        The weights stopped being finite.
+
+    Notes
+    -----
+    With N rows and a = sigmoid(X w + b): w <- w - rate 2/N X'[(a - y) a (1 - a)], and b likewise
+    (Rumelhart, Hinton and Williams, Nature 323, 1986, equations 4 to 8, for one unit).
+
+    Examples
+    --------
+    >>> from fastbp import train_neuron
+    >>> train_neuron([[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]], [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 2)
+    ([0.1036, -0.1425], -0.0167, [0.3033, 0.2942])
+    """
+    if type(features) is list and type(labels) is list and type(initial_weights) is list:
+        results = _train_small(features, labels, initial_weights, initial_bias, learning_rate, epochs)
+        if results is not None:
+            return results
+    problem, rows = _problem(features, labels, initial_weights, initial_bias, "sigmoid", "mse")
+    options = Options(
+        learning_rate=check.real("learning_rate", learning_rate),
+        epochs=check.whole("epochs", epochs, minimum=0),
+        batch_rows=rows.n_rows,
+        returns_on_interrupt=False,
+    )
+    fit: NeuronFit = problem.result(train(problem, options))
+    rounded = _round_to_4_decimals(np.array([*fit.weights, fit.bias, *fit.losses])).tolist()
+    d = rows.n_features
+    return rounded[:d], rounded[d], rounded[d + 1 :]
+
+
+def _train_small(
+    features: list[Any], labels: list[Any], weights: list[Any], bias: Any, rate: Any, epochs: Any
+) -> tuple[list[float], float, list[float]] | None:
+    """Train on plain lists, if they are small and in order, in the fewest steps; else None.
+
+    None leaves it to :func:`train`, which also finds out what is wrong if anything is.
+    """
+    n = len(labels)
+    d = len(weights)
+    if type(epochs) is not int or not 0 < n * (d + 10) * epochs <= SMALL_WORK:
+        return None
+    try:
+        x = np.array(features)
+        values = np.array([*labels, *weights, bias, rate])
+    except (ValueError, TypeError):
+        return None
+    if x.dtype is not FLOAT64:
+        if x.dtype.kind not in "ib":
+            return None
+        x = x.astype(FLOAT64)
+    if (
+        values.dtype is not FLOAT64
+        or values.ndim != 1
+        or x.shape != (n, d)
+        or not 0 < d <= kernels.MOST_SMALL_FEATURES
+        or n > kernels.chunk_rows(d)
+    ):
+        return None
+    results = np.empty(d + 1 + epochs)
+    if not kernels.neuron_small(x, values, epochs, results):
+        return None
+    rounded: list[float] = results.tolist()
+    return rounded[:d], rounded[d], rounded[d + 1 :]
+
+
+def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
+    """Round as numpy.round does; a value too large to scale passes unchanged."""
+    with np.errstate(over="ignore"):
+        return np.where(np.isfinite(values * 1e4), np.round(values, 4), values)
+
+
+def fit_neuron(
+    features: Any,
+    labels: Any,
+    initial_weights: Any,
+    initial_bias: float,
+    learning_rate: float | Callable[[int], float],
+    epochs: int,
+    *,
+    activation: str = "sigmoid",
+    loss: str = "mse",
+    optimizer: str = "sgd",
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    sample_weight: Any = None,
+    alpha: float = 0.0,
+    tol: float | None = None,
+    n_iter_no_change: int = 10,
+    n_threads: int | None = None,
+    callback: Callable[[EpochState], Any] | None = None,
+    progress: bool | str = False,
+) -> NeuronFit:
+    """Train one neuron by gradient descent.
+
+    The same result, bit for bit, for any number of threads, with or without `callback` and
+    `progress`.
+
+    Parameters
+    ----------
+    features : array-like, shape (n_samples, n_features)
+        Real numbers. A C-contiguous float64 array is used where it lies; any other is converted
+        to float64, at once up to 64 MiB, otherwise a block of rows at a time in every epoch.
+    labels : array-like, shape (n_samples,) or (n_samples, 1)
+        From 0 to 1 for the loss ``"bce"``.
+    initial_weights : array-like, shape (n_features,)
+    initial_bias : float
+    learning_rate : float or callable
+        A number, or a function from the epoch (from 0) to one. The function is called once an
+        epoch, in order, possibly some epochs ahead.
+    epochs : int
+        Passes over all rows.
+    activation : {"sigmoid", "identity", "relu", "tanh"}
+    loss : {"mse", "half_mse", "bce"}
+        Squared error, half of it, or binary cross-entropy (log loss, with ``"sigmoid"`` only,
+        computed from the pre-activation so that it stays finite).
+    optimizer : {"sgd"}
+    batch_size : int, optional
+        Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
+        counts by its own rows.
+    shuffle : bool
+        Visit the rows in a new random order each epoch.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
+        The source of the orders.
+    sample_weight : array-like, shape (n_samples,), optional
+        Not negative; a batch's loss is the weighted mean.
+    alpha : float
+        Strength of the L2 penalty: alpha/2 times the squared weights, over the batch's rows (or
+        its sum of weights), is added to each batch's loss. The bias is not penalised.
+    tol : float, optional
+        Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best
+        by more than this.
+    n_iter_no_change : int
+    n_threads : int, optional
+        None decides by size: one thread for little work, never more than
+        :func:`get_num_threads`.
+    callback : callable, optional
+        Called after each epoch with an :class:`~fastbp.training.EpochState`: ``epoch``, ``loss``
+        and read-only ``weights`` and ``bias``. Returning True stops the fit.
+    progress : bool or "always"
+        True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
+
+    Returns
+    -------
+    NeuronFit
+        Unpacks as ``weights, bias, losses``; nothing is rounded.
+
+    Raises
+    ------
+    TypeError
+        Text, complex numbers, or no number where one is expected.
+    ValueError
+        Shapes, numbers or names that do not fit.
+    DataError
+        A ragged or non-finite row, or a label that the loss is not defined for.
+    DivergenceError
+        The loss or the parameters stopped being finite; it carries those from before.
+
+    Warns
+    -----
+    UserWarning
+        After Ctrl-C, which returns what there is, ``stopped="interrupted"``: whole epochs in
+        ``losses``, every completed update in the parameters. A second one raises.
+
+    Notes
+    -----
+    z = x w + b and a = phi(z); dw = sum dz x, db = sum dz with dz = d loss/d z. An exception of
+    `callback` or `learning_rate` passes through, with the fit so far as its attribute ``fit``.
+
+    Examples
+    --------
+    >>> from fastbp import fit_neuron
+    >>> fit = fit_neuron(
+    ...     [[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]], [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 100, loss="bce"
+    ... )
+    >>> fit.weights.round(4), round(fit.bias, 4)
+    (array([-0.1391,  0.9387]), -0.3925)
+    """
+    check.choice("optimizer", optimizer, ["sgd"])
+    problem, rows = _problem(features, labels, initial_weights, initial_bias, activation, loss)
+    n_rows = rows.n_rows
+    batch_rows = n_rows
+    if batch_size is not None:
+        batch_rows = min(n_rows, check.whole("batch_size", batch_size, minimum=1))
+    if not isinstance(shuffle, bool | np.bool_):
+        raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
+    weight = None
+    if sample_weight is not None:
+        weight = check.sample_weights("sample_weight", sample_weight, n_rows)
+        if not shuffle:
+            check.batches_have_weight("sample_weight", weight, batch_rows)
+    if progress is not True and progress is not False and progress != "always":
+        raise ValueError(f"progress: expected True, False or 'always', got {progress!r}")
+    options = Options(
+        learning_rate=check.learning_rate("learning_rate", learning_rate),
+        epochs=check.whole("epochs", epochs, minimum=0),
+        batch_rows=batch_rows,
+        shuffle=bool(shuffle),
+        random=check.random_generator("random_state", random_state),
+        sample_weight=weight,
+        alpha=check.real("alpha", alpha, minimum=0.0),
+        tol=None if tol is None else check.real("tol", tol, minimum=0.0),
+        n_iter_no_change=check.whole("n_iter_no_change", n_iter_no_change, minimum=1),
+        n_threads=None if n_threads is None else check.whole("n_threads", n_threads, minimum=1),
+        callback=check.optional_callable("callback", callback),
+        progress=progress,
+    )
+    fit: NeuronFit = problem.result(train(problem, options))
+    return fit
+
+
+def _problem(
+    features: Any, labels: Any, weights: Any, bias: Any, activation: str, loss: str
+) -> tuple[Problem, ArrayRows]:
+    """Check everything that makes up the problem."""
+    check.choice("activation", activation, ACTIVATIONS)
+    check.choice("loss", loss, LOSSES)
+    if loss == "bce" and activation != "sigmoid":
+        raise ValueError(f"loss: 'bce' goes with activation 'sigmoid' only, got {activation!r}")
+    rows = ArrayRows(check.matrix("features", features))
+    d = rows.n_features
+    targets = check.vector("labels", labels, rows.n_rows, "one a row of features")
+    check.labels_for_loss("labels", targets, loss)
+
+    def result(outcome: Outcome) -> NeuronFit:
+        return NeuronFit(
+            **named(outcome.parameters),
+            losses=outcome.losses,
+            activation=activation,
+            loss=loss,
+            stopped=outcome.stopped,
+        )
+
+    def named(parameters: np.ndarray) -> dict[str, Any]:
+        return {"weights": parameters[:d], "bias": float(parameters[-LANES])}
+
+    parameters = _flat_parameters("initial_weights", weights, "initial_bias", bias, d)
+    problem = Problem(
+        kernel=kernels.neuron_steps,
+        rows=rows,
+        labels=targets,
+        parameters=parameters,
+        n_weights=parameters.size - LANES,
+        activation=ACTIVATIONS[activation],
+        loss=LOSSES[loss],
+        tile_rows=kernels.tile_rows(d),
+        chunk_rows=kernels.chunk_rows(d),
+        work_size=kernels.work_size(d),
+        named=named,
+        result=result,
+    )
+    return problem, rows
+
+
+def _flat_parameters(weights_name: str, weights: Any, bias_name: str, bias: Any, d: int) -> np.ndarray:
+    """Return checked weights, zeros up to whole vectors, and the bias in a vector of its own."""
+    flat = np.zeros(-(-d // LANES) * LANES + LANES)
+    flat[:d] = check.vector(weights_name, weights, d, "one a feature")
+    flat[-LANES] = check.real(bias_name, bias)
+    return flat
+
+
+def predict_neuron(
+    features: Any, weights: Any, bias: float, *, activation: str = "sigmoid"
+) -> np.ndarray:
+    """Return the outputs phi(x w + b) of one neuron.
+
+    Parameters
+    ----------
+    features : array-like, shape (n_samples, n_features)
+        Converted as by :func:`fit_neuron`, a block of rows at a time if large.
+    weights : array-like, shape (n_features,)
+    bias : float
+    activation : {"sigmoid", "identity", "relu", "tanh"}
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (n_samples,)
+        A row's output does not depend on the rows around it, nor on the number of threads.
+
+    Raises
+    ------
+    TypeError, ValueError, DataError
+        As :func:`fit_neuron`.
+
+    Examples
+    --------
+    >>> from fastbp import predict_neuron
+    >>> predict_neuron([[0.0, 0.0], [1.0, 1.0]], [1.0, 2.0], -1.0).round(4)
+    array([0.2689, 0.8808])
+    """
+    code = ACTIVATIONS[check.choice("activation", activation, ACTIVATIONS)]
+    rows = ArrayRows(check.matrix("features", features))
+    d = rows.n_features
+    parameters = _flat_parameters("weights", weights, "bias", bias, d)
+    outputs = np.empty(rows.n_rows)
+    step = max(kernels.chunk_rows(d), BLOCK_BYTES // (8 * d))
+    starts = list(range(0, rows.n_rows, step))
+    n_chunks = -(-rows.n_rows // kernels.chunk_rows(d))
+
+    def compute(start: int) -> None:
+        stop = min(start + step, rows.n_rows)
+        x = rows.resident[start:stop] if rows.resident is not None else rows.block(start, stop)
+        work = np.empty(kernels.tile_rows(d))
+        if not kernels.neuron_outputs(read_only(x), parameters, code, work, outputs[start:stop]):
+            row = check.first_bad_row(x)
+            if row is not None:
+                check.raise_for_row("features", start + row, x[row])
+
+    with team(min(len(starts), threads_for(n_chunks, n_chunks, None))) as threads:
+        threads.each(compute, starts)
+    return outputs
+
+
+class Neuron:
+    """One neuron to take apart: step by step, or by whole fits.
+
+    Parameters
+    ----------
+    n_inputs : int
+    weights : array-like, shape (n_inputs,), optional
+        None draws them from the standard normal distribution.
+    bias : float, optional
+        None draws it uniformly from 0 to 1.
+    activation : {"sigmoid", "identity", "relu", "tanh"}
+    random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
+
+    Attributes
+    ----------
+    weights : numpy.ndarray of float64, shape (n_inputs,)
+    bias : float
+    inputs, output
+        Those of the last :meth:`forward`: a float64 array of shape (n_inputs,) and a float.
+    delta : float
+        d loss / d z of the last :meth:`backward`.
+    losses_ : numpy.ndarray of float64
+        Those of the last :meth:`fit`.
+
+    Examples
+    --------
+    >>> from fastbp import Neuron
+    >>> neuron = Neuron(2, weights=[0.5, -0.5], bias=0)
+    >>> neuron.forward([1.0, 1.0])
+    0.5
+    >>> neuron.backward(target=1.0, learning_rate=0.1)
+    -0.125
+    >>> neuron.weights.tolist(), neuron.bias
+    ([0.5125, -0.4875], 0.0125)
+    """
+
+    def __init__(
+        self,
+        n_inputs: int = 3,
+        weights: Any = None,
+        bias: float | None = None,
+        activation: str = "sigmoid",
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_inputs = check.whole("n_inputs", n_inputs, minimum=1)
+        self.activation = check.choice("activation", activation, ACTIVATIONS)
+        random = check.random_generator("random_state", random_state)
+        if weights is None:
+            weights = random.standard_normal(self.n_inputs)
+        self.weights = check.vector("weights", weights, self.n_inputs, "one an input").copy()
+        self.bias = float(random.uniform()) if bias is None else check.real("bias", bias)
+        self.inputs: np.ndarray | None = None
+        self.output: float | None = None
+        self.delta: float | None = None
+        self.losses_: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Neuron({self.n_inputs}, weights={self.weights.tolist()}, bias={self.bias},"
+            f" activation={self.activation!r})"
+        )
+
+    def forward(self, x: Any) -> float:
+        """Return phi(x w + b) for one row of shape (n_inputs,), and keep `inputs` and `output`."""
+        inputs = check.vector("x", x, self.n_inputs, "one an input").copy()
+        output = float(predict_neuron(inputs[None, :], self.weights, self.bias, activation=self.activation)[0])
+        self.inputs, self.output = inputs, output
+        return output
+
+    def backward(
+        self,
+        target: float | None = None,
+        downstream_deltas: Any = None,
+        downstream_weights: Any = None,
+        learning_rate: float = 0.1,
+    ) -> float:
+        """Do one step of gradient descent for the last :meth:`forward`; return and keep `delta`.
+
+        Parameters
+        ----------
+        target : float, optional
+            For an output neuron: delta = (output - target) phi'(z), the derivative of half the
+            squared error.
+        downstream_deltas, downstream_weights : array-like, shape (n_downstream,), optional
+            For a hidden neuron: the deltas of the neurons that it feeds, and their weights for its
+            output as they were before their own update: delta = (sum of the products) phi'(z).
+        learning_rate : float
+
+        Raises
+        ------
+        RuntimeError
+            If there was no :meth:`forward`.
+        TypeError
+            If neither or both of the two kinds of argument are given.
+        """
+        if self.inputs is None or self.output is None:
+            raise RuntimeError("backward: expected a call of forward before it")
+        rate = check.real("learning_rate", learning_rate)
+        hidden = downstream_deltas is not None or downstream_weights is not None
+        if hidden == (target is not None):
+            raise TypeError("backward: expected either target, or downstream_deltas and downstream_weights")
+        if hidden:
+            deltas = np.atleast_1d(downstream_deltas)
+            deltas = check.vector("downstream_deltas", deltas, deltas.size, "one a neuron downstream")
+            weights = check.vector(
+                "downstream_weights", np.atleast_1d(downstream_weights), deltas.size, "one a neuron downstream"
+            )
+            error = float(deltas @ weights)
+        else:
+            error = self.output - check.real("target", target)
+        self.delta = error * self._derivative()
+        self.weights -= rate * self.delta * self.inputs
+        self.bias -= rate * self.delta
+        return self.delta
+
+    def _derivative(self) -> float:
+        """Return phi'(z), in terms of the output."""
+        assert self.output is not None
+        a = self.output
+        if self.activation == "sigmoid":
+            return a * (1.0 - a)
+        if self.activation == "tanh":
+            return (1.0 - a) * (1.0 + a)
+        if self.activation == "relu":
+            return 1.0 if a > 0.0 else 0.0
+        return 1.0
+
+    def fit(
+        self,
+        features: Any,
+        labels: Any,
+        learning_rate: float | Callable[[int], float] = 0.1,
+        epochs: int = 100,
+        **keywords: Any,
+    ) -> Neuron:
+        """Train from the present weights and bias; the keywords are those of :func:`fit_neuron`."""
+        fit = fit_neuron(
+            features,
+            labels,
+            self.weights,
+            self.bias,
+            learning_rate,
+            epochs,
+            activation=self.activation,
+            **keywords,
+        )
+        self.weights, self.bias, self.losses_ = fit
+        return self
+
+    def predict(self, features: Any) -> np.ndarray:
+        """Return the outputs for rows of shape (n_samples, n_inputs)."""
+        return predict_neuron(features, self.weights, self.bias, activation=self.activation)

@@ -1,0 +1,168 @@
+"""How many threads to use, and running one call of a kernel on all of them.
+
+Threads are Python's own, over kernels that run without the interpreter's lock. They live for one
+fit: nothing is left behind that a fork could lose.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastbp import _validation as check
+
+CHUNKS_PER_THREAD = 2  # fewer in a batch are not worth another thread (80 microseconds of work)
+CHUNKS_PER_FIT = 400  # starting threads costs some 200 microseconds: 8 ms of work repay it
+
+_chosen: int | None = None
+
+
+def available_threads() -> int:
+    """Return the processors that this process may use.
+
+    The affinity mask, a container's quota of processor time and, within a worker process of
+    joblib, the share that it was given.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = _container_quota()
+    if quota is not None:
+        count = min(count, max(1, math.floor(quota)))
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    if share.isdecimal() and int(share) > 0:
+        count = min(count, int(share))
+    elif _inside_joblib():
+        count = 1
+    return count
+
+
+def _container_quota(folder: str = "/sys/fs/cgroup") -> float | None:
+    """Return the processors that a Linux control group allows (version 2, then version 1)."""
+    try:
+        limit, period = Path(folder, "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = Path(folder, "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = Path(folder, "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if not limit.isdecimal() or not period.isdecimal() or int(period) == 0:
+        return None  # "max" or -1: no limit
+    return int(limit) / int(period)
+
+
+def _inside_joblib() -> bool:
+    """Return whether a worker of joblib is calling: its siblings have the other processors."""
+    joblib = sys.modules.get("joblib.parallel")
+    if joblib is None:
+        return False
+    backend, _ = joblib.get_active_backend()
+    return bool(getattr(backend, "nesting_level", 0))
+
+
+def get_num_threads() -> int:
+    """Return the most threads that a call without `n_threads` uses.
+
+    What :func:`set_num_threads` set, else the environment variable ``FASTBP_NUM_THREADS``, else
+    the processors that this process may use (affinity, container limits, joblib's share).
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.set_num_threads(1)
+    >>> fastbp.get_num_threads()
+    1
+    >>> fastbp.set_num_threads(None)
+    """
+    if _chosen is not None:
+        return _chosen
+    text = os.environ.get("FASTBP_NUM_THREADS")
+    if text:
+        if not text.isdecimal() or int(text) == 0:
+            raise ValueError(f"FASTBP_NUM_THREADS: expected a positive integer, got {text!r}")
+        return min(int(text), available_threads())
+    return available_threads()
+
+
+def set_num_threads(n_threads: int | None) -> None:
+    """Set the most threads that a call without `n_threads` uses.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        At least 1; None goes back to the default (see :func:`get_num_threads`). More than the
+        process may use are not used.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an integer, or below 1.
+    """
+    global _chosen
+    if n_threads is not None:
+        n_threads = min(check.whole("n_threads", n_threads, minimum=1), available_threads())
+    _chosen = n_threads
+
+
+def threads_for(chunks_per_batch: int, chunks_in_fit: int, requested: int | None) -> int:
+    """Return the threads for a fit: the requested number, or what its size is worth.
+
+    More threads than chunks would find nothing to do. The bits of the result do not depend on it.
+    """
+    if requested is not None:
+        return min(requested, chunks_per_batch)
+    if chunks_in_fit < CHUNKS_PER_FIT:
+        return 1
+    return max(1, min(get_num_threads(), chunks_per_batch // CHUNKS_PER_THREAD))
+
+
+class Team:
+    """Threads that run one kernel call together; the calling thread is worker 0."""
+
+    def __init__(self, size: int, pool: ThreadPoolExecutor | None) -> None:
+        self.size = size
+        self._pool = pool
+
+    def run(self, call: Callable[[int], bool]) -> None:
+        """Run `call(worker)` on every thread until it returns True."""
+        if self._pool is None:
+            _repeat(call, 0)
+            return
+        others = [self._pool.submit(_repeat, call, worker) for worker in range(1, self.size)]
+        try:
+            _repeat(call, 0)
+        finally:
+            for other in others:
+                other.result()
+
+
+    def each(self, call: Callable[[int], None], items: list[int]) -> None:
+        """Run `call(item)` for every item, in no particular order."""
+        if self._pool is None:
+            for item in items:
+                call(item)
+        else:
+            list(self._pool.map(call, items))
+
+
+def _repeat(call: Callable[[int], bool], worker: int) -> None:
+    while not call(worker):
+        time.sleep(0)  # nothing to do at the moment: let another thread have the processor
+
+
+@contextmanager
+def team(size: int) -> Iterator[Team]:
+    """Give a team of `size` threads for the length of a fit."""
+    if size == 1:
+        yield Team(1, None)
+        return
+    with ThreadPoolExecutor(size - 1, thread_name_prefix="fastbp") as pool:
+        yield Team(size, pool)
