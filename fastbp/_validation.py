@@ -43,10 +43,14 @@ def _kind_of(array: np.ndarray) -> str:
 
 def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim == 0:
-        raise TypeError(f"{name}: expected an array of real numbers, got {type(array.item()).__name__}")
+        raise TypeError(
+            f"{name}: expected an array of real numbers, got {type(array.item()).__name__}"
+        )
     for row, element in enumerate(array):
         for entry in np.ravel(np.asarray(element, dtype=object)):
-            if isinstance(entry, (str, bytes, complex, type(None))) or not hasattr(entry, "__float__"):
+            if isinstance(entry, (str, bytes, complex, type(None))) or not hasattr(
+                entry, "__float__"
+            ):
                 got = "None" if entry is None else f"{type(entry).__name__} {entry!r}"
                 raise TypeError(f"{name}: expected real numbers, got {got} in row {row}")
     try:
@@ -61,7 +65,9 @@ def _raise_ragged(name: str, value: Any) -> NoReturn:
         if length != lengths[0]:
             got = "a single value" if length is None else f"{length}"
             expected = "a single value" if lengths[0] is None else f"{lengths[0]} values"
-            raise DataError(f"{name}: expected {expected} in every row, got {got} in row {row}", row)
+            raise DataError(
+                f"{name}: expected {expected} in every row, got {got} in row {row}", row
+            )
     raise DataError(f"{name}: expected a rectangular array, got rows of different shapes")
 
 
@@ -74,7 +80,9 @@ def matrix(name: str, value: Any) -> np.ndarray:
             f" (shape {array.shape})"
         )
     if array.shape[0] == 0 or array.shape[1] == 0:
-        raise DataError(f"{name}: expected at least one row and one column, got shape {array.shape}")
+        raise DataError(
+            f"{name}: expected at least one row and one column, got shape {array.shape}"
+        )
     return array
 
 
@@ -125,7 +133,8 @@ def labels_for_loss(name: str, labels: Vector, loss: str) -> None:
         if outside.any():
             row = int(np.argmax(outside))
             raise DataError(
-                f"{name}: expected values from 0 to 1 for loss 'bce', got {labels[row]} in row {row}", row
+                f"{name}: expected values from 0 to 1 for 'bce', got {labels[row]} in row {row}",
+                row,
             )
 
 
@@ -152,7 +161,9 @@ def batches_have_weight(name: str, weights: Vector, batch_rows: int) -> None:
 
 def real(name: str, value: Any, *, minimum: float | None = None) -> float:
     """Return a finite float."""
-    array = np.asarray(value) if not isinstance(value, Iterable) or hasattr(value, "dtype") else None
+    array = (
+        np.asarray(value) if not isinstance(value, Iterable) or hasattr(value, "dtype") else None
+    )
     if array is None or array.size != 1 or array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"{name}: expected a real number, got {_describe(value)}")
     number = float(array.reshape(()))

@@ -77,6 +77,16 @@ class NeuronFit:
         """Return the outputs for rows of features: see :func:`predict_neuron`."""
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
+    def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what a file holds of it."""
+        arrays = {"weights": self.weights, "bias": np.array([self.bias]), "losses": self.losses}
+        return arrays, {"activation": self.activation, "loss": self.loss, "stopped": self.stopped}
+
+    @classmethod
+    def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
+        """Make it from what a file holds."""
+        return cls(arrays["weights"], float(arrays["bias"][0]), arrays["losses"], **fields)
+
 
 def train_neuron(
     features: Any,
@@ -133,7 +143,9 @@ def train_neuron(
     ([0.1036, -0.1425], -0.0167, [0.3033, 0.2942])
     """
     if type(features) is list and type(labels) is list and type(initial_weights) is list:
-        results = _train_small(features, labels, initial_weights, initial_bias, learning_rate, epochs)
+        results = _train_small(
+            features, labels, initial_weights, initial_bias, learning_rate, epochs
+        )
         if results is not None:
             return results
     problem, rows = _problem(features, labels, initial_weights, initial_bias, "sigmoid", "mse")
@@ -291,9 +303,8 @@ def fit_neuron(
     Examples
     --------
     >>> from fastbp import fit_neuron
-    >>> fit = fit_neuron(
-    ...     [[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]], [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 100, loss="bce"
-    ... )
+    >>> features = [[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]]
+    >>> fit = fit_neuron(features, [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 100, loss="bce")
     >>> fit.weights.round(4), round(fit.bias, 4)
     (array([-0.1391,  0.9387]), -0.3925)
     """
@@ -305,6 +316,9 @@ def fit_neuron(
         batch_rows = min(n_rows, check.whole("batch_size", batch_size, minimum=1))
     if not isinstance(shuffle, bool | np.bool_):
         raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
+    random = None
+    if shuffle or random_state is not None:  # making a generator takes 20 microseconds
+        random = check.random_generator("random_state", random_state)
     weight = None
     if sample_weight is not None:
         weight = check.sample_weights("sample_weight", sample_weight, n_rows)
@@ -317,7 +331,7 @@ def fit_neuron(
         epochs=check.whole("epochs", epochs, minimum=0),
         batch_rows=batch_rows,
         shuffle=bool(shuffle),
-        random=check.random_generator("random_state", random_state),
+        random=random,
         sample_weight=weight,
         alpha=check.real("alpha", alpha, minimum=0.0),
         tol=None if tol is None else check.real("tol", tol, minimum=0.0),
@@ -373,7 +387,9 @@ def _problem(
     return problem, rows
 
 
-def _flat_parameters(weights_name: str, weights: Any, bias_name: str, bias: Any, d: int) -> np.ndarray:
+def _flat_parameters(
+    weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
+) -> np.ndarray:
     """Return checked weights, zeros up to whole vectors, and the bias in a vector of its own."""
     flat = np.zeros(-(-d // LANES) * LANES + LANES)
     flat[:d] = check.vector(weights_name, weights, d, "one a feature")
@@ -498,7 +514,9 @@ class Neuron:
     def forward(self, x: Any) -> float:
         """Return phi(x w + b) for one row of shape (n_inputs,), and keep `inputs` and `output`."""
         inputs = check.vector("x", x, self.n_inputs, "one an input").copy()
-        output = float(predict_neuron(inputs[None, :], self.weights, self.bias, activation=self.activation)[0])
+        output = float(
+            predict_neuron(inputs[None, :], self.weights, self.bias, activation=self.activation)[0]
+        )
         self.inputs, self.output = inputs, output
         return output
 
@@ -533,12 +551,19 @@ class Neuron:
         rate = check.real("learning_rate", learning_rate)
         hidden = downstream_deltas is not None or downstream_weights is not None
         if hidden == (target is not None):
-            raise TypeError("backward: expected either target, or downstream_deltas and downstream_weights")
+            raise TypeError(
+                "backward: expected either target, or downstream_deltas and downstream_weights"
+            )
         if hidden:
             deltas = np.atleast_1d(downstream_deltas)
-            deltas = check.vector("downstream_deltas", deltas, deltas.size, "one a neuron downstream")
+            deltas = check.vector(
+                "downstream_deltas", deltas, deltas.size, "one a neuron downstream"
+            )
             weights = check.vector(
-                "downstream_weights", np.atleast_1d(downstream_weights), deltas.size, "one a neuron downstream"
+                "downstream_weights",
+                np.atleast_1d(downstream_weights),
+                deltas.size,
+                "one a neuron downstream",
             )
             error = float(deltas @ weights)
         else:
@@ -585,3 +610,15 @@ class Neuron:
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of shape (n_samples, n_inputs)."""
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
+
+    def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what a file holds of it."""
+        return {"weights": self.weights, "bias": np.array([self.bias])}, {
+            "activation": self.activation
+        }
+
+    @classmethod
+    def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Neuron:
+        """Make it from what a file holds."""
+        weights = arrays["weights"]
+        return cls(weights.size, weights, float(arrays["bias"][0]), fields["activation"])

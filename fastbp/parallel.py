@@ -143,7 +143,6 @@ class Team:
             for other in others:
                 other.result()
 
-
     def each(self, call: Callable[[int], None], items: list[int]) -> None:
         """Run `call(item)` for every item, in no particular order."""
         if self._pool is None:

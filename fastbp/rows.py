@@ -37,7 +37,7 @@ class ArrayRows:
 
     def row(self, index: int) -> np.ndarray:
         """Return one row as float64."""
-        return self._array[index].astype(np.float64)
+        return np.asarray(self._array[index], dtype=np.float64)
 
 
 def is_ready(array: np.ndarray) -> bool:

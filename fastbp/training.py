@@ -292,7 +292,9 @@ class _Run:
     def _new_order(self) -> None:
         """Draw the order of the rows of an epoch."""
         assert self.options.random is not None
-        self.order = read_only(self.options.random.permutation(self.problem.rows.n_rows).astype(np.int64))
+        self.order = read_only(
+            self.options.random.permutation(self.problem.rows.n_rows).astype(np.int64)
+        )
         if self.options.sample_weight is not None:
             check.batches_have_weight(
                 "sample_weight", self.options.sample_weight[self.order], self.options.batch_rows
@@ -312,7 +314,12 @@ class _Run:
         state[at.BLOCK_START] = start
         state[at.BLOCK_STOP] = stop
         if not self.options.shuffle:
-            return rows.block(start, stop), self.labels[start:stop], self.sample_weight[start:stop], NO_ORDER
+            return (
+                rows.block(start, stop),
+                self.labels[start:stop],
+                self.sample_weight[start:stop],
+                NO_ORDER,
+            )
         chosen = self.order[start:stop]
         weight = read_only(self.sample_weight[chosen]) if self.weighted else NO_FLOATS
         return rows.block(start, stop, self.order), read_only(self.labels[chosen]), weight, NO_ORDER
@@ -321,14 +328,11 @@ class _Run:
         """Return where a block that starts here ends: after whole chunks, or whole batches."""
         rows = max(1, BLOCK_BYTES // (8 * self.problem.rows.n_features))
         batch = self.options.batch_rows
-        if batch <= rows:
-            unit = batch
-        else:
-            unit = int(self.state[at.CHUNK_ROWS])
+        unit = batch if batch <= rows else int(self.state[at.CHUNK_ROWS])
         stop = start + max(1, rows // unit) * unit
         if batch > rows:
             stop = min(stop, int(self.state[at.BATCH_START]) + batch)
-        return min(stop, self.problem.rows.n_rows)
+        return int(min(stop, self.problem.rows.n_rows))
 
     def _raise_for_status(self) -> None:
         status = self.state[at.STATUS]

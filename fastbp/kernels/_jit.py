@@ -78,7 +78,7 @@ class _Locator:
 
 
 class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = [_Locator]
+    _locator_classes = (_Locator,)
 
 
 class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]

@@ -85,7 +85,7 @@ def padded(size: int) -> int:
 
 @device_function
 def wide_forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Pointer) -> None:
-    """z = x w + b for a tile; OUT z."""
+    """Z = x w + b for a tile; OUT z."""
     whole = rows // LANES * LANES
     b = broadcast(bias)
     for i in range(0, whole, LANES):
@@ -147,7 +147,7 @@ def dot_row(x: Pointer, d: int, w: Pointer) -> float:
 
 @device_function
 def wide_backward(x: Pointer, d: int, rows: int, dz: Pointer, dw: Pointer) -> None:
-    """dw += x' dz for a tile; ACC dw (D rounded up to whole vectors)."""
+    """Dw += x' dz for a tile; ACC dw (D rounded up to whole vectors)."""
     j = 0
     while j + 4 * LANES <= d:
         add_4_columns(at(x, j), d, rows, dz, at(dw, j))
@@ -247,7 +247,7 @@ def narrow_column(x: Pointer, d: int, i: int, rows: int, j: int) -> Vector:
 
 @device_function
 def narrow_forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Pointer) -> None:
-    """z = x w + b for a tile of one or two features; OUT z."""
+    """Z = x w + b for a tile of one or two features; OUT z."""
     for i in range(0, rows, LANES):
         s = fma(narrow_column(x, d, i, rows, 0), broadcast(w[0]), broadcast(bias))
         if d == 2:
@@ -257,7 +257,7 @@ def narrow_forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Po
 
 @device_function
 def narrow_backward(x: Pointer, d: int, rows: int, dz: Pointer, dw: Pointer) -> None:
-    """dw += x' dz for a tile of one or two features; ACC dw."""
+    """Dw += x' dz for a tile of one or two features; ACC dw."""
     for j in range(d):
         s = broadcast(0.0)
         for i in range(0, rows, LANES):
@@ -303,7 +303,7 @@ def losses_and_dz(
 
 @device_function
 def forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Pointer) -> None:
-    """z = x w + b for a tile; OUT z."""
+    """Z = x w + b for a tile; OUT z."""
     if d <= NARROW:
         narrow_forward(x, d, rows, w, bias, z)
     else:
@@ -312,7 +312,7 @@ def forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Pointer) 
 
 @device_function
 def backward(x: Pointer, d: int, rows: int, dz: Pointer, dw: Pointer) -> None:
-    """dw += x' dz for a tile; ACC dw."""
+    """Dw += x' dz for a tile; ACC dw."""
     if d <= NARROW:
         narrow_backward(x, d, rows, dz, dw)
     else:
@@ -448,10 +448,11 @@ def neuron_outputs(x: Any, parameters: Any, activation: int, work: Any, outputs:
 def neuron_small(x: Any, values: Any, epochs: int, results: Any) -> bool:
     """Train on at most one chunk of rows in one call: sigmoid, mse, full batch.
 
-    x (N, D), D up to MOST_SMALL_FEATURES, values (N + D + 2,): labels, weights, bias and rate. OUT results (D + 1 + epochs,):
-    weights, bias, losses, rounded to four decimals. Returns False, with nothing promised of the
-    results, if anything in it was not finite: the caller finds out what. The bits before the
-    rounding are those of :func:`neuron_steps`, a call of which takes longer to prepare.
+    x (N, D), D up to MOST_SMALL_FEATURES; values (N + D + 2,): labels, weights, bias and rate.
+    OUT results (D + 1 + epochs,): weights, bias, losses, rounded to four decimals. Returns False,
+    with nothing promised of the results, if anything in it was not finite: the caller finds out
+    what. The bits before the rounding are those of :func:`neuron_steps`, a call of which takes
+    longer to prepare.
     """
     n, d = x.shape
     p = padded(d) + LANES
@@ -472,9 +473,7 @@ def neuron_small(x: Any, values: Any, epochs: int, results: Any) -> bool:
     none = data(state)
     finite = True
     for epoch in range(epochs):
-        finite &= neuron_gradient(
-            data(x), y, y, none, data(state), 0, n, parameters, work, partial
-        )
+        finite &= neuron_gradient(data(x), y, y, none, data(state), 0, n, parameters, work, partial)
         results[d + 1 + epoch] = round_to_4_decimals(partial[p + LOSS_SUM] / n)
         sgd_update(p, 0, values[n + d + 1] / n, 0.0, partial, parameters)
     for j in range(d):

@@ -110,9 +110,7 @@ def run_steps(
         start = state[BATCH_START] + chunk * state[CHUNK_ROWS]
         rows = min(state[CHUNK_ROWS], batch_stop(state) - start)
         partial = at(partials, slot(state, chunk) * row)
-        finite = gradient(
-            x, y, sample_weight, order, state, start, rows, parameters, work, partial
-        )
+        finite = gradient(x, y, sample_weight, order, state, start, rows, parameters, work, partial)
         if not finite and state[EPOCH] == 0:
             keep_least(state, BAD_ROW, first_bad_row(x, order, state, start, rows))
         done = state[DONE] + 1 if alone else atomic_add(state, DONE, 1) + 1
@@ -127,7 +125,7 @@ def run_steps(
 @device_function
 def batch_stop(state: Pointer) -> int:
     """Return the row after the batch."""
-    return min(state[BATCH_START] + state[BATCH_ROWS], state[N_ROWS])
+    return int(min(state[BATCH_START] + state[BATCH_ROWS], state[N_ROWS]))
 
 
 @device_function
@@ -135,7 +133,7 @@ def slot(state: Pointer, chunk: int) -> int:
     """Return the row of partial sums for a chunk: the batch's first one is the running total."""
     if chunk == 0:
         return 0
-    return chunk - max(state[SEGMENT_FIRST], 1) + 1
+    return int(chunk - max(state[SEGMENT_FIRST], 1) + 1)
 
 
 @device_function

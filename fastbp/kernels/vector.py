@@ -78,9 +78,12 @@ def compiled_as(
             return signature(result if isinstance(result, types.Type) else result(*args), *args)
 
     def bind(generate: Callable[..., ir.Value]) -> None:
-        @lower_builtin(function, *parameters)
+        @lower_builtin(function, *parameters)  # type: ignore[untyped-decorator]
         def lower(context: Any, builder: Any, sig: Any, args: tuple[ir.Value, ...]) -> ir.Value:
-            return generate(builder, *(_llvm_value(context, builder, *a) for a in zip(sig.args, args, strict=True)))
+            return generate(
+                builder,
+                *(_llvm_value(context, builder, *a) for a in zip(sig.args, args, strict=True)),
+            )
 
     return bind
 
@@ -117,7 +120,9 @@ def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Val
 
 
 def _splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    first = builder.insert_element(
+        ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
+    )
     return _shuffle(builder, first, first, [0] * LANES)
 
 

@@ -1,0 +1,92 @@
+"""What fastbp runs on: versions, threads, vector width; and compiling ahead of time."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from fastbp.kernels._jit import JIT_ENABLED, cache_folder
+from fastbp.neuron import fit_neuron, predict_neuron, train_neuron
+from fastbp.parallel import available_threads, get_num_threads
+
+PACKAGES = ("fastbp", "numpy", "numba", "llvmlite", "scipy", "threadpoolctl", "safetensors", "tqdm")
+OPTIONAL = ("click", "matplotlib", "pyarrow", "rich", "scikit-learn")
+
+
+def environment() -> dict[str, str]:
+    """Return what a bug report needs, by name."""
+    facts = {"python": platform.python_version(), "system": platform.platform()}
+    for package in (*PACKAGES, *OPTIONAL):
+        try:
+            facts[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            facts[package] = "not installed"
+    if facts["fastbp"] == "not installed":
+        from fastbp import __version__
+
+        facts["fastbp"] = f"{__version__} (not installed)"
+    facts["processor"] = _processor()
+    facts["vector width"] = f"{vector_width()} bits"
+    facts["threads"] = f"{get_num_threads()} of {available_threads()} available"
+    facts["compiler"] = "on" if JIT_ENABLED else "off (NUMBA_DISABLE_JIT)"
+    facts["kernel cache"] = str(cache_folder())
+    return facts
+
+
+def _processor() -> str:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    return f"{llvm.get_host_cpu_name()} ({platform.machine()})"
+
+
+def vector_width() -> int:
+    """Return the bits of the widest vector register that the kernels use here."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    for name, bits in (("avx512f", 512), ("avx", 256)):
+        if features.get(name):
+            return bits
+    return 128  # SSE2 on every x86-64, NEON on every 64-bit ARM
+
+
+def show_versions() -> None:
+    """Print the versions, threads, vector width and cache folder in use, for bug reports."""
+    facts = environment()
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        sys.stdout.write(f"{name:>{width}}: {value}\n")
+
+
+def warmup() -> dict[str, float]:
+    """Compile everything now, or load it from the cache, rather than at the first call.
+
+    Returns
+    -------
+    dict of str to float
+        The seconds that each function took.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> sorted(fastbp.warmup())
+    ['fit_neuron', 'predict_neuron', 'train_neuron']
+    """
+    x, y, w = np.eye(3), np.array([0.0, 1.0, 0.0]), np.zeros(3)
+    calls: dict[str, Any] = {
+        "train_neuron": lambda: train_neuron(x.tolist(), y.tolist(), w.tolist(), 0.0, 0.1, 1),
+        "fit_neuron": lambda: fit_neuron(x, y, w, 0.0, 0.1, 1),
+        "predict_neuron": lambda: predict_neuron(x, w, 0.0),
+    }
+    seconds = {}
+    for name, call in calls.items():
+        started = time.perf_counter()
+        call()
+        seconds[name] = time.perf_counter() - started
+    return seconds
