@@ -21,6 +21,7 @@ from fastbp.kernels.layout import (
     BATCH_ROWS,
     BATCH_START,
     BEST_LOSS,
+    BLOCK_START,
     BLOCK_STOP,
     BUDGET,
     CHUNK_ROWS,
@@ -151,7 +152,8 @@ def open_segment(state: Pointer) -> None:
     start = state[BATCH_START] + first * state[CHUNK_ROWS]
     stop = min(batch_stop(state), state[BLOCK_STOP])
     running = state[STATUS] == RUNNING and state[EPOCH] < state[EPOCH_LIMIT]
-    if not running or state[BUDGET] <= 0 or start >= stop:
+    in_block = state[BLOCK_START] <= start < stop
+    if not running or not in_block or state[BUDGET] <= 0:
         atomic_store(state, TICKET, CLOSED)
         return
     available = (stop - start + state[CHUNK_ROWS] - 1) // state[CHUNK_ROWS]
