@@ -22,8 +22,12 @@ def sigmoid(z):
 
 
 def activate(name, z):
-    return {"identity": lambda: z, "sigmoid": lambda: sigmoid(z),
-            "relu": lambda: np.where(z > 0, z, 0.0), "tanh": lambda: np.tanh(z)}[name]()
+    return {
+        "identity": lambda: z,
+        "sigmoid": lambda: sigmoid(z),
+        "relu": lambda: np.where(z > 0, z, 0.0),
+        "tanh": lambda: np.tanh(z),
+    }[name]()
 
 
 def derivative(name, z):
@@ -60,8 +64,21 @@ def objective(x, y, weights, bias, activation, loss, sample_weight=None, alpha=0
     return (total + 0.5 * alpha * np.sum(weights**2)) / np.sum(v)
 
 
-def fit_neuron(x, y, weights, bias, rate, epochs, *, activation="sigmoid", loss="mse",
-               batch_size=None, orders=None, sample_weight=None, alpha=0.0):
+def fit_neuron(
+    x,
+    y,
+    weights,
+    bias,
+    rate,
+    epochs,
+    *,
+    activation="sigmoid",
+    loss="mse",
+    batch_size=None,
+    orders=None,
+    sample_weight=None,
+    alpha=0.0,
+):
     """Gradient descent, batch by batch; `orders` gives the order of the rows in each epoch."""
     weights = np.array(weights, dtype=float)
     bias = float(bias)

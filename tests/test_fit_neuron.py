@@ -27,7 +27,8 @@ def assert_close(fit, expected):
 
 def same_bits(a, b):
     return (
-        np.array_equal(a.weights, b.weights) and a.bias == b.bias
+        np.array_equal(a.weights, b.weights)
+        and a.bias == b.bias
         and np.array_equal(a.losses, b.losses)
     )
 
@@ -44,7 +45,9 @@ def test_every_pair_and_batch_mode(activation, loss, batch_size, shape):
         assert_close(fit, reference.fit_neuron(x, y, w, b, 0.02, 4, **keywords))
 
 
-@pytest.mark.parametrize("shape", [(3000, 3), (9000, 2), (4000, 10), (700, 100), (130, 1030), (17, 5000)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(3000, 3), (9000, 2), (4000, 10), (700, 100), (130, 1030), (17, 5000)], ids=str
+)
 @pytest.mark.parametrize("batch_size", [None, 1500])
 def test_many_tiles_and_chunks(shape, batch_size):
     x, y, w, b, _ = problem(*shape)
@@ -63,7 +66,9 @@ def test_gradient_against_central_differences(activation, loss, d):
     gradient = np.append(w - after.weights, b - after.bias)
 
     def at(parameters):
-        return fastbp.fit_neuron(x, y, parameters[:-1], parameters[-1], 0.0, 1, **keywords).losses[0]
+        return fastbp.fit_neuron(x, y, parameters[:-1], parameters[-1], 0.0, 1, **keywords).losses[
+            0
+        ]
 
     p = np.append(w, b)
     for i, unit in enumerate(np.eye(d + 1)):
@@ -74,9 +79,10 @@ def test_gradient_against_central_differences(activation, loss, d):
 @pytest.mark.parametrize("random_state", [7, np.int64(7), "generator", "legacy"])
 def test_shuffle_is_a_new_permutation_each_epoch(random_state):
     def fresh():
-        return {"generator": lambda: np.random.default_rng(7), "legacy": lambda: np.random.RandomState(7)}.get(
-            random_state, lambda: np.random.default_rng(7)
-        )()
+        return {
+            "generator": lambda: np.random.default_rng(7),
+            "legacy": lambda: np.random.RandomState(7),
+        }.get(random_state, lambda: np.random.default_rng(7))()
 
     x, y, w, b, rng = problem(53, 4)
     weight = rng.random(53) + 0.1
@@ -90,7 +96,9 @@ def test_shuffle_is_a_new_permutation_each_epoch(random_state):
 
 def test_unseeded_shuffle_differs_from_run_to_run():
     x, y, w, b, _ = problem(53, 4)
-    first, second = (fastbp.fit_neuron(x, y, w, b, 0.1, 2, batch_size=5, shuffle=True) for _ in range(2))
+    first, second = (
+        fastbp.fit_neuron(x, y, w, b, 0.1, 2, batch_size=5, shuffle=True) for _ in range(2)
+    )
     assert not same_bits(first, second)
 
 
@@ -126,7 +134,9 @@ def test_callback_sees_every_epoch_and_can_stop():
     np.testing.assert_array_equal(seen[-1][2], fit.weights)
     assert seen[-1][3] == fit.bias
     for epoch, _, weights, _ in seen:
-        np.testing.assert_array_equal(weights, fastbp.fit_neuron(x, y, w, b, 0.1, epoch + 1).weights)
+        np.testing.assert_array_equal(
+            weights, fastbp.fit_neuron(x, y, w, b, 0.1, epoch + 1).weights
+        )
     assert same_bits(fit, fastbp.fit_neuron(x, y, w, b, 0.1, 5))
 
 
@@ -179,7 +189,12 @@ def test_result():
     weights, bias, losses = fit
     assert weights is fit.weights and bias == fit.bias and losses is fit.losses
     assert weights.dtype == losses.dtype == np.float64 and type(bias) is float
-    assert (fit.n_epochs, fit.stopped, fit.activation, fit.validation_losses) == (5, "epochs", "sigmoid", None)
+    assert (fit.n_epochs, fit.stopped, fit.activation, fit.validation_losses) == (
+        5,
+        "epochs",
+        "sigmoid",
+        None,
+    )
     np.testing.assert_array_equal(fit.predict(x), fastbp.predict_neuron(x, weights, bias))
     start = fastbp.fit_neuron(x, y, w, b, 0.1, 0)
     np.testing.assert_array_equal(start.weights, w)
@@ -212,7 +227,11 @@ def layouts(x):
 
 
 @pytest.mark.parametrize("whole_bytes", [2**26, 0], ids=["whole", "by blocks"])
-@pytest.mark.parametrize("keywords", [{}, {"batch_size": 64}, {"batch_size": 5000}, {"shuffle": True, "batch_size": 100}], ids=str)
+@pytest.mark.parametrize(
+    "keywords",
+    [{}, {"batch_size": 64}, {"batch_size": 5000}, {"shuffle": True, "batch_size": 100}],
+    ids=str,
+)
 def test_every_layout_and_dtype_gives_the_same_bits(monkeypatch, whole_bytes, keywords):
     monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", whole_bytes)
     monkeypatch.setattr("fastbp.rows.BLOCK_BYTES", 2**15)
@@ -259,7 +278,13 @@ random_shapes = st.tuples(st.integers(1, 60), st.integers(1, 20), st.integers(0,
 
 
 @settings(max_examples=100, deadline=None)
-@given(random_shapes, st.sampled_from(reference.PAIRS), st.integers(1, 70), st.floats(0, 1), st.booleans())
+@given(
+    random_shapes,
+    st.sampled_from(reference.PAIRS),
+    st.integers(1, 70),
+    st.floats(0, 1),
+    st.booleans(),
+)
 def test_random_problems_against_the_oracle(shape, pair, batch_size, alpha, weighted):
     x, y, w, b, rng = problem(*shape)
     keywords = {"activation": pair[0], "loss": pair[1], "batch_size": batch_size, "alpha": alpha}
@@ -273,7 +298,9 @@ def test_random_problems_against_the_oracle(shape, pair, batch_size, alpha, weig
 @given(random_shapes, st.sampled_from(reference.PAIRS), st.integers(1, 70))
 def test_zero_rate_leaves_every_bit(shape, pair, batch_size):
     x, y, w, b, _ = problem(*shape)
-    fit = fastbp.fit_neuron(x, y, w, b, 0.0, 3, activation=pair[0], loss=pair[1], batch_size=batch_size)
+    fit = fastbp.fit_neuron(
+        x, y, w, b, 0.0, 3, activation=pair[0], loss=pair[1], batch_size=batch_size
+    )
     np.testing.assert_array_equal(fit.weights, w)
     assert fit.bias == b and np.ptp(fit.losses) == 0.0
 
@@ -296,7 +323,9 @@ def test_duplicated_data_leaves_the_mean_gradient(shape, pair):
     fit = fastbp.fit_neuron(x, y, w, b, 0.01, 3, **keywords)
     twice = fastbp.fit_neuron(np.vstack([x, x]), np.append(y, y), w, b, 0.01, 3, **keywords)
     assert_close(twice, fit)
-    weighted = fastbp.fit_neuron(x, y, w, b, 0.01, 3, sample_weight=np.full(shape[0], 2.0), **keywords)
+    weighted = fastbp.fit_neuron(
+        x, y, w, b, 0.01, 3, sample_weight=np.full(shape[0], 2.0), **keywords
+    )
     assert_close(weighted, fit)
 
 
@@ -314,7 +343,9 @@ def test_log_loss_stays_finite_where_the_output_saturates():
 def test_predictions(activation, shape):
     x, _, w, b, _ = problem(*shape)
     outputs = fastbp.predict_neuron(x, w, b, activation=activation)
-    np.testing.assert_allclose(outputs, reference.activate(activation, x @ w + b), rtol=ROUNDING, atol=1e-14)
+    np.testing.assert_allclose(
+        outputs, reference.activate(activation, x @ w + b), rtol=ROUNDING, atol=1e-14
+    )
     assert outputs.shape == (shape[0],)
     alone = [fastbp.predict_neuron(row[None], w, b, activation=activation)[0] for row in x[:70]]
     np.testing.assert_array_equal(outputs[:70], alone)
@@ -323,7 +354,7 @@ def test_predictions(activation, shape):
 def test_predictions_of_many_rows(monkeypatch):
     x, _, w, b, _ = problem(300_000, 4)
     monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", 0)
-    outputs = {threads: None for threads in (1, 2)}
+    outputs = dict.fromkeys((1, 2))
     for threads in outputs:
         monkeypatch.setattr("fastbp.parallel.get_num_threads", lambda threads=threads: threads)
         outputs[threads] = fastbp.predict_neuron(x, w, b)

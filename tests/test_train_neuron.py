@@ -40,14 +40,18 @@ def compare(**arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ours = fastbp.train_neuron(**arguments)
-    x, y, w = (np.asarray(arguments[k], dtype=float) for k in ("features", "labels", "initial_weights"))
+    x, y, w = (
+        np.asarray(arguments[k], dtype=float) for k in ("features", "labels", "initial_weights")
+    )
     b, rate, epochs = (arguments[k] for k in ("initial_bias", "learning_rate", "epochs"))
     exact = reference.fit_neuron(x, y, w, b, rate, epochs)
     assert_same_numbers(ours, reference.train_neuron(**arguments), flat(exact))
     return ours
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{len(c['features'])}x{len(c['initial_weights'])}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda c: f"{len(c['features'])}x{len(c['initial_weights'])}"
+)
 @pytest.mark.parametrize("convert", [list, tuple, np.array], ids=["lists", "tuples", "arrays"])
 def test_published_cases(case, convert):
     arguments = {k: v for k, v in case.items() if k != "expected"}
@@ -72,13 +76,20 @@ def test_no_epochs_gives_the_rounded_start(epochs):
 
 def test_integers_and_booleans():
     compare(
-        features=[[1, 2], [0, 1], [3, 1]], labels=[True, False, True], initial_weights=[0, 1],
-        initial_bias=1, learning_rate=1, epochs=3,
+        features=[[1, 2], [0, 1], [3, 1]],
+        labels=[True, False, True],
+        initial_weights=[0, 1],
+        initial_bias=1,
+        learning_rate=1,
+        epochs=3,
     )
     compare(
-        features=np.array([[True, False], [False, True]]), labels=np.array([1, 0], dtype=np.uint8),
-        initial_weights=np.array([0.5, 0.5], dtype=np.float32), initial_bias=np.float64(0.25),
-        learning_rate=np.float32(0.5), epochs=3,
+        features=np.array([[True, False], [False, True]]),
+        labels=np.array([1, 0], dtype=np.uint8),
+        initial_weights=np.array([0.5, 0.5], dtype=np.float32),
+        initial_bias=np.float64(0.25),
+        learning_rate=np.float32(0.5),
+        epochs=3,
     )
 
 
@@ -92,8 +103,12 @@ def test_labels_as_a_column():
 def test_extreme_values_without_a_warning(size):
     features = [[size, -size], [-size, 2.0], [1.0, size]]
     compare(
-        features=features, labels=[1, 0, 1], initial_weights=[0.3, -0.7], initial_bias=0.1,
-        learning_rate=0.1, epochs=3,
+        features=features,
+        labels=[1, 0, 1],
+        initial_weights=[0.3, -0.7],
+        initial_bias=0.1,
+        learning_rate=0.1,
+        epochs=3,
     )
 
 
@@ -115,7 +130,9 @@ def test_rounds_as_numpy_does():
 
 
 def test_arguments_untouched():
-    arrays = [np.array(THREE_ROWS[k], dtype=float) for k in ("features", "labels", "initial_weights")]
+    arrays = [
+        np.array(THREE_ROWS[k], dtype=float) for k in ("features", "labels", "initial_weights")
+    ]
     copies = [a.copy() for a in arrays]
     fastbp.train_neuron(*arrays, 0.0, 0.1, 5)
     for a, b in zip(arrays, copies, strict=True):
@@ -137,8 +154,12 @@ def test_large_problem():
     rng = np.random.default_rng(5)
     x = rng.normal(size=(20_000, 5))
     compare(
-        features=x, labels=(x @ rng.normal(size=5) > 0), initial_weights=np.zeros(5),
-        initial_bias=0.0, learning_rate=2.0, epochs=20,
+        features=x,
+        labels=(x @ rng.normal(size=5) > 0),
+        initial_weights=np.zeros(5),
+        initial_bias=0.0,
+        learning_rate=2.0,
+        epochs=20,
     )
 
 
@@ -152,9 +173,12 @@ def test_random_problems(data):
     as_list = data.draw(st.booleans())
     x, y, w = rng.normal(size=(n, d)) * scale, rng.integers(0, 2, n), rng.normal(size=d)
     compare(
-        features=x.tolist() if as_list else x, labels=y.tolist() if as_list else y,
-        initial_weights=w.tolist() if as_list else w, initial_bias=float(rng.normal()),
-        learning_rate=data.draw(st.sampled_from([0.0, 0.01, 1.0])), epochs=data.draw(st.integers(0, 6)),
+        features=x.tolist() if as_list else x,
+        labels=y.tolist() if as_list else y,
+        initial_weights=w.tolist() if as_list else w,
+        initial_bias=float(rng.normal()),
+        learning_rate=data.draw(st.sampled_from([0.0, 0.01, 1.0])),
+        epochs=data.draw(st.integers(0, 6)),
     )
 
 

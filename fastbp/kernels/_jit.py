@@ -131,9 +131,10 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 def kernel(function: Function) -> Function:
     """Compile `function` at its first call; it runs without the GIL and is cached on disk."""
+    if not JIT_ENABLED:
+        return np.errstate(all="ignore")(function)  # as compiled code, which never warns
     dispatcher = numba.njit(**_OPTIONS)(function)
-    if JIT_ENABLED:
-        dispatcher._cache = _Cache(function)
+    dispatcher._cache = _Cache(function)
     return dispatcher  # type: ignore[no-any-return]
 
 

@@ -282,9 +282,12 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
 
 
 def load_first(pointer: Pointer, index: int, count: int) -> Vector:
-    """Return `count` (at most 8) elements from `index` on, then zeros; no others are read."""
+    """Return `count` (up to 8; none if negative) elements from `index` on, then zeros.
+
+    No other element is read.
+    """
     lanes = np.zeros(LANES)
-    lanes[:count] = pointer[index : index + count]
+    lanes[: max(count, 0)] = pointer[index : index + max(count, 0)]
     return lanes
 
 
