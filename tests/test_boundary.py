@@ -1,0 +1,316 @@
+"""Every wrong input is refused with the argument's name, what came and what was expected."""
+
+import numpy as np
+import pytest
+
+import fastbp
+
+X, Y, W = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [0, 1, 1], [0.1, 0.2]
+DEFAULTS = {
+    "features": X,
+    "labels": Y,
+    "initial_weights": W,
+    "initial_bias": 0.0,
+    "learning_rate": 0.1,
+    "epochs": 2,
+}
+
+SHARED = [  # wrong for train_neuron and fit_neuron alike: argument, value, error, message
+    (
+        "features",
+        [[1.0, 2.0], [np.nan, 4.0], [5.0, 6.0]],
+        fastbp.DataError,
+        "features: expected finite numbers, got nan in row 1, column 0",
+    ),
+    (
+        "features",
+        [[1.0, 2.0], [3.0, 4.0], [5.0, -np.inf]],
+        fastbp.DataError,
+        "features: expected finite numbers, got -inf in row 2, column 1",
+    ),
+    (
+        "features",
+        [[1.0, 2.0], [3.0], [5.0, 6.0]],
+        fastbp.DataError,
+        "features: expected 2 values in every row, got 1 in row 1",
+    ),
+    (
+        "features",
+        [[1.0, 2.0], 3.0, [5.0, 6.0]],
+        fastbp.DataError,
+        "features: expected 2 values in every row, got a single value in row 1",
+    ),
+    (
+        "features",
+        [[[1.0], [2.0]], [[3.0]], [[1.0]]],
+        fastbp.DataError,
+        "features: expected 2 values in every row, got 1 in row 1",
+    ),
+    (
+        "features",
+        [[[1.0], [2.0, 3.0]], [[3.0], [4.0]]],
+        fastbp.DataError,
+        "features: expected a rectangular array",
+    ),
+    (
+        "features",
+        [1.0, 2.0, 3.0],
+        ValueError,
+        r"features: expected 2 dimensions \(n_samples, n_features\), got 1 \(shape \(3,\)\)",
+    ),
+    (
+        "features",
+        [[[1.0]], [[2.0]], [[3.0]]],
+        ValueError,
+        "features: expected 2 dimensions .* got 3",
+    ),
+    ("features", 5.0, ValueError, "features: expected 2 dimensions .* got 0"),
+    ("features", [], ValueError, "features: expected 2 dimensions"),
+    (
+        "features",
+        np.empty((0, 2)),
+        fastbp.DataError,
+        r"features: expected at least one row and one column, got shape \(0, 2\)",
+    ),
+    (
+        "features",
+        [[], [], []],
+        fastbp.DataError,
+        "features: expected at least one row and one column",
+    ),
+    (
+        "features",
+        [["1", "2"], ["3", "4"], ["5", "6"]],
+        TypeError,
+        "features: expected real numbers, got text",
+    ),
+    (
+        "features",
+        [["a", 2.0], [3.0, 4.0], [5.0, 6.0]],
+        TypeError,
+        "features: expected real numbers, got text",
+    ),
+    (
+        "features",
+        [[1j, 2.0], [3.0, 4.0], [5.0, 6.0]],
+        TypeError,
+        "features: expected real numbers, got complex numbers",
+    ),
+    (
+        "features",
+        [[1.0, 2.0], [3.0, None], [5.0, 6.0]],
+        TypeError,
+        "features: expected real numbers, got None in row 1",
+    ),
+    (
+        "features",
+        np.array([[1.0, 2.0], [3.0, "x"], [5.0, 6.0]], dtype=object),
+        TypeError,
+        "features: expected real numbers, got str 'x' in row 1",
+    ),
+    (
+        "features",
+        np.zeros((3, 2), dtype="datetime64[s]"),
+        TypeError,
+        "features: expected real numbers, got dates",
+    ),
+    (
+        "features",
+        np.zeros((3, 2), dtype="V8"),
+        TypeError,
+        "features: expected real numbers, got dtype",
+    ),
+    (
+        "features",
+        [[10**400, 2], [3, 4], [5, 6]],
+        fastbp.DataError,
+        "features: expected numbers that float64 can hold",
+    ),
+    (
+        "features",
+        np.ma.masked_less([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], 2),
+        fastbp.DataError,
+        "features: expected numbers, got masked",
+    ),
+    ("features", "text", TypeError, "features: expected real numbers, got text"),
+    ("features", None, TypeError, "features: expected an array of real numbers, got NoneType"),
+    ("features", object(), TypeError, "features: expected an array of real numbers, got object"),
+    ("labels", [0, 1], ValueError, r"labels: expected 3 values \(one a row of features\), got 2"),
+    ("labels", [0, np.nan, 1], fastbp.DataError, "labels: expected finite numbers, got nan at 1"),
+    (
+        "labels",
+        [[0, 1], [1, 0], [0, 1]],
+        ValueError,
+        r"labels: expected 1 dimension, got 2 \(shape \(3, 2\)\)",
+    ),
+    ("labels", ["a", "b", "c"], TypeError, "labels: expected real numbers, got text"),
+    ("labels", [0, None, 1], TypeError, "labels: expected real numbers, got None in row 1"),
+    ("labels", [0, 1j, 1], TypeError, "labels: expected real numbers, got complex"),
+    (
+        "labels",
+        [0, [1], 1],
+        fastbp.DataError,
+        "labels: expected a single value in every row, got 1 in row 1",
+    ),
+    (
+        "initial_weights",
+        [0.1],
+        ValueError,
+        r"initial_weights: expected 2 values \(one a feature\), got 1",
+    ),
+    (
+        "initial_weights",
+        [0.1, np.inf],
+        ValueError,
+        "initial_weights: expected finite numbers, got inf at 1",
+    ),
+    ("initial_weights", ["a", "b"], TypeError, "initial_weights: expected real numbers, got text"),
+    ("initial_weights", 0.5, ValueError, "initial_weights: expected 1 dimension, got 0"),
+    ("initial_bias", np.nan, ValueError, "initial_bias: expected a finite number, got nan"),
+    ("initial_bias", "0", TypeError, "initial_bias: expected a real number, got str '0'"),
+    ("initial_bias", None, TypeError, "initial_bias: expected a real number, got NoneType None"),
+    ("initial_bias", [0.1, 0.2], TypeError, "initial_bias: expected a real number, got list"),
+    ("initial_bias", 1j, TypeError, "initial_bias: expected a real number, got complex"),
+    ("learning_rate", np.inf, ValueError, "learning_rate: expected a finite number, got inf"),
+    ("learning_rate", "0.1", TypeError, "learning_rate: expected a real number, got str '0.1'"),
+    (
+        "learning_rate",
+        np.zeros(2),
+        TypeError,
+        r"learning_rate: expected a real number, got an array of shape \(2,\)",
+    ),
+    ("epochs", -1, ValueError, "epochs: expected at least 0, got -1"),
+    ("epochs", 2.5, TypeError, "epochs: expected an integer, got float 2.5"),
+    ("epochs", 2.0, TypeError, "epochs: expected an integer, got float 2.0"),
+    ("epochs", "2", TypeError, "epochs: expected an integer, got str '2'"),
+    ("epochs", None, TypeError, "epochs: expected an integer, got NoneType None"),
+]
+
+FIT_ONLY = [
+    ("labels", [0, 1, 1.5], {"loss": "bce"}, fastbp.DataError, "labels: expected values from 0 to 1 for 'bce', got 1.5 in row 2"),
+    ("labels", [0, -1, 1], {"loss": "bce"}, fastbp.DataError, "got -1.0 in row 1"),
+    ("activation", "softmax", {}, ValueError, "activation: expected one of 'identity', 'sigmoid', 'relu', 'tanh', got 'softmax'"),
+    ("activation", 3, {}, TypeError, "activation: expected a name, got int 3"),
+    ("loss", "hinge", {}, ValueError, "loss: expected one of 'mse', 'half_mse', 'bce', got 'hinge'"),
+    ("loss", "bce", {"activation": "tanh"}, ValueError, "loss: 'bce' goes with activation 'sigmoid' only, got 'tanh'"),
+    ("optimizer", "rmsprop", {}, ValueError, "optimizer: expected one of 'sgd', got 'rmsprop'"),
+    ("batch_size", 0, {}, ValueError, "batch_size: expected at least 1, got 0"),
+    ("batch_size", 1.5, {}, TypeError, "batch_size: expected an integer"),
+    ("shuffle", "window", {}, TypeError, "shuffle: expected True or False, got 'window'"),
+    ("random_state", "seed", {}, TypeError, "random_state: expected an integer"),
+    ("random_state", -1, {}, ValueError, "random_state: expected at least 0"),
+    ("sample_weight", [1, 1], {}, ValueError, "sample_weight: expected 3 values"),
+    ("sample_weight", [1, -1, 1], {}, fastbp.DataError, "sample_weight: expected no negative weight, got -1.0 in row 1"),
+    ("sample_weight", [1, np.nan, 1], {}, fastbp.DataError, "sample_weight: expected finite numbers"),
+    ("sample_weight", [0, 0, 0], {}, ValueError, "sample_weight: expected a positive sum in every batch, got 0 for rows 0 to 2"),
+    ("sample_weight", [1, 1, 0], {"batch_size": 2}, ValueError, "got 0 for rows 2 to 2"),
+    ("sample_weight", [1, 0, 0], {"batch_size": 1, "shuffle": True}, ValueError, "sample_weight: expected a positive sum"),
+    ("alpha", -0.1, {}, ValueError, "alpha: expected at least 0, got -0.1"),
+    ("alpha", np.nan, {}, ValueError, "alpha: expected a finite number"),
+    ("tol", -1, {}, ValueError, "tol: expected at least 0"),
+    ("tol", "small", {}, TypeError, "tol: expected a real number"),
+    ("n_iter_no_change", 0, {}, ValueError, "n_iter_no_change: expected at least 1"),
+    ("n_threads", 0, {}, ValueError, "n_threads: expected at least 1"),
+    ("n_threads", "all", {}, TypeError, "n_threads: expected an integer"),
+    ("callback", 5, {}, TypeError, "callback: expected a callable or None, got int 5"),
+    ("progress", "yes", {}, ValueError, "progress: expected True, False or 'always', got 'yes'"),
+    ("learning_rate", lambda _: np.nan, {}, ValueError, r"learning_rate\(0\): expected a finite number, got nan"),
+    ("learning_rate", lambda _: "fast", {}, TypeError, r"learning_rate\(0\): expected a real number, got str 'fast'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "error", "message"), SHARED)
+@pytest.mark.parametrize("function", [fastbp.train_neuron, fastbp.fit_neuron])
+@pytest.mark.parametrize("epochs", [2, 0])
+def test_refused(function, name, value, error, message, epochs):
+    arguments = {**DEFAULTS, "epochs": epochs, name: value}
+    with pytest.raises(error, match=message):
+        function(**arguments)
+
+
+@pytest.mark.parametrize(("name", "value", "others", "error", "message"), FIT_ONLY)
+def test_refused_by_fit_neuron(name, value, others, error, message):
+    with pytest.raises(error, match=message):
+        fastbp.fit_neuron(**{**DEFAULTS, **others, name: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([[1.0, np.nan]], W, 0.0), fastbp.DataError, "features: .* nan in row 0, column 1"),
+        ((X, [1.0], 0.0), ValueError, "weights: expected 2 values"),
+        ((X, W, "b"), TypeError, "bias: expected a real number"),
+        (([1.0, 2.0], W, 0.0), ValueError, "features: expected 2 dimensions"),
+    ],
+)
+def test_refused_by_predict_neuron(arguments, error, message):
+    with pytest.raises(error, match=message):
+        fastbp.predict_neuron(*arguments)
+    with pytest.raises(ValueError, match="activation: expected one of"):
+        fastbp.predict_neuron(X, W, 0.0, activation="softmax")
+
+
+def test_what_a_data_error_is():
+    assert issubclass(fastbp.DataError, ValueError)
+    assert issubclass(fastbp.DataError, fastbp.FastbpError)
+    with pytest.raises(fastbp.DataError) as caught:
+        fastbp.fit_neuron([[1.0], [2.0], [np.nan]], [0, 1, 0], [0.0], 0.0, 0.1, 1)
+    assert caught.value.row == 2
+
+
+def test_a_bad_row_far_inside_is_named_in_every_mode():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50_000, 3))
+    x[40_321, 2] = np.inf
+    x[49_000, 0] = np.nan
+    y, w = np.zeros(50_000), np.zeros(3)
+    for array in (x, np.asfortranarray(x), x.astype(np.float32), np.repeat(x, 60, axis=0)[::60]):
+        for keywords in (
+            {},
+            {"batch_size": 64},
+            {"n_threads": 3},
+            {"shuffle": True, "random_state": 0, "batch_size": 100},
+        ):
+            with pytest.raises(fastbp.DataError, match="row 40321, column 2"):
+                fastbp.fit_neuron(array, y, w, 0.0, 0.1, 2, **keywords)
+        with pytest.raises(fastbp.DataError, match="row 40321, column 2"):
+            fastbp.predict_neuron(array, w, 0.0)
+        with pytest.raises(fastbp.DataError, match="row 40321, column 2"):
+            fastbp.fit_neuron(array, y, w, 0.0, 0.1, 0)
+
+
+class TestDivergence:
+    def fit(self, **keywords):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(200, 3))
+        return fastbp.fit_neuron(
+            x, x @ [1.0, 2.0, 3.0], np.zeros(3), 0.0, activation="identity", **keywords
+        )
+
+    @pytest.mark.parametrize(
+        "keywords",
+        [{}, {"batch_size": 10}, {"n_threads": 2}, {"callback": lambda _: None}],
+        ids=str,
+    )
+    def test_carries_what_was_before(self, keywords):
+        with pytest.raises(fastbp.DivergenceError, match="Lower learning_rate") as caught:
+            self.fit(learning_rate=5.0, epochs=10_000, **keywords)
+        error = caught.value
+        assert isinstance(error, ArithmeticError)
+        assert f"in epoch {error.epoch}" in str(error)
+        before = self.fit(learning_rate=5.0, epochs=error.epoch, **keywords)
+        np.testing.assert_array_equal(error.weights, before.weights)
+        assert error.bias == before.bias
+        np.testing.assert_array_equal(error.losses, before.losses)
+        assert np.isfinite(error.losses).all()
+
+    def test_large_but_finite_is_no_divergence(self):
+        fit = fastbp.fit_neuron([[1e200], [-1e200]], [1, 0], [1e200], 0.0, 0.1, 3)
+        assert fit.losses.tolist() == [0.0, 0.0, 0.0]
+        fit = fastbp.fit_neuron([[1e200], [-1e200]], [1, 0], [1e200], 0.0, 0.1, 3, batch_size=1)
+        assert fit.n_epochs == 3
+
+    def test_train_neuron_diverges_too(self):
+        for convert in (list, np.array):
+            with pytest.raises(fastbp.DivergenceError):
+                fastbp.train_neuron(convert([[1e308]]), [0], [1e-308], 0.0, 1e10, 5)
