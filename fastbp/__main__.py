@@ -8,12 +8,12 @@ import sys
 def main() -> None:
     """Run the command, or say which extra it needs."""
     try:
-        from fastbp.cli import command
+        from fastbp import cli
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("fastbp"):
             raise
         sys.exit(f"Error: the command needs {error.name}: pip install 'fastbp[cli]'")
-    command()
+    cli.main()
 
 
 if __name__ == "__main__":

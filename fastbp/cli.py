@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,17 +103,19 @@ def train(
         warmup()
         started = time.perf_counter()
         try:
-            fit = fit_neuron(
-                x,
-                y,
-                start,
-                0.0,
-                learning_rate,
-                epochs,
-                activation=activation,
-                loss=loss,
-                progress=True,
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an interrupt is reported below
+                fit = fit_neuron(
+                    x,
+                    y,
+                    start,
+                    0.0,
+                    learning_rate,
+                    epochs,
+                    activation=activation,
+                    loss=loss,
+                    progress=True,
+                )
         except DivergenceError as error:
             raise click.ClickException(f"epoch {error.epoch}: {error}") from None
         seconds = time.perf_counter() - started
@@ -193,9 +196,9 @@ def _report(
     ratio = f"{compared.seconds / seconds:.1f} times as long"
     measured = "" if compared.complete else f" (from {compared.epochs} epochs)"
     grid.add_row("plain NumPy loop", f"{compared.seconds:.3g}", f"{ratio}{measured}")
-    if model_file is not None:
-        grid.add_row("model", str(model_file), "")
     Console(soft_wrap=True).print(grid)
+    if model_file is not None:
+        click.echo(f"model written to {model_file}")
 
 
 @command.command()
@@ -236,3 +239,15 @@ def info() -> None:
         for name, value in environment().items():
             grid.add_row(name, value)
     Console(soft_wrap=True).print(grid)
+
+
+def main() -> None:
+    """Run the command; Ctrl-C exits with 130, as shells have it."""
+    try:
+        command(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)

@@ -74,7 +74,7 @@ def test_start_values_are_normal_and_uniform():
     weights = np.concatenate([n.weights for n in neurons])
     biases = np.array([n.bias for n in neurons])
     assert abs(weights.mean()) < 0.05 and abs(weights.std() - 1.0) < 0.05
-    assert 0.0 <= biases.min() and biases.max() < 1.0 and abs(biases.mean() - 0.5) < 0.1
+    assert biases.min() >= 0.0 and biases.max() < 1.0 and abs(biases.mean() - 0.5) < 0.1
     assert Neuron(random_state=1).weights.tolist() == Neuron(random_state=1).weights.tolist()
     assert Neuron().weights.shape == (3,)
 

@@ -1,0 +1,101 @@
+"""The JIT policy, and what the package promises as a whole."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fastbp
+
+PACKAGE = Path(fastbp.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+DECORATORS = {"kernel", "device_function", "subroutine", "template"}
+
+
+def names_in(node):
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} | {
+        n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)
+    }
+
+
+def jit_violations(source, is_jit_module):
+    tree = ast.parse(source)
+    found = []
+    for node in ast.walk(tree):
+        imported = (
+            [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        )
+        if not is_jit_module and {"njit", "jit", "prange", "vectorize", "guvectorize"} & set(
+            imported
+        ):
+            found.append(f"line {node.lineno}: imports Numba's decorators")
+        if (
+            isinstance(node, ast.Attribute)
+            and not is_jit_module
+            and node.attr in ("njit", "prange")
+        ):
+            found.append(f"line {node.lineno}: uses numba.{node.attr}")
+        if isinstance(node, ast.keyword) and node.arg in ("parallel", "fastmath"):
+            found.append(f"line {node.value.lineno}: sets {node.arg}")
+        if isinstance(node, ast.FunctionDef):
+            for inner in ast.walk(node):
+                if inner is not node and isinstance(inner, ast.FunctionDef):
+                    decorated = set().union(*map(names_in, inner.decorator_list), set())
+                    if decorated & (DECORATORS | {"njit"}):
+                        found.append(f"line {inner.lineno}: compiles inside a function")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_one_file_holds_the_jit_policy(path):
+    assert jit_violations(path.read_text(), path.name == "_jit.py") == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from numba import njit",
+        "import numba\n@numba.njit\ndef f(): pass",
+        "def f():\n    @kernel\n    def g(): pass",
+        "f(fastmath=True)",
+        "g(parallel=True)",
+    ],
+)
+def test_the_check_sees_a_violation(source):
+    assert jit_violations(source, False)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_kernels_know_nothing_of_what_stands_above_them(path):
+    if "kernels" not in path.parts:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fastbp"):
+            assert node.module.startswith("fastbp.kernels"), f"{path.name} imports {node.module}"
+
+
+def test_everything_public_is_documented():
+    for name in fastbp.__all__:
+        assert getattr(fastbp, name).__doc__, name
+
+
+def test_tests_and_extras_agree():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"])
+    assert extras == {"all", "bench", "cli", "dev", "estimators", "files", "peers", "plot", "test"}
+    everything = project["optional-dependencies"]["all"][0]
+    assert set(everything.removeprefix("fastbp[").rstrip("]").split(",")) == extras - {
+        "all",
+        "peers",
+    }
+    assert "Python :: 3.11" in " ".join(project["classifiers"])
+
+
+def test_oracles_never_import_the_package():
+    tree = ast.parse((Path(__file__).parent / "reference.py").read_text())
+    assert not any(
+        "fastbp" in ast.dump(n)
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Import | ast.ImportFrom)
+    )

@@ -1,0 +1,104 @@
+"""Models on disk: the same bits back, or a clear refusal."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.tables import TableModel
+
+
+def models():
+    fit = fastbp.fit_neuron([[0.1], [1.3]], [0, 1], [0.7], 0.2, 0.5, 20, activation="tanh")
+    table = TableModel(fit, ["länge"], "art", np.array([0.5]), np.array([2.0]), ["a", "b"])
+    return [fit, fastbp.Neuron(3, random_state=1, activation="relu"), table]
+
+
+def content(model):
+    arrays, fields = model.to_stored()
+    return {name: array.tolist() for name, array in arrays.items()}, fields
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda m: type(m).__name__)
+def test_round_trip(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    fastbp.save(model, path)
+    again = fastbp.load(str(path))
+    assert type(again) is type(model)
+    assert content(again) == content(model)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_readable_by_other_programs(tmp_path):
+    from safetensors import safe_open
+
+    fit = models()[0]
+    fastbp.save(fit, tmp_path / "m")
+    with safe_open(tmp_path / "m", framework="numpy") as file:
+        np.testing.assert_array_equal(file.get_tensor("weights"), fit.weights)
+        assert json.loads(file.metadata()["fastbp"])["kind"] == "NeuronFit"
+
+
+def test_an_old_file_survives_a_failed_write(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    fit = models()[0]
+    fastbp.save(fit, path)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        fastbp.save(models()[1], path)
+    assert content(fastbp.load(path)) == content(fit)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_refusals(tmp_path):
+    path = tmp_path / "model"
+    with pytest.raises(FileNotFoundError):
+        fastbp.load(path)
+    with pytest.raises(FileNotFoundError):
+        fastbp.save(models()[0], tmp_path / "nowhere" / "model")
+    with pytest.raises(TypeError, match="model: expected Neuron, NeuronFit, TableModel, got dict"):
+        fastbp.save({}, path)
+    fastbp.save(models()[0], path)
+    good = path.read_bytes()
+    altered = bytearray(good)
+    altered[-1] ^= 1
+    header = good.replace(b'\\"format\\": 1', b'\\"format\\": 2')
+    for damaged, message in [
+        (b"", "expected a safetensors file"),
+        (good[:-5], "expected a safetensors file"),
+        (b"noise" * 100, "expected a safetensors file"),
+        (bytes(altered), "the file was altered"),
+        (header, "the file was altered"),
+    ]:
+        assert damaged != good
+        path.write_bytes(damaged)
+        with pytest.raises(fastbp.CheckpointError, match=message):
+            fastbp.load(path)
+        assert path.read_bytes() == damaged
+    assert issubclass(fastbp.CheckpointError, RuntimeError)
+
+
+def test_newer_and_foreign_files(tmp_path, monkeypatch):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "model"
+    save_file({"weights": np.zeros(2)}, path)
+    with pytest.raises(fastbp.CheckpointError, match="expected a model of fastbp"):
+        fastbp.load(path)
+    monkeypatch.setattr("fastbp.storage.FORMAT", 2)
+    fastbp.save(models()[0], path)
+    monkeypatch.undo()
+    with pytest.raises(fastbp.CheckpointError, match="expected format 1 or older, got 2"):
+        fastbp.load(path)
+    monkeypatch.setattr(
+        "fastbp.storage.KINDS", {"Forest": fastbp.NeuronFit, "NeuronFit": fastbp.NeuronFit}
+    )
+    fastbp.save(models()[0], path)
+    monkeypatch.setattr("fastbp.storage.KINDS", {"Forest": fastbp.NeuronFit})
+    with pytest.raises(fastbp.CheckpointError, match="expected Forest, got NeuronFit"):
+        fastbp.load(path)
