@@ -1,13 +1,12 @@
 """fastbp: backpropagation for one neuron and small networks, on a CPU, as fast as it allows."""
 
 from fastbp import datasets
+from fastbp._version import __version__
 from fastbp.environment import show_versions, warmup
 from fastbp.errors import CheckpointError, DataError, DivergenceError, FastbpError
 from fastbp.neuron import Neuron, NeuronFit, fit_neuron, predict_neuron, train_neuron
 from fastbp.parallel import get_num_threads, set_num_threads
 from fastbp.storage import load, save
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
@@ -16,6 +15,7 @@ __all__ = [
     "FastbpError",
     "Neuron",
     "NeuronFit",
+    "__version__",
     "datasets",
     "fit_neuron",
     "get_num_threads",

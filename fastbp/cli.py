@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from fastbp import plain
+from fastbp._version import __version__
 from fastbp.datasets import make_neuron_dataset
 from fastbp.environment import environment, warmup
 from fastbp.errors import DivergenceError, FastbpError
@@ -41,7 +42,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="fastbp")
+@click.version_option(__version__, prog_name="fastbp")
 def command() -> None:
     """Backpropagation for one neuron, as fast as the machine allows."""
 

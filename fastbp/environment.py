@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp._version import __version__
 from fastbp.kernels._jit import JIT_ENABLED, cache_folder
 from fastbp.neuron import fit_neuron, predict_neuron, train_neuron
 from fastbp.parallel import available_threads, get_num_threads
@@ -26,15 +27,12 @@ def environment() -> dict[str, str]:
             facts[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             facts[package] = "not installed"
-    if facts["fastbp"] == "not installed":
-        from fastbp import __version__
-
-        facts["fastbp"] = f"{__version__} (not installed)"
+    facts["fastbp"] = __version__
     facts["processor"] = _processor()
     facts["vector width"] = f"{vector_width()} bits"
     facts["threads"] = f"{get_num_threads()} of {available_threads()} available"
     facts["compiler"] = "on" if JIT_ENABLED else "off (NUMBA_DISABLE_JIT)"
-    facts["kernel cache"] = str(cache_folder())
+    facts["kernel cache"] = str(cache_folder() or "none: no home folder")
     return facts
 
 

@@ -54,7 +54,7 @@ class NeuronFit:
     >>> fit.n_epochs, fit.stopped
     (100, 'epochs')
     >>> fit.predict([[0.0], [1.0]]).round(2)
-    array([0.26, 0.77])
+    array([0.15, 0.88])
     """
 
     weights: np.ndarray
@@ -306,7 +306,7 @@ def fit_neuron(
     >>> features = [[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]]
     >>> fit = fit_neuron(features, [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 100, loss="bce")
     >>> fit.weights.round(4), round(fit.bias, 4)
-    (array([-0.1391,  0.9387]), -0.3925)
+    (array([-0.9499,  1.5556]), -0.8033)
     """
     check.choice("optimizer", optimizer, ["sgd"])
     problem, rows = _problem(features, labels, initial_weights, initial_bias, activation, loss)

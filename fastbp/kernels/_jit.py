@@ -25,7 +25,6 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
-from numba.misc.appdirs import AppDirs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,15 +33,32 @@ JIT_ENABLED = not numba.config.DISABLE_JIT
 """False when ``NUMBA_DISABLE_JIT`` is set: the kernels then run as plain Python."""
 
 
-def cache_folder() -> Path:
-    """Folder of the compiled kernels of exactly this source and these compilers.
+def cache_folder() -> Path | None:
+    """Return the folder of the compiled kernels of exactly this source and these compilers.
 
     Numba dates a cached kernel by the file that it stands in, so a change in a callee in
     another file goes unseen (numba issue 1833). Here the folder's name is a digest of every
-    kernel file: a kernel compiled from other code lies in another folder.
+    kernel file: a kernel compiled from other code lies in another folder. None where the user
+    has no home.
     """
-    base = os.environ.get("NUMBA_CACHE_DIR") or AppDirs("fastbp", appauthor=False).user_cache_dir
-    return Path(base) / f"fastbp-{_source_digest()[:16]}"
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    base = Path(chosen) if chosen else _user_cache()
+    return base / f"fastbp-{_source_digest()[:16]}" if base is not None else None
+
+
+def _user_cache() -> Path | None:
+    """Return where the system keeps what can be made again."""
+    variable, folder = {
+        "win32": ("LOCALAPPDATA", "AppData/Local"),
+        "darwin": ("", "Library/Caches"),
+    }.get(sys.platform, ("XDG_CACHE_HOME", ".cache"))
+    chosen = Path(os.environ.get(variable, ""))
+    if chosen.is_absolute():
+        return chosen / "fastbp"
+    try:
+        return Path.home() / folder / "fastbp"
+    except RuntimeError:
+        return None
 
 
 @functools.cache
@@ -68,7 +84,7 @@ class _Locator:
         return str(cache_folder())
 
     def ensure_cache_path(self) -> None:
-        cache_folder().mkdir(parents=True, exist_ok=True)
+        Path(self.get_cache_path()).mkdir(parents=True, exist_ok=True)
 
     def get_source_stamp(self) -> str:
         return _source_digest()
@@ -134,7 +150,8 @@ def kernel(function: Function) -> Function:
     if not JIT_ENABLED:
         return np.errstate(all="ignore")(function)  # as compiled code, which never warns
     dispatcher = numba.njit(**_OPTIONS)(function)
-    dispatcher._cache = _Cache(function)
+    if cache_folder() is not None:
+        dispatcher._cache = _Cache(function)
     return dispatcher  # type: ignore[no-any-return]
 
 
