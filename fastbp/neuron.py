@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -185,12 +186,12 @@ def _train_small(
         values.dtype is not FLOAT64
         or values.ndim != 1
         or x.shape != (n, d)
-        or not 0 < d <= kernels.MOST_SMALL_FEATURES
-        or n > kernels.chunk_rows(d)
+        or d == 0
+        or n > kernels.chunk_rows(d, n)
     ):
         return None
     results = np.empty(d + 1 + epochs)
-    if not kernels.neuron_small(x, values, epochs, results):
+    if not kernels.neuron_small(x, values, epochs, kernels.tile_rows(d), results):
         return None
     rounded: list[float] = results.tolist()
     return rounded[:d], rounded[d], rounded[d + 1 :]
@@ -379,7 +380,8 @@ def _problem(
         activation=ACTIVATIONS[activation],
         loss=LOSSES[loss],
         tile_rows=kernels.tile_rows(d),
-        chunk_rows=kernels.chunk_rows(d),
+        chunk_rows=functools.partial(kernels.chunk_rows, d),
+        row_work=kernels.row_work(d),
         work_size=kernels.work_size(d),
         named=named,
         result=result,
@@ -431,9 +433,9 @@ def predict_neuron(
     d = rows.n_features
     parameters = _flat_parameters("weights", weights, "bias", bias, d)
     outputs = np.empty(rows.n_rows)
-    step = max(kernels.chunk_rows(d), BLOCK_BYTES // (8 * d))
+    step = max(kernels.tile_rows(d), BLOCK_BYTES // (8 * d))
     starts = list(range(0, rows.n_rows, step))
-    n_chunks = -(-rows.n_rows // kernels.chunk_rows(d))
+    work = rows.n_rows * kernels.row_work(d)
 
     def compute(start: int) -> None:
         stop = min(start + step, rows.n_rows)
@@ -444,7 +446,7 @@ def predict_neuron(
             if row is not None:
                 check.raise_for_row("features", start + row, x[row])
 
-    with team(min(len(starts), threads_for(n_chunks, n_chunks, None))) as threads:
+    with team(threads_for(work, work, len(starts), None)) as threads:
         threads.each(compute, starts)
     return outputs
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from fastbp import _validation as check
 
-CHUNKS_PER_THREAD = 2  # fewer in a batch are not worth another thread (80 microseconds of work)
-CHUNKS_PER_FIT = 400  # starting threads costs some 200 microseconds: 8 ms of work repay it
+WORK_PER_THREAD = 2**16  # less in a batch, 20 microseconds, is not worth another thread
+WORK_TO_START = 2**24  # starting threads costs some 200 microseconds: 5 ms of work repay it
 
 _chosen: int | None = None
 
@@ -112,16 +112,17 @@ def set_num_threads(n_threads: int | None) -> None:
     _chosen = n_threads
 
 
-def threads_for(chunks_per_batch: int, chunks_in_fit: int, requested: int | None) -> int:
+def threads_for(batch_work: int, fit_work: int, pieces: int, requested: int | None) -> int:
     """Return the threads for a fit: the requested number, or what its size is worth.
 
-    More threads than chunks would find nothing to do. The bits of the result do not depend on it.
+    The work of a batch and of the whole fit is in units of about a third of a nanosecond. More
+    threads than pieces of a batch would find nothing to do. The bits do not depend on it.
     """
     if requested is not None:
-        return min(requested, chunks_per_batch)
-    if chunks_in_fit < CHUNKS_PER_FIT:
+        return min(requested, pieces)
+    if fit_work < WORK_TO_START:
         return 1
-    return max(1, min(get_num_threads(), chunks_per_batch // CHUNKS_PER_THREAD))
+    return max(1, min(get_num_threads(), pieces, batch_work // WORK_PER_THREAD))
 
 
 class Team:

@@ -54,8 +54,9 @@ class Problem:
         The start values, flat and in whole vectors; the first `n_weights` are weights.
     activation, loss
         Their numbers in the kernels.
-    tile_rows, chunk_rows, work_size
-        Rows of a tile and of a chunk, and the float64 scratch of one thread.
+    tile_rows, chunk_rows, row_work, work_size
+        Rows of a tile; rows of a chunk, given those of a batch; the work of a row in units of
+        about a third of a nanosecond; the float64 scratch of one thread.
     named
         Gives the user's view of flat parameters: ``{"weights": ..., "bias": ...}``.
     result
@@ -70,7 +71,8 @@ class Problem:
     activation: int
     loss: int
     tile_rows: int
-    chunk_rows: int
+    chunk_rows: Callable[[int], int]
+    row_work: int
     work_size: int
     named: Callable[[np.ndarray], dict[str, Any]]
     result: Callable[[Outcome], Any]
@@ -128,10 +130,13 @@ def train(problem: Problem, options: Options) -> Outcome:
     """Train; see the public ``fit_*`` for what the options mean."""
     if options.epochs == 0:
         _check_all_rows(problem.rows)
-    chunk_rows = min(problem.chunk_rows, options.batch_rows)
-    per_batch = -(-options.batch_rows // chunk_rows)
-    in_fit = options.epochs * -(-problem.rows.n_rows // chunk_rows)
-    size = threads_for(per_batch, in_fit, options.n_threads)
+    chunk_rows = min(problem.chunk_rows(options.batch_rows), options.batch_rows)
+    size = threads_for(
+        options.batch_rows * problem.row_work,
+        options.epochs * problem.rows.n_rows * problem.row_work,
+        -(-options.batch_rows // chunk_rows),
+        options.n_threads,
+    )
     with (
         deferred_interrupts(options.returns_on_interrupt) as requests,
         team(size) as threads,

@@ -407,20 +407,23 @@ class TestThreadCounts:
         assert max(counts) <= max(1, (os.cpu_count() or 1) // 2)
 
     @pytest.mark.parametrize(
-        ("chunks", "in_fit", "requested", "threads"),
+        ("batch_work", "fit_work", "pieces", "requested", "threads"),
         [
-            (1, 10**6, None, 1),
-            (100, 10**6, None, 6),
-            (7, 10**6, None, 3),
-            (100, 100, None, 1),
-            (100, 100, 2, 2),
-            (100, 100, 9, 9),
-            (3, 100, 9, 3),
+            (2**15, 2**30, 4, None, 1),
+            (2**17, 2**30, 4, None, 2),
+            (2**22, 2**30, 16, None, 6),
+            (2**22, 2**30, 3, None, 3),
+            (2**22, 2**23, 16, None, 1),
+            (2**15, 2**16, 16, 2, 2),
+            (2**15, 2**16, 16, 9, 9),
+            (2**15, 2**16, 3, 9, 3),
         ],
     )
-    def test_the_size_of_the_work_decides(self, monkeypatch, chunks, in_fit, requested, threads):
+    def test_the_size_of_the_work_decides(
+        self, monkeypatch, batch_work, fit_work, pieces, requested, threads
+    ):
         monkeypatch.setattr(parallel, "get_num_threads", lambda: 6)
-        assert parallel.threads_for(chunks, in_fit, requested) == threads
+        assert parallel.threads_for(batch_work, fit_work, pieces, requested) == threads
 
 
 def test_progress_is_silent_away_from_a_terminal(capfd):

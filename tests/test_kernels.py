@@ -281,6 +281,15 @@ def test_every_shape_of_tile(n, d):
         np.testing.assert_allclose(fit.losses, expected.losses, rtol=1e-12)
 
 
+def test_a_block_that_is_prefetched():
+    rng = np.random.default_rng(0)
+    x, y, w = rng.normal(size=(260, 4101)), rng.random(260), rng.normal(size=4101) / 100
+    assert x.size > neuron.CACHED_ELEMENTS
+    fit = fastbp.fit_neuron(x, y, w, 0.5, 0.1, 1)
+    expected = reference.fit_neuron(x, y, w, 0.5, 0.1, 1)
+    np.testing.assert_allclose(fit.weights, expected.weights, rtol=1e-11, atol=1e-13)
+
+
 def test_nothing_beyond_the_arrays_is_read():
     """Rows, labels and weights lie in a sea of NaN: one stray load and the result is NaN."""
     rng = np.random.default_rng(0)
@@ -300,12 +309,13 @@ def run_for(x, y, workers, **keywords):
     """A fit under way whose kernel the test calls itself."""
     problem, rows = fastbp.neuron._problem(x, y, np.zeros(x.shape[1]), 0.0, "sigmoid", "mse")
     options = Options(learning_rate=0.1, epochs=2, batch_rows=rows.n_rows, **keywords)
-    return _Run(problem, options, Team(workers, None), problem.chunk_rows)
+    return _Run(problem, options, Team(workers, None), problem.chunk_rows(rows.n_rows))
 
 
 def test_one_thread_of_a_team_can_do_all_the_work():
     rng = np.random.default_rng(0)
-    n = neuron.chunk_rows(1030) * 3 + 5
+    n = 100
+    assert neuron.chunk_rows(1030, n) <= n / 3
     x, y = rng.normal(size=(n, 1030)), rng.random(n)
     run = run_for(x, y, 2)  # told of two threads, but only worker 0 comes
     while run.epoch < 2:

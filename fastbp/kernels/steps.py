@@ -139,7 +139,7 @@ def slot(state: Pointer, chunk: int) -> int:
 
 @device_function
 def keep_least(state: Pointer, index: int, value: int) -> None:
-    """state[index] = min(state[index], value), whichever thread comes first."""
+    """Lower state[index] to `value` if that is less, whichever thread comes first."""
     present = atomic_load(state, index)
     while value < present and not compare_and_swap(state, index, present, value):
         present = atomic_load(state, index)

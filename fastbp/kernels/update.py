@@ -26,7 +26,7 @@ def clear(size: int, target: Pointer) -> None:
 
 @device_function
 def add(size: int, source: Pointer, target: Pointer) -> None:
-    """Target += source in whole vectors; ACC target."""
+    """Add target += source in whole vectors; ACC target."""
     for i in range(0, size, LANES):
         store(target, i, load(target, i) + load(source, i))
 
@@ -35,7 +35,7 @@ def add(size: int, source: Pointer, target: Pointer) -> None:
 def sgd_update(
     size: int, n_weights: int, step: float, alpha: float, gradient: Pointer, parameters: Pointer
 ) -> None:
-    """P -= step (g + alpha p), alpha for the weights only; ACC parameters."""
+    """Update p -= step (g + alpha p), alpha for the weights only; ACC parameters."""
     minus_step = broadcast(-step)
     shrink = broadcast(alpha)
     if alpha == 0.0:

@@ -304,6 +304,17 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.V
     )
 
 
+def prefetch(pointer: Pointer, index: int) -> None:
+    """Have the cache line of an element brought into the second-level cache; never faults."""
+
+
+@compiled_as(prefetch, types.void, FLOATS, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value) -> None:
+    address = builder.bitcast(builder.gep(pointer, [index]), ir.IntType(8).as_pointer())
+    read, second_level, data_cache = (ir.Constant(ir.IntType(32), n) for n in (0, 2, 1))
+    _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), address, read, second_level, data_cache)
+
+
 def store(pointer: Pointer, index: int, a: Vector) -> None:
     """Write eight elements from `index` on."""
     pointer[index : index + LANES] = a
