@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastbp.kernels._jit import device_function
-from fastbp.kernels.exponential import exp_minus_magnitude, tanh
+from fastbp.kernels.exponential import exp_clamped, tanh
 from fastbp.kernels.vector import Vector, broadcast, where_less
 
 IDENTITY = 0
@@ -14,17 +14,15 @@ TANH = 3
 
 @device_function
 def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
-    """Return a = 1/(1 + e**-z) and 1 - a, both with all their digits.
+    """Return a = 1/(1 + e**-z) and 1 - a = e**-z a, both with all their digits.
 
-    From e = e**-|z|, which never overflows: 1/(1 + e) and e/(1 + e) are a and 1 - a for
-    positive z, the other way round for negative z. Their product is the derivative.
+    Their product is the derivative. Beyond 708 either way they stay at e**-708 (about 3e-308)
+    and 1; with |z| in the exponent and a choice by sign at the end it took a fifth longer.
     """
-    zero = broadcast(0.0)
     one = broadcast(1.0)
-    e = exp_minus_magnitude(z)
-    larger = one / (one + e)
-    smaller = e * larger
-    return where_less(z, zero, smaller, larger), where_less(z, zero, larger, smaller)
+    e = exp_clamped(-z)
+    a = one / (one + e)
+    return a, e * a
 
 
 @device_function
@@ -32,6 +30,7 @@ def activate(activation: int, z: Vector) -> Vector:
     """Return phi(z)."""
     if activation == SIGMOID:
         a, _ = sigmoid_and_complement(z)
+        a = where_less(z, broadcast(-708.0), broadcast(0.0), a)  # as one writes it: no 3e-308
     elif activation == RELU:
         a = where_less(z, broadcast(0.0), broadcast(0.0), z)  # NaN stays NaN
     elif activation == TANH:

@@ -58,18 +58,21 @@ LOG_6 = 0.14617807153417325
 
 @device_function
 def _beyond_first_order(r: Vector) -> Vector:
-    """Return e**r - 1 - r for |r| <= ln(2)/2."""
-    p = fma(broadcast(EXP_9), r, broadcast(EXP_8))
-    p = fma(p, r, broadcast(EXP_7))
-    p = fma(p, r, broadcast(EXP_6))
-    p = fma(p, r, broadcast(EXP_5))
-    p = fma(p, r, broadcast(EXP_4))
-    p = fma(p, r, broadcast(EXP_3))
-    p = fma(p, r, broadcast(EXP_2))
-    p = fma(p, r, broadcast(EXP_1))
-    p = fma(p, r, broadcast(EXP_0))
-    p = fma(p, r, broadcast(0.5))
-    return p * (r * r)
+    """Return e**r - 1 - r for |r| <= ln(2)/2.
+
+    Even and odd powers apart: half as long a chain of dependent operations as Horner's.
+    """
+    s = r * r
+    even = fma(broadcast(EXP_9), s, broadcast(EXP_7))
+    odd = fma(broadcast(EXP_8), s, broadcast(EXP_6))
+    even = fma(even, s, broadcast(EXP_5))
+    odd = fma(odd, s, broadcast(EXP_4))
+    even = fma(even, s, broadcast(EXP_3))
+    odd = fma(odd, s, broadcast(EXP_2))
+    even = fma(even, s, broadcast(EXP_1))
+    odd = fma(odd, s, broadcast(EXP_0))
+    even = fma(even, s, broadcast(0.5))
+    return fma(odd, r, even) * s
 
 
 @device_function
@@ -87,18 +90,20 @@ def exp(x: Vector) -> Vector:
 
 
 @device_function
-def exp_minus_magnitude(x: Vector) -> Vector:
-    """Return e**-|x|, a result below the normal range flushed to 0 (a third cheaper than exp)."""
-    lowest = broadcast(-708.0)
-    x = -absolute(x)
-    u = where_less(x, lowest, lowest, x)
+def exp_clamped(x: Vector) -> Vector:
+    """Return e**x with x held within -708 and 708: three quarters of the work of exp.
+
+    Neither the result nor its reciprocal leaves the normal range, so no step needs care.
+    """
+    limit = broadcast(708.0)
+    x = where_less(x, -limit, -limit, x)
+    x = where_less(limit, x, limit, x)
     shift = broadcast(SHIFT)
-    shifted = fma(u, broadcast(LOG2_E), shift)
+    shifted = fma(x, broadcast(LOG2_E), shift)
     n = shifted - shift
     scale = power_of_two(shifted)
-    r = fma(n, broadcast(-LN_2_LOW), fma(n, broadcast(-LN_2_HIGH), u))
-    e = fma(_beyond_first_order(r) + r, scale, scale)
-    return where_less(x, lowest, broadcast(0.0), e)
+    r = fma(n, broadcast(-LN_2_LOW), fma(n, broadcast(-LN_2_HIGH), x))
+    return fma(_beyond_first_order(r) + r, scale, scale)
 
 
 @device_function
@@ -130,19 +135,31 @@ def tanh(x: Vector) -> Vector:
 
 @device_function
 def log1p(x: Vector) -> Vector:
-    """Return ln(1 + x) from the rounded sum s = 1 + x and its rounding error.
+    """Return ln(1 + x) from the rounded sum s = 1 + x and what the rounding lost."""
+    one = broadcast(1.0)
+    s = x + one
+    x_rounded = s - one
+    lost = (one - (s - x_rounded)) + (x - x_rounded)
+    log = log_of_sum(s, lost / s)
+    log = where_less(broadcast(LARGEST), x, x, log)
+    below = where_less(x, -one, broadcast(NAN), broadcast(-INFINITY))
+    log = where_less(x, broadcast(-1.0 + 2.0**-53), below, log)
+    return with_sign_of(log, x)
+
+
+@device_function
+def log_of_sum(s: Vector, correction: Vector) -> Vector:
+    """Return ln s + correction: s positive and normal, the correction below its last place.
 
     s = 2**n (1 + f) with 1 + f in sqrt(1/2)..sqrt(2); ln(1 + f) by the series of
     ln((1 + t)/(1 - t)) at t = f/(2 + f).
     """
     one = broadcast(1.0)
-    s = x + one
-    x_rounded = s - one
-    error = (one - (s - x_rounded)) + (x - x_rounded)
     n = exponent(s)
     m = mantissa(s)
-    n = where_less(broadcast(SQRT_2), m, n + one, n)
-    f = where_less(broadcast(SQRT_2), m, m * broadcast(0.5), m) - one
+    large = broadcast(SQRT_2)
+    n = where_less(large, m, n + one, n)
+    f = where_less(large, m, m * broadcast(0.5), m) - one
     t = f / (f + broadcast(2.0))
     z = t * t
     p = fma(broadcast(LOG_6), z, broadcast(LOG_5))
@@ -153,9 +170,5 @@ def log1p(x: Vector) -> Vector:
     p = fma(p, z, broadcast(LOG_0))
     # ln(1 + f) = f - t (f - z p) = f - (f**2/2 - t (f**2/2 + z p)), small terms first
     h = f * f * broadcast(0.5)
-    low = fma(n, broadcast(LN_2_LOW), error / s)
-    log = fma(n, broadcast(LN_2_HIGH), f - (h - fma(t, fma(z, p, h), low)))
-    log = where_less(broadcast(LARGEST), x, x, log)
-    below = where_less(x, -one, broadcast(NAN), broadcast(-INFINITY))
-    log = where_less(x, broadcast(-1.0 + 2.0**-53), below, log)
-    return with_sign_of(log, x)
+    low = fma(n, broadcast(LN_2_LOW), correction)
+    return fma(n, broadcast(LN_2_HIGH), f - (h - fma(t, fma(z, p, h), low)))

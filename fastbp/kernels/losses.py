@@ -6,9 +6,9 @@ z is the output's pre-activation, a = phi(z) the output, y the label; dz is d lo
 from __future__ import annotations
 
 from fastbp.kernels._jit import device_function
-from fastbp.kernels.activations import activate_with_derivative, sigmoid_and_complement
-from fastbp.kernels.exponential import exp_minus_magnitude, log1p
-from fastbp.kernels.vector import Vector, broadcast, fma, where_less
+from fastbp.kernels.activations import activate_with_derivative
+from fastbp.kernels.exponential import exp_clamped, log_of_sum
+from fastbp.kernels.vector import Vector, absolute, broadcast, fma, where_less
 
 MSE = 0
 HALF_MSE = 1
@@ -16,12 +16,19 @@ BCE = 2
 
 
 @device_function
-def squared_error(activation: int, factor: float, z: Vector, y: Vector) -> tuple[Vector, Vector]:
-    """Return factor (a - y)**2 and its dz = 2 factor (a - y) phi'(z)."""
+def squared_error(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return (a - y)**2 and its dz = 2 (a - y) phi'(z)."""
     a, derivative = activate_with_derivative(activation, z)
     error = a - y
-    scaled = broadcast(factor) * error
-    return scaled * error, (scaled + scaled) * derivative
+    return error * error, (error + error) * derivative
+
+
+@device_function
+def half_squared_error(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return (a - y)**2 / 2 and its dz = (a - y) phi'(z)."""
+    value, dz = squared_error(activation, z, y)
+    half = broadcast(0.5)
+    return value * half, dz * half
 
 
 @device_function
@@ -32,12 +39,19 @@ def binary_cross_entropy(z: Vector, y: Vector) -> tuple[Vector, Vector]:
     finite z makes infinite; dz is a (1 - y) - (1 - a) y, which keeps the digits of a small
     difference.
     """
-    a, complement = sigmoid_and_complement(z)
     zero = broadcast(0.0)
-    one_minus_y = broadcast(1.0) - y
+    one = broadcast(1.0)
+    e = exp_clamped(-absolute(z))
+    s = one + e
+    larger = one / s
+    smaller = e * larger
+    a = where_less(z, zero, smaller, larger)
+    complement = where_less(z, zero, larger, smaller)
+    one_minus_y = one - y
     # max(z, 0) - y z = (1 - y) z for positive z, -y z for negative z
     linear = z * where_less(zero, z, one_minus_y, -y)
-    return linear + log1p(exp_minus_magnitude(z)), fma(-y, complement, one_minus_y * a)
+    lost = e - (s - one)
+    return linear + log_of_sum(s, lost * larger), fma(-y, complement, one_minus_y * a)
 
 
 @device_function
@@ -45,6 +59,8 @@ def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vecto
     """Return the loss of each row and its dz, for an output of one number."""
     if loss == BCE:
         value, dz = binary_cross_entropy(z, y)
+    elif loss == MSE:
+        value, dz = squared_error(activation, z, y)
     else:
-        value, dz = squared_error(activation, 1.0 if loss == MSE else 0.5, z, y)
+        value, dz = half_squared_error(activation, z, y)
     return value, dz

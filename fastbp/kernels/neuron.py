@@ -275,36 +275,38 @@ def add_1_column(x: Pointer, d: int, rows: int, dz: Pointer, dw: Pointer, n: int
 
 
 @device_function
-def narrow_column(x: Pointer, d: int, i: int, rows: int, j: int) -> Vector:
-    """Return x[i : i + 8, j] of a tile with one or two features, zero beyond the rows."""
+def narrow_columns(x: Pointer, d: int, i: int, rows: int) -> tuple[Vector, Vector]:
+    """Return x[i : i + 8, 0] and x[i : i + 8, 1] of a tile, zero where there is no such element."""
     n = min(rows - i, LANES) * d
     if d == 1:
-        column = load_first(x, i, n)
+        columns = load_first(x, i, n), broadcast(0.0)
     else:
         left = load_first(x, 2 * i, min(n, LANES))
         right = load_first(x, 2 * i + LANES, n - LANES)
-        column = evens(left, right) if j == 0 else odds(left, right)
-    return column
+        columns = evens(left, right), odds(left, right)
+    return columns
 
 
 @device_function
 def narrow_forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Pointer) -> None:
-    """Compute z = x w + b for a tile of one or two features; OUT z."""
+    """Compute z = x w + b for a tile of one or two features (w is 0 beyond them); OUT z."""
     for i in range(0, rows, LANES):
-        s = fma(narrow_column(x, d, i, rows, 0), broadcast(w[0]), broadcast(bias))
-        if d == 2:
-            s = fma(narrow_column(x, d, i, rows, 1), broadcast(w[1]), s)
-        store(z, i, s)
+        first, second = narrow_columns(x, d, i, rows)
+        s = fma(first, broadcast(w[0]), broadcast(bias))
+        store(z, i, fma(second, broadcast(w[1]), s))
 
 
 @device_function
 def narrow_backward(x: Pointer, d: int, rows: int, dz: Pointer, dw: Pointer) -> None:
     """Add dw += x' dz for a tile of one or two features; ACC dw."""
-    for j in range(d):
-        s = broadcast(0.0)
-        for i in range(0, rows, LANES):
-            s = fma(narrow_column(x, d, i, rows, j), load(dz, i), s)
-        dw[j] += sum_lanes(s)
+    s = broadcast(0.0)
+    t = broadcast(0.0)
+    for i in range(0, rows, LANES):
+        first, second = narrow_columns(x, d, i, rows)
+        s = fma(first, load(dz, i), s)
+        t = fma(second, load(dz, i), t)
+    dw[0] += sum_lanes(s)
+    dw[1] += sum_lanes(t)
 
 
 @device_function
@@ -313,7 +315,7 @@ def losses_and_dz(
 ) -> bool:
     """Turn z into dz for a tile, zero beyond the rows; ACC db, loss and weight in `partial`.
 
-    Returns whether every z was finite: only then is z * 0 always 0.
+    Returns whether every z was finite: only then is z - z always 0.
     """
     activation = state[ACTIVATION]
     loss = state[LOSS]
@@ -325,7 +327,7 @@ def losses_and_dz(
     for i in range(0, rows, LANES):
         n = min(rows - i, LANES)
         pre = keep_first(load(z, i), n)
-        check = fma(pre, broadcast(0.0), check)
+        check = check + (pre - pre)  # not z * 0: additions have their own units
         value, dz = output_loss(activation, loss, pre, load_first(y, i, n))
         if weighted:
             weight = load_first(sample_weight, i, n)
