@@ -14,6 +14,7 @@ class Requests:
 
     def __init__(self) -> None:
         self.count = 0
+        self.answered = False
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         """Note the first interrupt, raise at the second."""
@@ -23,15 +24,14 @@ class Requests:
 
 
 @contextmanager
-def deferred_interrupts(enabled: bool) -> Iterator[Requests]:
+def deferred_interrupts() -> Iterator[Requests]:
     """Note the first Ctrl-C instead of raising it, where Python's own handler is in place.
 
     Elsewhere (another thread, a program with a handler of its own) nothing is changed.
     """
     requests = Requests()
     ours = (
-        enabled
-        and threading.current_thread() is threading.main_thread()
+        threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if not ours:
@@ -42,3 +42,5 @@ def deferred_interrupts(enabled: bool) -> Iterator[Requests]:
         yield requests
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if requests.count and not requests.answered:  # it came when all was done
+        raise KeyboardInterrupt

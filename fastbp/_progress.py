@@ -21,11 +21,10 @@ class Progress:
         self._rows = rows
         if not show:
             return
-        from tqdm.auto import tqdm
-
-        notebook = any("notebook" in base.__module__ for base in tqdm.__mro__)
-        if show == "always" or notebook or sys.stderr.isatty():
-            self._bar = tqdm(total=epochs * rows, unit="row", unit_scale=True, desc="training")
+        if show == "always" or _in_a_notebook() or _in_a_terminal():
+            self._bar = _bar_type()(
+                total=epochs * rows, unit="row", unit_scale=True, desc="training"
+            )
 
     def __enter__(self) -> Progress:
         return self
@@ -46,3 +45,22 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _in_a_notebook() -> bool:
+    """Return whether a kernel of Jupyter is running this; its output is no terminal."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def _in_a_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _bar_type() -> Any:
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # tqdm's monitor is a thread that never ends
+
+    return Bar

@@ -6,8 +6,10 @@ want. Every message has the form ``name: expected ..., got ...``.
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,7 +29,11 @@ def number_array(name: str, value: Any) -> np.ndarray:
         raise DataError(f"{name}: expected numbers, got masked elements")
     try:
         array = np.asarray(value)
-    except ValueError:
+    except ValueError as error:
+        if not isinstance(value, Sequence | np.ndarray):
+            raise DataError(
+                f"{name}: expected an array of numbers, got an error: {error}"
+            ) from error
         _raise_ragged(name, value)
     if array.dtype.kind == "O":
         return _from_objects(name, array)
@@ -60,7 +66,7 @@ def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _raise_ragged(name: str, value: Any) -> NoReturn:
-    lengths = [len(row) if isinstance(row, Sequence | np.ndarray) else None for row in value]
+    lengths = [len(row) if hasattr(row, "__len__") else None for row in value]
     for row, length in enumerate(lengths):
         if length != lengths[0]:
             got = "a single value" if length is None else f"{length}"
@@ -86,10 +92,11 @@ def matrix(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def vector(name: str, value: Any, length: int, of: str) -> Vector:
+def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) -> Vector:
     """Return a finite contiguous float64 vector; `of` says what gives its length.
 
-    A column of shape (length, 1) passes as a vector. It may share memory with `value`.
+    A column of shape (length, 1) passes as a vector. It may share memory with `value`. With
+    `rows` an element belongs to a row, and what is wrong with it is a DataError.
     """
     array = number_array(name, value)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -101,7 +108,8 @@ def vector(name: str, value: Any, length: int, of: str) -> Vector:
     array = np.ascontiguousarray(array, dtype=np.float64)
     row = first_bad_row(array)
     if row is not None:
-        raise DataError(f"{name}: expected finite numbers, got {array[row]} at {row}", row)
+        message = f"{name}: expected finite numbers, got {array[row]} at {row}"
+        raise DataError(message, row) if rows else ValueError(message)
     return array
 
 
@@ -147,26 +155,31 @@ def sample_weights(name: str, value: Any, n_rows: int) -> Vector:
     return array
 
 
-def batches_have_weight(name: str, weights: Vector, batch_rows: int) -> None:
-    """Refuse weights, in visiting order, that leave a batch without any."""
+def batches_have_weight(name: str, weights: Vector, batch_rows: int, of: str = "") -> None:
+    """Refuse weights, in visiting order, whose sum over some batch cannot be divided by."""
     starts = np.arange(0, weights.shape[0], batch_rows)
-    empty = np.add.reduceat(weights, starts) <= 0.0
-    if empty.any():
-        start = int(starts[int(np.argmax(empty))])
-        stop = min(start + batch_rows, weights.shape[0])
+    with np.errstate(over="ignore"):
+        sums = np.add.reduceat(weights, starts)
+    bad = ~((sums >= np.finfo(np.float64).tiny) & (sums < np.inf))
+    if bad.any():
+        batch = int(np.argmax(bad))
+        start, stop = int(starts[batch]), min(int(starts[batch]) + batch_rows, weights.shape[0])
         raise ValueError(
-            f"{name}: expected a positive sum in every batch, got 0 for rows {start} to {stop - 1}"
+            f"{name}: expected a positive finite sum in every batch, got {sums[batch]:g} for rows"
+            f" {start} to {stop - 1}{of}"
         )
 
 
 def real(name: str, value: Any, *, minimum: float | None = None) -> float:
     """Return a finite float."""
-    array = (
-        np.asarray(value) if not isinstance(value, Iterable) or hasattr(value, "dtype") else None
-    )
-    if array is None or array.size != 1 or array.dtype.kind not in REAL_KINDS:
-        raise TypeError(f"{name}: expected a real number, got {_describe(value)}")
-    number = float(array.reshape(()))
+    single = isinstance(value, np.ndarray | np.generic) and value.size == 1
+    scalar = value.item() if single and value is not np.ma.masked else value
+    if not isinstance(scalar, numbers.Real | Decimal):
+        raise TypeError(f"{name}: expected a real number, got {describe(value)}")
+    try:
+        number = float(scalar)
+    except OverflowError:
+        number = np.inf
     if not np.isfinite(number):
         raise ValueError(f"{name}: expected a finite number, got {number}")
     if minimum is not None and number < minimum:
@@ -174,21 +187,23 @@ def real(name: str, value: Any, *, minimum: float | None = None) -> float:
     return number
 
 
-def whole(name: str, value: Any, *, minimum: int) -> int:
-    """Return an integer of at least `minimum`."""
+def whole(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int:
+    """Return an integer from `minimum` to `maximum`."""
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {_describe(value)}") from None
+        raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
     if number < minimum:
         raise ValueError(f"{name}: expected at least {minimum}, got {number}")
+    if number > maximum:
+        raise ValueError(f"{name}: expected at most {maximum}, got a larger number")
     return number
 
 
 def choice(name: str, value: Any, known: Iterable[str]) -> str:
     """Return one of the known names."""
     if not isinstance(value, str):
-        raise TypeError(f"{name}: expected a name, got {_describe(value)}")
+        raise TypeError(f"{name}: expected a name, got {describe(value)}")
     known = list(known)
     if value not in known:
         listed = ", ".join(repr(k) for k in known)
@@ -199,7 +214,7 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 def optional_callable(name: str, value: Any) -> Any:
     """Return a callable or None."""
     if value is not None and not callable(value):
-        raise TypeError(f"{name}: expected a callable or None, got {_describe(value)}")
+        raise TypeError(f"{name}: expected a callable or None, got {describe(value)}")
     return value
 
 
@@ -217,7 +232,8 @@ def random_generator(name: str, value: Any) -> np.random.Generator | np.random.R
     return np.random.default_rng(whole(name, value, minimum=0))
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
+    """Return a value's type and, shortened, the value."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = repr(value)

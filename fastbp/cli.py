@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (FastbpError, ValueError, TypeError) as error:
         raise click.ClickException(str(error)) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise click.ClickException(named) from None
@@ -84,13 +88,15 @@ def train(
         raise click.BadParameter("expected a share from 0 to below 1", param_hint="--held-out")
     if model_file is not None and not model_file.absolute().parent.is_dir():
         raise click.BadParameter(f"{model_file.parent} is no folder", param_hint="--save")
+    if model_file is not None and model_file.is_dir():
+        raise click.BadParameter(f"{model_file} is a folder", param_hint="--save")
     loss = loss or ("bce" if activation == "sigmoid" else "mse")
     with one_line_errors():
-        features, labels, names, target, classes = _data(file, target, activation, seed)
-        train_rows, test_rows = _split(features.shape[0], held_out, seed)
-        x, y = features[train_rows], labels[train_rows]
-        x_test, y_test = features[test_rows], labels[test_rows]
-        del features
+        data = _data(file, target, activation, seed)
+        train_rows, test_rows = _split(len(data.labels), held_out, seed)
+        x, y = data.features[train_rows], data.labels[train_rows]
+        x_test, y_test = data.features[test_rows], data.labels[test_rows]
+        data.features = x_test  # the rest is not needed any more
         means, scales = np.zeros(x.shape[1]), np.ones(x.shape[1])
         if standardize:
             means, scales = x.mean(axis=0), x.std(axis=0)
@@ -118,38 +124,58 @@ def train(
                     progress=True,
                 )
         except DivergenceError as error:
-            raise click.ClickException(f"epoch {error.epoch}: {error}") from None
+            raise click.ClickException(
+                f"the loss is no longer finite in epoch {error.epoch}: try a lower --learning-rate"
+                f" than {learning_rate:g}, or --standardize"
+            ) from None
         seconds = time.perf_counter() - started
         if model_file is not None:
-            save(TableModel(fit, names, target, means, scales, classes), model_file)
+            model = TableModel(
+                fit, data.names, data.target, means, scales, data.classes, data.positional
+            )
+            save(model, model_file)
         if fit.stopped == "interrupted":
             click.echo(f"interrupted after {fit.n_epochs} epochs", err=True)
             sys.exit(130)
-        compared = plain.seconds_of_loop(
-            x, y, start, 0.0, learning_rate, epochs, activation, loss, PLAIN_SECONDS
-        )
-        _report(fit, x.shape, seconds, compared, x_test, y_test, classes, model_file)
+        try:
+            compared = plain.seconds_of_loop(
+                x, y, start, 0.0, learning_rate, epochs, activation, loss, PLAIN_SECONDS
+            )
+        except KeyboardInterrupt:  # the comparison is not worth the rest of the table
+            compared = None
+        _report(fit, x.shape, seconds, compared, x_test, y_test, data.classes, model_file)
 
 
-def _data(
-    file: Path | None, target: str | None, activation: str, seed: int
-) -> tuple[np.ndarray, np.ndarray, list[str], str, list[Any] | None]:
-    """Return features, labels, the features' names, the target's, and the two classes if any."""
+@dataclass
+class _Data:
+    """What to train on; `classes` are the two labels that 0 and 1 stand for, if any."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    names: list[str]
+    target: str
+    classes: list[Any] | None
+    positional: bool = False
+
+
+def _data(file: Path | None, target: str | None, activation: str, seed: int) -> _Data:
+    """Read the file, or make the built-in rows."""
     if file is None or target is None:
         features, labels, _, _ = make_neuron_dataset(
             BUILT_IN_ROWS, BUILT_IN_FEATURES, noise=1.0, seed=seed
         )
-        return features, labels, [f"x{j}" for j in range(BUILT_IN_FEATURES)], "y", [0, 1]
+        return _Data(features, labels, [f"x{j}" for j in range(BUILT_IN_FEATURES)], "y", [0, 1])
     table = read_table(file)
     column = table.column(target)
     names = [name for name in table.columns if name != target]
     if not names:
         raise ValueError(f"{file}: expected at least one column beside {target!r}")
     features = table.features(names)
-    if activation != "sigmoid":
-        return features, table.features([target])[:, 0], names, target, None
-    labels, classes = two_classes(column, target, table.source)
-    return features, labels, names, target, classes
+    if activation == "sigmoid":
+        labels, classes = two_classes(column, target, table.source)
+    else:
+        labels, classes = table.features([target])[:, 0], None
+    return _Data(features, labels, names, target, classes, table.positional)
 
 
 def _split(n_rows: int, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +189,7 @@ def _report(
     fit: NeuronFit,
     shape: tuple[int, ...],
     seconds: float,
-    compared: plain.LoopTime,
+    compared: plain.LoopTime | None,
     x_test: np.ndarray,
     y_test: np.ndarray,
     classes: list[Any] | None,
@@ -194,9 +220,10 @@ def _report(
             grid.add_row("root mean square error", f"{error:.6g}", "on the held-out rows")
     grid.add_row("seconds", f"{seconds:.3g}", "")
     grid.add_row("rows per second", f"{shape[0] * fit.n_epochs / seconds:,.0f}", "")
-    ratio = f"{compared.seconds / seconds:.1f} times as long"
-    measured = "" if compared.complete else f" (from {compared.epochs} epochs)"
-    grid.add_row("plain NumPy loop", f"{compared.seconds:.3g}", f"{ratio}{measured}")
+    if compared is not None:
+        ratio = f"{compared.seconds / seconds:.1f} times as long"
+        measured = "" if compared.complete else f" (from {compared.epochs} epochs)"
+        grid.add_row("seconds, plain NumPy", f"{compared.seconds:.3g}", f"{ratio}{measured}")
     Console(soft_wrap=True).print(grid)
     if model_file is not None:
         click.echo(f"model written to {model_file}")
@@ -252,3 +279,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -12,7 +12,7 @@ def make_neuron_dataset(
     n_features: int,
     *,
     noise: float = 0.0,
-    seed: int | np.random.Generator | None = None,
+    seed: int | np.random.Generator | np.random.RandomState | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Draw rows whose labels a known sigmoid neuron, the teacher, decides.
 
@@ -23,7 +23,7 @@ def make_neuron_dataset(
     noise : float
         Standard deviation of what is added to the teacher's pre-activation, which itself has
         one of about 3, before its sign gives the label.
-    seed : int or numpy.random.Generator, optional
+    seed : int, numpy.random.Generator or numpy.random.RandomState, optional
 
     Returns
     -------
@@ -35,6 +35,11 @@ def make_neuron_dataset(
     bias : float
         Those of the teacher.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For numbers of another kind, or too small.
+
     Examples
     --------
     >>> from fastbp import datasets
@@ -45,7 +50,7 @@ def make_neuron_dataset(
     n_samples = check.whole("n_samples", n_samples, minimum=1)
     n_features = check.whole("n_features", n_features, minimum=1)
     noise = check.real("noise", noise, minimum=0.0)
-    random = np.random.default_rng(seed)
+    random = check.random_generator("seed", seed)
     weights = random.standard_normal(n_features) * (3.0 / np.sqrt(n_features))
     bias = float(random.standard_normal() * 0.5)
     features = random.standard_normal((n_samples, n_features))

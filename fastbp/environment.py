@@ -28,7 +28,7 @@ def environment() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             facts[package] = "not installed"
     facts["fastbp"] = __version__
-    facts["processor"] = _processor()
+    facts["processor"] = f"{_target()[0]} ({platform.machine()})"
     facts["vector width"] = f"{vector_width()} bits"
     facts["threads"] = f"{get_num_threads()} of {available_threads()} available"
     facts["compiler"] = "on" if JIT_ENABLED else "off (NUMBA_DISABLE_JIT)"
@@ -36,26 +36,35 @@ def environment() -> dict[str, str]:
     return facts
 
 
-def _processor() -> str:
-    import llvmlite.binding as llvm
+def _target() -> tuple[str, str]:
+    """Return the processor and its features that the kernels are compiled for."""
+    from numba.core.registry import cpu_target
 
-    llvm.initialize_native_target()
-    return f"{llvm.get_host_cpu_name()} ({platform.machine()})"
+    _, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    return processor, features
 
 
 def vector_width() -> int:
     """Return the bits of the widest vector register that the kernels use here."""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    for name, bits in (("avx512f", 512), ("avx", 256)):
-        if features.get(name):
+    features = _target()[1].split(",")
+    for name, bits in (("+avx512f", 512), ("+avx", 256)):
+        if name in features:
             return bits
     return 128  # SSE2 on every x86-64, NEON on every 64-bit ARM
 
 
 def show_versions() -> None:
-    """Print the versions, threads, vector width and cache folder in use, for bug reports."""
+    """Print the versions, threads, vector width and cache folder in use, for bug reports.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.show_versions()  # doctest: +SKIP
+           python: 3.11.7
+           system: Linux-6.1-x86_64-with-glibc2.36
+           fastbp: 0.1.0
+    ...
+    """
     facts = environment()
     width = max(map(len, facts))
     for name, value in facts.items():

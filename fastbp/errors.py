@@ -24,6 +24,9 @@ class DataError(FastbpError, ValueError):
         super().__init__(message)
         self.row = row
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.row)
+
 
 class DivergenceError(FastbpError, ArithmeticError):
     """The loss or the parameters stopped being finite.
@@ -47,8 +50,18 @@ class DivergenceError(FastbpError, ArithmeticError):
         super().__init__(message)
         self.epoch = epoch
         self.losses = losses
+        self._parameters = parameters
         for name, value in parameters.items():
             setattr(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _divergence_error, (str(self), self.epoch, self.losses, self._parameters)
+
+
+def _divergence_error(
+    message: str, epoch: int, losses: np.ndarray, parameters: dict[str, Any]
+) -> DivergenceError:
+    return DivergenceError(message, epoch=epoch, losses=losses, parameters=parameters)
 
 
 class CheckpointError(FastbpError, RuntimeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,10 +25,10 @@ ACTIVATIONS = {
 LOSSES = {"mse": losses.MSE, "half_mse": losses.HALF_MSE, "bce": losses.BCE}
 
 FLOAT64 = np.dtype(np.float64)
-SMALL_WORK = 10**7  # rows x (features + 10) x epochs, some 5 ms, that train_neuron does in one call
+SMALL_WORK = 10**7  # that train_neuron does in one call, some 5 ms; an epoch costs 500 by itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NeuronFit:
     """What :func:`fit_neuron` returns; it unpacks as ``weights, bias, losses``.
 
@@ -157,9 +156,8 @@ def train_neuron(
         returns_on_interrupt=False,
     )
     fit: NeuronFit = problem.result(train(problem, options))
-    rounded = _round_to_4_decimals(np.array([*fit.weights, fit.bias, *fit.losses])).tolist()
-    d = rows.n_features
-    return rounded[:d], rounded[d], rounded[d + 1 :]
+    weights, losses = (_round_to_4_decimals(a).tolist() for a in (fit.weights, fit.losses))
+    return weights, float(_round_to_4_decimals(np.array(fit.bias))), losses
 
 
 def _train_small(
@@ -171,7 +169,7 @@ def _train_small(
     """
     n = len(labels)
     d = len(weights)
-    if type(epochs) is not int or not 0 < n * (d + 10) * epochs <= SMALL_WORK:
+    if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
         return None
     try:
         x = np.array(features)
@@ -187,7 +185,7 @@ def _train_small(
         or values.ndim != 1
         or x.shape != (n, d)
         or d == 0
-        or n > kernels.chunk_rows(d, n)
+        or n > kernels.chunk_rows(d)
     ):
         return None
     results = np.empty(d + 1 + epochs)
@@ -325,7 +323,7 @@ def fit_neuron(
         weight = check.sample_weights("sample_weight", sample_weight, n_rows)
         if not shuffle:
             check.batches_have_weight("sample_weight", weight, batch_rows)
-    if progress is not True and progress is not False and progress != "always":
+    if not isinstance(progress, bool | np.bool_ | str) or progress not in (True, False, "always"):
         raise ValueError(f"progress: expected True, False or 'always', got {progress!r}")
     options = Options(
         learning_rate=check.learning_rate("learning_rate", learning_rate),
@@ -380,7 +378,7 @@ def _problem(
         activation=ACTIVATIONS[activation],
         loss=LOSSES[loss],
         tile_rows=kernels.tile_rows(d),
-        chunk_rows=functools.partial(kernels.chunk_rows, d),
+        chunk_rows=kernels.chunk_rows(d),
         row_work=kernels.row_work(d),
         work_size=kernels.work_size(d),
         named=named,
@@ -394,7 +392,7 @@ def _flat_parameters(
 ) -> np.ndarray:
     """Return checked weights, zeros up to whole vectors, and the bias in a vector of its own."""
     flat = np.zeros(-(-d // LANES) * LANES + LANES)
-    flat[:d] = check.vector(weights_name, weights, d, "one a feature")
+    flat[:d] = check.vector(weights_name, weights, d, "one a feature", rows=False)
     flat[-LANES] = check.real(bias_name, bias)
     return flat
 
@@ -472,8 +470,8 @@ class Neuron:
         Those of the last :meth:`forward`: a float64 array of shape (n_inputs,) and a float.
     delta : float
         d loss / d z of the last :meth:`backward`.
-    losses_ : numpy.ndarray of float64
-        Those of the last :meth:`fit`.
+    losses_, stopped_
+        Those of the last :meth:`fit`: float64 of shape (n_epochs,), and why it stopped.
 
     Examples
     --------
@@ -500,12 +498,15 @@ class Neuron:
         random = check.random_generator("random_state", random_state)
         if weights is None:
             weights = random.standard_normal(self.n_inputs)
-        self.weights = check.vector("weights", weights, self.n_inputs, "one an input").copy()
+        self.weights = check.vector(
+            "weights", weights, self.n_inputs, "one an input", rows=False
+        ).copy()
         self.bias = float(random.uniform()) if bias is None else check.real("bias", bias)
         self.inputs: np.ndarray | None = None
         self.output: float | None = None
         self.delta: float | None = None
         self.losses_: np.ndarray | None = None
+        self.stopped_: str | None = None
 
     def __repr__(self) -> str:
         return (
@@ -557,16 +558,11 @@ class Neuron:
                 "backward: expected either target, or downstream_deltas and downstream_weights"
             )
         if hidden:
-            deltas = np.atleast_1d(downstream_deltas)
-            deltas = check.vector(
-                "downstream_deltas", deltas, deltas.size, "one a neuron downstream"
-            )
-            weights = check.vector(
-                "downstream_weights",
-                np.atleast_1d(downstream_weights),
-                deltas.size,
-                "one a neuron downstream",
-            )
+            deltas = np.atleast_1d(check.number_array("downstream_deltas", downstream_deltas))
+            weights = np.atleast_1d(check.number_array("downstream_weights", downstream_weights))
+            each = "one a neuron downstream"
+            deltas = check.vector("downstream_deltas", deltas, deltas.size, each)
+            weights = check.vector("downstream_weights", weights, deltas.size, each)
             error = float(deltas @ weights)
         else:
             error = self.output - check.real("target", target)
@@ -607,6 +603,7 @@ class Neuron:
             **keywords,
         )
         self.weights, self.bias, self.losses_ = fit
+        self.stopped_ = fit.stopped
         return self
 
     def predict(self, features: Any) -> np.ndarray:

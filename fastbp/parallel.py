@@ -10,12 +10,13 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from fastbp import _validation as check
+from fastbp.kernels._jit import JIT_ENABLED
 
 WORK_PER_THREAD = 2**16  # less in a batch, 20 microseconds, is not worth another thread
 WORK_TO_START = 2**24  # starting threads costs some 200 microseconds: 5 ms of work repay it
@@ -26,8 +27,8 @@ _chosen: int | None = None
 def available_threads() -> int:
     """Return the processors that this process may use.
 
-    The affinity mask, a container's quota of processor time and, within a worker process of
-    joblib, the share that it was given.
+    The affinity mask, a container's quota of processor time and, within a worker of joblib, the
+    share that it was given.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -36,12 +37,15 @@ def available_threads() -> int:
     quota = _container_quota()
     if quota is not None:
         count = min(count, max(1, math.floor(quota)))
-    share = os.environ.get("OMP_NUM_THREADS", "")
-    if share.isdecimal() and int(share) > 0:
-        count = min(count, int(share))
-    elif _inside_joblib():
-        count = 1
+    if _inside_joblib():
+        count = min(count, _openmp_threads() or 1)
     return count
+
+
+def _openmp_threads() -> int | None:
+    """Return ``OMP_NUM_THREADS``, which joblib and others set for their worker processes."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
 def _container_quota(folder: str = "/sys/fs/cgroup") -> float | None:
@@ -72,7 +76,17 @@ def get_num_threads() -> int:
     """Return the most threads that a call without `n_threads` uses.
 
     What :func:`set_num_threads` set, else the environment variable ``FASTBP_NUM_THREADS``, else
-    the processors that this process may use (affinity, container limits, joblib's share).
+    ``OMP_NUM_THREADS``, else all; and never more than the processors that this process may use
+    (affinity, container limits, the share of a joblib worker).
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If ``FASTBP_NUM_THREADS`` is not a positive integer.
 
     Examples
     --------
@@ -82,14 +96,16 @@ def get_num_threads() -> int:
     1
     >>> fastbp.set_num_threads(None)
     """
-    if _chosen is not None:
-        return _chosen
     text = os.environ.get("FASTBP_NUM_THREADS")
-    if text:
+    if _chosen is not None:
+        wanted: int | None = _chosen
+    elif text:
         if not text.isdecimal() or int(text) == 0:
             raise ValueError(f"FASTBP_NUM_THREADS: expected a positive integer, got {text!r}")
-        return min(int(text), available_threads())
-    return available_threads()
+        wanted = int(text)
+    else:
+        wanted = _openmp_threads()
+    return min(wanted or available_threads(), available_threads())
 
 
 def set_num_threads(n_threads: int | None) -> None:
@@ -98,17 +114,23 @@ def set_num_threads(n_threads: int | None) -> None:
     Parameters
     ----------
     n_threads : int or None
-        At least 1; None goes back to the default (see :func:`get_num_threads`). More than the
-        process may use are not used.
+        At least 1; None goes back to the default (see :func:`get_num_threads`). No more are used
+        than the process may use.
 
     Raises
     ------
     TypeError, ValueError
         If it is not an integer, or below 1.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.set_num_threads(1)
+    >>> fastbp.set_num_threads(None)
     """
     global _chosen
     if n_threads is not None:
-        n_threads = min(check.whole("n_threads", n_threads, minimum=1), available_threads())
+        n_threads = check.whole("n_threads", n_threads, minimum=1)
     _chosen = n_threads
 
 
@@ -118,6 +140,8 @@ def threads_for(batch_work: int, fit_work: int, pieces: int, requested: int | No
     The work of a batch and of the whole fit is in units of about a third of a nanosecond. More
     threads than pieces of a batch would find nothing to do. The bits do not depend on it.
     """
+    if not JIT_ENABLED:
+        return 1  # plain Python has no atomic operations
     if requested is not None:
         return min(requested, pieces)
     if fit_work < WORK_TO_START:
@@ -132,25 +156,37 @@ class Team:
         self.size = size
         self._pool = pool
 
-    def run(self, call: Callable[[int], bool]) -> None:
-        """Run `call(worker)` on every thread until it returns True."""
-        if self._pool is None:
-            _repeat(call, 0)
-            return
-        others = [self._pool.submit(_repeat, call, worker) for worker in range(1, self.size)]
+    def run(self, call: Callable[[int], bool], abandon: Callable[[], None]) -> None:
+        """Run `call(worker)` on every thread until it returns True.
+
+        If worker 0 is stopped by an exception, `abandon` must let the others return.
+        """
+        others = []
+        if self._pool is not None:
+            others = [self._pool.submit(_repeat, call, k) for k in range(1, self.size)]
         try:
             _repeat(call, 0)
+        except BaseException:
+            abandon()
+            raise
         finally:
             for other in others:
                 other.result()
 
-    def each(self, call: Callable[[int], None], items: list[int]) -> None:
-        """Run `call(item)` for every item, in no particular order."""
-        if self._pool is None:
-            for item in items:
+    def each(self, call: Callable[[int], None], items: Iterable[int]) -> None:
+        """Run `call(item)` for every item, each on the thread that is free first."""
+        shared = iter(list(items))  # drawing from a list's iterator is atomic
+
+        def work() -> None:
+            for item in shared:
                 call(item)
-        else:
-            list(self._pool.map(call, items))
+
+        others = []
+        if self._pool is not None:
+            others = [self._pool.submit(work) for _ in range(1, self.size)]
+        work()
+        for other in others:
+            other.result()
 
 
 def _repeat(call: Callable[[int], bool], worker: int) -> None:

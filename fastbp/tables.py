@@ -14,7 +14,7 @@ from fastbp.errors import DataError
 from fastbp.neuron import NeuronFit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """Columns by name, each an array of numbers or of text, all of the same length.
 
@@ -92,11 +92,7 @@ def _read_csv(path: Path) -> Table:
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"{path}: {error}") from None
     names = table.column_names
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(
-            f"{path}: expected different names in the header, got {repeated[0]!r} twice"
-        )
+    _refuse_repeated(names, path)
     columns = {}
     for name in names:
         column = table.column(name)
@@ -105,8 +101,17 @@ def _read_csv(path: Path) -> Table:
         elif pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type):
             columns[name] = column.to_numpy()
         else:
-            columns[name] = np.array(column.cast(pyarrow.string()).to_pylist(), dtype=object)
+            try:
+                columns[name] = np.array(column.cast(pyarrow.string()).to_pylist(), dtype=object)
+            except pyarrow.ArrowInvalid as error:
+                raise DataError(f"{path}: column {name!r}: {error}") from None
     return Table(columns, str(path))
+
+
+def _refuse_repeated(names: list[str], path: Path) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path}: expected columns of different names, got {repeated[0]!r} twice")
 
 
 def _read_npy(path: Path) -> Table:
@@ -125,11 +130,13 @@ def _read_npz(path: Path) -> Table:
             for name in arrays.files:
                 array = arrays[name]
                 if array.ndim == 1:
-                    columns[name] = array
+                    added = {name: array}
                 elif array.ndim == 2:
-                    columns.update({f"{name}{j}": array[:, j] for j in range(array.shape[1])})
+                    added = {f"{name}{j}": array[:, j] for j in range(array.shape[1])}
                 else:
                     raise DataError(f"{path}: {name}: expected 1 or 2 dimensions, got {array.ndim}")
+                _refuse_repeated([*columns, *added], path)
+                columns |= added
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy each have their own
@@ -143,7 +150,7 @@ def _read_npz(path: Path) -> Table:
     return Table(columns, str(path))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TableModel:
     """A trained neuron with everything that a prediction for a table needs.
 
@@ -158,6 +165,8 @@ class TableModel:
         Each feature is taken as (value - mean) / scale.
     classes : list of two labels, or None
         What an output below and from one half on stands for; None for a number.
+    positional : bool
+        Whether the columns had no names, only numbers.
     """
 
     fit: NeuronFit
@@ -166,10 +175,11 @@ class TableModel:
     means: np.ndarray
     scales: np.ndarray
     classes: list[Any] | None
+    positional: bool = False
 
     def outputs(self, table: Table) -> np.ndarray:
         """Return the neuron's outputs for the rows of a table, which may hold more columns."""
-        if table.positional and len(table.columns) == len(self.columns):
+        if self.positional and table.positional and len(table.columns) == len(self.columns):
             names = list(table.columns)  # a matrix without the target: the features in order
         else:
             names = self.columns
@@ -196,6 +206,7 @@ class TableModel:
             "columns": self.columns,
             "target": self.target,
             "classes": self.classes,
+            "positional": self.positional,
         }
 
     @classmethod
@@ -212,7 +223,7 @@ class TableModel:
 def two_classes(labels: np.ndarray, name: str, source: str) -> tuple[np.ndarray, list[Any]]:
     """Return 0 and 1 for the two different labels of a column, and the labels themselves."""
     if labels.dtype.kind == "O":
-        gaps = np.array([value is None for value in labels])
+        gaps = np.array([value is None or value == "" for value in labels])
         if gaps.any():
             row = int(np.argmax(gaps))
             raise DataError(

@@ -6,6 +6,7 @@ A slice is one call of the kernel, some 50 ms of work. What a model must bring i
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable
@@ -24,14 +25,14 @@ from fastbp.parallel import Team, team, threads_for
 from fastbp.rows import BLOCK_BYTES, ArrayRows, read_only
 
 SLICE_SECONDS = 0.05
-MOST_SLOTS = 4096  # of partial sums: the chunks of one segment
+MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
 NO_FLOATS = read_only(np.empty(0))
 NO_ORDER = read_only(np.empty(0, dtype=np.int64))
 
 Kernel = Callable[..., bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What training gave: flat parameters, the losses of whole epochs, and why it stopped."""
 
@@ -40,7 +41,7 @@ class Outcome:
     stopped: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A model and its data, checked.
 
@@ -55,8 +56,8 @@ class Problem:
     activation, loss
         Their numbers in the kernels.
     tile_rows, chunk_rows, row_work, work_size
-        Rows of a tile; rows of a chunk, given those of a batch; the work of a row in units of
-        about a third of a nanosecond; the float64 scratch of one thread.
+        Rows of a tile and of a chunk; the work of a row in units of about a third of a
+        nanosecond; the float64 scratch of one thread.
     named
         Gives the user's view of flat parameters: ``{"weights": ..., "bias": ...}``.
     result
@@ -71,14 +72,14 @@ class Problem:
     activation: int
     loss: int
     tile_rows: int
-    chunk_rows: Callable[[int], int]
+    chunk_rows: int
     row_work: int
     work_size: int
     named: Callable[[np.ndarray], dict[str, Any]]
     result: Callable[[Outcome], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Options:
     """How to train: the keywords of ``fit_*``, checked."""
 
@@ -97,7 +98,7 @@ class Options:
     returns_on_interrupt: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EpochState:
     """What a callback gets after each epoch.
 
@@ -130,7 +131,7 @@ def train(problem: Problem, options: Options) -> Outcome:
     """Train; see the public ``fit_*`` for what the options mean."""
     if options.epochs == 0:
         _check_all_rows(problem.rows)
-    chunk_rows = min(problem.chunk_rows(options.batch_rows), options.batch_rows)
+    chunk_rows = min(problem.chunk_rows, options.batch_rows)
     size = threads_for(
         options.batch_rows * problem.row_work,
         options.epochs * problem.rows.n_rows * problem.row_work,
@@ -138,11 +139,15 @@ def train(problem: Problem, options: Options) -> Outcome:
         options.n_threads,
     )
     with (
-        deferred_interrupts(options.returns_on_interrupt) as requests,
+        deferred_interrupts() as requests,
         team(size) as threads,
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
     ):
-        return _Run(problem, options, threads, chunk_rows).until_stopped(requests, progress)
+        run = _Run(problem, options, threads, chunk_rows)
+        stopped = run.until_stopped(requests, progress)
+        if requests.count:
+            stopped = run.interrupted(requests)
+        return run.outcome(stopped)
 
 
 def _check_all_rows(rows: ArrayRows) -> None:
@@ -166,12 +171,14 @@ class _Run:
         if options.sample_weight is not None:
             self.sample_weight = read_only(options.sample_weight)
         self.order = NO_ORDER
-        self.losses = np.empty(options.epochs)
+        self.losses = np.empty(min(options.epochs, 1024))  # grows
         self.rates: dict[int, float] = {}
+        self.rate_error: Exception | None = None
         self.budget = 1
         self.told = 0
         p = problem.parameters.size
-        slots = min(-(-options.batch_rows // chunk_rows), MOST_SLOTS)
+        slots = max(2 * threads.size, MOST_SLOT_ELEMENTS // (p + at.PARTIAL_EXTRA))
+        slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
         self.state = np.zeros(at.N_INTEGERS, dtype=np.int64)
         for index, value in (
             (at.N_ROWS, problem.rows.n_rows),
@@ -214,33 +221,47 @@ class _Run:
         done = self.state[at.BATCH_START] + self.state[at.NEXT_CHUNK] * self.state[at.CHUNK_ROWS]
         return int(min(done, self.problem.rows.n_rows))
 
-    def until_stopped(self, requests: Requests, progress: Progress) -> Outcome:
-        """Run slices until the epochs, the tolerance, the callback or the user end the fit."""
+    def until_stopped(self, requests: Requests, progress: Progress) -> str:
+        """Run slices until something ends the fit; return what."""
         try:
             while self.epoch < self.options.epochs:
                 self._slice()
                 epoch = self.epoch
                 progress.show(epoch, self.position, self.losses[epoch - 1] if epoch else None)
-                if self.state[at.STATUS] != at.RUNNING:
+                if self.state[at.STATUS] in (at.ROW_NOT_FINITE, at.DIVERGED):
                     self._raise_for_status()
                 if self._callback_stops():
-                    return self._outcome("callback")
+                    return "callback"
                 if self.state[at.STATUS] == at.NO_IMPROVEMENT:
-                    return self._outcome("tol")
-                if requests.count and epoch < self.options.epochs:
-                    warnings.warn(
-                        f"interrupted in epoch {epoch}: the parameters hold every completed update",
-                        stacklevel=4,
-                    )
-                    return self._outcome("interrupted")
+                    return "tol"
+                if requests.count:
+                    return "interrupted"
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
         except Exception as error:  # the caller's callback or learning rate: nothing is lost
-            error.fit = self.problem.result(self._outcome("error"))  # type: ignore[attr-defined]
+            with contextlib.suppress(AttributeError, TypeError):
+                error.fit = self.problem.result(self.outcome("error"))  # type: ignore[attr-defined]
             raise
-        return self._outcome("epochs")
+        return "epochs"
 
-    def _outcome(self, stopped: str) -> Outcome:
+    def interrupted(self, requests: Requests) -> str:
+        """Answer a Ctrl-C: with an exception where one is wanted, else with a warning."""
+        requests.answered = True
+        if not self.options.returns_on_interrupt:
+            raise KeyboardInterrupt
+        if not np.isfinite(self.parameters).all():  # diverged in the epoch that was cut short
+            p = self.parameters.size
+            self.parameters[:] = self.floats[at.PARAMETERS + p : at.PARAMETERS + 2 * p]
+            self.state[at.STATUS] = at.DIVERGED
+            self._raise_for_status()
+        warnings.warn(
+            f"interrupted after {self.epoch} epochs: the parameters hold every completed update",
+            stacklevel=4,
+        )
+        return "interrupted"
+
+    def outcome(self, stopped: str) -> Outcome:
+        """Return what training has given so far."""
         return Outcome(self.parameters.copy(), self.losses[: self.epoch].copy(), stopped)
 
     def _slice(self) -> None:
@@ -252,45 +273,53 @@ class _Run:
         self.state[at.BUDGET] = self.budget
         self.state[at.TICKET] = UNOPENED
         started = time.perf_counter()
-        try:
-            self.threads.run(
-                lambda worker: self.problem.kernel(
-                    x, y, weight, order, self.state, self.floats, rates, self.losses, worker
-                )
-            )
-        finally:
-            if self.state[at.TICKET] == UNOPENED:  # worker 0 never came: release the others
-                self.state[at.TICKET] = CLOSED
+        self.threads.run(
+            lambda worker: self.problem.kernel(
+                x, y, weight, order, self.state, self.floats, rates, self.losses, worker
+            ),
+            abandon=self._close,
+        )
         if self.state[at.BUDGET] == 0:
             growth = SLICE_SECONDS / max(time.perf_counter() - started, 1e-9)
             self.budget = max(1, int(self.budget * min(growth, 16.0)))
 
+    def _close(self) -> None:
+        """Let the other threads return if worker 0 never opened the slice."""
+        if self.state[at.TICKET] == UNOPENED:
+            self.state[at.TICKET] = CLOSED
+
     def _rates(self) -> np.ndarray:
         """Set how many epochs the slice may complete, and return their rates."""
         first = self.epoch
-        limit = self.options.epochs
-        rate = self.options.learning_rate
+        per_epoch = -(-self.problem.rows.n_rows // int(self.state[at.CHUNK_ROWS]))
+        limit = min(self.options.epochs, first + 1 + self.budget // per_epoch)
         if self.options.callback is not None or self.options.shuffle:
             limit = first + 1
-        elif callable(rate):
-            per_epoch = -(-self.problem.rows.n_rows // int(self.state[at.CHUNK_ROWS]))
-            limit = min(limit, first + 1 + self.budget // per_epoch)
-        rates = [rate] if not callable(rate) else self._called_rates(rate, first, limit)
+        rate = self.options.learning_rate
+        if callable(rate):
+            rates = self._called_rates(rate, first, limit)
+            limit = first + len(rates)
+        else:
+            rates = [rate]
+        if limit > self.losses.size:
+            self.losses = np.resize(self.losses, min(self.options.epochs, 2 * limit))
         self.state[at.FIRST_RATE] = first
         self.state[at.N_RATES] = len(rates)
-        self.state[at.EPOCH_LIMIT] = limit if not callable(rate) else first + len(rates)
+        self.state[at.EPOCH_LIMIT] = limit
         return np.array(rates)
 
     def _called_rates(self, rate: check.RateFunction, first: int, limit: int) -> list[float]:
         """Call the user's function once an epoch, in order; what it raises waits its turn."""
         rates = [self.rates[epoch] for epoch in range(first, limit) if epoch in self.rates]
-        for epoch in range(first + len(rates), limit):
+        while len(rates) < limit - first and self.rate_error is None:
+            epoch = first + len(rates)
             try:
                 rates.append(check.real(f"learning_rate({epoch})", rate(epoch)))
-            except Exception:
-                if not rates:
-                    raise
-                break
+            except Exception as error:
+                self.rate_error = error
+        if not rates:
+            assert self.rate_error is not None
+            raise self.rate_error
         self.rates = dict(enumerate(rates, start=first))
         return rates
 
@@ -302,7 +331,10 @@ class _Run:
         )
         if self.options.sample_weight is not None:
             check.batches_have_weight(
-                "sample_weight", self.options.sample_weight[self.order], self.options.batch_rows
+                "sample_weight",
+                self.options.sample_weight[self.order],
+                self.options.batch_rows,
+                of=f" in the order drawn for epoch {self.epoch}",
             )
 
     def _block(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -1,5 +1,9 @@
 """Every wrong input is refused with the argument's name, what came and what was expected."""
 
+import pickle
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -179,6 +183,14 @@ SHARED = [  # wrong for train_neuron and fit_neuron alike: argument, value, erro
         TypeError,
         r"learning_rate: expected a real number, got an array of shape \(2,\)",
     ),
+    ("initial_bias", 10**400, ValueError, "initial_bias: expected a finite number, got inf"),
+    (
+        "initial_bias",
+        np.array("0"),
+        TypeError,
+        "initial_bias: expected a real number, got an array",
+    ),
+    ("epochs", 10**20, ValueError, "epochs: expected at most"),
     ("epochs", -1, ValueError, "epochs: expected at least 0, got -1"),
     ("epochs", 2.5, TypeError, "epochs: expected an integer, got float 2.5"),
     ("epochs", 2.0, TypeError, "epochs: expected an integer, got float 2.0"),
@@ -187,6 +199,7 @@ SHARED = [  # wrong for train_neuron and fit_neuron alike: argument, value, erro
 ]
 
 FIT_ONLY = [
+    ("initial_bias", np.ma.masked, {}, TypeError, "initial_bias: expected a real number"),
     ("labels", [0, 1, 1.5], {"loss": "bce"}, fastbp.DataError, "labels: expected values from 0 to 1 for 'bce', got 1.5 in row 2"),
     ("labels", [0, -1, 1], {"loss": "bce"}, fastbp.DataError, "got -1.0 in row 1"),
     ("activation", "softmax", {}, ValueError, "activation: expected one of 'identity', 'sigmoid', 'relu', 'tanh', got 'softmax'"),
@@ -202,9 +215,11 @@ FIT_ONLY = [
     ("sample_weight", [1, 1], {}, ValueError, "sample_weight: expected 3 values"),
     ("sample_weight", [1, -1, 1], {}, fastbp.DataError, "sample_weight: expected no negative weight, got -1.0 in row 1"),
     ("sample_weight", [1, np.nan, 1], {}, fastbp.DataError, "sample_weight: expected finite numbers"),
-    ("sample_weight", [0, 0, 0], {}, ValueError, "sample_weight: expected a positive sum in every batch, got 0 for rows 0 to 2"),
+    ("sample_weight", [0, 0, 0], {}, ValueError, "sample_weight: expected a positive finite sum in every batch, got 0 for rows 0 to 2"),
+    ("sample_weight", [1e308] * 3, {}, ValueError, "sample_weight: expected a positive finite sum in every batch, got inf"),
+    ("sample_weight", [1e-320] * 3, {}, ValueError, "sample_weight: expected a positive finite sum"),
     ("sample_weight", [1, 1, 0], {"batch_size": 2}, ValueError, "got 0 for rows 2 to 2"),
-    ("sample_weight", [1, 0, 0], {"batch_size": 1, "shuffle": True}, ValueError, "sample_weight: expected a positive sum"),
+    ("sample_weight", [1, 0, 0], {"batch_size": 1, "shuffle": True}, ValueError, "got 0 for rows . to . in the order drawn for epoch 0"),
     ("alpha", -0.1, {}, ValueError, "alpha: expected at least 0, got -0.1"),
     ("alpha", np.nan, {}, ValueError, "alpha: expected a finite number"),
     ("tol", -1, {}, ValueError, "tol: expected at least 0"),
@@ -213,6 +228,8 @@ FIT_ONLY = [
     ("n_threads", 0, {}, ValueError, "n_threads: expected at least 1"),
     ("n_threads", "all", {}, TypeError, "n_threads: expected an integer"),
     ("callback", 5, {}, TypeError, "callback: expected a callable or None, got int 5"),
+    ("n_iter_no_change", 10**30, {}, ValueError, "n_iter_no_change: expected at most"),
+    ("progress", np.array([1, 2]), {}, ValueError, "progress: expected True, False or 'always'"),
     ("progress", "yes", {}, ValueError, "progress: expected True, False or 'always', got 'yes'"),
     ("learning_rate", lambda _: np.nan, {}, ValueError, r"learning_rate\(0\): expected a finite number, got nan"),
     ("learning_rate", lambda _: "fast", {}, TypeError, r"learning_rate\(0\): expected a real number, got str 'fast'"),
@@ -248,6 +265,32 @@ def test_refused_by_predict_neuron(arguments, error, message):
         fastbp.predict_neuron(*arguments)
     with pytest.raises(ValueError, match="activation: expected one of"):
         fastbp.predict_neuron(X, W, 0.0, activation="softmax")
+
+
+def test_numbers_of_any_kind():
+    for number in (Fraction(1, 2), Decimal("0.5"), np.float32(0.5), np.array([0.5]), np.array(0.5)):
+        fit = fastbp.fit_neuron(X, Y, W, number, number, 1)
+        assert fit.bias == fastbp.fit_neuron(X, Y, W, 0.5, 0.5, 1).bias
+    assert fastbp.fit_neuron(X, Y, W, 10**20, 0.0, 0).bias == 1e20
+
+
+def test_an_array_that_cannot_be_made():
+    class Broken:
+        def __array__(self, dtype=None, copy=None):
+            raise ValueError("broken")
+
+    with pytest.raises(fastbp.DataError, match=r"features: .* broken"):
+        fastbp.fit_neuron(Broken(), Y, W, 0.0, 0.1, 1)
+
+
+def test_errors_survive_pickling():
+    with pytest.raises(fastbp.DivergenceError) as caught:
+        fastbp.fit_neuron([[1e200]], [1], [0.0], 0.0, 1.0, 5, activation="identity")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert str(error) == str(caught.value)
+    assert (error.epoch, error.bias) == (caught.value.epoch, caught.value.bias)
+    assert error.weights.tolist() == caught.value.weights.tolist()
+    assert pickle.loads(pickle.dumps(fastbp.DataError("text", 3))).row == 3
 
 
 def test_what_a_data_error_is():
@@ -314,3 +357,5 @@ class TestDivergence:
         for convert in (list, np.array):
             with pytest.raises(fastbp.DivergenceError):
                 fastbp.train_neuron(convert([[1e308]]), [0], [1e-308], 0.0, 1e10, 5)
+            with pytest.raises(fastbp.DivergenceError):
+                fastbp.train_neuron(convert([[1.0]]), [1e200], [0.5], 0.0, 0.1, 2)

@@ -53,7 +53,7 @@ def test_real_data(cancer, tmp_path):
     result = run("train", cancer, "--target", "diagnosis", "--standardize", "--save", model)
     accuracy = next(line for line in result.output.splitlines() if line.startswith("accuracy"))
     assert float(accuracy.split()[1].rstrip("%")) >= 97.0
-    for word in ("rows x features", "loss", "seconds", "rows per second", "plain NumPy loop"):
+    for word in ("rows x features", "loss", "seconds", "rows per second", "seconds, plain NumPy"):
         assert word in result.output
     predicted = list(csv.reader(run("predict", model, cancer).output.splitlines()))
     assert predicted[0] == ["diagnosis", "probability_of_malignant"]
@@ -139,8 +139,10 @@ def write(tmp_path, name, content):
         ("t.csv", "a,y\n", "expected at least one row"),
         ("t.csv", "", "Empty CSV file"),
         ("t.csv", "y\n1\n0\n", "expected at least one column beside 'y'"),
-        ("t.csv", "a,a,y\n1,2,0\n", "different names in the header, got 'a' twice"),
+        ("t.csv", "a,a,y\n1,2,0\n", "columns of different names, got 'a' twice"),
         ("t.csv", "a,b\n1,2\n", "expected a column 'y', got columns a, b"),
+        ("t.csv", "a,y\n1,no\n2,\n3,yes\n", "column 'y': expected a label, got none in row 1"),
+        ("t.csv", b"a,y\n1,\xff\n2,b\n", "t.csv: "),
         ("t.npy", b"noise", "expected a matrix of numbers"),
         ("t.npz", b"noise", "expected an archive of arrays"),
         ("t.parquet", b"", "expected a file that ends in .csv, .npy, .npz"),
@@ -171,17 +173,41 @@ def test_other_mistakes(tmp_path, table):
         in run("train", table, "--target", "y", "--epochs", -1, code=1).stderr
     )
     diverges = ["--activation", "identity", "--learning-rate", 1e200]
-    assert "Lower learning_rate" in run("train", table, "--target", "y", *diverges, code=1).stderr
+    assert (
+        "try a lower --learning-rate than 1e+200"
+        in run("train", table, "--target", "y", *diverges, code=1).stderr
+    )
     assert "safetensors" in run("predict", table, table, code=1).stderr
     fit = tmp_path / "fit"
     fastbp.save(fastbp.fit_neuron([[1.0]], [1], [0.0], 0.0, 0.1, 1), fit)
     assert "a model of the train command" in run("predict", fit, table, code=1).stderr
 
 
+def test_a_repeated_name_in_an_archive(tmp_path):
+    path = tmp_path / "m.npz"
+    np.savez(path, x=np.ones((4, 2)), x0=np.zeros(4), y=np.array([0, 1, 0, 1]))
+    assert "different names, got 'x0' twice" in run("train", path, "--target", "y", code=1).stderr
+
+
+def test_a_model_of_named_columns_refuses_a_matrix_without_names(tmp_path, table):
+    model, matrix = tmp_path / "model", tmp_path / "m.npy"
+    run("train", table, "--target", "y", "--save", model)
+    np.save(matrix, np.ones((5, 3)))
+    assert "got none named 'a', 'b', 'c'" in run("predict", model, matrix, code=1).stderr
+
+
+def test_a_reader_that_has_had_enough(tmp_path, table):
+    model = tmp_path / "model"
+    run("train", table, "--target", "y", "--save", model)
+    command_line = f"{sys.executable} -m fastbp predict {model} {table} | true"
+    done = subprocess.run(command_line, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
 def test_no_epochs_and_nothing_held_out(table):
     output = run("train", table, "--target", "y", "--epochs", 0, "--held-out", 0).output
     assert "accuracy" not in output
-    assert "plain NumPy loop" in output
+    assert "seconds, plain NumPy" in output
 
 
 def test_built_in_rows(monkeypatch):

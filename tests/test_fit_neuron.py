@@ -239,12 +239,15 @@ def test_every_layout_and_dtype_gives_the_same_bits(monkeypatch, whole_bytes, ke
     x, y, w, b, rng = problem(9000, 3)
     keywords = {**keywords, "sample_weight": rng.random(9000) + 0.1}
 
-    def fit(array):
-        return fastbp.fit_neuron(array, y, w, b, 0.1, 2, random_state=1, **keywords)
+    def fit(array, n_threads=None):
+        return fastbp.fit_neuron(
+            array, y, w, b, 0.1, 2, random_state=1, n_threads=n_threads, **keywords
+        )
 
     expected = fit(x)
     for name, array in layouts(x).items():
         assert same_bits(fit(array), expected), name
+        assert same_bits(fit(array, n_threads=3), expected), name
     for dtype in (np.float32, np.float16, np.int8, np.uint64, bool):
         array = (x * 3).astype(dtype)
         assert same_bits(fit(array), fit(array.astype(np.float64))), dtype
@@ -334,8 +337,53 @@ def test_log_loss_stays_finite_where_the_output_saturates():
     fit = fastbp.fit_neuron(x, [0, 1, 0, 1, 1], [1.0], 0.0, 1e-9, 2, loss="bce")
     assert fit.losses[0] == pytest.approx((2e5 + 1600 + math.exp(-40)) / 5, rel=1e-15)
     tiny = fastbp.fit_neuron([[40.0]], [1], [1.0], 0.0, 1.0, 1, loss="bce")
-    assert tiny.losses[0] == pytest.approx(math.exp(-40), rel=1e-14)  # 1 - a alone would give 0
-    assert 1.0 - tiny.bias != 1.0 or tiny.bias == pytest.approx(math.exp(-40), rel=1e-14)
+    assert tiny.losses[0] == pytest.approx(math.exp(-40), rel=1e-14)
+    assert tiny.bias == pytest.approx(math.exp(-40), rel=1e-14)  # a - y alone would give 0
+
+
+def test_the_derivative_of_relu_is_0_at_0():
+    fit = fastbp.fit_neuron([[1.0, 2.0, 3.0]], [1], [0.0, 0.0, 0.0], 0.0, 1.0, 1, activation="relu")
+    assert fit.weights.tolist() == [0.0, 0.0, 0.0] and fit.bias == 0.0
+
+
+def test_a_learning_rate_that_fails_is_asked_once():
+    calls = []
+
+    def rate(epoch):
+        calls.append(epoch)
+        if epoch == 50:
+            raise OSError("gone")
+        return 0.1
+
+    with pytest.raises(OSError, match="gone") as caught:
+        fastbp.fit_neuron([[1.0]], [1], [0.0], 0.0, rate, 100)
+    assert calls == list(range(51))
+    assert caught.value.fit.n_epochs == 50
+
+
+def test_an_exception_that_takes_no_attribute_still_passes_through():
+    class FrozenError(Exception):
+        __slots__ = ()
+
+        def __setattr__(self, name, value):
+            if not name.startswith("__"):
+                raise AttributeError(name)
+
+    def callback(_):
+        raise FrozenError
+
+    with pytest.raises(FrozenError):
+        fastbp.fit_neuron([[1.0]], [1], [0.0], 0.0, 0.1, 1, callback=callback)
+
+
+def test_epochs_without_end_cost_nothing():
+    fit = fastbp.fit_neuron([[1.0]], [1], [0.0], 0.0, 0.0, 10**15, tol=0.0, n_iter_no_change=3000)
+    assert (fit.n_epochs, fit.stopped) == (3001, "tol")
+
+
+def test_fits_compare_and_hash_by_identity():
+    fit = fastbp.fit_neuron([[1.0]], [1], [0.0], 0.0, 0.1, 1)
+    assert fit == fit and {fit: 1}[fit] == 1
 
 
 @pytest.mark.parametrize("activation", reference.ACTIVATIONS)

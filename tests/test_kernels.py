@@ -311,13 +311,13 @@ def run_for(x, y, workers, **keywords):
     """A fit under way whose kernel the test calls itself."""
     problem, rows = fastbp.neuron._problem(x, y, np.zeros(x.shape[1]), 0.0, "sigmoid", "mse")
     options = Options(learning_rate=0.1, epochs=2, batch_rows=rows.n_rows, **keywords)
-    return _Run(problem, options, Team(workers, None), problem.chunk_rows(rows.n_rows))
+    return _Run(problem, options, Team(workers, None), problem.chunk_rows)
 
 
 def test_one_thread_of_a_team_can_do_all_the_work():
     rng = np.random.default_rng(0)
-    n = 100
-    assert neuron.chunk_rows(1030, n) <= n / 3
+    n = 400
+    assert neuron.chunk_rows(1030) <= n / 3
     x, y = rng.normal(size=(n, 1030)), rng.random(n)
     run = run_for(x, y, 2)  # told of two threads, but only worker 0 comes
     while run.epoch < 2:

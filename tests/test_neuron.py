@@ -1,11 +1,16 @@
 """The teaching object: one step at a time agrees with the formulas and with whole fits."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import fastbp
 from fastbp import Neuron
 from tests import reference
+
+CASES = Path(__file__).parent / "cases"
 
 
 @pytest.mark.parametrize("activation", reference.ACTIVATIONS)
@@ -44,6 +49,65 @@ def test_a_hidden_neuron_uses_its_own_derivative(activation):
             neuron.weights, before[0] - 0.1 * delta * np.array(x), rtol=1e-15
         )
         assert neuron.bias == before[1] - 0.1 * delta
+
+
+def test_the_published_node_trace():
+    """One hidden ReLU node and a linear output: ten steps, printed to four digits."""
+    case = json.loads((CASES / "one_relu_node.json").read_text())
+    hidden = Neuron(1, weights=[case["w"]], bias=case["b"], activation="relu")
+    output = Neuron(1, weights=[case["v"]], bias=case["c"], activation="identity")
+    rate, target = case["learning_rate"], case["y_target"]
+    for row in case["published"]:
+        prediction = output.forward([hidden.forward([case["x"]])])
+        cost = 0.5 * (prediction - target) ** 2
+        before = output.weights.copy()
+        delta = output.backward(target, learning_rate=rate)
+        hidden.backward(downstream_deltas=delta, downstream_weights=before, learning_rate=rate)
+        assert (f"{cost:.4f}", f"{prediction:.2f}") == (row["cost"], row["prediction"])
+        assert hidden.weights[0] == pytest.approx(row["w"], rel=1e-12)
+        assert f"{hidden.bias:.4f}" == row["b"]
+        assert f"{output.weights[0]:.2f}" == row["v"]
+        assert f"{output.bias:.4f}" == row["c"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two sigmoid layers, one output, online",
+        "two sigmoid layers, three outputs, online",
+        "exercise: two rows, targets 1.0 and 0.7",
+        "exercise: two rows, one-hot targets",
+    ],
+)
+def test_a_network_of_neurons(name):
+    """Two layers by hand, with the downstream weights from before their update."""
+    case = next(c for c in json.loads((CASES / "networks.json").read_text()) if c["name"] == name)
+    rate = case["learning_rate"]
+
+    def layer(weights, biases):
+        columns = np.array(weights).T
+        return [Neuron(len(w), weights=w, bias=b) for w, b in zip(columns, biases, strict=True)]
+
+    first, second = map(layer, case["initial_weights"], case["initial_biases"])
+    for _ in range(case["epochs"]):
+        for x, targets in zip(case["features"], case["labels"], strict=True):
+            hidden = [neuron.forward(x) for neuron in first]
+            for neuron in second:
+                neuron.forward(hidden)
+            before = np.array([neuron.weights for neuron in second])
+            deltas = [
+                n.backward(t, learning_rate=rate)
+                for n, t in zip(second, np.atleast_1d(targets), strict=True)
+            ]
+            for j, neuron in enumerate(first):
+                neuron.backward(
+                    downstream_deltas=deltas, downstream_weights=before[:, j], learning_rate=rate
+                )
+    for neurons, weights, biases in zip(
+        (first, second), case["expected"]["weights"], case["expected"]["biases"], strict=True
+    ):
+        np.testing.assert_allclose(np.array([n.weights for n in neurons]).T, weights, rtol=1e-9)
+        np.testing.assert_allclose([n.bias for n in neurons], biases, rtol=1e-9)
 
 
 def test_one_downstream_neuron_as_plain_numbers():
@@ -137,5 +201,9 @@ def test_wrong_steps():
         neuron.backward(downstream_deltas=[1.0])
     with pytest.raises(ValueError, match="downstream_weights: expected 1 values"):
         neuron.backward(downstream_deltas=[1.0], downstream_weights=[1.0, 2.0])
+    with pytest.raises(
+        fastbp.DataError, match="downstream_deltas: expected a single value in every"
+    ):
+        neuron.backward(downstream_deltas=[1.0, [1.0, 2.0]], downstream_weights=[1.0])
     with pytest.raises(ValueError, match="learning_rate"):
         neuron.backward(1.0, learning_rate=np.nan)

@@ -28,6 +28,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataC
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+SOURCES = sorted(Path(__file__).parent.glob("*.py"))
+"""Every file that a kernel of the package is compiled from."""
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 JIT_ENABLED = not numba.config.DISABLE_JIT
 """False when ``NUMBA_DISABLE_JIT`` is set: the kernels then run as plain Python."""
@@ -39,11 +41,13 @@ def cache_folder() -> Path | None:
     Numba dates a cached kernel by the file that it stands in, so a change in a callee in
     another file goes unseen (numba issue 1833). Here the folder's name is a digest of every
     kernel file: a kernel compiled from other code lies in another folder. None where the user
-    has no home.
+    has no home, or the package no source files.
     """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     base = Path(chosen) if chosen else _user_cache()
-    return base / f"fastbp-{_source_digest()[:16]}" if base is not None else None
+    if base is None or not SOURCES:
+        return None
+    return base / f"fastbp-{_source_digest()[:16]}"
 
 
 def _user_cache() -> Path | None:
@@ -64,7 +68,7 @@ def _user_cache() -> Path | None:
 @functools.cache
 def _source_digest() -> str:
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in SOURCES:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -73,7 +77,7 @@ class _Locator:
     """Tells Numba where a kernel's cache files lie and what they were compiled from."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
-        self._py_file = py_file
+        self._py_file = py_file  # Numba reads it for its warnings
         self._line = py_func.__code__.co_firstlineno
 
     @classmethod
@@ -150,7 +154,7 @@ def kernel(function: Function) -> Function:
     if not JIT_ENABLED:
         return np.errstate(all="ignore")(function)  # as compiled code, which never warns
     dispatcher = numba.njit(**_OPTIONS)(function)
-    if cache_folder() is not None:
+    if Path(function.__code__.co_filename) in SOURCES and cache_folder() is not None:
         dispatcher._cache = _Cache(function)
     return dispatcher  # type: ignore[no-any-return]
 

@@ -59,9 +59,9 @@ from fastbp.kernels.vector import (
 
 NARROW = 2  # most features of the narrow layout
 TILE_ELEMENTS = 3400  # 27 KB: a tile is still in the first-level cache when backward reads it
-LEAST_CHUNK, MOST_CHUNK = 2**15, 2**18  # units of work, see row_work: 10 to 90 microseconds
-CHUNKS_IN_BATCH = 16  # smaller ones cost more than they balance
+CHUNK_WORK = 2**17  # see row_work: 40 microseconds. Half streams worse, twice balances worse
 CACHED_ELEMENTS = 2**20  # a block of more, 8 MB, is prefetched (0.95 times as fast for smaller)
+GATHER_AHEAD = 8  # rows that are prefetched while earlier ones are copied
 AHEAD_ROWS, AHEAD_ELEMENTS = 64, 2**15  # how far: 32 and 128 rows were slower at 50, 100 features
 
 
@@ -76,13 +76,11 @@ def tile_rows(n_features: int) -> int:
     return max(2 * LANES, min(8 * LANES, TILE_ELEMENTS // n_features // LANES * LANES))
 
 
-@functools.lru_cache(maxsize=256)
-def chunk_rows(n_features: int, batch_rows: int) -> int:
-    """Return the rows of a chunk, in whole tiles: large ones stream best, many balance best."""
-    work = batch_rows * row_work(n_features) // CHUNKS_IN_BATCH
-    work = max(LEAST_CHUNK, min(MOST_CHUNK, work))
+@functools.cache
+def chunk_rows(n_features: int) -> int:
+    """Return the rows of a chunk, in whole tiles."""
     tile = tile_rows(n_features)
-    return max(1, work // (row_work(n_features) * tile)) * tile
+    return max(1, CHUNK_WORK // (row_work(n_features) * tile)) * tile
 
 
 def work_size(n_features: int) -> int:
@@ -367,11 +365,24 @@ def backward(x: Pointer, d: int, rows: int, ahead: int, dz: Pointer, dw: Pointer
 def gather_rows(
     x: Pointer, d: int, order: Pointer, first: int, rows: int, gathered: Pointer
 ) -> None:
-    """Copy the rows order[first : first + rows] of x, d numbers each; OUT gathered."""
+    """Copy the rows order[first : first + rows] of x, d numbers each; OUT gathered.
+
+    Whole vectors are written: up to seven numbers beyond the last row.
+    """
     for i in range(rows):
+        coming = order[first + min(i + GATHER_AHEAD, rows - 1)] * d
+        for j in range(0, d, LANES):
+            prefetch(x, coming + j)
         o = order[first + i] * d
-        for j in range(d):
-            gathered[i * d + j] = x[o + j]
+        for j in range(0, d, LANES):
+            store(gathered, i * d + j, load_first(x, o + j, d - j))
+
+
+@device_function
+def gather_numbers(y: Pointer, order: Pointer, first: int, rows: int, gathered: Pointer) -> None:
+    """Copy the numbers order[first : first + rows] of y; OUT gathered."""
+    for i in range(rows):
+        gathered[i] = y[order[first + i]]
 
 
 @subroutine
@@ -407,9 +418,9 @@ def neuron_gradient(
             y_tile = at(work, tile)
             weight_tile = at(work, 2 * tile)
             x_tile = at(work, 3 * tile)
-            gather_rows(y, 1, order, first, n, y_tile)
+            gather_numbers(y, order, first, n, y_tile)
             if state[WEIGHTED] != 0:
-                gather_rows(sample_weight, 1, order, first, n, weight_tile)
+                gather_numbers(sample_weight, order, first, n, weight_tile)
             gather_rows(x, d, order, first, n, x_tile)
         forward(x_tile, d, n, ahead, parameters, bias, z)
         finite &= losses_and_dz(state, n, y_tile, weight_tile, z, partial)
@@ -520,7 +531,9 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
     finite = True
     for epoch in range(epochs):
         finite &= neuron_gradient(data(x), y, y, none, data(state), 0, n, parameters, work, partial)
-        results[d + 1 + epoch] = round_to_4_decimals(partial[p + LOSS_SUM] / n)
+        loss = partial[p + LOSS_SUM] / n
+        finite &= loss - loss == 0.0
+        results[d + 1 + epoch] = round_to_4_decimals(loss)
         sgd_update(p, 0, values[n + d + 1] / n, 0.0, partial, parameters)
     for j in range(d):
         results[j] = round_to_4_decimals(parameters[j])

@@ -38,7 +38,6 @@ from fastbp.kernels.layout import (
     N_PARAMETERS,
     N_RATES,
     N_ROWS,
-    N_UPDATES,
     N_WEIGHTS,
     NEXT_CHUNK,
     NO_IMPROVEMENT,
@@ -206,7 +205,6 @@ def finish_batch(state: Pointer, floats: Pointer, total: Pointer, rates: Pointer
     sgd_update(p, state[N_WEIGHTS], rate / n, alpha, total, parameters)
     state[BATCH_START] = batch_stop(state)
     state[NEXT_CHUNK] = 0
-    state[N_UPDATES] += 1
 
 
 @subroutine

@@ -282,12 +282,13 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
 
 
 def load_first(pointer: Pointer, index: int, count: int) -> Vector:
-    """Return `count` (up to 8; none if negative) elements from `index` on, then zeros.
+    """Return `count` elements (none if negative, 8 if more) from `index` on, then zeros.
 
     No other element is read.
     """
+    count = min(max(count, 0), LANES)
     lanes = np.zeros(LANES)
-    lanes[: max(count, 0)] = pointer[index : index + max(count, 0)]
+    lanes[:count] = pointer[index : index + count]
     return lanes
 
 
