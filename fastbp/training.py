@@ -327,7 +327,7 @@ class _Run:
         """Draw the order of the rows of an epoch."""
         assert self.options.random is not None
         self.order = read_only(
-            self.options.random.permutation(self.problem.rows.n_rows).astype(np.int64)
+            self.options.random.permutation(self.problem.rows.n_rows).astype(np.int64, copy=False)
         )
         if self.options.sample_weight is not None:
             check.batches_have_weight(

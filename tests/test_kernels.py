@@ -316,8 +316,7 @@ def run_for(x, y, workers, **keywords):
 
 def test_one_thread_of_a_team_can_do_all_the_work():
     rng = np.random.default_rng(0)
-    n = 400
-    assert neuron.chunk_rows(1030) <= n / 3
+    n = neuron.chunk_rows(1030) * 3 + 5
     x, y = rng.normal(size=(n, 1030)), rng.random(n)
     run = run_for(x, y, 2)  # told of two threads, but only worker 0 comes
     while run.epoch < 2:
