@@ -4,7 +4,8 @@ from fastbp import datasets
 from fastbp._version import __version__
 from fastbp.environment import show_versions, warmup
 from fastbp.errors import CheckpointError, DataError, DivergenceError, FastbpError
-from fastbp.neuron import Neuron, NeuronFit, fit_neuron, predict_neuron, train_neuron
+from fastbp.neuron import NeuronFit, fit_neuron, predict_neuron, train_neuron
+from fastbp.objects import Neuron
 from fastbp.parallel import get_num_threads, set_num_threads
 from fastbp.storage import load, save
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastbp.errors import CheckpointError
-from fastbp.neuron import Neuron, NeuronFit
+from fastbp.neuron import NeuronFit
+from fastbp.objects import Neuron
 from fastbp.tables import TableModel
 
 FORMAT = 1
