@@ -174,7 +174,8 @@ def main() -> None:
         parser.error(f"expected sizes of {', '.join(SIZES)}, got {', '.join(unknown)}")
     processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(processors) >= 2:
-        two_threads([size for size in sizes if size in TWO_THREADS])
+        if set(sizes) & set(TWO_THREADS):
+            two_threads([size for size in sizes if size in TWO_THREADS])
         os.sched_setaffinity(0, processors[:1])
     ours, plain = call_overhead()
     print(f"\nA call on 3x2, 2 epochs: {ours * 1e6:.2f} microseconds, plain NumPy"

@@ -1,4 +1,4 @@
-"""fastbp: backpropagation for one neuron and small networks, on a CPU, as fast as it allows."""
+"""fastbp: backpropagation for one neuron, on a CPU, as fast as the machine allows."""
 
 from fastbp import datasets
 from fastbp._version import __version__

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ def command() -> None:
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--target", help="Column of FILE to predict (a number from 0 for .npy).")
 @click.option("--epochs", default=100, show_default=True, help="Passes over all rows.")
-@click.option("--learning-rate", default=0.5, show_default=True)
+@click.option("--learning-rate", type=float, help="Default: 0.5 with sigmoid, 0.05 otherwise.")
 @click.option(
     "--activation", type=click.Choice(list(ACTIVATIONS)), default="sigmoid", show_default=True
 )
@@ -64,18 +64,26 @@ def command() -> None:
 )
 @click.option("--standardize", is_flag=True, help="Bring every feature to mean 0, deviation 1.")
 @click.option("--held-out", default=0.2, show_default=True, help="Share of rows to test on.")
-@click.option("--seed", default=0, show_default=True, help="Chooses the held-out rows.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Chooses the held-out rows.",
+)
+@click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
 @click.option("--save", "model_file", type=click.Path(path_type=Path), help="Write the model here.")
 def train(
     file: Path | None,
     target: str | None,
     epochs: int,
-    learning_rate: float,
+    learning_rate: float | None,
     activation: str,
     loss: str | None,
     standardize: bool,
     held_out: float,
     seed: int,
+    compare: bool,
     model_file: Path | None,
 ) -> None:
     """Train a neuron on FILE (.csv with a header, .npy or .npz).
@@ -90,7 +98,9 @@ def train(
         raise click.BadParameter(f"{model_file.parent} is no folder", param_hint="--save")
     if model_file is not None and model_file.is_dir():
         raise click.BadParameter(f"{model_file} is a folder", param_hint="--save")
-    loss = loss or ("bce" if activation == "sigmoid" else "mse")
+    sigmoid = activation == "sigmoid"
+    loss = loss or ("bce" if sigmoid else "mse")
+    rate = learning_rate or (0.5 if sigmoid else 0.05)
     with one_line_errors():
         data = _data(file, target, activation, seed)
         train_rows, test_rows = _split(len(data.labels), held_out, seed)
@@ -104,46 +114,67 @@ def train(
             x -= means
             x /= scales
             x_test = (x_test - means) / scales
-        start = np.zeros(x.shape[1])
-        if sys.stderr.isatty():
-            click.echo("compiling...\r", nl=False, err=True)
-        warmup()
-        started = time.perf_counter()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an interrupt is reported below
-                fit = fit_neuron(
-                    x,
-                    y,
-                    start,
-                    0.0,
-                    learning_rate,
-                    epochs,
-                    activation=activation,
-                    loss=loss,
-                    progress=True,
-                )
-        except DivergenceError as error:
-            raise click.ClickException(
-                f"the loss is no longer finite in epoch {error.epoch}: try a lower --learning-rate"
-                f" than {learning_rate:g}, or --standardize"
-            ) from None
-        seconds = time.perf_counter() - started
+        fit, seconds = _timed_fit(x, y, rate, epochs, activation, loss)
         if model_file is not None:
-            model = TableModel(
-                fit, data.names, data.target, means, scales, data.classes, data.positional
+            names = data.names
+            save(
+                TableModel(fit, names, data.target, means, scales, data.classes, data.positional),
+                model_file,
             )
-            save(model, model_file)
+        compared = None
+        if compare and fit.n_epochs and fit.stopped != "interrupted":
+            compared = _compare(x, y, rate, epochs, activation, loss)
+        _report(fit, x.shape, seconds, compared, x_test, y_test, data.classes)
+        if model_file is not None:
+            click.echo(f"model written to {model_file}")
         if fit.stopped == "interrupted":
             click.echo(f"interrupted after {fit.n_epochs} epochs", err=True)
             sys.exit(130)
-        try:
-            compared = plain.seconds_of_loop(
-                x, y, start, 0.0, learning_rate, epochs, activation, loss, PLAIN_SECONDS
+
+
+def _timed_fit(
+    x: np.ndarray, y: np.ndarray, rate: float, epochs: int, activation: str, loss: str
+) -> tuple[NeuronFit, float]:
+    """Train, and return the seconds it took once compiled."""
+    if sys.stderr.isatty():
+        click.echo("compiling...\r", nl=False, err=True)
+    warmup()
+    import tqdm.auto  # noqa: F401  # what it takes to load is not training
+
+    started = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an interrupt is reported by the caller
+            start = np.zeros(x.shape[1])
+            fit = fit_neuron(
+                x, y, start, 0.0, rate, epochs, activation=activation, loss=loss, progress=True
             )
-        except KeyboardInterrupt:  # the comparison is not worth the rest of the table
-            compared = None
-        _report(fit, x.shape, seconds, compared, x_test, y_test, data.classes, model_file)
+    except DivergenceError as error:
+        raise click.ClickException(
+            f"the loss is no longer finite in epoch {error.epoch}: try a lower --learning-rate"
+            f" than {rate:g}, or --standardize"
+        ) from None
+    seconds = time.perf_counter() - started
+    if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
+        click.echo(
+            f"Warning: the loss rose from {fit.losses[0]:.6g} to {fit.losses[-1]:.6g}:"
+            f" try a lower --learning-rate than {rate:g}, or --standardize",
+            err=True,
+        )
+    return fit, seconds
+
+
+def _compare(
+    x: np.ndarray, y: np.ndarray, rate: float, epochs: int, activation: str, loss: str
+) -> plain.LoopTime | None:
+    """Time the plain NumPy loop; Ctrl-C leaves it out of the table."""
+    start = np.zeros(x.shape[1])
+    try:
+        return plain.seconds_of_loop(
+            x, y, start, 0.0, rate, epochs, activation, loss, PLAIN_SECONDS
+        )
+    except KeyboardInterrupt:
+        return None
 
 
 @dataclass
@@ -180,7 +211,7 @@ def _data(file: Path | None, target: str | None, activation: str, seed: int) -> 
 
 def _split(n_rows: int, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to train on and those to test on, each in their own order."""
-    n_test = min(n_rows - 1, round(held_out * n_rows))
+    n_test = min(n_rows - 1, max(1, round(held_out * n_rows))) if held_out else 0
     order = np.random.default_rng(seed).permutation(n_rows)
     return np.sort(order[n_test:]), np.sort(order[:n_test])
 
@@ -193,40 +224,40 @@ def _report(
     x_test: np.ndarray,
     y_test: np.ndarray,
     classes: list[Any] | None,
-    model_file: Path | None,
 ) -> None:
     """Print the table of a finished training."""
-    grid = Grid(show_header=False, box=None, pad_edge=False)
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_row(
-        "rows x features", f"{shape[0]:,} x {shape[1]:,}", f"{len(y_test):,} rows held out"
-    )
+    rows = [("rows x features", f"{shape[0]:,} x {shape[1]:,}", f"{len(y_test):,} rows held out")]
     if fit.n_epochs:
-        grid.add_row(
-            "loss",
-            f"{fit.losses[0]:.6g} -> {fit.losses[-1]:.6g}",
-            f"{fit.loss}, {fit.n_epochs} epochs",
-        )
+        losses = f"{fit.losses[0]:.6g} -> {fit.losses[-1]:.6g}"
+        rows.append(("loss", losses, f"{fit.loss}, {fit.n_epochs:,} epochs"))
     if len(y_test):
         outputs = fit.predict(x_test)
+        name, figure = "root mean square error", f"{np.sqrt(np.mean((outputs - y_test) ** 2)):.6g}"
         if classes is not None:
-            grid.add_row(
-                "accuracy", f"{np.mean((outputs >= 0.5) == y_test):.2%}", "on the held-out rows"
-            )
-        else:
-            error = float(np.sqrt(np.mean((outputs - y_test) ** 2)))
-            grid.add_row("root mean square error", f"{error:.6g}", "on the held-out rows")
-    grid.add_row("seconds", f"{seconds:.3g}", "")
-    grid.add_row("rows per second", f"{shape[0] * fit.n_epochs / seconds:,.0f}", "")
+            name, figure = "accuracy", f"{np.mean((outputs >= 0.5) == y_test):.2%}"
+        rows.append((name, figure, "on the held-out rows"))
+    if fit.n_epochs:
+        rows.append(("seconds", f"{seconds:.3g}", ""))
+        rows.append(("rows per second", f"{shape[0] * fit.n_epochs / seconds:,.0f}", ""))
     if compared is not None:
         ratio = f"{compared.seconds / seconds:.1f} times as long"
         measured = "" if compared.complete else f" (from {compared.epochs} epochs)"
-        grid.add_row("seconds, plain NumPy", f"{compared.seconds:.3g}", f"{ratio}{measured}")
-    Console(soft_wrap=True).print(grid)
-    if model_file is not None:
-        click.echo(f"model written to {model_file}")
+        rows.append(("seconds, plain NumPy", f"{compared.seconds:.3g}", f"{ratio}{measured}"))
+    _print_grid(rows, "bold", "", "dim")
+
+
+def _print_grid(rows: Sequence[tuple[str, ...]], *styles: str) -> None:
+    """Print columns as wide as they need to be, figures to the right, nothing cut off."""
+    grid = Grid(show_header=False, box=None, pad_edge=False)
+    for style in styles:
+        grid.add_column(style=style, no_wrap=True, justify="right" if style == "" else "left")
+    for row in rows:
+        grid.add_row(*row)
+    console = Console(width=1000)
+    with console.capture() as capture:
+        console.print(grid)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
 
 
 @command.command()
@@ -249,24 +280,18 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
                 csv.writer(stream, lineterminator="\n").writerows([header, *rows])
 
 
-def _prediction_rows(model: TableModel, outputs: np.ndarray) -> tuple[list[str], list[list[Any]]]:
+def _prediction_rows(model: TableModel, outputs: np.ndarray) -> tuple[list[str], list[Any]]:
     if model.classes is None:
         return [model.target], [[output] for output in outputs.tolist()]
-    classes = model.classes
-    header = [model.target, f"probability_of_{classes[1]}"]
-    return header, [[classes[output >= 0.5], output] for output in outputs.tolist()]
+    header = [model.target, f"probability_of_{model.classes[1]}"]
+    return header, list(zip(model.labels(outputs), outputs.tolist(), strict=True))
 
 
 @command.command()
 def info() -> None:
     """Print versions, threads, vector width and cache folder, for bug reports."""
-    grid = Grid(show_header=False, box=None, pad_edge=False)
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
     with one_line_errors():
-        for name, value in environment().items():
-            grid.add_row(name, value)
-    Console(soft_wrap=True).print(grid)
+        _print_grid(list(environment().items()), "bold", "none")
 
 
 def main() -> None:

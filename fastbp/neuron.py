@@ -429,6 +429,9 @@ def predict_neuron(
     code = ACTIVATIONS[check.choice("activation", activation, ACTIVATIONS)]
     rows = ArrayRows(check.matrix("features", features))
     d = rows.n_features
+    n_weights = check.number_array("weights", weights).size
+    if n_weights != d:
+        raise ValueError(f"features: expected {n_weights} columns (one a weight), got {d}")
     parameters = _flat_parameters("weights", weights, "bias", bias, d)
     outputs = np.empty(rows.n_rows)
     step = max(kernels.tile_rows(d), BLOCK_BYTES // (8 * d))

@@ -177,8 +177,16 @@ class TableModel:
     classes: list[Any] | None
     positional: bool = False
 
-    def outputs(self, table: Table) -> np.ndarray:
-        """Return the neuron's outputs for the rows of a table, which may hold more columns."""
+    def outputs(self, table: Any) -> np.ndarray:
+        """Return the neuron's outputs.
+
+        Parameters
+        ----------
+        table : Table or array-like, shape (n_samples, n_features)
+            A table may hold other columns, too; an array's are those of `columns`, in order.
+        """
+        if not isinstance(table, Table):
+            return self.fit.predict((check.matrix("table", table) - self.means) / self.scales)
         if self.positional and table.positional and len(table.columns) == len(self.columns):
             names = list(table.columns)  # a matrix without the target: the features in order
         else:
@@ -191,12 +199,16 @@ class TableModel:
             )
         return self.fit.predict((table.features(names) - self.means) / self.scales)
 
-    def predict(self, table: Table) -> list[Any]:
-        """Return the predicted labels, or numbers where the target is one."""
-        outputs = self.outputs(table)
+    def predict(self, table: Any) -> list[Any]:
+        """Return the predicted labels, or numbers where the target is one: see :meth:`outputs`."""
+        return self.labels(self.outputs(table))
+
+    def labels(self, outputs: np.ndarray) -> list[Any]:
+        """Return what outputs stand for: a class each, or themselves."""
+        values: list[Any] = outputs.tolist()
         if self.classes is None:
-            return list(outputs.tolist())
-        return [self.classes[output >= 0.5] for output in outputs]
+            return values
+        return [self.classes[value >= 0.5] for value in values]
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""

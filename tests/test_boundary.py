@@ -255,7 +255,7 @@ def test_refused_by_fit_neuron(name, value, others, error, message):
     ("arguments", "error", "message"),
     [
         (([[1.0, np.nan]], W, 0.0), fastbp.DataError, "features: .* nan in row 0, column 1"),
-        ((X, [1.0], 0.0), ValueError, "weights: expected 2 values"),
+        ((X, [1.0], 0.0), ValueError, r"features: expected 1 columns \(one a weight\), got 2"),
         ((X, W, "b"), TypeError, "bias: expected a real number"),
         (([1.0, 2.0], W, 0.0), ValueError, "features: expected 2 dimensions"),
     ],

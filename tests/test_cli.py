@@ -206,8 +206,30 @@ def test_a_reader_that_has_had_enough(tmp_path, table):
 
 def test_no_epochs_and_nothing_held_out(table):
     output = run("train", table, "--target", "y", "--epochs", 0, "--held-out", 0).output
-    assert "accuracy" not in output
-    assert "seconds, plain NumPy" in output
+    assert "accuracy" not in output and "per second" not in output
+    output = run("train", table, "--target", "y", "--held-out", 0.0001, "--no-compare").output
+    assert " 1 rows held out" in output and "plain NumPy" not in output
+
+
+def test_nothing_is_cut_off_or_padded(table):
+    lines = run("train", table, "--target", "y", "--epochs", 10**5).output.splitlines()
+    assert "100,000 epochs" in lines[1] and "times as long" in lines[-1]
+    assert not any("…" in line or line != line.rstrip() for line in lines)
+
+
+def test_a_loss_that_rose_is_said(table):
+    arguments = ["--activation", "identity", "--learning-rate", 1.5, "--epochs", 20]
+    result = run("train", table, "--target", "y", *arguments)
+    assert "Warning: the loss rose from" in result.stderr
+    assert "lower --learning-rate than 1.5" in result.stderr
+
+
+def test_a_model_takes_arrays_too(table, tmp_path):
+    run("train", table, "--target", "y", "--save", tmp_path / "model")
+    model = fastbp.load(tmp_path / "model")
+    assert set(model.predict([[9.0, -9.0, 0.0], [-9.0, 9.0, 0.0]])) == {0, 1}
+    with pytest.raises(ValueError, match="table: expected 2 dimensions"):
+        model.predict([1.0, 2.0, 3.0])
 
 
 def test_built_in_rows(monkeypatch):
@@ -252,7 +274,8 @@ cli.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
-    assert done.stderr.lstrip().startswith("interrupted")
+    assert "interrupted" in done.stderr
+    assert ("model written to" in done.stdout) == (when == "in the fit")
     assert model.exists() == (when == "in the fit")
     if model.exists():
         assert fastbp.load(model).fit.stopped == "interrupted"
@@ -280,4 +303,4 @@ def test_without_the_extra_the_command_says_what_it_needs():
     code = "import sys; sys.modules['click'] = None; from fastbp.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install 'fastbp[cli]'" in done.stderr
+    assert "needs click: install fastbp with its extra 'cli'" in done.stderr

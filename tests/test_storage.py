@@ -59,8 +59,10 @@ def test_refusals(tmp_path):
     path = tmp_path / "model"
     with pytest.raises(FileNotFoundError):
         fastbp.load(path)
-    with pytest.raises(FileNotFoundError):
-        fastbp.save(models()[0], tmp_path / "nowhere" / "model")
+    for bad, error in [("nowhere/model", FileNotFoundError), (".", IsADirectoryError)]:
+        with pytest.raises(error) as caught:
+            fastbp.save(models()[0], tmp_path / bad)
+        assert caught.value.filename == str(tmp_path / bad)
     with pytest.raises(TypeError, match="model: expected Neuron, NeuronFit, TableModel, got dict"):
         fastbp.save({}, path)
     fastbp.save(models()[0], path)
