@@ -4,6 +4,9 @@ All are good to 2 units in the last place over the whole range (a test measures 
 digits), right at 0, at plus and minus infinity, at NaN, and where the result is subnormal.
 `math.exp` in a kernel is a call of the C library for every element: five times slower.
 
+`exp` and `log1p` are the general forms; sigmoid and log loss take what they need of them, at less
+cost: `exp_clamped` and `log_of_sum`.
+
 Method: the usual range reductions (J.-M. Muller, Elementary Functions, chapter 11) with
 Chebyshev fits of our own, made with 60 digits by mpmath's `chebyfit`.
 """
