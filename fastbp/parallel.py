@@ -19,7 +19,7 @@ from fastbp import _validation as check
 from fastbp.kernels._jit import JIT_ENABLED
 
 WORK_PER_THREAD = 2**16  # less in a batch, 20 microseconds, is not worth another thread
-WORK_TO_START = 2**24  # starting threads costs some 200 microseconds: 5 ms of work repay it
+WORK_TO_START = 2**24  # starting a thread costs some 100 microseconds: 5 ms of work repay it
 
 _chosen: int | None = None
 

@@ -17,7 +17,7 @@ def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
     """Return a = 1/(1 + e**-z) and 1 - a = e**-z a, both with all their digits.
 
     Their product is the derivative. Beyond 708 either way they stay at e**-708 (about 3e-308)
-    and 1; with |z| in the exponent and a choice by sign at the end it took a fifth longer.
+    and 1: with |z| in the exponent and a choice by sign at the end it was slower.
     """
     one = broadcast(1.0)
     e = exp_clamped(-z)

@@ -2,7 +2,7 @@
 
 All are good to 2 units in the last place over the whole range (a test measures it against 50
 digits), right at 0, at plus and minus infinity, at NaN, and where the result is subnormal.
-`math.exp` in a kernel is a call of the C library for every element: five times slower.
+`math.exp` in a kernel is a call of the C library for every element; these take a vector.
 
 `exp` and `log1p` are the general forms; sigmoid and log loss take what they need of them, at less
 cost: `exp_clamped` and `log_of_sum`.
@@ -94,7 +94,7 @@ def exp(x: Vector) -> Vector:
 
 @device_function
 def exp_clamped(x: Vector) -> Vector:
-    """Return e**x with x held within -708 and 708: three quarters of the work of exp.
+    """Return e**x with x held within -708 and 708: less work than exp.
 
     Neither the result nor its reciprocal leaves the normal range, so no step needs care.
     """

@@ -49,10 +49,10 @@ from fastbp.kernels.vector import (
 )
 
 TILE_ELEMENTS = 3400  # 27 KB: a tile is still in the first-level cache when backward reads it
-CHUNK_WORK = 2**17  # see row_work: 40 microseconds. Half streams worse, twice balances worse
-WIDE_CHUNK_WORK, WIDE = 2**18, 32  # from 32 features on memory is the limit: 1.05 times as fast
+CHUNK_WORK = 2**17  # see row_work: 40 microseconds. Half of it streamed worse on two threads
+WIDE_CHUNK_WORK, WIDE = 2**18, 32  # memory is the limit: 1.05 times as fast at 10**6 x 50
 CACHED_ELEMENTS = 2**20  # a block of more, 8 MB, is prefetched (0.95 times as fast for smaller)
-AHEAD_ROWS, AHEAD_ELEMENTS = 64, 2**15  # how far: 32 and 128 rows were slower at 50, 100 features
+AHEAD_ROWS, AHEAD_ELEMENTS = 64, 2**15  # how far: 32 rows were slower, 96 and 128 no better
 
 
 def row_work(n_features: int) -> int:
@@ -62,7 +62,10 @@ def row_work(n_features: int) -> int:
 
 @functools.cache
 def tile_rows(n_features: int) -> int:
-    """Return the rows of a tile: 16 to 64. Half or twice as many were up to 8 % slower."""
+    """Return the rows of a tile: 16 to 64.
+
+    Half or twice as many were at best a tenth faster, at worst an eighth slower.
+    """
     return max(2 * LANES, min(8 * LANES, TILE_ELEMENTS // n_features // LANES * LANES))
 
 

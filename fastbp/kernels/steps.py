@@ -63,7 +63,7 @@ from fastbp.kernels.vector import Pointer, at
 UNOPENED = -2  # ticket before the first segment of a call
 CLOSED = -1  # ticket after the last
 LEFT = 0xFFFFFFFF  # the lower half of a ticket
-PATIENCE = 20_000  # looks at the ticket, some 20 microseconds, before the interpreter gets a turn
+PATIENCE = 20_000  # looks at the ticket, some 12 microseconds, before the interpreter gets a turn
 
 
 @template
