@@ -134,16 +134,107 @@ def raise_for_row(name: str, row: int, values: np.ndarray) -> NoReturn:
     )
 
 
-def labels_for_loss(name: str, labels: Vector, loss: str) -> None:
+def sequence(name: str, value: Any) -> list[Any]:
+    """Return a sequence that has one element a layer, or the like, as a list."""
+    if isinstance(value, str | bytes | dict | set) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}: expected a sequence, got {describe(value)}")
+    return list(value)
+
+
+def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.ndarray:
+    """Return the weights of a layer as C-contiguous float64 (n_inputs, n_outputs), finite.
+
+    The biases, as they came, say how many outputs are expected if the shape does not fit.
+    """
+    array = number_array(name, value)
+    if array.ndim != 2 or array.size == 0 or n_inputs not in (None, array.shape[0]):
+        inputs = "n_inputs" if n_inputs is None else n_inputs
+        size = np.size(bias)
+        raise ValueError(f"{name}: expected ({inputs}, {size or 'n_outputs'}), got {array.shape}")
+    return finite_parameters(name, array)
+
+
+def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
+    """Return the biases of a layer as float64 (n_outputs,), finite; (1, n_outputs) passes, too."""
+    array = number_array(name, value)
+    if array.size != n_outputs or array.ndim > 2:
+        raise ValueError(f"{name}: expected ({n_outputs},), one a neuron, got {array.shape}")
+    return finite_parameters(name, array.reshape(n_outputs))
+
+
+def finite_parameters(name: str, array: np.ndarray) -> np.ndarray:
+    """Return C-contiguous float64 without infinities and NaN."""
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+        where = place if len(place) > 1 else place[0]
+        raise ValueError(f"{name}: expected finite numbers, got {array[place]} at {where}")
+    return array
+
+
+def network_labels(name: str, value: Any, n_rows: int, n_outputs: int, loss: str) -> np.ndarray:
+    """Return labels as C-contiguous float64: (n_rows, n_outputs), or (n_rows,) class numbers."""
+    array = number_array(name, value)
+    if array.ndim == 1 and n_outputs == 1 and loss != "cross_entropy":
+        array = array[:, None]
+    if loss == "cross_entropy" and array.shape == (n_rows, 1) and n_outputs > 1:
+        array = array[:, 0]
+    if loss == "cross_entropy" and array.shape == (n_rows,):
+        return _class_numbers(name, array, n_outputs)
+    if array.shape != (n_rows, n_outputs):
+        raise ValueError(
+            f"{name}: expected shape ({n_rows}, {n_outputs}), one row a row of features and one"
+            f" column an output, got {array.shape}"
+        )
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    row = first_bad_row(array)
+    if row is not None:
+        raise_for_row(name, row, array[row])
+    labels_for_loss(name, array, loss)
+    return array
+
+
+def _class_numbers(name: str, array: np.ndarray, n_classes: int) -> np.ndarray:
+    numbers = np.ascontiguousarray(array, dtype=np.float64)
+    wrong = ~((numbers >= 0) & (numbers < n_classes) & (numbers == np.floor(numbers)))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{name}: expected numbers of classes from 0 to {n_classes - 1}, got {array[row]}"
+            f" in row {row}",
+            row,
+        )
+    return numbers
+
+
+def labels_for_loss(name: str, labels: np.ndarray, loss: str) -> None:
     """Refuse labels that the loss is not defined for."""
     if loss == "bce":
-        outside = (labels < 0.0) | (labels > 1.0)
-        if outside.any():
-            row = int(np.argmax(outside))
+        row = _first_row((labels < 0.0) | (labels > 1.0))
+        if row is not None:
             raise DataError(
-                f"{name}: expected values from 0 to 1 for 'bce', got {labels[row]} in row {row}",
+                f"{name}: expected values from 0 to 1 for 'bce', got {_shown(labels[row])}"
+                f" in row {row}",
                 row,
             )
+    if loss == "cross_entropy":
+        row = _first_row((labels < 0.0).any(axis=1) | (abs(labels.sum(axis=1) - 1.0) > 1e-6))
+        if row is not None:
+            raise DataError(
+                f"{name}: expected rows that are not negative and sum to 1 for 'cross_entropy',"
+                f" or the numbers of classes, got {_shown(labels[row])} in row {row}",
+                row,
+            )
+
+
+def _first_row(wrong: np.ndarray) -> int | None:
+    rows = wrong.reshape(wrong.shape[0], -1).any(axis=1)
+    return int(np.argmax(rows)) if rows.any() else None
+
+
+def _shown(values: Any) -> str:
+    return str(values.item() if np.size(values) == 1 else values.tolist())
 
 
 def sample_weights(name: str, value: Any, n_rows: int) -> Vector:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastbp._version import __version__
-from fastbp.kernels._jit import JIT_ENABLED, cache_folder
+from fastbp.kernels._jit import JIT_ENABLED, cache_folder, target, vector_width
 from fastbp.neuron import fit_neuron, predict_neuron, train_neuron
 from fastbp.parallel import available_threads, get_num_threads
 
@@ -28,29 +28,12 @@ def environment() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             facts[package] = "not installed"
     facts["fastbp"] = __version__
-    facts["processor"] = f"{_target()[0]} ({platform.machine()})"
+    facts["processor"] = f"{target()[0]} ({platform.machine()})"
     facts["vector width"] = f"{vector_width()} bits"
     facts["threads"] = f"{get_num_threads()} of {available_threads()} available"
     facts["compiler"] = "on" if JIT_ENABLED else "off (NUMBA_DISABLE_JIT)"
     facts["kernel cache"] = str(cache_folder() or "none: no home folder")
     return facts
-
-
-def _target() -> tuple[str, str]:
-    """Return the processor and its features that the kernels are compiled for."""
-    from numba.core.registry import cpu_target
-
-    _, processor, features = cpu_target.target_context.codegen().magic_tuple()
-    return processor, features
-
-
-def vector_width() -> int:
-    """Return the bits of the widest vector register that the kernels use here."""
-    features = _target()[1].split(",")
-    for name, bits in (("+avx512f", 512), ("+avx", 256)):
-        if name in features:
-            return bits
-    return 128  # SSE2 on every x86-64, NEON on every 64-bit ARM
 
 
 def show_versions() -> None:

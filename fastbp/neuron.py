@@ -10,11 +10,13 @@ import numpy as np
 
 from fastbp import _validation as check
 from fastbp.kernels import activations, losses
+from fastbp.kernels import layout as at
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.vector import LANES
+from fastbp.optimizers import SGD, Adam, TrainingState, state_restored, with_state
 from fastbp.parallel import team, threads_for
 from fastbp.rows import BLOCK_BYTES, ArrayRows, read_only
-from fastbp.training import EpochState, Options, Outcome, Problem, train
+from fastbp.training import EpochState, Options, Outcome, Problem, checked_options, train
 
 ACTIVATIONS = {
     "identity": activations.IDENTITY,
@@ -45,6 +47,8 @@ class NeuronFit:
         an exception of the caller's own function carries).
     validation_losses : None
         Room for the losses on validation data.
+    state : TrainingState
+        What another fit needs to go on from here.
 
     Examples
     --------
@@ -64,6 +68,7 @@ class NeuronFit:
     loss: str = "mse"
     stopped: str = "epochs"
     validation_losses: np.ndarray | None = field(default=None, repr=False)
+    state: TrainingState | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.bias, self.losses))
@@ -80,11 +85,13 @@ class NeuronFit:
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
         arrays = {"weights": self.weights, "bias": np.array([self.bias]), "losses": self.losses}
-        return arrays, {"activation": self.activation, "loss": self.loss, "stopped": self.stopped}
+        fields = {"activation": self.activation, "loss": self.loss, "stopped": self.stopped}
+        return with_state(arrays, fields, self.state)
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
         """Make it from what a file holds."""
+        arrays, fields = state_restored(arrays, fields)
         return cls(arrays["weights"], float(arrays["bias"][0]), arrays["losses"], **fields)
 
 
@@ -211,7 +218,7 @@ def fit_neuron(
     *,
     activation: str = "sigmoid",
     loss: str = "mse",
-    optimizer: str = "sgd",
+    optimizer: str | SGD | Adam = "sgd",
     batch_size: int | None = None,
     shuffle: bool = False,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
@@ -222,6 +229,7 @@ def fit_neuron(
     n_threads: int | None = None,
     callback: Callable[[EpochState], Any] | None = None,
     progress: bool | str = False,
+    state: TrainingState | None = None,
 ) -> NeuronFit:
     """Train one neuron by gradient descent.
 
@@ -246,7 +254,9 @@ def fit_neuron(
     loss : {"mse", "half_mse", "bce"}
         Squared error, half of it, or binary cross-entropy (log loss, with ``"sigmoid"`` only,
         computed from the pre-activation so that it stays finite).
-    optimizer : {"sgd"}
+    optimizer : {"sgd", "adam"}, SGD or Adam
+        Plain gradient descent, Adam with its defaults, or one with values of your own, such as
+        ``SGD(momentum=0.9)``.
     batch_size : int, optional
         Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
         counts by its own rows.
@@ -271,6 +281,9 @@ def fit_neuron(
         and read-only ``weights`` and ``bias``. Returning True stops the fit.
     progress : bool or "always"
         True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
+    state : TrainingState, optional
+        The `state` of an earlier fit whose parameters are now the start values: goes on with its
+        optimizer, order of rows, count of epochs and `tol`, as if it had never stopped.
 
     Returns
     -------
@@ -307,37 +320,23 @@ def fit_neuron(
     >>> fit.weights.round(4), round(fit.bias, 4)
     (array([-0.9499,  1.5556]), -0.8033)
     """
-    check.choice("optimizer", optimizer, ["sgd"])
     problem, rows = _problem(features, labels, initial_weights, initial_bias, activation, loss)
-    n_rows = rows.n_rows
-    batch_rows = n_rows
-    if batch_size is not None:
-        batch_rows = min(n_rows, check.whole("batch_size", batch_size, minimum=1))
-    if not isinstance(shuffle, bool | np.bool_):
-        raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
-    random = None
-    if shuffle or random_state is not None:  # making a generator takes 10 microseconds
-        random = check.random_generator("random_state", random_state)
-    weight = None
-    if sample_weight is not None:
-        weight = check.sample_weights("sample_weight", sample_weight, n_rows)
-        if not shuffle:
-            check.batches_have_weight("sample_weight", weight, batch_rows)
-    if not isinstance(progress, bool | np.bool_ | str) or progress not in (True, False, "always"):
-        raise ValueError(f"progress: expected True, False or 'always', got {progress!r}")
-    options = Options(
-        learning_rate=check.learning_rate("learning_rate", learning_rate),
-        epochs=check.whole("epochs", epochs, minimum=0),
-        batch_rows=batch_rows,
-        shuffle=bool(shuffle),
-        random=random,
-        sample_weight=weight,
-        alpha=check.real("alpha", alpha, minimum=0.0),
-        tol=None if tol is None else check.real("tol", tol, minimum=0.0),
-        n_iter_no_change=check.whole("n_iter_no_change", n_iter_no_change, minimum=1),
-        n_threads=None if n_threads is None else check.whole("n_threads", n_threads, minimum=1),
-        callback=check.optional_callable("callback", callback),
+    options = checked_options(
+        rows.n_rows,
+        learning_rate,
+        epochs,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        random_state=random_state,
+        sample_weight=sample_weight,
+        alpha=alpha,
+        tol=tol,
+        n_iter_no_change=n_iter_no_change,
+        n_threads=n_threads,
+        callback=callback,
         progress=progress,
+        state=state,
     )
     fit: NeuronFit = problem.result(train(problem, options))
     return fit
@@ -363,6 +362,7 @@ def _problem(
             activation=activation,
             loss=loss,
             stopped=outcome.stopped,
+            state=outcome.state,
         )
 
     def named(parameters: np.ndarray) -> dict[str, Any]:
@@ -375,8 +375,7 @@ def _problem(
         labels=targets,
         parameters=parameters,
         n_weights=parameters.size - LANES,
-        activation=ACTIVATIONS[activation],
-        loss=LOSSES[loss],
+        settings={at.ACTIVATION: ACTIVATIONS[activation], at.LOSS: LOSSES[loss]},
         tile_rows=kernels.tile_rows(d),
         chunk_rows=kernels.chunk_rows(d),
         row_work=kernels.row_work(d),

@@ -16,11 +16,21 @@ from typing import Any
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp._blas import blas_on_one_thread
 from fastbp._interrupt import Requests, deferred_interrupts
 from fastbp._progress import Progress
 from fastbp.errors import DataError, DivergenceError
 from fastbp.kernels import layout as at
 from fastbp.kernels.steps import CLOSED, UNOPENED
+from fastbp.optimizers import (
+    SGD,
+    Adam,
+    Optimizer,
+    TrainingState,
+    generator_from,
+    generator_state,
+    optimizer_of,
+)
 from fastbp.parallel import Team, team, threads_for
 from fastbp.rows import BLOCK_BYTES, ArrayRows, read_only
 
@@ -34,11 +44,16 @@ Kernel = Callable[..., bool]
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What training gave: flat parameters, the losses of whole epochs, and why it stopped."""
+    """What training gave.
+
+    Flat parameters, the losses of whole epochs, why it stopped, and what there is to go on from
+    (of ``GradientOnly`` the gradient, flat like the parameters).
+    """
 
     parameters: np.ndarray
     losses: np.ndarray
     stopped: str
+    state: TrainingState
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +65,16 @@ class Problem:
     kernel
         Runs a slice: see :func:`fastbp.kernels.neuron.neuron_steps`.
     rows, labels
-        N rows of features; labels, contiguous float64.
+        N rows of features; labels, contiguous float64, N rows.
     parameters
         The start values, flat and in whole vectors; the first `n_weights` are weights.
-    activation, loss
-        Their numbers in the kernels.
+    settings, table
+        What else the kernel's integers hold of the model: by place, and the table of layers.
     tile_rows, chunk_rows, row_work, work_size
         Rows of a tile and of a chunk; the work of a row in units of about a third of a
         nanosecond; the float64 scratch of one thread.
+    uses_blas
+        Whether the kernel calls BLAS.
     named
         Gives the user's view of flat parameters: ``{"weights": ..., "bias": ...}``.
     result
@@ -69,14 +86,15 @@ class Problem:
     labels: np.ndarray
     parameters: np.ndarray
     n_weights: int
-    activation: int
-    loss: int
+    settings: dict[int, int]
     tile_rows: int
     chunk_rows: int
     row_work: int
     work_size: int
     named: Callable[[np.ndarray], dict[str, Any]]
     result: Callable[[Outcome], Any]
+    table: tuple[int, ...] = ()
+    uses_blas: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +104,7 @@ class Options:
     learning_rate: check.RateFunction | float
     epochs: int
     batch_rows: int
+    optimizer: Optimizer = SGD()
     shuffle: bool = False
     random: np.random.Generator | np.random.RandomState | None = None
     sample_weight: np.ndarray | None = None
@@ -95,7 +114,9 @@ class Options:
     n_threads: int | None = None
     callback: Callable[[Any], Any] | None = None
     progress: bool | str = False
+    state: TrainingState | None = None
     returns_on_interrupt: bool = True
+    raises_on_divergence: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +148,69 @@ class EpochState:
             raise AttributeError(name) from None
 
 
+def checked_options(
+    n_rows: int,
+    learning_rate: Any,
+    epochs: Any,
+    *,
+    optimizer: Any,
+    batch_size: Any,
+    shuffle: Any,
+    random_state: Any,
+    sample_weight: Any,
+    alpha: Any,
+    tol: Any,
+    n_iter_no_change: Any,
+    n_threads: Any,
+    callback: Any,
+    progress: Any,
+    state: Any,
+) -> Options:
+    """Check the keywords that all ``fit_*`` share."""
+    batch_rows = n_rows
+    if batch_size is not None:
+        batch_rows = min(n_rows, check.whole("batch_size", batch_size, minimum=1))
+    if not isinstance(shuffle, bool | np.bool_):
+        raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
+    rule = optimizer_of("optimizer", optimizer)
+    if state is not None and not isinstance(state, TrainingState):
+        raise TypeError(f"state: expected the state of a fit, got {check.describe(state)}")
+    if state is not None and state.optimizer != rule:
+        raise ValueError(f"state: expected one of {rule}, got one of {state.optimizer}")
+    random = None
+    if shuffle or random_state is not None:  # making a generator takes 10 microseconds
+        random = check.random_generator("random_state", random_state)
+    if shuffle and state is not None and state.random_state is not None:
+        random = generator_from(state.random_state)
+    weight = None
+    if sample_weight is not None:
+        weight = check.sample_weights("sample_weight", sample_weight, n_rows)
+        if not shuffle:
+            check.batches_have_weight("sample_weight", weight, batch_rows)
+    if not isinstance(progress, bool | np.bool_ | str) or progress not in (True, False, "always"):
+        raise ValueError(f"progress: expected True, False or 'always', got {progress!r}")
+    return Options(
+        learning_rate=check.learning_rate("learning_rate", learning_rate),
+        epochs=check.whole("epochs", epochs, minimum=0),
+        batch_rows=batch_rows,
+        optimizer=rule,
+        shuffle=bool(shuffle),
+        random=random,
+        sample_weight=weight,
+        alpha=check.real("alpha", alpha, minimum=0.0),
+        tol=None if tol is None else check.real("tol", tol, minimum=0.0),
+        n_iter_no_change=check.whole("n_iter_no_change", n_iter_no_change, minimum=1),
+        n_threads=None if n_threads is None else check.whole("n_threads", n_threads, minimum=1),
+        callback=check.optional_callable("callback", callback),
+        progress=progress,
+        state=state,
+    )
+
+
 def train(problem: Problem, options: Options) -> Outcome:
     """Train; see the public ``fit_*`` for what the options mean."""
-    if options.epochs == 0:
-        _check_all_rows(problem.rows)
+    if options.epochs == 0 or (options.state is not None and options.state.batch_start > 0):
+        _check_all_rows(problem.rows)  # the kernel will not see all of them in its first epoch
     chunk_rows = min(problem.chunk_rows, options.batch_rows)
     size = threads_for(
         options.batch_rows * problem.row_work,
@@ -141,6 +221,7 @@ def train(problem: Problem, options: Options) -> Outcome:
     with (
         deferred_interrupts() as requests,
         team(size) as threads,
+        blas_on_one_thread(problem.uses_blas),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
     ):
         run = _Run(problem, options, threads, chunk_rows)
@@ -176,19 +257,22 @@ class _Run:
         self.rate_error: Exception | None = None
         self.budget = 1
         self.told = 0
+        self.drawn: tuple[int, dict[str, Any]] | None = None
+        rule = options.optimizer
         p = problem.parameters.size
         slots = max(2 * threads.size, MOST_SLOT_ELEMENTS // (p + at.PARTIAL_EXTRA))
         slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
-        self.state = np.zeros(at.N_INTEGERS, dtype=np.int64)
+        self.state = np.zeros(at.N_INTEGERS + len(problem.table), dtype=np.int64)
+        self.state[at.LAYERS :] = problem.table
         for index, value in (
             (at.N_ROWS, problem.rows.n_rows),
             (at.N_FEATURES, problem.rows.n_features),
             (at.BATCH_ROWS, options.batch_rows),
             (at.CHUNK_ROWS, chunk_rows),
             (at.TILE_ROWS, problem.tile_rows),
-            (at.ACTIVATION, problem.activation),
-            (at.LOSS, problem.loss),
             (at.WEIGHTED, self.weighted),
+            (at.OPTIMIZER, rule.code),
+            (at.N_MOMENTS, rule.n_moments),
             (at.N_PARAMETERS, p),
             (at.N_WEIGHTS, problem.n_weights),
             (at.N_ITER_NO_CHANGE, 0 if options.tol is None else options.n_iter_no_change),
@@ -196,11 +280,12 @@ class _Run:
             (at.WORKERS, threads.size),
             (at.WORK_SIZE, problem.work_size),
             (at.BAD_ROW, at.NO_ROW),
+            *problem.settings.items(),
         ):
             self.state[index] = value
         self.floats = np.zeros(
             at.PARAMETERS
-            + 2 * p
+            + (2 + rule.n_moments) * p
             + (slots + 1) * (p + at.PARTIAL_EXTRA)
             + threads.size * problem.work_size
         )
@@ -210,6 +295,58 @@ class _Run:
         self.parameters = self.floats[at.PARAMETERS : at.PARAMETERS + p]
         self.parameters[:] = problem.parameters
         self.floats[at.PARAMETERS + p : at.PARAMETERS + 2 * p] = problem.parameters
+        moments = self.floats[at.PARAMETERS + 2 * p :][: rule.n_moments * p]
+        self.moments = moments.reshape(rule.n_moments, p)
+        for index, constant in rule.constants.items():
+            self.floats[index] = constant
+        self.floats[at.POWER_1] = self.floats[at.POWER_2] = 1.0
+        self.first_epoch = 0  # of this fit, counted over all that it continues
+        if options.state is not None:
+            self._go_on_from(options.state)
+
+    def _go_on_from(self, state: TrainingState) -> None:
+        """Take over where another fit stopped."""
+        if state.moments.shape != self.moments.shape:
+            raise ValueError(
+                f"state: expected moments of shape {self.moments.shape}, got"
+                f" {state.moments.shape}: it is of another model"
+            )
+        if state.batch_start % self.options.batch_rows or (
+            state.batch_start >= self.problem.rows.n_rows
+        ):
+            raise ValueError(
+                f"state: expected the rows and batch_size of the fit that stopped after"
+                f" {state.batch_start} rows of an epoch, got {self.problem.rows.n_rows} rows in"
+                f" batches of {self.options.batch_rows}"
+            )
+        self.first_epoch = state.epoch
+        self.moments[:] = state.moments
+        self.floats[at.POWER_1], self.floats[at.POWER_2] = state.powers
+        self.state[at.BATCH_START] = state.batch_start
+        sums = slice(at.EPOCH_LOSS, at.EPOCH_WEIGHT + 1)
+        self.floats[sums] = state.epoch_sums
+        self.floats[at.BEST_LOSS] = state.best_loss
+        self.state[at.STALE_EPOCHS] = state.stale_epochs
+
+    def _training_state(self) -> TrainingState:
+        """Return what another fit needs to go on."""
+        random = None
+        if self.options.random is not None and self.options.shuffle:
+            random = generator_state(self.options.random)
+            if self.state[at.BATCH_START] > 0 and self.drawn is not None:
+                random = self.drawn[1]
+        rule = self.options.optimizer
+        return TrainingState(
+            optimizer=rule if isinstance(rule, SGD | Adam) else SGD(),
+            epoch=self.first_epoch + self.epoch,
+            moments=self.moments.copy(),
+            powers=(float(self.floats[at.POWER_1]), float(self.floats[at.POWER_2])),
+            random_state=random,
+            batch_start=int(self.state[at.BATCH_START]),
+            epoch_sums=tuple(self.floats[at.EPOCH_LOSS : at.EPOCH_WEIGHT + 1].tolist()),
+            best_loss=float(self.floats[at.BEST_LOSS]),
+            stale_epochs=int(self.state[at.STALE_EPOCHS]),
+        )
 
     @property
     def epoch(self) -> int:
@@ -230,6 +367,7 @@ class _Run:
                 progress.show(epoch, self.position, self.losses[epoch - 1] if epoch else None)
                 if self.state[at.STATUS] in (at.ROW_NOT_FINITE, at.DIVERGED):
                     self._raise_for_status()
+                    break
                 if self._callback_stops():
                     return "callback"
                 if self.state[at.STATUS] == at.NO_IMPROVEMENT:
@@ -262,11 +400,17 @@ class _Run:
 
     def outcome(self, stopped: str) -> Outcome:
         """Return what training has given so far."""
-        return Outcome(self.parameters.copy(), self.losses[: self.epoch].copy(), stopped)
+        overrun = self.state[at.STATUS] == at.DIVERGED  # only where that raises nothing
+        return Outcome(
+            self.parameters.copy(),
+            self.losses[: self.epoch + overrun].copy(),
+            stopped,
+            self._training_state(),
+        )
 
     def _slice(self) -> None:
         """One call of the kernel, of a length that is adjusted to SLICE_SECONDS."""
-        if self.options.shuffle and self.position == 0:
+        if self.options.shuffle and (self.drawn is None or self.drawn[0] != self.epoch):
             self._new_order()
         rates = self._rates()
         x, y, weight, order = self._block()
@@ -314,7 +458,8 @@ class _Run:
         while len(rates) < limit - first and self.rate_error is None:
             epoch = first + len(rates)
             try:
-                rates.append(check.real(f"learning_rate({epoch})", rate(epoch)))
+                number = self.first_epoch + epoch
+                rates.append(check.real(f"learning_rate({number})", rate(number)))
             except Exception as error:
                 self.rate_error = error
         if not rates:
@@ -326,6 +471,7 @@ class _Run:
     def _new_order(self) -> None:
         """Draw the order of the rows of an epoch."""
         assert self.options.random is not None
+        self.drawn = self.epoch, generator_state(self.options.random)
         self.order = read_only(
             self.options.random.permutation(self.problem.rows.n_rows).astype(np.int64, copy=False)
         )
@@ -334,7 +480,7 @@ class _Run:
                 "sample_weight",
                 self.options.sample_weight[self.order],
                 self.options.batch_rows,
-                of=f" in the order drawn for epoch {self.epoch}",
+                of=f" in the order drawn for epoch {self.first_epoch + self.epoch}",
             )
 
     def _block(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -378,14 +524,14 @@ class _Run:
                 _check_all_rows(self.problem.rows)
             row = int(self.state[at.BAD_ROW])
             check.raise_for_row("features", row, self.problem.rows.row(row))
-        if status == at.DIVERGED:
-            epoch = self.epoch
+        if status == at.DIVERGED and self.options.raises_on_divergence:
+            epoch = self.first_epoch + self.epoch
             raise DivergenceError(
                 f"the loss or the parameters are no longer finite in epoch {epoch};"
                 " the parameters before it are on this exception."
                 " Lower learning_rate, or bring the features to a similar scale (standardise them)",
                 epoch=epoch,
-                losses=self.losses[:epoch].copy(),
+                losses=self.losses[: self.epoch].copy(),
                 parameters=self.problem.named(self.parameters.copy()),
             )
 
@@ -395,6 +541,7 @@ class _Run:
             return False
         epoch = self.told = self.epoch
         named = self.problem.named(read_only(self.parameters))
-        state = EpochState(epoch - 1, float(self.losses[epoch - 1]), None, named)
+        number = self.first_epoch + epoch - 1
+        state = EpochState(number, float(self.losses[epoch - 1]), None, named)
         answer = self.options.callback(state)
         return isinstance(answer, bool | np.bool_) and bool(answer)

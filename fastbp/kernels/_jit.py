@@ -172,3 +172,20 @@ def subroutine(function: Function) -> Function:
 def template(function: Function) -> Function:
     """Make `function` part of the source of the kernels that call it."""
     return numba.njit(inline="always", **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def target() -> tuple[str, str]:
+    """Return the processor and its features that the kernels are compiled for."""
+    from numba.core.registry import cpu_target
+
+    _, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    return processor, features
+
+
+def vector_width() -> int:
+    """Return the bits of the widest vector register that the kernels use here."""
+    features = target()[1].split(",")
+    for name, bits in (("+avx512f", 512), ("+avx", 256)):
+        if name in features:
+            return bits
+    return 128  # SSE2 on every x86-64, NEON on every 64-bit ARM

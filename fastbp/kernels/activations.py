@@ -10,6 +10,7 @@ IDENTITY = 0
 SIGMOID = 1
 RELU = 2
 TANH = 3
+SOFTMAX = 4  # of a whole layer: see losses.py
 
 
 @device_function

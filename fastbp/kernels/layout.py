@@ -17,30 +17,47 @@ SHUFFLED = 8  # whether rows are visited in the order of the array `order`
 N_PARAMETERS = 9  # P, in whole vectors
 N_WEIGHTS = 10  # how many of them alpha shrinks, in whole vectors
 N_ITER_NO_CHANGE = 11  # epochs without improvement that end the fit; 0: no such test
+OPTIMIZER = 12
+N_MOMENTS = 13  # arrays of P numbers that the optimizer keeps
+N_LAYERS = 14  # L; each has a row in the table of layers
+LABEL_COLUMNS = 15  # numbers of a row's label: K, or 1 for the number of a class
+CLASSES = 16  # whether labels are numbers of classes
+GEMM = 17  # address of the BLAS routine; 0: none is used
 
 # --- int64: what one call of the kernel may do --------------------------------------------
-BLOCK_START = 12  # first row of x, y and sample_weight, counted within the epoch
-BLOCK_STOP = 13  # and the row after the last one
-EPOCH_LIMIT = 14  # stop when this many epochs are complete
-FIRST_RATE = 15  # the epoch that rates[0] belongs to; the last rate holds on
-BUDGET = 16  # chunks left to hand out
-SLOTS = 17  # most chunks of one segment
-WORKERS = 18  # threads at work
-WORK_SIZE = 19  # float64 scratch of each thread
-N_RATES = 20
+BLOCK_START = 18  # first row of x, y and sample_weight, counted within the epoch
+BLOCK_STOP = 19  # and the row after the last one
+EPOCH_LIMIT = 20  # stop when this many epochs are complete
+FIRST_RATE = 21  # the epoch that rates[0] belongs to; the last rate holds on
+N_RATES = 22
+BUDGET = 23  # chunks left to hand out
+SLOTS = 24  # most chunks of one segment
+WORKERS = 25  # threads at work
+WORK_SIZE = 26  # float64 scratch of each thread
 
 # --- int64: the position ------------------------------------------------------------------
-EPOCH = 24  # epochs completed
-BATCH_START = 25  # rows completed in this epoch
-NEXT_CHUNK = 26  # chunks summed up in this batch
-STATUS = 27
-BAD_ROW = 28  # least row found not finite in the first epoch
-STALE_EPOCHS = 29  # epochs in a row without improvement
-SEGMENT_FIRST = 30  # the chunks now handed out: the first one
-SEGMENT_CHUNKS = 31  # and how many
+EPOCH = 27  # epochs completed
+BATCH_START = 28  # rows completed in this epoch
+NEXT_CHUNK = 29  # chunks summed up in this batch
+STATUS = 30
+BAD_ROW = 31  # least row found not finite in the first epoch
+STALE_EPOCHS = 32  # epochs in a row without improvement
+SEGMENT_FIRST = 33  # the chunks now handed out: the first one
+SEGMENT_CHUNKS = 34  # and how many
 TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half)
 DONE = 48  # chunks of the segment computed; 40 and 48 stand in cache lines of their own
-N_INTEGERS = 56
+LAYERS = 56  # the table of layers, LAYER_FIELDS numbers each, then nothing
+N_INTEGERS = 56  # without that table
+
+# --- int64: a row of the table of layers --------------------------------------------------
+OUTPUTS = 0  # neurons
+LAYER_ACTIVATION = 1
+WEIGHTS_AT = 2  # where the weights (inputs, outputs) begin in the parameters
+BIASES_AT = 3
+A_AT = 4  # where the activations (outputs, tile) begin in a thread's scratch
+D_AT = 5  # and their derivatives, which become dz; for the output z, which becomes dz
+METHOD = 6  # of its products: see network.py
+LAYER_FIELDS = 8
 
 # values of STATUS
 RUNNING = 0
@@ -57,8 +74,15 @@ BEST_LOSS = 2
 EPOCH_LOSS = 3  # sum of loss over the epoch so far
 EPOCH_LOSS_LOST = 4  # what its additions rounded away
 EPOCH_WEIGHT = 5  # sum of weight over the epoch so far
-PARAMETERS = 8  # P of them, then P more as they were at the start of the epoch,
-# then the partial sums: SLOTS + 1 rows of P + PARTIAL_EXTRA, then the scratch of each thread
+MOMENTUM = 6
+BETA_1 = 7
+BETA_2 = 8
+EPSILON = 9
+POWER_1 = 10  # beta_1 to the power of the updates made
+POWER_2 = 11
+PARAMETERS = 16  # P of them, then P more as they were at the start of the epoch, then the
+# optimizer's moments, P each, the partial sums, SLOTS + 1 rows of P + PARTIAL_EXTRA, and the
+# scratch of each thread
 
 # A row of partial sums: the gradient (P), then
 LOSS_SUM = 0

@@ -1,18 +1,29 @@
 """Losses and their derivatives with respect to the pre-activation, eight rows at once.
 
-z is the output's pre-activation, a = phi(z) the output, y the label; dz is d loss / d z.
+z is the output's pre-activation, a = phi(z) the output, y the label; dz is d loss / d z. The
+softmax of a row takes all its outputs: those lie `width` apart, rows side by side.
 """
 
 from __future__ import annotations
 
 from fastbp.kernels._jit import device_function
 from fastbp.kernels.activations import activate_with_derivative
-from fastbp.kernels.exponential import exp_clamped, log_of_sum
-from fastbp.kernels.vector import Vector, absolute, broadcast, fma, where_less
+from fastbp.kernels.exponential import exp, exp_clamped, log1p, log_of_sum
+from fastbp.kernels.vector import (
+    Pointer,
+    Vector,
+    absolute,
+    broadcast,
+    fma,
+    load,
+    store,
+    where_less,
+)
 
 MSE = 0
 HALF_MSE = 1
 BCE = 2
+CROSS_ENTROPY = 3
 
 
 @device_function
@@ -64,3 +75,77 @@ def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vecto
     else:
         value, dz = half_squared_error(activation, z, y)
     return value, dz
+
+
+@device_function
+def label_of(y: Pointer, classes: bool, width: int, i: int, k: int) -> Vector:
+    """Return the labels of output k for eight rows: y (K, width), or (width,) class numbers."""
+    if classes:
+        distance = absolute(load(y, i) - broadcast(float(k)))
+        label = where_less(distance, broadcast(0.5), broadcast(1.0), broadcast(0.0))
+    else:
+        label = load(y, k * width + i)
+    return label
+
+
+@device_function
+def greatest_of(z: Pointer, n_outputs: int, width: int, i: int) -> tuple[Vector, Vector]:
+    """Return the greatest z of eight rows, and the number of the output that has it first."""
+    greatest = load(z, i)
+    best = broadcast(0.0)
+    for k in range(1, n_outputs):
+        v = load(z, k * width + i)
+        best = where_less(greatest, v, broadcast(float(k)), best)
+        greatest = where_less(greatest, v, v, greatest)
+    return greatest, best
+
+
+@device_function
+def exponentials(
+    z: Pointer, greatest: Vector, best: Vector, n_outputs: int, width: int, i: int
+) -> Vector:
+    """Turn z into e**(z - greatest) for eight rows; ACC z. Returns the sum of all but the best.
+
+    The sum of all is 1 more: what is small in it keeps its digits.
+    """
+    rest = broadcast(0.0)
+    for k in range(n_outputs):
+        e = exp(load(z, k * width + i) - greatest)
+        store(z, k * width + i, e)
+        distance = absolute(best - broadcast(float(k)))
+        rest = where_less(distance, broadcast(0.5), rest, rest + e)
+    return rest
+
+
+@device_function
+def softmax(z: Pointer, n_outputs: int, width: int, i: int) -> None:
+    """Turn z into a = e**z / sum e**z for eight rows; ACC z."""
+    greatest, best = greatest_of(z, n_outputs, width, i)
+    scale = exponentials(z, greatest, best, n_outputs, width, i) + broadcast(1.0)
+    for k in range(n_outputs):
+        store(z, k * width + i, load(z, k * width + i) / scale)
+
+
+@device_function
+def cross_entropy(
+    z: Pointer, y: Pointer, classes: bool, n_outputs: int, width: int, i: int
+) -> Vector:
+    """Return -sum y ln a for a = softmax z, and turn z into dz = a sum(y) - y; ACC z.
+
+    ln a = z - greatest - ln(1 + rest), and dz = ((e sum(y) - y) - y rest) / (1 + rest), which
+    keeps the digits of a label that is almost met.
+    """
+    greatest, best = greatest_of(z, n_outputs, width, i)
+    value = broadcast(0.0)
+    total = broadcast(0.0)
+    for k in range(n_outputs):
+        label = label_of(y, classes, width, i, k)
+        value = fma(label, greatest - load(z, k * width + i), value)
+        total = total + label
+    rest = exponentials(z, greatest, best, n_outputs, width, i)
+    scale = rest + broadcast(1.0)
+    for k in range(n_outputs):
+        label = label_of(y, classes, width, i, k)
+        e = load(z, k * width + i)
+        store(z, k * width + i, fma(-label, rest, fma(e, total, -label)) / scale)
+    return fma(total, log1p(rest), value)

@@ -35,6 +35,7 @@ from fastbp.kernels.layout import (
     FIRST_RATE,
     LOSS_SUM,
     N_ITER_NO_CHANGE,
+    N_MOMENTS,
     N_PARAMETERS,
     N_RATES,
     N_ROWS,
@@ -57,7 +58,7 @@ from fastbp.kernels.layout import (
     WORK_SIZE,
     WORKERS,
 )
-from fastbp.kernels.update import add, all_finite, copy, sgd_update, sum_of_squares
+from fastbp.kernels.update import add, all_finite, copy, sum_of_squares, update
 from fastbp.kernels.vector import Pointer, at
 
 UNOPENED = -2  # ticket before the first segment of a call
@@ -87,7 +88,7 @@ def run_steps(
     p = state[N_PARAMETERS]
     row = p + PARTIAL_EXTRA
     parameters = at(floats, PARAMETERS)
-    partials = at(floats, PARAMETERS + 2 * p)
+    partials = at(parameters, (2 + state[N_MOMENTS]) * p)
     work = at(partials, (state[SLOTS] + 1) * row + worker * state[WORK_SIZE])
     alone = state[WORKERS] == 1
     if worker == 0 and state[TICKET] == UNOPENED:
@@ -170,7 +171,7 @@ def close_segment(state: Pointer, floats: Pointer, rates: Pointer, losses: Point
     """Add up the segment in chunk order; if the batch is complete, update the parameters."""
     p = state[N_PARAMETERS]
     row = p + PARTIAL_EXTRA
-    total = at(floats, PARAMETERS + 2 * p)
+    total = at(floats, PARAMETERS + (2 + state[N_MOMENTS]) * p)
     first = state[SEGMENT_FIRST]
     stop = first + state[SEGMENT_CHUNKS]
     for chunk in range(max(first, 1), stop):
@@ -188,12 +189,25 @@ def close_segment(state: Pointer, floats: Pointer, rates: Pointer, losses: Point
 def finish_batch(state: Pointer, floats: Pointer, total: Pointer, rates: Pointer) -> None:
     """One update with the gradient of (sum of losses + alpha/2 sum w**2) / n."""
     p = state[N_PARAMETERS]
-    parameters = at(floats, PARAMETERS)
-    alpha = floats[ALPHA]
-    loss = total[p + LOSS_SUM]
     n = total[p + WEIGHT_SUM]
+    account(state, floats, total[p + LOSS_SUM], n)
+    update(state, floats, rate_of_epoch(state, rates), n, total)
+    state[BATCH_START] = batch_stop(state)
+    state[NEXT_CHUNK] = 0
+
+
+@device_function
+def rate_of_epoch(state: Pointer, rates: Pointer) -> float:
+    """Return the learning rate; the last one that is given holds on."""
+    return float(rates[min(state[EPOCH] - state[FIRST_RATE], state[N_RATES] - 1)])
+
+
+@device_function
+def account(state: Pointer, floats: Pointer, loss: float, n: float) -> None:
+    """Add a batch's loss, with the penalty of its parameters, to the epoch's."""
+    alpha = floats[ALPHA]
     if alpha != 0.0:
-        loss += 0.5 * alpha * sum_of_squares(state[N_WEIGHTS], parameters)
+        loss += 0.5 * alpha * sum_of_squares(state[N_WEIGHTS], at(floats, PARAMETERS))
     # Neumaier's compensated sum: an epoch of single rows adds up as many terms as rows.
     before = floats[EPOCH_LOSS]
     after = before + loss
@@ -201,10 +215,6 @@ def finish_batch(state: Pointer, floats: Pointer, total: Pointer, rates: Pointer
     floats[EPOCH_LOSS_LOST] += (before - after) + loss if larger else (loss - after) + before
     floats[EPOCH_LOSS] = after
     floats[EPOCH_WEIGHT] += n
-    rate = rates[min(state[EPOCH] - state[FIRST_RATE], state[N_RATES] - 1)]
-    sgd_update(p, state[N_WEIGHTS], rate / n, alpha, total, parameters)
-    state[BATCH_START] = batch_stop(state)
-    state[NEXT_CHUNK] = 0
 
 
 @subroutine
@@ -218,12 +228,12 @@ def finish_epoch(state: Pointer, floats: Pointer, losses: Pointer) -> None:
     floats[EPOCH_LOSS_LOST] = 0.0
     floats[EPOCH_WEIGHT] = 0.0
     state[BATCH_START] = 0
+    losses[state[EPOCH]] = loss
     if loss * 0.0 != 0.0 or not all_finite(p, parameters):
         copy(p, epoch_start, parameters)
         state[STATUS] = DIVERGED
         return
     copy(p, parameters, epoch_start)
-    losses[state[EPOCH]] = loss
     state[EPOCH] += 1
     improved = floats[BEST_LOSS] - loss > floats[TOL]
     floats[BEST_LOSS] = min(floats[BEST_LOSS], loss)

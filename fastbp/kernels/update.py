@@ -6,8 +6,40 @@ shrinks, the others biases.
 
 from __future__ import annotations
 
-from fastbp.kernels._jit import device_function
-from fastbp.kernels.vector import LANES, Pointer, broadcast, fma, load, store, sum_lanes
+import math
+
+from fastbp.kernels._jit import device_function, subroutine
+from fastbp.kernels.layout import (
+    ALPHA,
+    BETA_1,
+    BETA_2,
+    EPSILON,
+    MOMENTUM,
+    N_PARAMETERS,
+    N_WEIGHTS,
+    OPTIMIZER,
+    PARAMETERS,
+    POWER_1,
+    POWER_2,
+)
+from fastbp.kernels.vector import (
+    LANES,
+    Pointer,
+    Vector,
+    at,
+    broadcast,
+    fma,
+    load,
+    square_root,
+    store,
+    sum_lanes,
+)
+
+PLAIN_SGD = 0
+MOMENTUM_SGD = 1
+NESTEROV_SGD = 2
+ADAM = 3
+KEEP_GRADIENT = 4  # no update: the gradient is what is wanted
 
 
 @device_function
@@ -29,6 +61,104 @@ def add(size: int, source: Pointer, target: Pointer) -> None:
     """Add target += source in whole vectors; ACC target."""
     for i in range(0, size, LANES):
         store(target, i, load(target, i) + load(source, i))
+
+
+@subroutine
+def update(state: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer) -> None:
+    """Update the parameters in place with (gradient + alpha w) / n; ACC parameters and moments.
+
+    The rules are those of scikit-learn's `_stochastic_optimizers`.
+    """
+    p = state[N_PARAMETERS]
+    n_weights = state[N_WEIGHTS]
+    optimizer = state[OPTIMIZER]
+    alpha = floats[ALPHA]
+    parameters = at(floats, PARAMETERS)
+    moments = at(parameters, 2 * p)
+    if optimizer == PLAIN_SGD:
+        sgd_update(p, n_weights, rate / n, alpha, gradient, parameters)
+    elif optimizer == ADAM:
+        adam_update(p, n_weights, rate, n, alpha, floats, gradient, parameters, moments)
+    elif optimizer == KEEP_GRADIENT:
+        for i in range(0, p, LANES):
+            g = penalised(i, n_weights, alpha, gradient, parameters)
+            store(moments, i, g / broadcast(n))
+    else:
+        nesterov = optimizer == NESTEROV_SGD
+        momentum = floats[MOMENTUM]
+        momentum_update(
+            p, n_weights, rate / n, alpha, momentum, nesterov, gradient, parameters, moments
+        )
+
+
+@device_function
+def penalised(
+    i: int, n_weights: int, alpha: float, gradient: Pointer, parameters: Pointer
+) -> Vector:
+    """Return a vector of the gradient, with alpha w added where there are weights."""
+    shrink = broadcast(alpha if i < n_weights else 0.0)
+    return fma(shrink, load(parameters, i), load(gradient, i))
+
+
+@device_function
+def momentum_update(
+    size: int,
+    n_weights: int,
+    step: float,
+    alpha: float,
+    momentum: float,
+    nesterov: bool,
+    gradient: Pointer,
+    parameters: Pointer,
+    velocity: Pointer,
+) -> None:
+    """Update v <- momentum v - step g and p += v, or momentum v - step g with the new v."""
+    minus_step = broadcast(-step)
+    mu = broadcast(momentum)
+    for i in range(0, size, LANES):
+        change = minus_step * penalised(i, n_weights, alpha, gradient, parameters)
+        v = fma(mu, load(velocity, i), change)
+        store(velocity, i, v)
+        if nesterov:
+            v = fma(mu, v, change)
+        store(parameters, i, load(parameters, i) + v)
+
+
+@device_function
+def adam_update(
+    size: int,
+    n_weights: int,
+    rate: float,
+    n: float,
+    alpha: float,
+    rule: Pointer,
+    gradient: Pointer,
+    parameters: Pointer,
+    moments: Pointer,
+) -> None:
+    """Update m and v, means of g and g**2 with weights that fade, and p -= rate_t m/(sqrt v + eps).
+
+    rate_t = rate sqrt(1 - beta_2**t)/(1 - beta_1**t) in update t (Kingma and Ba, Adam, 2015,
+    end of section 2). The powers are kept as products: `pow` differs between C libraries.
+    """
+    rule[POWER_1] *= rule[BETA_1]
+    rule[POWER_2] *= rule[BETA_2]
+    rate_t = rate * math.sqrt(1.0 - rule[POWER_2]) / (1.0 - rule[POWER_1])
+    minus_rate = broadcast(-rate_t)
+    beta_1 = broadcast(rule[BETA_1])
+    beta_2 = broadcast(rule[BETA_2])
+    rest_1 = broadcast(1.0 - rule[BETA_1])
+    rest_2 = broadcast(1.0 - rule[BETA_2])
+    epsilon = broadcast(rule[EPSILON])
+    second = at(moments, size)
+    for i in range(0, size, LANES):
+        g = penalised(i, n_weights, alpha, gradient, parameters) / broadcast(n)
+        m = fma(beta_1, load(moments, i), rest_1 * g)
+        v = fma(beta_2, load(second, i), rest_2 * g * g)
+        store(moments, i, m)
+        store(second, i, v)
+        change = minus_rate * m / (square_root(v) + epsilon)
+        store(parameters, i, load(parameters, i) + change)
 
 
 @device_function

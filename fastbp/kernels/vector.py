@@ -179,6 +179,16 @@ def _(builder: Any, a: ir.Value) -> ir.Value:
     return _intrinsic(builder, "llvm.fabs.v8f64", _VECTOR, a)
 
 
+def square_root(a: Vector) -> Vector:
+    """Return the square roots."""
+    return np.sqrt(a)
+
+
+@compiled_as(square_root, vector_type, vector_type)
+def _(builder: Any, a: ir.Value) -> ir.Value:
+    return _intrinsic(builder, "llvm.sqrt.v8f64", _VECTOR, a)
+
+
 def with_sign_of(a: Vector, b: Vector) -> Vector:
     """Return the magnitudes of a with the signs of b."""
     return np.copysign(a, b)
@@ -326,6 +336,25 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value, a: ir.Value) -> None:
     builder.store(a, _vector_address(builder, pointer, index), align=8)
 
 
+def store_first(pointer: Pointer, index: int, a: Vector, count: int) -> None:
+    """Write the first `count` lanes (none if negative, 8 if more) from `index` on, no others."""
+    count = min(max(count, 0), LANES)
+    pointer[index : index + count] = a[:count]
+
+
+@compiled_as(store_first, types.void, FLOATS, types.Integer, vector_type, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value, a: ir.Value, count: ir.Value) -> None:
+    _intrinsic(
+        builder,
+        "llvm.masked.store.v8f64.p0",
+        ir.VoidType(),
+        a,
+        _vector_address(builder, pointer, index),
+        ir.Constant(ir.IntType(32), 8),
+        _first_lanes(builder, count),
+    )
+
+
 def _vector_address(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
     return builder.bitcast(builder.gep(pointer, [index]), _VECTOR.as_pointer())
 
@@ -361,6 +390,16 @@ def odds(a: Vector, b: Vector) -> Vector:
 @compiled_as(odds, vector_type, vector_type, vector_type)
 def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
     return _shuffle(builder, a, b, list(range(1, 2 * LANES, 2)))
+
+
+def lane(a: Vector, index: int) -> float:
+    """Return one lane."""
+    return float(a[index])
+
+
+@compiled_as(lane, types.float64, vector_type, types.Integer)
+def _(builder: Any, a: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.extract_element(a, index)
 
 
 def sum_lanes(a: Vector) -> float:

@@ -1,0 +1,74 @@
+"""The table of layers, and the loss of the last one: what batches and single rows share."""
+
+from __future__ import annotations
+
+from fastbp.kernels._jit import device_function, subroutine
+from fastbp.kernels.layout import (
+    CLASSES,
+    LAYER_ACTIVATION,
+    LAYER_FIELDS,
+    LAYERS,
+    LOSS,
+    LOSS_SUM,
+    N_FEATURES,
+    N_LAYERS,
+    N_PARAMETERS,
+    OUTPUTS,
+    WEIGHT_SUM,
+    WEIGHTED,
+)
+from fastbp.kernels.losses import CROSS_ENTROPY, MSE, cross_entropy, output_loss
+from fastbp.kernels.vector import (
+    LANES,
+    Pointer,
+    at,
+    broadcast,
+    keep_first,
+    load,
+    load_first,
+    store,
+    sum_lanes,
+)
+
+
+@device_function
+def layer(state: Pointer, index: int) -> Pointer:
+    """Return a row of the table of layers."""
+    return at(state, LAYERS + index * LAYER_FIELDS)
+
+
+@device_function
+def inputs_of(state: Pointer, index: int) -> int:
+    """Return how many inputs a layer has."""
+    return int(state[N_FEATURES] if index == 0 else layer(state, index - 1)[OUTPUTS])
+
+
+@subroutine
+def losses_and_dz(
+    state: Pointer, n: int, width: int, y: Pointer, weights: Pointer, z: Pointer, partial: Pointer
+) -> None:
+    """Turn the output's z into dz, zero beyond the n rows; ACC loss and weight in `partial`."""
+    index = state[N_LAYERS] - 1
+    k = layer(state, index)[OUTPUTS]
+    activation = layer(state, index)[LAYER_ACTIVATION]
+    loss = state[LOSS]
+    share = broadcast(1.0 / k if loss == MSE else 1.0)
+    total = broadcast(0.0)
+    total_weight = broadcast(0.0)
+    for i in range(0, width, LANES):
+        valid = n - i
+        weight = load_first(weights, i, valid) if state[WEIGHTED] != 0 else broadcast(1.0)
+        weight = keep_first(weight, valid)
+        total_weight = total_weight + weight
+        if loss == CROSS_ENTROPY:
+            value = cross_entropy(z, y, state[CLASSES] != 0, k, width, i)
+            total = total + keep_first(value, valid) * weight
+            for j in range(i, k * width, width):
+                store(z, j, keep_first(load(z, j) * weight, valid))
+        else:
+            for j in range(i, k * width, width):
+                value, dz = output_loss(activation, loss, load(z, j), load(y, j))
+                total = total + keep_first(value * share, valid) * weight
+                store(z, j, keep_first(dz * share * weight, valid))
+    partial[state[N_PARAMETERS] + LOSS_SUM] += sum_lanes(total)
+    partial[state[N_PARAMETERS] + WEIGHT_SUM] += sum_lanes(total_weight)

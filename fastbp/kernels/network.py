@@ -1,0 +1,388 @@
+"""A network: loss and gradient over a chunk of rows, X read from memory once.
+
+N samples, B rows of a tile, D inputs, K outputs, L layers, P parameters: the weights of all
+layers, each (inputs, outputs) and rounded up to whole vectors, then the biases likewise. A tile
+is laid rows side by side, (n, B) for n neurons (see ``products.py``), and goes forward through
+all layers, through the loss, and back, while it is in the nearest caches.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+from fastbp.kernels._jit import device_function, kernel, subroutine, vector_width
+from fastbp.kernels.activations import SOFTMAX, activate, activate_with_derivative
+from fastbp.kernels.blas import gemm
+from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
+from fastbp.kernels.layout import (
+    A_AT,
+    BATCH_ROWS,
+    BIASES_AT,
+    BLOCK_START,
+    D_AT,
+    EPOCH,
+    GEMM,
+    LABEL_COLUMNS,
+    LAYER_ACTIVATION,
+    LOSS_SUM,
+    METHOD,
+    N_FEATURES,
+    N_LAYERS,
+    N_PARAMETERS,
+    OPTIMIZER,
+    OUTPUTS,
+    SHUFFLED,
+    TILE_ROWS,
+    WEIGHT_SUM,
+    WEIGHTED,
+    WEIGHTS_AT,
+)
+from fastbp.kernels.losses import softmax
+from fastbp.kernels.neuron import first_bad_row, padded
+from fastbp.kernels.online import run_online
+from fastbp.kernels.products import (
+    PLAIN,
+    PLUS,
+    PLUS_START,
+    TIMES,
+    multiply,
+    sums,
+    sums_of_products,
+    transpose,
+)
+from fastbp.kernels.steps import run_steps
+from fastbp.kernels.update import PLAIN_SGD, all_finite
+from fastbp.kernels.vector import (
+    LANES,
+    Pointer,
+    at,
+    broadcast,
+    data,
+    load,
+    store,
+)
+
+# METHOD of a layer: how its products are computed
+SUMS = 0  # own loops; the gradient of the weights as sums over the rows
+OUTER = 1  # own loops; that gradient with the neurons side by side
+BLAS = 2
+
+OUTER_FROM = 16  # inputs, with 8 outputs or more
+# Weights of a layer from which BLAS multiplies. With 512-bit vectors our loops are ahead of
+# OpenBLAS at 64 x 100 (28 against 22 multiply-adds a nanosecond), 784 x 256 (28, 24) and
+# 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). In 16 registers of 256 bits, which
+# hold half a block, they are behind from 64 x 100 on (15 against 20).
+BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
+TILE_BYTES = 2**17  # of all that a tile needs
+MOST_ROWS, LEAST_ROWS = 256, 32  # of a tile
+CHUNK_WORK = 2**17  # see row_work: 40 microseconds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything of a network lies, and in what pieces its rows are taken.
+
+    Attributes
+    ----------
+    n_parameters, n_weights
+        P, and how many of them are weights, in whole vectors.
+    weights_at, biases_at
+        Where those of each layer begin in the parameters.
+    table
+        The table of layers.
+    tile_rows, chunk_rows, row_work, work_size
+        Rows of a tile and of a chunk; the work of a row in units of about a third of a
+        nanosecond; the float64 scratch of one thread.
+    uses_blas
+        Whether any layer does.
+    """
+
+    n_parameters: int
+    n_weights: int
+    weights_at: tuple[int, ...]
+    biases_at: tuple[int, ...]
+    table: tuple[int, ...]
+    tile_rows: int
+    chunk_rows: int
+    row_work: int
+    work_size: int
+    uses_blas: bool
+
+
+@functools.lru_cache(maxsize=256)
+def plan(
+    sizes: tuple[int, ...], activations: tuple[int, ...], label_columns: int, batch_rows: int
+) -> Plan:
+    """Lay out a network of these sizes (inputs first) for batches of so many rows."""
+    outputs = sizes[1:]
+    weights = [_whole(n * m) for n, m in pairwise(sizes)]
+    weights_at = list(accumulate(weights, initial=0))
+    biases_at = list(accumulate(map(_whole, outputs), initial=weights_at[-1]))
+    methods = [_method(n, m) for n, m in pairwise(sizes)]
+    numbers = _whole(label_columns) + LANES + _whole(sizes[0]) + 2 * sum(outputs)
+    tile = max(LEAST_ROWS, min(MOST_ROWS, TILE_BYTES // (8 * numbers) // 32 * 32))
+    tile = min(tile, _whole(batch_rows))
+    place = (_whole(label_columns) + 1 + _whole(sizes[0])) * tile
+    table: list[int] = []
+    for index, n in enumerate(outputs):
+        at_a, at_d = place, place + n * tile
+        table += [n, activations[index], weights_at[index], biases_at[index], at_a, at_d]
+        table += [methods[index], 0]
+        place = at_d + n * tile
+    table += [0, 0, 0, 0, place, 0, 0, 0]
+    macs = sum(n * m for n, m in pairwise(sizes))
+    row_work = 3 * macs // 8 + 2 * sum(outputs) + sizes[0] // 2 + 10
+    return Plan(
+        n_parameters=biases_at[-1],
+        n_weights=weights_at[-1],
+        weights_at=tuple(weights_at[:-1]),
+        biases_at=tuple(biases_at[:-1]),
+        table=tuple(table),
+        tile_rows=tile,
+        chunk_rows=max(1, CHUNK_WORK // (row_work * tile)) * tile,
+        row_work=row_work,
+        work_size=place + max(map(_whole, sizes)) * tile,
+        uses_blas=BLAS in methods,
+    )
+
+
+def _whole(size: int) -> int:
+    """Return a size rounded up to whole vectors."""
+    return -(-size // LANES) * LANES
+
+
+def _method(n_inputs: int, n_outputs: int) -> int:
+    if n_inputs * n_outputs >= (BLAS_FROM if vector_width() >= 512 else BLAS_FROM_NARROW):
+        return BLAS
+    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= LANES else SUMS
+
+
+@subroutine
+def network_gradient(
+    x: Pointer,
+    y: Pointer,
+    sample_weight: Pointer,
+    order: Pointer,
+    state: Pointer,
+    start: int,
+    rows: int,
+    parameters: Pointer,
+    work: Pointer,
+    partial: Pointer,
+) -> bool:
+    """Sum loss, weight and gradient over a chunk; OUT partial. Returns whether x was finite.
+
+    Only the first epoch looks at that. The scratch is: the labels and weights of a tile, its
+    x, what the table of layers says, and room for one transposed layer at the end.
+    """
+    tile = state[TILE_ROWS]
+    p = state[N_PARAMETERS]
+    shuffled = state[SHUFFLED] != 0
+    label_columns = state[LABEL_COLUMNS]
+    weights = at(work, padded(label_columns) * tile)
+    inputs = at(weights, tile)
+    partial[p + LOSS_SUM] = 0.0
+    partial[p + WEIGHT_SUM] = 0.0
+    finite = True
+    begin = start - state[BLOCK_START]
+    for first in range(begin, begin + rows, tile):
+        n = min(tile, begin + rows - first)
+        width = padded(n)
+        transpose(x, state[N_FEATURES], order, shuffled, first, n, width, inputs)
+        if state[EPOCH] == 0:
+            finite &= all_finite(state[N_FEATURES] * width, inputs)
+        transpose(y, label_columns, order, shuffled, first, n, width, work)
+        if state[WEIGHTED] != 0:
+            transpose(sample_weight, 1, order, shuffled, first, n, width, weights)
+        forward(state, width, inputs, parameters, work, True)
+        losses_and_dz(
+            state,
+            n,
+            width,
+            work,
+            weights,
+            at(work, layer(state, state[N_LAYERS] - 1)[D_AT]),
+            partial,
+        )
+        backward(state, n, width, inputs, parameters, work, partial, first == begin)
+    return finite
+
+
+@subroutine
+def forward(
+    state: Pointer, width: int, inputs: Pointer, parameters: Pointer, work: Pointer, training: bool
+) -> None:
+    """Compute a = phi(a_before W + b) of all layers, the output's z only; OUT work.
+
+    In training the derivatives phi'(z), too: computed from z, not from a, they keep their digits.
+    """
+    n_layers = state[N_LAYERS]
+    a = inputs
+    for index in range(n_layers):
+        now = layer(state, index)
+        z = at(work, now[D_AT])
+        affine(state, now, inputs_of(state, index), width, a, parameters, z, training)
+        if index == n_layers - 1:
+            return
+        a = at(work, now[A_AT])
+        activation = now[LAYER_ACTIVATION]
+        for i in range(0, now[OUTPUTS] * width, LANES):
+            if training:
+                value, derivative = activate_with_derivative(activation, load(z, i))
+                store(z, i, derivative)
+            else:
+                value = activate(activation, load(z, i))
+            store(a, i, value)
+
+
+@device_function
+def affine(
+    state: Pointer,
+    now: Pointer,
+    n_inputs: int,
+    width: int,
+    a: Pointer,
+    parameters: Pointer,
+    z: Pointer,
+    training: bool,
+) -> None:
+    """Compute z = a W + b of a layer; OUT z."""
+    n = now[OUTPUTS]
+    w = at(parameters, now[WEIGHTS_AT])
+    b = at(parameters, now[BIASES_AT])
+    if now[METHOD] == BLAS and training:
+        for j in range(n):
+            for i in range(j * width, j * width + width, LANES):
+                store(z, i, broadcast(b[j]))
+        gemm(state[GEMM], True, False, n, width, n_inputs, w, a, 1.0, z)
+    else:
+        multiply(PLUS_START, n_inputs, n, width, w, n, 1, a, width, b, z, width)
+
+
+@subroutine
+def backward(
+    state: Pointer,
+    n: int,
+    width: int,
+    inputs: Pointer,
+    parameters: Pointer,
+    work: Pointer,
+    partial: Pointer,
+    is_first: bool,
+) -> None:
+    """Go back through all layers from the output's dz; OUT (ACC after the first tile) partial.
+
+    dW = a_before' dz, db = sum dz, and dz_before = (dz W') phi'(z_before).
+    """
+    mode = PLAIN if is_first else PLUS
+    for back in range(state[N_LAYERS]):
+        index = state[N_LAYERS] - 1 - back
+        now = layer(state, index)
+        n_inputs = inputs_of(state, index)
+        n_outputs = now[OUTPUTS]
+        w = at(parameters, now[WEIGHTS_AT])
+        dz = at(work, now[D_AT])
+        dw = at(partial, now[WEIGHTS_AT])
+        scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
+        a = inputs if index == 0 else at(work, layer(state, index - 1)[A_AT])
+        sums(mode, width, n_outputs, dz, at(partial, now[BIASES_AT]))
+        if now[METHOD] == BLAS:
+            factor = 0.0 if is_first else 1.0
+            gemm(state[GEMM], False, True, n_inputs, n_outputs, width, a, dz, factor, dw)
+        elif now[METHOD] == OUTER:
+            lanes = padded(n_outputs)
+            transpose(dz, width, state, False, 0, n_outputs, lanes, scratch)
+            multiply(mode, n, n_inputs, n_outputs, a, 1, width, scratch, lanes, dw, dw, n_outputs)
+        elif n_inputs >= n_outputs:
+            sums_of_products(mode, width, a, n_inputs, n_outputs, dz, n_outputs, 1, dw)
+        else:
+            sums_of_products(mode, width, dz, n_outputs, 1, a, n_inputs, n_outputs, dw)
+        if index > 0:
+            d = at(work, layer(state, index - 1)[D_AT])
+            if now[METHOD] == BLAS:
+                gemm(state[GEMM], False, False, n_inputs, width, n_outputs, w, dz, 0.0, scratch)
+                for i in range(0, n_inputs * width, LANES):
+                    store(d, i, load(d, i) * load(scratch, i))
+            else:
+                multiply(TIMES, n_outputs, n_inputs, width, w, 1, n_outputs, dz, width, w, d, width)
+
+
+@kernel
+def network_steps(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    order: Any,
+    state: Any,
+    floats: Any,
+    rates: Any,
+    losses: Any,
+    worker: int,
+) -> bool:
+    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`.
+
+    x (rows of the block, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of
+    int64; sample_weight and order are empty where not used. ACC state, floats; OUT losses.
+    """
+    if state[BATCH_ROWS] == 1 and state[OPTIMIZER] == PLAIN_SGD:
+        run_online(
+            data(x),
+            data(y),
+            data(sample_weight),
+            data(order),
+            data(state),
+            data(floats),
+            data(rates),
+            data(losses),
+        )
+        return True
+    return run_steps(
+        network_gradient,
+        first_bad_row,
+        data(x),
+        data(y),
+        data(sample_weight),
+        data(order),
+        data(state),
+        data(floats),
+        data(rates),
+        data(losses),
+        worker,
+    )
+
+
+@kernel
+def network_outputs(x: Any, parameters: Any, state: Any, work: Any, outputs: Any) -> bool:
+    """Compute the outputs of rows: x (rows, D), parameters (P,); OUT outputs (rows, K).
+
+    `state` holds the features, the tile and the table of layers, work (scratch,) is as large as
+    that table says. Returns whether x was finite.
+    """
+    rows, d = x.shape
+    table = data(state)
+    scratch = data(work)
+    results = data(outputs)
+    tile = table[TILE_ROWS]
+    k = outputs.shape[1]
+    last = layer(table, table[N_LAYERS] - 1)
+    z = at(scratch, last[D_AT])
+    finite = True
+    for first in range(0, rows, tile):
+        n = min(tile, rows - first)
+        width = padded(n)
+        transpose(data(x), d, table, False, first, n, width, scratch)
+        finite &= all_finite(d * width, scratch)
+        forward(table, width, scratch, data(parameters), scratch, False)
+        for i in range(0, width, LANES):
+            if last[LAYER_ACTIVATION] == SOFTMAX:
+                softmax(z, k, width, i)
+            else:
+                for j in range(i, k * width, width):
+                    store(z, j, activate(last[LAYER_ACTIVATION], load(z, j)))
+        for i in range(n):
+            for j in range(k):
+                results[(first + i) * k + j] = z[j * width + i]
+    return finite
