@@ -12,6 +12,7 @@ import numpy as np
 
 from fastbp._version import __version__
 from fastbp.kernels._jit import JIT_ENABLED, cache_folder, target, vector_width
+from fastbp.network import fit_network, initialize_network, predict_network
 from fastbp.neuron import fit_neuron, predict_neuron, train_neuron
 from fastbp.parallel import available_threads, get_num_threads
 
@@ -66,13 +67,17 @@ def warmup() -> dict[str, float]:
     --------
     >>> import fastbp
     >>> sorted(fastbp.warmup())
-    ['fit_neuron', 'predict_neuron', 'train_neuron']
+    ['fit_network', 'fit_neuron', 'predict_network', 'predict_neuron', 'train_neuron']
     """
     x, y, w = np.eye(3), np.array([0.0, 1.0, 0.0]), np.zeros(3)
+    names = ("sigmoid",)
+    network = initialize_network([3, 1], activations=names)
     calls: dict[str, Any] = {
         "train_neuron": lambda: train_neuron(x.tolist(), y.tolist(), w.tolist(), 0.0, 0.1, 1),
         "fit_neuron": lambda: fit_neuron(x, y, w, 0.0, 0.1, 1),
         "predict_neuron": lambda: predict_neuron(x, w, 0.0),
+        "fit_network": lambda: fit_network(x, y, *network, 0.1, 1, activations=names),
+        "predict_network": lambda: predict_network(x, *network, activations=names),
     }
     seconds = {}
     for name, call in calls.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -337,7 +338,7 @@ def initialize_network(
     activations_of("activations", activations, len(sizes) - 1)
     draw = SCHEMES[check.choice("scheme", scheme, SCHEMES)]
     random = check.random_generator("random_state", random_state)
-    weights = [draw(random, n, m) for n, m in zip(sizes[:-1], sizes[1:], strict=True)]
+    weights = [draw(random, n, m) for n, m in pairwise(sizes)]
     return weights, [np.zeros(m) for m in sizes[1:]]
 
 

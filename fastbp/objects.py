@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp import network
+from fastbp.network import fit_network, initialize_network, predict_network
 from fastbp.neuron import ACTIVATIONS, fit_neuron, predict_neuron
+from fastbp.training import EpochState
+
+
+def derivative(activation: str, z: Any, a: Any) -> Any:
+    """Return phi'(z), given a = phi(z), too; for ``"softmax"`` there is none of this kind."""
+    if activation == "sigmoid":
+        return a / (1.0 + np.exp(np.minimum(z, 700.0)))  # a (1 - a), with all its digits
+    if activation == "tanh":
+        return (1.0 - a) * (1.0 + a)
+    if activation == "relu":
+        return np.where(np.greater(z, 0.0), 1.0, 0.0)
+    return np.ones_like(z)
 
 
 class Neuron:
@@ -28,8 +43,9 @@ class Neuron:
     ----------
     weights : numpy.ndarray of float64, shape (n_inputs,)
     bias : float
-    inputs, output
-        Those of the last :meth:`forward`: a float64 array of shape (n_inputs,) and a float.
+    inputs, z, output
+        Those of the last :meth:`forward`: a float64 array of shape (n_inputs,), the
+        pre-activation x w + b and the output phi(z), floats.
     delta : float
         d loss / d z of the last :meth:`backward`.
     losses_, stopped_
@@ -65,6 +81,7 @@ class Neuron:
         ).copy()
         self.bias = float(random.uniform()) if bias is None else check.real("bias", bias)
         self.inputs: np.ndarray | None = None
+        self.z: float | None = None
         self.output: float | None = None
         self.delta: float | None = None
         self.losses_: np.ndarray | None = None
@@ -77,12 +94,13 @@ class Neuron:
         )
 
     def forward(self, x: Any) -> float:
-        """Return phi(x w + b) for one row of shape (n_inputs,), and keep `inputs` and `output`."""
+        """Return phi(x w + b) for one row of shape (n_inputs,); keep `inputs`, `z` and `output`."""
         inputs = check.vector("x", x, self.n_inputs, "one an input").copy()
-        output = float(
-            predict_neuron(inputs[None, :], self.weights, self.bias, activation=self.activation)[0]
+        z, output = (
+            float(predict_neuron(inputs[None, :], self.weights, self.bias, activation=name)[0])
+            for name in ("identity", self.activation)
         )
-        self.inputs, self.output = inputs, output
+        self.inputs, self.z, self.output = inputs, z, output
         return output
 
     def backward(
@@ -128,22 +146,10 @@ class Neuron:
             error = float(deltas @ weights)
         else:
             error = self.output - check.real("target", target)
-        self.delta = error * self._derivative()
+        self.delta = error * float(derivative(self.activation, self.z, self.output))
         self.weights -= rate * self.delta * self.inputs
         self.bias -= rate * self.delta
         return self.delta
-
-    def _derivative(self) -> float:
-        """Return phi'(z), in terms of the output."""
-        assert self.output is not None
-        a = self.output
-        if self.activation == "sigmoid":
-            return a * (1.0 - a)
-        if self.activation == "tanh":
-            return (1.0 - a) * (1.0 + a)
-        if self.activation == "relu":
-            return 1.0 if a > 0.0 else 0.0
-        return 1.0
 
     def fit(
         self,
@@ -183,3 +189,327 @@ class Neuron:
         """Make it from what a file holds."""
         weights = arrays["weights"]
         return cls(weights.size, weights, float(arrays["bias"][0]), fields["activation"])
+
+
+class Layer:
+    """One fully connected layer to take apart, forward and backward.
+
+    Parameters
+    ----------
+    n_inputs, n_neurons : int
+    activation : {"sigmoid", "identity", "relu", "tanh", "softmax"}
+    weights : array-like, shape (n_inputs, n_neurons), optional
+        None draws them as `scheme` says.
+    biases : array-like, shape (n_neurons,), optional
+        None is zeros.
+    scheme, random_state
+        See :func:`initialize_network`.
+
+    Attributes
+    ----------
+    weights : numpy.ndarray of float64, shape (n_inputs, n_neurons)
+    biases : numpy.ndarray of float64, shape (n_neurons,)
+    inputs, z, output : numpy.ndarray of float64
+        Those of the last :meth:`forward`, z being the pre-activation.
+    dz, d_weights, d_biases : numpy.ndarray of float64
+        Those of the last :meth:`backward`.
+
+    Notes
+    -----
+    A published trace of one ReLU node, x = 1 to z = w x + b, then v relu(z) + c, prints v again
+    in the column of c. The example follows it, c as the formulas give it.
+
+    Examples
+    --------
+    >>> from fastbp import Layer
+    >>> node = Layer(1, 1, "relu", weights=[[0.5]], biases=[0.2])
+    >>> line = Layer(1, 1, "identity", weights=[[0.3]], biases=[0.1])
+    >>> for step in range(3):
+    ...     prediction = line.forward(node.forward([1.0]))[0]
+    ...     _ = node.backward(line.backward([prediction - 3.0], 0.01), 0.01)
+    ...     numbers = (0.5 * (prediction - 3.0) ** 2, prediction, node.weights[0, 0],
+    ...                node.biases[0], line.weights[0, 0], line.biases[0])
+    ...     print(*(f"{x:.4f}" for x in numbers))
+    3.6180 0.3100 0.5081 0.2081 0.3188 0.1269
+    3.4974 0.3552 0.5165 0.2165 0.3378 0.1533
+    3.3776 0.4009 0.5253 0.2253 0.3568 0.1793
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_neurons: int,
+        activation: str = "sigmoid",
+        weights: Any = None,
+        biases: Any = None,
+        scheme: str = "glorot_uniform",
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_inputs = check.whole("n_inputs", n_inputs, minimum=1)
+        self.n_neurons = check.whole("n_neurons", n_neurons, minimum=1)
+        self.activation = check.choice("activation", activation, network.ACTIVATIONS)
+        sizes = [self.n_inputs, self.n_neurons]
+        drawn, zeros = initialize_network(
+            sizes, activations=[activation], scheme=scheme, random_state=random_state
+        )
+        biases = zeros[0] if biases is None else biases
+        weights = drawn[0] if weights is None else weights
+        self.weights = check.layer_weights("weights", weights, self.n_inputs, biases).copy()
+        if self.weights.shape[1] != self.n_neurons:
+            raise ValueError(f"weights: expected {tuple(sizes)}, got {self.weights.shape}")
+        self.biases = check.layer_biases("biases", biases, self.n_neurons).copy()
+        self.inputs: np.ndarray | None = None
+        self.z: np.ndarray | None = None
+        self.output: np.ndarray | None = None
+        self.dz: np.ndarray | None = None
+        self.d_weights: np.ndarray | None = None
+        self.d_biases: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"Layer({self.n_inputs}, {self.n_neurons}, activation={self.activation!r})"
+
+    def forward(self, inputs: Any) -> np.ndarray:
+        """Return phi(inputs W + b), and keep `inputs`, `z` and `output`.
+
+        Parameters
+        ----------
+        inputs : array-like, shape (n_inputs,) or (n_samples, n_inputs)
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (n_neurons,) or (n_samples, n_neurons)
+        """
+        single = np.ndim(inputs) == 1
+        rows = check.number_array("inputs", inputs).astype(np.float64)
+        rows = check.matrix("inputs", rows[None, :] if single else rows)
+        if rows.shape[1] != self.n_inputs:
+            raise ValueError(f"inputs: expected {self.n_inputs} numbers a row, got {rows.shape[1]}")
+        z, output = (
+            predict_network(rows, [self.weights], [self.biases], activations=[name])
+            for name in ("identity", self.activation)
+        )
+        self.inputs, self.z, self.output = (
+            array[0] if single else array for array in (rows, z, output)
+        )
+        return self.output.copy()
+
+    def backward(
+        self, d_activation: Any = None, learning_rate: float = 0.1, *, dz: Any = None
+    ) -> np.ndarray:
+        """Do one step of gradient descent for the last :meth:`forward`, in place.
+
+        Keeps `dz`, `d_weights` and `d_biases`; over several rows they are sums.
+
+        Parameters
+        ----------
+        d_activation : array-like, shaped like the output
+            The derivative of the loss with respect to the output.
+        learning_rate : float
+        dz : array-like, shaped like the output, optional
+            Instead of `d_activation`, the derivative with respect to the pre-activation. An output
+            layer needs it for the log loss, whose dz is a - y: its d_activation,
+            (a - y) / (a (1 - a)), is 0/0 where a sigmoid saturates.
+
+        Returns
+        -------
+        numpy.ndarray of float64, shaped like the inputs
+            The derivative of the loss with respect to the inputs, which is the d_activation of
+            the layer before: dz W' with the weights from before the update.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no :meth:`forward`.
+        TypeError
+            If neither or both of `d_activation` and `dz` are given.
+        """
+        if self.inputs is None or self.z is None or self.output is None:
+            raise RuntimeError("backward: expected a call of forward before it")
+        rate = check.real("learning_rate", learning_rate)
+        if (d_activation is None) == (dz is None):
+            raise TypeError("backward: expected either d_activation or dz")
+        if dz is not None:
+            self.dz = self._like_output("dz", dz)
+        else:
+            da = self._like_output("d_activation", d_activation)
+            if self.activation == "softmax":
+                weighted = da * self.output
+                self.dz = weighted - self.output * weighted.sum(axis=-1, keepdims=True)
+            else:
+                self.dz = da * derivative(self.activation, self.z, self.output)
+        rows = np.atleast_2d(self.dz)
+        self.d_weights = np.atleast_2d(self.inputs).T @ rows
+        self.d_biases = rows.sum(axis=0)
+        d_inputs: np.ndarray = self.dz @ self.weights.T
+        self.weights -= rate * self.d_weights
+        self.biases -= rate * self.d_biases
+        return d_inputs
+
+    def _like_output(self, name: str, value: Any) -> np.ndarray:
+        assert self.output is not None
+        array = check.number_array(name, value)
+        if array.shape != self.output.shape:
+            raise ValueError(f"{name}: expected shape {self.output.shape}, got {array.shape}")
+        return check.finite_parameters(name, array).copy()
+
+    def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what a file holds of it."""
+        return {"weights": self.weights, "biases": self.biases}, {"activation": self.activation}
+
+    @classmethod
+    def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Layer:
+        """Make it from what a file holds."""
+        return _layer(fields["activation"], arrays["weights"], arrays["biases"])
+
+
+def _layer(activation: str, weights: np.ndarray, biases: np.ndarray) -> Layer:
+    n_inputs, n_neurons = weights.shape
+    return Layer(n_inputs, n_neurons, activation, weights, biases)
+
+
+class Perceptron:
+    """Layers in a row: a multilayer perceptron, trained online.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Each has as many inputs as the one before has neurons; ``"softmax"`` on the last only.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    losses_ : numpy.ndarray of float64, shape (n_epochs,)
+        The average loss of each epoch of the last :meth:`fit`.
+    stopped_ : str
+        Why it stopped.
+
+    Examples
+    --------
+    >>> from fastbp import Layer, Perceptron
+    >>> hidden, output = Layer(2, 8, "relu", random_state=1), Layer(8, 1, random_state=2)
+    >>> xor = Perceptron([hidden, output])
+    >>> data, labels = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> xor.fit(data, labels, epochs=2000, learning_rate=0.1).predict(data).round().ravel()
+    array([0., 1., 1., 0.])
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = check.sequence("layers", layers)
+        if not self.layers:
+            raise ValueError("layers: expected at least one, got none")
+        for index, layer in enumerate(self.layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers[{index}]: expected a Layer, got {check.describe(layer)}")
+            before = self.layers[index - 1].n_neurons
+            if index > 0 and layer.n_inputs != before:
+                raise ValueError(
+                    f"layers[{index}]: expected {before} inputs, one a neuron of the layer before,"
+                    f" got {layer.n_inputs}"
+                )
+        network.activations_of("layers", self._activations, len(self.layers))
+        self.losses_: np.ndarray | None = None
+        self.stopped_: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Perceptron([{', '.join(map(repr, self.layers))}])"
+
+    @property
+    def _activations(self) -> list[str]:
+        return [layer.activation for layer in self.layers]
+
+    def forward(self, inputs: Any) -> np.ndarray:
+        """Return the output of the last layer, each keeping what its `backward` needs.
+
+        Parameters
+        ----------
+        inputs : array-like, shape (n_inputs,) or (n_samples, n_inputs)
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (n_neurons of the last layer,) or (n_samples, that)
+        """
+        for layer in self.layers:
+            inputs = layer.forward(inputs)
+        output: np.ndarray = inputs
+        return output
+
+    def predict(self, features: Any) -> np.ndarray:
+        """Return the outputs for rows of features: see :func:`predict_network`."""
+        return predict_network(
+            features,
+            [layer.weights for layer in self.layers],
+            [layer.biases for layer in self.layers],
+            activations=self._activations,
+        )
+
+    def fit(
+        self,
+        training_data: Any,
+        labels: Any,
+        epochs: int = 100,
+        learning_rate: float | Callable[[int], float] = 0.01,
+        *,
+        loss: str = "bce",
+        batch_size: int | None = 1,
+        verbose: bool = False,
+        callback: Callable[[EpochState], Any] | None = None,
+        **keywords: Any,
+    ) -> Perceptron:
+        """Train from the present weights and biases, by default row by row on the log loss.
+
+        This is :func:`fit_network`, to the bit; the keywords are its keywords.
+
+        Parameters
+        ----------
+        training_data : array-like, shape (n_samples, n_inputs)
+        labels : array-like, shape (n_samples, n_outputs), or (n_samples,) for one output
+        epochs, learning_rate, loss, batch_size, callback
+            See :func:`fit_network`.
+        verbose : bool
+            Print the average loss of each epoch, counted from 1.
+
+        Returns
+        -------
+        Perceptron
+            Itself.
+        """
+        check.optional_callable("callback", callback)
+
+        def show(state: EpochState) -> Any:
+            sys.stdout.write(f"epoch {state.epoch + 1}: average loss {state.loss:.3f}\n")
+            return callback(state) if callback is not None else None
+
+        fit = fit_network(
+            training_data,
+            labels,
+            [layer.weights for layer in self.layers],
+            [layer.biases for layer in self.layers],
+            learning_rate,
+            epochs,
+            activations=self._activations,
+            loss=loss,
+            batch_size=batch_size,
+            callback=show if verbose else callback,
+            **keywords,
+        )
+        for layer, weights, biases in zip(self.layers, fit.weights, fit.biases, strict=True):
+            layer.weights[:], layer.biases[:] = weights, biases
+        self.losses_, self.stopped_ = fit.losses, fit.stopped
+        return self
+
+    def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what a file holds of it."""
+        arrays: dict[str, np.ndarray] = {}
+        for index, layer in enumerate(self.layers):
+            arrays |= {f"weights.{index}": layer.weights, f"biases.{index}": layer.biases}
+        return arrays, {"activations": self._activations}
+
+    @classmethod
+    def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Perceptron:
+        """Make it from what a file holds."""
+        return cls(
+            [
+                _layer(activation, arrays[f"weights.{index}"], arrays[f"biases.{index}"])
+                for index, activation in enumerate(fields["activations"])
+            ]
+        )

@@ -39,7 +39,8 @@ class SGD:
     Examples
     --------
     >>> from fastbp import SGD, fit_neuron
-    >>> fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 1.0, 100, optimizer=SGD(momentum=0.9)).bias < 0
+    >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 1.0, 100, optimizer=SGD(momentum=0.9))
+    >>> bool(fit.losses[-1] < 0.01)
     True
     """
 

@@ -7,13 +7,14 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 
 from fastbp.errors import CheckpointError
+from fastbp.network import NetworkFit
 from fastbp.neuron import NeuronFit
-from fastbp.objects import Neuron
+from fastbp.objects import Layer, Neuron, Perceptron
 from fastbp.tables import TableModel
 
 FORMAT = 1
@@ -30,15 +31,17 @@ class Storable(Protocol):
         """Make the model again."""
 
 
-KINDS: dict[str, type[Storable]] = {kind.__name__: kind for kind in (Neuron, NeuronFit, TableModel)}
+Model = Neuron | NeuronFit | NetworkFit | Layer | Perceptron | TableModel
+KINDS: dict[str, type[Storable]] = {kind.__name__: kind for kind in get_args(Model)}
 
 
-def save(model: Neuron | NeuronFit | TableModel, path: str | os.PathLike[str]) -> None:
+def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write a model to a safetensors file.
 
     Parameters
     ----------
-    model : NeuronFit, Neuron or TableModel
+    model : NeuronFit, NetworkFit, Neuron, Layer, Perceptron or TableModel
+        A fit's `state` is kept with it, so that training can go on from the file.
     path : path-like
         Its folder must exist. An old file is replaced at once or, if writing fails, left as it is.
 
@@ -81,7 +84,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    NeuronFit, Neuron or TableModel
+    NeuronFit, NetworkFit, Neuron, Layer, Perceptron or TableModel
 
     Raises
     ------

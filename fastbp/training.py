@@ -39,6 +39,8 @@ MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each ch
 NO_FLOATS = read_only(np.empty(0))
 NO_ORDER = read_only(np.empty(0, dtype=np.int64))
 
+PLAIN = SGD()
+
 Kernel = Callable[..., bool]
 
 
@@ -104,7 +106,7 @@ class Options:
     learning_rate: check.RateFunction | float
     epochs: int
     batch_rows: int
-    optimizer: Optimizer = SGD()
+    optimizer: Optimizer = PLAIN
     shuffle: bool = False
     random: np.random.Generator | np.random.RandomState | None = None
     sample_weight: np.ndarray | None = None
@@ -202,7 +204,7 @@ def checked_options(
         n_iter_no_change=check.whole("n_iter_no_change", n_iter_no_change, minimum=1),
         n_threads=None if n_threads is None else check.whole("n_threads", n_threads, minimum=1),
         callback=check.optional_callable("callback", callback),
-        progress=progress,
+        progress=progress if isinstance(progress, str) else bool(progress),
         state=state,
     )
 
@@ -337,7 +339,7 @@ class _Run:
                 random = self.drawn[1]
         rule = self.options.optimizer
         return TrainingState(
-            optimizer=rule if isinstance(rule, SGD | Adam) else SGD(),
+            optimizer=rule if isinstance(rule, SGD | Adam) else PLAIN,
             epoch=self.first_epoch + self.epoch,
             moments=self.moments.copy(),
             powers=(float(self.floats[at.POWER_1]), float(self.floats[at.POWER_2])),

@@ -76,7 +76,7 @@ OUTER_FROM = 16  # inputs, with 8 outputs or more
 # 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). In 16 registers of 256 bits, which
 # hold half a block, they are behind from 64 x 100 on (15 against 20).
 BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
-TILE_BYTES = 2**17  # of all that a tile needs
+TILE_BYTES = 2**18  # of all that a tile needs; 2**16 to 2**19 differ by a twentieth at most
 MOST_ROWS, LEAST_ROWS = 256, 32  # of a tile
 CHUNK_WORK = 2**17  # see row_work: 40 microseconds
 
