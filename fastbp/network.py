@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from fastbp.kernels import layout as at
 from fastbp.kernels import losses as loss_codes
 from fastbp.kernels import network as kernels
 from fastbp.kernels.blas import gemm_address
+from fastbp.kernels.vector import LANES
 from fastbp.optimizers import (
     SGD,
     Adam,
@@ -31,6 +33,7 @@ from fastbp.training import EpochState, Options, Outcome, Problem, checked_optio
 
 ACTIVATIONS = {**neuron.ACTIVATIONS, "softmax": codes.SOFTMAX}
 LOSSES = {**neuron.LOSSES, "cross_entropy": loss_codes.CROSS_ENTROPY}
+FILLING = np.zeros(LANES)
 GOES_WITH = {"bce": "sigmoid", "cross_entropy": "softmax"}
 """The losses that are computed from z, for one output activation only."""
 
@@ -396,13 +399,14 @@ def _checked_parameters(
     return checked_w, checked_b
 
 
-def _flat(plan: kernels.Plan, weights: list[np.ndarray], biases: list[np.ndarray]) -> np.ndarray:
-    """Return all parameters in one vector, with zeros between the layers."""
-    flat = np.zeros(plan.n_parameters)
-    for w, b, w_at, b_at in zip(weights, biases, plan.weights_at, plan.biases_at, strict=True):
-        flat[w_at : w_at + w.size] = w.ravel()
-        flat[b_at : b_at + b.size] = b
-    return flat
+def _flat(weights: list[np.ndarray], biases: list[np.ndarray]) -> np.ndarray:
+    """Return all parameters in one vector, each array filled up with zeros to whole vectors."""
+    pieces = []
+    for array in (*weights, *biases):
+        pieces.append(array.ravel())
+        if array.size % LANES:
+            pieces.append(FILLING[: -array.size % LANES])
+    return np.concatenate(pieces)
 
 
 def _problem(
@@ -463,7 +467,7 @@ def _problem(
             kernel=kernels.network_steps,
             rows=rows,
             labels=targets,
-            parameters=_flat(plan, w, b),
+            parameters=_flat(w, b),
             n_weights=plan.n_weights,
             settings={
                 at.LOSS: LOSSES[loss],
@@ -521,14 +525,9 @@ def predict_network(
     d = rows.n_features
     if w[0].shape[0] != d:
         raise ValueError(f"features: expected {w[0].shape[0]} columns (inputs), got {d}")
-    sizes = (d, *(layer.shape[1] for layer in w))
-    plan = kernels.plan(sizes, tuple(ACTIVATIONS[n] for n in names), 1, rows.n_rows)
-    parameters = _flat(plan, w, b)
-    state = np.zeros(at.N_INTEGERS + len(plan.table), dtype=np.int64)
-    state[at.N_FEATURES] = d
-    state[at.TILE_ROWS] = plan.tile_rows
-    state[at.N_LAYERS] = len(names)
-    state[at.LAYERS :] = plan.table
+    sizes = (d, *[layer.shape[1] for layer in w])
+    plan, state = _prediction_plan(sizes, names, min(rows.n_rows, kernels.MOST_ROWS))
+    parameters = _flat(w, b)
     outputs = np.empty((rows.n_rows, sizes[-1]))
     step = max(1, BLOCK_BYTES // (8 * d * plan.tile_rows)) * plan.tile_rows
 
@@ -543,10 +542,24 @@ def predict_network(
                 check.raise_for_row("features", start + row, x[row])
 
     if step >= rows.n_rows:
-        compute(0)
+        compute(0)  # a call for a single row takes microseconds: no time for a team
         return outputs
     starts = list(range(0, rows.n_rows, step))
     total = rows.n_rows * plan.row_work
     with team(threads_for(total, total, len(starts), None)) as threads:
         threads.each(compute, starts)
     return outputs
+
+
+@functools.lru_cache(maxsize=256)
+def _prediction_plan(
+    sizes: tuple[int, ...], activations: tuple[str, ...], batch_rows: int
+) -> tuple[kernels.Plan, np.ndarray]:
+    """Return the plan of a network, and the kernel's integers, which it only reads."""
+    plan = kernels.plan(sizes, tuple(ACTIVATIONS[name] for name in activations), 1, batch_rows)
+    state = np.zeros(at.N_INTEGERS + len(plan.table), dtype=np.int64)
+    state[at.N_FEATURES] = sizes[0]
+    state[at.TILE_ROWS] = plan.tile_rows
+    state[at.N_LAYERS] = len(activations)
+    state[at.LAYERS :] = plan.table
+    return plan, state
