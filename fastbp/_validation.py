@@ -142,7 +142,7 @@ def sequence(name: str, value: Any) -> list[Any]:
 
 
 def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.ndarray:
-    """Return the weights of a layer as C-contiguous float64 (n_inputs, n_outputs), finite.
+    """Return the weights of a layer as C-contiguous float64 (n_inputs, n_outputs).
 
     The biases, as they came, say how many outputs are expected if the shape does not fit.
     """
@@ -151,26 +151,24 @@ def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.
         inputs = "n_inputs" if n_inputs is None else n_inputs
         size = np.size(bias)
         raise ValueError(f"{name}: expected ({inputs}, {size or 'n_outputs'}), got {array.shape}")
-    return finite_parameters(name, array)
+    return np.ascontiguousarray(array, dtype=np.float64)
 
 
 def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
-    """Return the biases of a layer as float64 (n_outputs,), finite; (1, n_outputs) passes, too."""
+    """Return the biases of a layer as float64 (n_outputs,); (1, n_outputs) passes, too."""
     array = number_array(name, value)
     if array.size != n_outputs or array.ndim > 2:
         raise ValueError(f"{name}: expected ({n_outputs},), one a neuron, got {array.shape}")
-    return finite_parameters(name, array.reshape(n_outputs))
+    return np.ascontiguousarray(array.reshape(n_outputs), dtype=np.float64)
 
 
-def finite_parameters(name: str, array: np.ndarray) -> np.ndarray:
-    """Return C-contiguous float64 without infinities and NaN."""
-    array = np.ascontiguousarray(array, dtype=np.float64)
+def all_finite(name: str, array: np.ndarray) -> None:
+    """Refuse infinities and NaN in what is no row of data."""
     finite = np.isfinite(array)
     if not finite.all():
         place = tuple(int(i) for i in np.argwhere(~finite)[0])
         where = place if len(place) > 1 else place[0]
         raise ValueError(f"{name}: expected finite numbers, got {array[place]} at {where}")
-    return array
 
 
 def network_labels(name: str, value: Any, n_rows: int, n_outputs: int, loss: str) -> np.ndarray:

@@ -28,7 +28,7 @@ from fastbp.optimizers import (
     with_state,
 )
 from fastbp.parallel import team, threads_for
-from fastbp.rows import BLOCK_BYTES, ArrayRows, read_only
+from fastbp.rows import BLOCK_BYTES, ArrayRows
 from fastbp.training import EpochState, Options, Outcome, Problem, checked_options, train
 
 ACTIVATIONS = {**neuron.ACTIVATIONS, "softmax": codes.SOFTMAX}
@@ -399,6 +399,12 @@ def _checked_parameters(
     return checked_w, checked_b
 
 
+def _check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
+    for index, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        check.all_finite(f"{prefix}weights[{index}]", w)
+        check.all_finite(f"{prefix}biases[{index}]", b)
+
+
 def _flat(weights: list[np.ndarray], biases: list[np.ndarray]) -> np.ndarray:
     """Return all parameters in one vector, each array filled up with zeros to whole vectors."""
     pieces = []
@@ -422,6 +428,7 @@ def _problem(
     check.choice("loss", loss, LOSSES)
     rows = ArrayRows(check.matrix("features", features))
     w, b = _checked_parameters(prefix, weights, biases, rows.n_features)
+    _check_finite(prefix, w, b)
     names = activations_of("activations", activations, len(w))
     partner = GOES_WITH.get(loss)
     if partner is not None and names[-1] != partner:
@@ -535,14 +542,14 @@ def predict_network(
         stop = min(start + step, rows.n_rows)
         x = rows.resident[start:stop] if rows.resident is not None else rows.block(start, stop)
         work = np.empty(plan.work_size)
-        finite = kernels.network_outputs(read_only(x), parameters, state, work, outputs[start:stop])
-        if not finite:
+        if not kernels.network_outputs(x, parameters, state, work, outputs[start:stop]):
+            _check_finite("", w, b)
             row = check.first_bad_row(x)
             if row is not None:
                 check.raise_for_row("features", start + row, x[row])
 
-    if step >= rows.n_rows:
-        compute(0)  # a call for a single row takes microseconds: no time for a team
+    if rows.n_rows <= step:
+        compute(0)  # a single row takes some microseconds in all: no time for a team
         return outputs
     starts = list(range(0, rows.n_rows, step))
     total = rows.n_rows * plan.row_work

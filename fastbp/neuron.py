@@ -15,7 +15,7 @@ from fastbp.kernels import neuron as kernels
 from fastbp.kernels.vector import LANES
 from fastbp.optimizers import SGD, Adam, TrainingState, state_restored, with_state
 from fastbp.parallel import team, threads_for
-from fastbp.rows import BLOCK_BYTES, ArrayRows, read_only
+from fastbp.rows import BLOCK_BYTES, ArrayRows
 from fastbp.training import EpochState, Options, Outcome, Problem, checked_options, train
 
 ACTIVATIONS = {
@@ -441,7 +441,7 @@ def predict_neuron(
         stop = min(start + step, rows.n_rows)
         x = rows.resident[start:stop] if rows.resident is not None else rows.block(start, stop)
         work = np.empty(kernels.tile_rows(d))
-        if not kernels.neuron_outputs(read_only(x), parameters, code, work, outputs[start:stop]):
+        if not kernels.neuron_outputs(x, parameters, code, work, outputs[start:stop]):
             row = check.first_bad_row(x)
             if row is not None:
                 check.raise_for_row("features", start + row, x[row])

@@ -258,6 +258,8 @@ class Layer:
         if self.weights.shape[1] != self.n_neurons:
             raise ValueError(f"weights: expected {tuple(sizes)}, got {self.weights.shape}")
         self.biases = check.layer_biases("biases", biases, self.n_neurons).copy()
+        check.all_finite("weights", self.weights)
+        check.all_finite("biases", self.biases)
         self.inputs: np.ndarray | None = None
         self.z: np.ndarray | None = None
         self.output: np.ndarray | None = None
@@ -350,7 +352,8 @@ class Layer:
         array = check.number_array(name, value)
         if array.shape != self.output.shape:
             raise ValueError(f"{name}: expected shape {self.output.shape}, got {array.shape}")
-        return check.finite_parameters(name, array).copy()
+        check.all_finite(name, array)
+        return array.astype(np.float64)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""

@@ -49,6 +49,7 @@ from fastbp.kernels.products import (
     PLUS_START,
     TIMES,
     multiply,
+    multiply_row,
     sums,
     sums_of_products,
     transpose,
@@ -359,7 +360,7 @@ def network_outputs(x: Any, parameters: Any, state: Any, work: Any, outputs: Any
     """Compute the outputs of rows: x (rows, D), parameters (P,); OUT outputs (rows, K).
 
     `state` holds the features, the tile and the table of layers, work (scratch,) is as large as
-    that table says. Returns whether x was finite.
+    that table says. Returns whether x and the parameters were finite.
     """
     rows, d = x.shape
     table = data(state)
@@ -367,22 +368,53 @@ def network_outputs(x: Any, parameters: Any, state: Any, work: Any, outputs: Any
     results = data(outputs)
     tile = table[TILE_ROWS]
     k = outputs.shape[1]
-    last = layer(table, table[N_LAYERS] - 1)
-    z = at(scratch, last[D_AT])
-    finite = True
+    z = at(scratch, layer(table, table[N_LAYERS] - 1)[D_AT])
+    finite = all_finite(parameters.size, data(parameters))
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
         width = padded(n)
         transpose(data(x), d, table, False, first, n, width, scratch)
         finite &= all_finite(d * width, scratch)
-        forward(table, width, scratch, data(parameters), scratch, False)
-        for i in range(0, width, LANES):
-            if last[LAYER_ACTIVATION] == SOFTMAX:
-                softmax(z, k, width, i)
-            else:
-                for j in range(i, k * width, width):
-                    store(z, j, activate(last[LAYER_ACTIVATION], load(z, j)))
+        if rows == 1:
+            row_forward(table, data(x), data(parameters), scratch)
+        else:
+            forward(table, width, scratch, data(parameters), scratch, False)
+        output_activations(table, width, z)
         for i in range(n):
             for j in range(k):
                 results[(first + i) * k + j] = z[j * width + i]
     return finite
+
+
+@subroutine
+def row_forward(table: Pointer, x: Pointer, parameters: Pointer, work: Pointer) -> None:
+    """Do for a single row what `forward` does, to the bit, its neurons side by side.
+
+    The output's z goes to the first lane of a tile.
+    """
+    a = x
+    for index in range(table[N_LAYERS]):
+        now = layer(table, index)
+        w = at(parameters, now[WEIGHTS_AT])
+        b = at(parameters, now[BIASES_AT])
+        z = at(work, now[A_AT])
+        multiply_row(inputs_of(table, index), now[OUTPUTS], a, w, b, z)
+        if index < table[N_LAYERS] - 1:
+            for i in range(0, now[OUTPUTS], LANES):
+                store(z, i, activate(now[LAYER_ACTIVATION], load(z, i)))
+        a = z
+    last = layer(table, table[N_LAYERS] - 1)
+    for j in range(last[OUTPUTS]):
+        store(at(work, last[D_AT]), j * LANES, broadcast(a[j]))
+
+
+@subroutine
+def output_activations(table: Pointer, width: int, z: Pointer) -> None:
+    """Turn the output's z into a; ACC z."""
+    last = layer(table, table[N_LAYERS] - 1)
+    for i in range(0, width, LANES):
+        if last[LAYER_ACTIVATION] == SOFTMAX:
+            softmax(z, last[OUTPUTS], width, i)
+        else:
+            for j in range(i, last[OUTPUTS] * width, width):
+                store(z, j, activate(last[LAYER_ACTIVATION], load(z, j)))

@@ -41,6 +41,7 @@ from fastbp.kernels.layout import (
     WEIGHTS_AT,
 )
 from fastbp.kernels.neuron import first_bad_row, padded
+from fastbp.kernels.products import multiply_row
 from fastbp.kernels.steps import account, finish_epoch, rate_of_epoch
 from fastbp.kernels.vector import (
     LANES,
@@ -114,7 +115,7 @@ def online_forward(state: Pointer, x: Pointer, parameters: Pointer, work: Pointe
         if n == 1:
             z[0] = dot(inputs_of(state, index), a, w) + b[0]
         else:
-            combine_rows(inputs_of(state, index), n, a, w, b, z)
+            multiply_row(inputs_of(state, index), n, a, w, b, z)
         if index < state[N_LAYERS] - 1:
             a = at(work, now[A_AT])
             for i in range(0, n, LANES):
@@ -139,53 +140,6 @@ def dot(n: int, a: Pointer, w: Pointer) -> float:
         s0 = fma(load_first(a, i, n - i), load_first(w, i, n - i), s0)
         i += LANES
     return sum_lanes((s0 + s1) + (s2 + s3))
-
-
-@device_function
-def combine_rows(n_inputs: int, n: int, a: Pointer, w: Pointer, b: Pointer, z: Pointer) -> None:
-    """Compute z = b + sum over k of a[k] w[k, :]; OUT z, in whole vectors."""
-    j = 0
-    while j + 4 * LANES <= n:
-        s0, s1, s2, s3 = load(b, j), load(b, j + 8), load(b, j + 16), load(b, j + 24)
-        o = j
-        for k in range(n_inputs):
-            c = broadcast(a[k])
-            s0 = fma(c, load(w, o), s0)
-            s1 = fma(c, load(w, o + 8), s1)
-            s2 = fma(c, load(w, o + 16), s2)
-            s3 = fma(c, load(w, o + 24), s3)
-            o += n
-        store(z, j, s0)
-        store(z, j + 8, s1)
-        store(z, j + 16, s2)
-        store(z, j + 24, s3)
-        j += 4 * LANES
-    while j < n:
-        store(z, j, combine_8_columns(n_inputs, n, n - j, a, at(w, j), load(b, j)))
-        j += LANES
-
-
-@device_function
-def combine_8_columns(
-    n_inputs: int, stride: int, n: int, a: Pointer, w: Pointer, start: Vector
-) -> Vector:
-    """Return start + sum over k of a[k] w[k, :] for at most eight columns, in four chains."""
-    zero = broadcast(0.0)
-    s0, s1, s2, s3 = start, zero, zero, zero
-    o = 0
-    k = 0
-    while k + 4 <= n_inputs:
-        s0 = fma(broadcast(a[k]), load_first(w, o, n), s0)
-        s1 = fma(broadcast(a[k + 1]), load_first(w, o + stride, n), s1)
-        s2 = fma(broadcast(a[k + 2]), load_first(w, o + 2 * stride, n), s2)
-        s3 = fma(broadcast(a[k + 3]), load_first(w, o + 3 * stride, n), s3)
-        o += 4 * stride
-        k += 4
-    while k < n_inputs:
-        s0 = fma(broadcast(a[k]), load_first(w, o, n), s0)
-        o += stride
-        k += 1
-    return (s0 + s1) + (s2 + s3)
 
 
 @device_function

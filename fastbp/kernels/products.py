@@ -273,6 +273,47 @@ def block_1x1(
 
 
 @subroutine
+def multiply_row(
+    terms: int, outputs: int, a: Pointer, w: Pointer, start: Pointer, result: Pointer
+) -> None:
+    """Compute start + sum over t of a[t] w[t, o] for one row; OUT result, in whole vectors.
+
+    The outputs lie side by side, so that no lane is empty. The bits are those of `multiply`.
+    """
+    o = 0
+    while o + 4 * LANES <= outputs:
+        s0, s1, s2, s3 = (
+            load(start, o),
+            load(start, o + 8),
+            load(start, o + 16),
+            load(start, o + 24),
+        )
+        i = o
+        for t in range(terms):
+            c = broadcast(a[t])
+            s0 = fma(c, load(w, i), s0)
+            s1 = fma(c, load(w, i + 8), s1)
+            s2 = fma(c, load(w, i + 16), s2)
+            s3 = fma(c, load(w, i + 24), s3)
+            i += outputs
+        keep_4(PLAIN, s0, s1, s2, s3, at(result, o))
+        o += 4 * LANES
+    while o < outputs:
+        n = outputs - o
+        s0, s1 = load_first(start, o, n), load_first(start, o + 8, n - 8)
+        i = o
+        for t in range(terms):
+            c = broadcast(a[t])
+            s0 = fma(c, load_first(w, i, n), s0)
+            s1 = fma(c, load_first(w, i + 8, n - 8), s1)
+            i += outputs
+        store(result, o, s0)
+        if n > LANES:
+            store(result, o + 8, s1)
+        o += 2 * LANES
+
+
+@subroutine
 def sums_of_products(
     mode: int,
     width: int,
