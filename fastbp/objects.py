@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -403,11 +404,11 @@ class Perceptron:
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers[{index}]: expected a Layer, got {check.describe(layer)}")
-            before = self.layers[index - 1].n_neurons
-            if index > 0 and layer.n_inputs != before:
+        for index, (before, layer) in enumerate(pairwise(self.layers), start=1):
+            if layer.n_inputs != before.n_neurons:
                 raise ValueError(
-                    f"layers[{index}]: expected {before} inputs, one a neuron of the layer before,"
-                    f" got {layer.n_inputs}"
+                    f"layers[{index}]: expected {before.n_neurons} inputs, one a neuron of the"
+                    f" layer before, got {layer.n_inputs}"
                 )
         network.activations_of("layers", self._activations, len(self.layers))
         self.losses_: np.ndarray | None = None

@@ -1,0 +1,35 @@
+"""Made-up problems that several test files share, and how results are compared."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from tests.tolerances import ROUNDING, SQUARED_ROUNDING
+
+
+def network_problem(sizes, n, loss="mse", seed=0):
+    """Rows, labels that the loss is defined for, weights and biases, and the generator."""
+    rng = np.random.default_rng([seed, n, *sizes])
+    x = rng.normal(size=(n, sizes[0]))
+    y = rng.random((n, sizes[-1]))
+    if loss == "cross_entropy":
+        y /= y.sum(axis=1, keepdims=True)
+    shapes = list(pairwise(sizes))
+    weights = [rng.normal(size=shape) / np.sqrt(shape[0]) for shape in shapes]
+    return x, y, weights, [rng.normal(size=m) * 0.3 for m in sizes[1:]], rng
+
+
+def assert_same_network(fit, expected, rtol=ROUNDING):
+    """Weights, biases and losses agree to rounding."""
+    scale = max(1.0, *(float(np.abs(w).max()) for w in expected.weights))
+    pairs = zip((*fit.weights, *fit.biases), (*expected.weights, *expected.biases), strict=True)
+    for ours, theirs in pairs:
+        assert ours.shape == theirs.shape
+        assert ours.flags.c_contiguous
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * scale)
+    np.testing.assert_allclose(fit.losses, expected.losses, rtol=rtol, atol=SQUARED_ROUNDING)
+
+
+def network_bits(fit):
+    """All numbers of a fit, as bytes."""
+    return b"".join(array.tobytes() for array in (*fit.weights, *fit.biases, fit.losses))
