@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 _lock = threading.Lock()
 _fits = 0
-_limit = ExitStack()
-_controller: Any = None
+_before: list[int] = []
+
+
+@functools.cache
+def _libraries() -> list[Any]:
+    """Return threadpoolctl's controllers of the BLAS libraries in the process, SciPy's among them.
+
+    Finding them takes milliseconds.
+    """
+    import scipy.linalg.cython_blas  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(user_api="blas")
+    return list(found.lib_controllers)
+
+
+def _set_threads(library: Any, n_threads: int) -> None:
+    """Set the number for the process, whichever Python thread is asking.
+
+    From release 3.8 on threadpoolctl ignores all threads but one, until that one gives way. The
+    last of our fits may end in another thread than the first one began in.
+    """
+    give_way = getattr(library, "clear_controlling_thread", lambda force: None)
+    give_way(force=True)
+    library.set_num_threads(n_threads)
+    give_way(force=True)
+
+
+def limit_this_thread() -> None:
+    """Hold BLAS to one thread in a new thread, too: with OpenMP the number is each thread's own."""
+    for library in _libraries():
+        _set_threads(library, 1)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread until the last of the fits that ask for it has ended.
 
     The setting is the process's. With a count, fits that overlap leave it as it was before the
     first of them, whatever their order.
     """
-    global _controller, _fits
+    global _fits
     with _lock:
         if _fits == 0:
-            from threadpoolctl import ThreadpoolController
-
-            if _controller is None:  # it takes milliseconds to find the libraries
-                _controller = ThreadpoolController()
-            _limit.enter_context(_controller.limit(limits=1, user_api="blas"))
+            _before[:] = [library.get_num_threads() for library in _libraries()]
         _fits += 1
+        limit_this_thread()
     try:
         yield
     finally:
         with _lock:
             _fits -= 1
             if _fits == 0:
-                _limit.close()
-
-
-def blas_on_one_thread(needed: bool) -> Any:
-    """Return a context in which BLAS runs on one thread, if that is needed."""
-    return _one_thread() if needed else nullcontext()
+                for library, n_threads in zip(_libraries(), _before, strict=True):
+                    _set_threads(library, n_threads)

@@ -195,10 +195,10 @@ def _repeat(call: Callable[[int], bool], worker: int) -> None:
 
 
 @contextmanager
-def team(size: int) -> Iterator[Team]:
-    """Give a team of `size` threads for the length of a fit."""
+def team(size: int, begin: Callable[[], None] | None = None) -> Iterator[Team]:
+    """Give a team of `size` threads for the length of a fit; each new one begins with `begin`."""
     if size == 1:
         yield Team(1, None)
         return
-    with ThreadPoolExecutor(size - 1, thread_name_prefix="fastbp") as pool:
+    with ThreadPoolExecutor(size - 1, "fastbp", initializer=begin) as pool:
         yield Team(size, pool)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import _validation as check
-from fastbp._blas import blas_on_one_thread
+from fastbp._blas import limit_this_thread, one_blas_thread
 from fastbp._interrupt import Requests, deferred_interrupts
 from fastbp._progress import Progress
 from fastbp.errors import DataError, DivergenceError
@@ -222,8 +222,8 @@ def train(problem: Problem, options: Options) -> Outcome:
     )
     with (
         deferred_interrupts() as requests,
-        team(size) as threads,
-        blas_on_one_thread(problem.uses_blas),
+        one_blas_thread() if problem.uses_blas else contextlib.nullcontext(),
+        team(size, limit_this_thread if problem.uses_blas else None) as threads,
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
     ):
         run = _Run(problem, options, threads, chunk_rows)

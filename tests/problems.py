@@ -1,5 +1,9 @@
-"""Made-up problems that several test files share, and how results are compared."""
+"""What several test files share: made-up problems, comparisons, a fresh interpreter."""
 
+import os
+import subprocess
+import sys
+import textwrap
 from itertools import pairwise
 
 import numpy as np
@@ -33,3 +37,17 @@ def assert_same_network(fit, expected, rtol=ROUNDING):
 def network_bits(fit):
     """All numbers of a fit, as bytes."""
     return b"".join(array.tobytes() for array in (*fit.weights, *fit.biases, fit.losses))
+
+
+def python(code, *, timeout=120, **environment):
+    """Run code in a fresh interpreter and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -206,7 +206,7 @@ FIT_ONLY = [
     ("activation", 3, {}, TypeError, "activation: expected a name, got int 3"),
     ("loss", "hinge", {}, ValueError, "loss: expected one of 'mse', 'half_mse', 'bce', got 'hinge'"),
     ("loss", "bce", {"activation": "tanh"}, ValueError, "loss: 'bce' goes with activation 'sigmoid' only, got 'tanh'"),
-    ("optimizer", "rmsprop", {}, ValueError, "optimizer: expected one of 'sgd', got 'rmsprop'"),
+    ("optimizer", "rmsprop", {}, ValueError, "optimizer: expected one of 'sgd', 'adam', got 'rmsprop'"),
     ("batch_size", 0, {}, ValueError, "batch_size: expected at least 1, got 0"),
     ("batch_size", 1.5, {}, TypeError, "batch_size: expected an integer"),
     ("shuffle", "window", {}, TypeError, "shuffle: expected True or False, got 'window'"),
@@ -265,6 +265,155 @@ def test_refused_by_predict_neuron(arguments, error, message):
         fastbp.predict_neuron(*arguments)
     with pytest.raises(ValueError, match="activation: expected one of"):
         fastbp.predict_neuron(X, W, 0.0, activation="softmax")
+
+
+SHARED_KEYWORDS = sorted(
+    {row[0] for row in FIT_ONLY if not row[2]}
+    - {"activation", "initial_bias", "labels", "loss", "sample_weight"}
+)
+NETWORK = {
+    "features": X,
+    "labels": [[0.0], [1.0], [1.0]],
+    "initial_weights": [np.zeros((2, 10)), np.zeros((10, 1))],
+    "initial_biases": [np.zeros(10), np.zeros(1)],
+    "learning_rate": 0.1,
+    "epochs": 2,
+    "activations": ["relu", "sigmoid"],
+}
+SOFTMAX = {
+    "activations": ["relu", "softmax"],
+    "loss": "cross_entropy",
+    "initial_weights": [np.zeros((2, 10)), np.zeros((10, 3))],
+    "initial_biases": [np.zeros(10), np.zeros(3)],
+}
+NAN_IN_LAYER_1 = [np.zeros((2, 10)), np.where(np.arange(10) == 3, np.inf, 0.0)[:, None]]
+
+NETWORK_ONLY = [  # argument, value, other arguments, error, message
+    ("initial_weights", [np.zeros((2, 10)), np.zeros((1, 10))], {}, ValueError, r"initial_weights\[1\]: expected \(10, 1\), got \(1, 10\)"),
+    ("initial_weights", [np.zeros((3, 10)), np.zeros((10, 1))], {}, ValueError, r"initial_weights\[0\]: expected \(2, 10\), got \(3, 10\)"),
+    ("initial_weights", [np.zeros(2), np.zeros((10, 1))], {}, ValueError, r"initial_weights\[0\]: expected \(2, 10\), got \(2,\)"),
+    ("initial_weights", [np.zeros((2, 0)), np.zeros((0, 1))], {}, ValueError, r"initial_weights\[0\]: expected \(2, 10\), got \(2, 0\)"),
+    ("initial_weights", [], {"initial_biases": []}, ValueError, "initial_weights: expected at least one layer, got none"),
+    ("initial_weights", 5, {}, TypeError, "initial_weights: expected a sequence, got int 5"),
+    ("initial_weights", [np.zeros((2, 10)), [["a"]] * 10], {}, TypeError, r"initial_weights\[1\]: expected real numbers, got text"),
+    ("initial_weights", NAN_IN_LAYER_1, {}, ValueError, r"initial_weights\[1\]: expected finite numbers, got inf at \(3, 0\)"),
+    ("initial_biases", [np.zeros(10)], {}, ValueError, r"initial_biases: expected 2 arrays \(one a layer\), got 1"),
+    ("initial_biases", [np.zeros(10), np.zeros(2)], {}, ValueError, r"initial_biases\[1\]: expected \(1,\), one a neuron, got \(2,\)"),
+    ("initial_biases", [np.zeros(10), [np.nan]], {}, ValueError, r"initial_biases\[1\]: expected finite numbers, got nan at 0"),
+    ("initial_biases", [np.zeros(10), [1j]], {}, TypeError, r"initial_biases\[1\]: expected real numbers, got complex"),
+    ("activations", ["relu"], {}, ValueError, r"activations: expected 2 names \(one a layer\), got 1"),
+    ("activations", "relu", {}, TypeError, "activations: expected a sequence, got str 'relu'"),
+    ("activations", ["relu", "step"], {}, ValueError, r"activations\[1\]: expected one of 'identity', .*'softmax', got 'step'"),
+    ("activations", ["relu", None], {}, TypeError, r"activations\[1\]: expected a name, got NoneType None"),
+    ("activations", ["softmax", "sigmoid"], {}, ValueError, r"activations\[0\]: expected 'softmax' on the last layer only"),
+    ("activations", ["relu", "softmax"], {}, ValueError, "loss: expected 'cross_entropy' with 'softmax', got 'mse'"),
+    ("loss", "cross_entropy", {}, ValueError, "loss: 'cross_entropy' goes with activation 'softmax' on the last layer only, got 'sigmoid'"),
+    ("loss", "bce", {"activations": ["relu", "tanh"]}, ValueError, "loss: 'bce' goes with activation 'sigmoid' .*, got 'tanh'"),
+    ("loss", "hinge", {}, ValueError, "loss: expected one of .*'cross_entropy', got 'hinge'"),
+    ("labels", [0.0, 1.0], {}, ValueError, r"labels: expected shape \(3, 1\), .* got \(2, 1\)"),
+    ("labels", np.zeros((3, 2)), {}, ValueError, r"labels: expected shape \(3, 1\), .* got \(3, 2\)"),
+    ("labels", [0.0, np.nan, 1.0], {}, fastbp.DataError, "labels: expected finite numbers, got nan in row 1, column 0"),
+    ("labels", [0.0, 1.5, 1.0], {"loss": "bce"}, fastbp.DataError, "labels: expected values from 0 to 1 for 'bce', got 1.5 in row 1"),
+    ("labels", [0, 1, 3], SOFTMAX, fastbp.DataError, "labels: expected numbers of classes from 0 to 2, got 3 in row 2"),
+    ("labels", [0, -1, 2], SOFTMAX, fastbp.DataError, "labels: expected numbers of classes from 0 to 2, got -1 in row 1"),
+    ("labels", [0, 0.5, 2], SOFTMAX, fastbp.DataError, "got 0.5 in row 1"),
+    ("labels", [0, np.nan, 2], SOFTMAX, fastbp.DataError, "got nan in row 1"),
+    ("labels", [[1, 0, 0], [0.5, 0.4, 0], [0, 0, 1]], SOFTMAX, fastbp.DataError, r"labels: expected rows that are not negative and sum to 1 .* got \[0.5, 0.4, 0.0\] in row 1"),
+    ("labels", [[1, 0, 0], [2, -1, 0], [0, 0, 1]], SOFTMAX, fastbp.DataError, "in row 1"),
+    ("labels", ["a", "b", "c"], SOFTMAX, TypeError, "labels: expected real numbers, got text"),
+    ("optimizer", "rmsprop", {}, ValueError, "optimizer: expected one of 'sgd', 'adam', got 'rmsprop'"),
+    ("optimizer", fastbp.SGD, {}, TypeError, r"optimizer: expected SGD\(\), Adam\(\) or a name, got type"),
+    ("features", [[1.0, 2.0], [np.nan, 4.0], [5.0, 6.0]], {}, fastbp.DataError, "features: expected finite numbers, got nan in row 1, column 0"),
+    ("features", [[1.0], [2.0], [3.0]], {}, ValueError, r"initial_weights\[0\]: expected \(1, 10\), got \(2, 10\)"),
+    ("batch_size", 0, {}, ValueError, "batch_size: expected at least 1, got 0"),
+    ("sample_weight", [1, -1, 1], {}, fastbp.DataError, "sample_weight: expected no negative weight, got -1.0 in row 1"),
+    ("sample_weight", [1, 0, 1], {"batch_size": 1}, ValueError, "sample_weight: expected a positive finite sum in every batch"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "others", "error", "message"), NETWORK_ONLY)
+@pytest.mark.parametrize("epochs", [2, 0])
+def test_refused_by_fit_network(name, value, others, error, message, epochs):
+    with pytest.raises(error, match=message):
+        fastbp.fit_network(**{**NETWORK, "epochs": epochs, **others, name: value})
+
+
+@pytest.mark.parametrize("name", SHARED_KEYWORDS)
+def test_the_shared_keywords_are_checked_for_networks_too(name):
+    cases = [row for row in FIT_ONLY if row[0] == name and not row[2]]
+    for _, value, _, error, message in cases:
+        with pytest.raises(error, match=message):
+            fastbp.fit_network(**{**NETWORK, name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"features": [[1.0, np.nan]]}, fastbp.DataError, "features: .* nan in row 0, column 1"),
+        ({"features": [[1.0, 2.0]] * 9 + [[np.inf, 0.0]]}, fastbp.DataError, "in row 9, column 0"),
+        ({"features": [[1.0]]}, ValueError, r"features: expected 2 columns \(inputs\), got 1"),
+        ({"weights": NAN_IN_LAYER_1}, ValueError, r"weights\[1\]: .* got inf at \(3, 0\)"),
+        ({"biases": [np.zeros(10), [np.nan]]}, ValueError, r"biases\[1\]: .* got nan at 0"),
+        ({"weights": [np.zeros((2, 10)), np.zeros((9, 1))]}, ValueError, r"weights\[1\]: expected \(10, 1\)"),
+        ({"weights": [np.zeros(2), np.zeros((10, 1))]}, ValueError, r"weights\[0\]: expected \(n_inputs, 10\)"),
+        ({"activations": ["softmax", "relu"]}, ValueError, "on the last layer only"),
+    ],
+)  # fmt: skip
+def test_refused_by_predict_network(changes, error, message):
+    arguments = {
+        "features": X,
+        "weights": NETWORK["initial_weights"],
+        "biases": NETWORK["initial_biases"],
+        "activations": NETWORK["activations"],
+        **changes,
+    }
+    with pytest.raises(error, match=message):
+        fastbp.predict_network(**arguments)
+    if changes.keys() & {"biases", "activations"}:
+        with pytest.raises(error, match=message):
+            fastbp.loss_and_gradient(labels=[0, 1, 1], **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([2], ["relu"]), ValueError, "layer_sizes: expected at least 2 sizes, got 1"),
+        ((3, ["relu"]), TypeError, "layer_sizes: expected a sequence, got int 3"),
+        (([2, 0], ["relu"]), ValueError, r"layer_sizes\[1\]: expected at least 1, got 0"),
+        (([2, 1.5], ["relu"]), TypeError, r"layer_sizes\[1\]: expected an integer"),
+        (([2, 1], ["relu", "tanh"]), ValueError, "activations: expected 1 names"),
+        (([2, 1], ["relu"], "xavier"), ValueError, "scheme: expected one of 'glorot_uniform'"),
+        (([2, 1], ["relu"], "normal", -1), ValueError, "random_state: expected at least 0"),
+    ],
+)
+def test_refused_by_initialize_network(arguments, error, message):
+    names = ["layer_sizes", "activations", "scheme", "random_state"]
+    with pytest.raises(error, match=message):
+        fastbp.initialize_network(**dict(zip(names, arguments, strict=False)))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: fastbp.SGD(momentum=1.0), ValueError, "momentum: expected a number from 0 to"),
+        (lambda: fastbp.SGD(momentum=-0.1), ValueError, "momentum: expected a number from 0 to"),
+        (lambda: fastbp.SGD(momentum="high"), TypeError, "momentum: expected a real number"),
+        (lambda: fastbp.SGD(nesterov=1), TypeError, "nesterov: expected True or False, got 1"),
+        (lambda: fastbp.Adam(beta_1=1.0), ValueError, "beta_1: expected a number from 0 to"),
+        (lambda: fastbp.Adam(beta_2=np.nan), ValueError, "beta_2: expected a finite number"),
+        (lambda: fastbp.Adam(epsilon=0.0), ValueError, "epsilon: expected a number above 0"),
+    ],
+)
+def test_refused_by_optimizers(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_biases_in_the_shapes_of_published_examples():
+    flat = fastbp.fit_network(**NETWORK)
+    shaped = fastbp.fit_network(**{**NETWORK, "initial_biases": [np.zeros((1, 10)), 0.0]})
+    for a, b in zip(flat.biases, shaped.biases, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_numbers_of_any_kind():
@@ -346,6 +495,36 @@ class TestDivergence:
         assert error.bias == before.bias
         np.testing.assert_array_equal(error.losses, before.losses)
         assert np.isfinite(error.losses).all()
+
+    @pytest.mark.parametrize(
+        "keywords",
+        [{}, {"batch_size": 10}, {"batch_size": 1}, {"n_threads": 2}, {"optimizer": "adam"}],
+        ids=str,
+    )
+    def test_of_a_network_carries_what_was_before(self, keywords):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(900, 3)) * 1e3
+        start = fastbp.initialize_network(
+            [3, 5, 1], activations=["relu", "identity"], random_state=2
+        )
+
+        def fit(epochs):
+            rate = 1e300 if keywords.get("optimizer") else 1.0
+            return fastbp.fit_network(
+                x, x @ [1.0, 2.0, 3.0], *start, lambda epoch: rate if epoch > 1 else 1e-12, epochs,
+                activations=["relu", "identity"], **keywords,
+            )  # fmt: skip
+
+        with pytest.raises(fastbp.DivergenceError, match="Lower learning_rate") as caught:
+            fit(1000)
+        error, before = caught.value, fit(caught.value.epoch)
+        assert error.epoch >= 2
+        for name in ("weights", "biases"):
+            for a, b in zip(getattr(error, name), getattr(before, name), strict=True):
+                np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(error.losses, before.losses)
+        again = pickle.loads(pickle.dumps(error))
+        np.testing.assert_array_equal(again.biases[0], error.biases[0])
 
     def test_large_but_finite_is_no_divergence(self):
         fit = fastbp.fit_neuron([[1e200], [-1e200]], [1, 0], [1e200], 0.0, 0.1, 3)

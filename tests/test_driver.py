@@ -20,23 +20,10 @@ import fastbp
 from fastbp import parallel
 from fastbp._interrupt import Requests
 from fastbp.training import Options, _Run
+from tests.problems import python
 
 PACKAGE = Path(fastbp.__file__).parent
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
-
-
-def python(code, *, timeout=120, **environment):
-    """Run code in a fresh interpreter and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def problem(n, d):
