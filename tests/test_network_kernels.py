@@ -1,0 +1,302 @@
+"""The kernels of networks: products of tiles, BLAS, single rows, updates.
+
+This file also runs with the JIT off (``NUMBA_DISABLE_JIT=1``), where it and ``test_kernels.py``
+must reach every line of the kernels.
+"""
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.kernels import blas, products, update
+from fastbp.kernels import network as kernels
+from fastbp.kernels._jit import kernel, vector_width
+from fastbp.kernels.vector import data, lane, load, square_root, store, store_first
+from tests import reference
+from tests.problems import assert_same_network, network_bits, network_problem
+
+SEA = 1e300  # around what may be read: a stray store or a used stray load is seen
+
+
+@kernel
+def multiplied(mode, terms, outputs, width, w, term_stride, output_stride, a, stride, b, result):
+    products.multiply(
+        mode, terms, outputs, width, data(w), term_stride, output_stride, data(a), stride,
+        data(b), data(result), width,
+    )  # fmt: skip
+
+
+@kernel
+def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, result, totals):
+    products.sums_of_products(
+        mode, width, data(p), n_p, p_stride, data(q), n_q, q_stride, data(result)
+    )
+    products.sums(mode, width, n_p, data(p), data(totals))
+
+
+@kernel
+def transposed(x, columns, order, shuffled, first, rows, stride, result):
+    products.transpose(data(x), columns, data(order), shuffled, first, rows, stride, data(result))
+
+
+@kernel
+def row_multiplied(terms, outputs, a, w, b, result):
+    products.multiply_row(terms, outputs, data(a), data(w), data(b), data(result))
+
+
+@kernel
+def by_blas(address, ta, tb, rows, columns, terms, a, b, factor, c):
+    blas.gemm(address, ta, tb, rows, columns, terms, data(a), data(b), factor, data(c))
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 4, 9])
+@pytest.mark.parametrize("width", [1, 8, 13, 32, 45])
+@pytest.mark.parametrize(
+    "mode", [products.PLUS_START, products.TIMES, products.PLUS, products.PLAIN]
+)
+def test_products_of_every_shape(mode, outputs, width):
+    rng = np.random.default_rng([outputs, width])
+    terms, stride = 5, -(-width // 8) * 8
+    w, start = rng.normal(size=(terms, outputs)), rng.normal(size=outputs)
+    a = np.full((terms, stride), SEA)
+    a[:, :width] = rng.normal(size=(terms, width))
+    before = rng.normal(size=(outputs, width))
+    product = w.T @ a[:, :width]
+    expected = {
+        products.PLUS_START: start[:, None] + product,
+        products.TIMES: before * product,
+        products.PLUS: before + product,
+        products.PLAIN: product,
+    }[mode]
+    for flat, term_stride, output_stride in ((w, outputs, 1), (w.T.copy(), 1, terms)):
+        result = np.full(outputs * width + 16, SEA)
+        result[: before.size] = before.ravel()
+        multiplied(
+            mode, terms, outputs, width, flat, term_stride, output_stride, a, stride, start, result
+        )
+        np.testing.assert_allclose(
+            result[: before.size].reshape(before.shape), expected, rtol=1e-13, atol=1e-14
+        )
+        assert (result[before.size :] == SEA).all()
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 8, 13, 16, 32, 45, 70])
+def test_one_row_has_the_bits_of_many(outputs):
+    rng = np.random.default_rng(outputs)
+    terms, stride = 7, -(-outputs // 8) * 8
+    a, w, b = rng.normal(size=terms), rng.normal(size=(terms, outputs)), rng.normal(size=stride)
+    row, tile = np.empty(stride + 8), np.empty((outputs, 8))
+    row_multiplied(terms, outputs, a, w, b, row)
+    multiplied(products.PLUS_START, terms, outputs, 8, w, outputs, 1, np.repeat(a, 8), 8, b, tile)
+    np.testing.assert_array_equal(row[:outputs], tile[:, 3])
+
+
+@pytest.mark.parametrize("n_p", [1, 2, 8, 11])
+@pytest.mark.parametrize("n_q", [1, 3])
+@pytest.mark.parametrize("mode", [products.PLUS, products.PLAIN])
+def test_sums_of_products(mode, n_p, n_q):
+    rng = np.random.default_rng([n_p, n_q])
+    p, q = rng.normal(size=(n_p, 16)), rng.normal(size=(n_q, 16))
+    before, totals = rng.normal(size=(n_p, n_q)), rng.normal(size=n_p)
+    start = 1.0 if mode == products.PLUS else 0.0
+    for ours, p_stride, q_stride in ((before.copy(), n_q, 1), (before.T.copy(), 1, n_p)):
+        sums = totals.copy()
+        summed(mode, 16, p, n_p, p_stride, q, n_q, q_stride, ours, sums)
+        ours = ours if p_stride == n_q and q_stride == 1 else ours.T
+        np.testing.assert_allclose(
+            ours.reshape(n_p, n_q), start * before + p @ q.T, rtol=1e-12, atol=1e-14
+        )
+        np.testing.assert_allclose(sums, start * totals + p.sum(axis=1), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 8, 11])
+@pytest.mark.parametrize("rows", [1, 8, 13])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_transposition(columns, rows, shuffled):
+    x = np.arange(20.0 * columns).reshape(20, columns) + 1.0
+    order = np.random.default_rng(0).permutation(20)
+    stride = -(-rows // 8) * 8
+    result = np.full((-(-columns // 8) * 8, stride), SEA)
+    transposed(x, columns, order, shuffled, 3, rows, stride, result)
+    chosen = x[order[3 : 3 + rows]] if shuffled else x[3 : 3 + rows]
+    np.testing.assert_array_equal(result[:columns, :rows], chosen.T)
+    assert (result[:columns, rows:] == 0.0).all()
+
+
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+@pytest.mark.parametrize("factor", [0.0, 1.0])
+def test_blas_from_inside_a_kernel(ta, tb, factor):
+    rng = np.random.default_rng(0)
+    a, b, c = rng.normal(size=(3, 5)), rng.normal(size=(5, 4)), rng.normal(size=(3, 4))
+    expected = a @ b + factor * c
+    if factor == 0.0:
+        c[:] = np.nan  # is overwritten, not multiplied
+    left, right = (a.T.copy() if ta else a), (b.T.copy() if tb else b)
+    by_blas(blas.gemm_address(), ta, tb, 3, 4, 5, left, right, factor, c)
+    np.testing.assert_allclose(c, expected, rtol=1e-14)
+
+
+def test_vector_pieces():
+    @kernel
+    def pieces(a, b, n):
+        store_first(data(b), 0, square_root(load(data(a), 0)), n)
+        store(data(b), 8, load(data(a), 0))
+        b[16] = lane(load(data(a), 0), n)
+
+    a, b = np.arange(8.0) ** 2, np.zeros(17)
+    pieces(a, b, 3)
+    assert b.tolist() == [0.0, 1.0, 2.0, *[0.0] * 5, *a, 9.0]
+
+
+def fit(sizes, n, loss, output, epochs=2, **keywords):
+    x, y, w, b, _ = network_problem(sizes, n, loss)
+    names = [*("relu", "tanh", "sigmoid")[: len(sizes) - 2], output]
+    keywords |= {"activations": names, "loss": loss}
+    fitted = fastbp.fit_network(x, y, w, b, 0.05, epochs, **keywords)
+    return fitted, reference.fit_network, (x, y, w, b, 0.05, epochs), keywords
+
+
+@pytest.mark.parametrize(("output", "loss"), reference.OUTPUT_PAIRS)
+@pytest.mark.parametrize("batch_size", [None, 1, 6])
+def test_a_network_against_the_oracle(output, loss, batch_size):
+    fitted, oracle, arguments, keywords = fit((3, 4, 2), 11, loss, output, batch_size=batch_size)
+    assert_same_network(fitted, oracle(*arguments, **keywords))
+    x, _, w, b = arguments[:4]
+    for rows in (x, x[:1]):
+        expected = reference.outputs(rows, w, b, keywords["activations"])[1][-1]
+        ours = fastbp.predict_network(rows, w, b, activations=keywords["activations"])
+        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1])
+def test_every_way_of_a_layer(batch_size, monkeypatch):
+    sizes = (17, 33, 9, 1)
+    fitted, oracle, arguments, keywords = fit(
+        sizes, 40, "bce", "sigmoid", batch_size=batch_size, alpha=0.1
+    )
+    expected = oracle(*arguments, **keywords)
+    assert_same_network(fitted, expected)
+    monkeypatch.setattr(kernels, "BLAS_FROM", 1)
+    monkeypatch.setattr(kernels, "BLAS_FROM_NARROW", 1)
+    kernels.plan.cache_clear()
+    by_blas, *_ = fit(sizes, 40, "bce", "sigmoid", batch_size=batch_size, alpha=0.1)
+    assert_same_network(by_blas, expected)
+    kernels.plan.cache_clear()
+
+
+def test_several_tiles_and_chunks(monkeypatch):
+    monkeypatch.setattr(kernels, "MOST_ROWS", 8)
+    monkeypatch.setattr(kernels, "LEAST_ROWS", 8)
+    for work in (1, 2**17):
+        monkeypatch.setattr(kernels, "CHUNK_WORK", work)
+        kernels.plan.cache_clear()
+        for sizes in ((2, 3, 1), (16, 8, 2)):
+            fitted, oracle, arguments, keywords = fit(sizes, 27, "mse", "tanh", epochs=1)
+            assert_same_network(fitted, oracle(*arguments, **keywords))
+    kernels.plan.cache_clear()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_shuffled_and_weighted(batch_size):
+    x, y, w, b, rng = network_problem((3, 4, 1), 11)
+    order = np.random.default_rng(4).permutation(11)
+    keywords = {"activations": ["relu", "tanh"], "batch_size": batch_size}
+    keywords["sample_weight"] = rng.random(11) + 0.1
+    fitted = fastbp.fit_network(x, y, w, b, 0.1, 1, shuffle=True, random_state=4, **keywords)
+    expected = reference.fit_network(x, y, w, b, 0.1, 1, orders=[order], **keywords)
+    assert_same_network(fitted, expected)
+
+
+def test_rows_one_by_one_out_of_blocks(monkeypatch):
+    whole, oracle, arguments, keywords = fit((3, 41, 1), 11, "mse", "tanh", batch_size=1)
+    assert_same_network(whole, oracle(*arguments, **keywords))
+    monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", 0)
+    monkeypatch.setattr("fastbp.training.BLOCK_BYTES", 100)
+    x = np.asfortranarray(arguments[0])
+    blocks = fastbp.fit_network(x, *arguments[1:], **keywords)
+    assert network_bits(blocks) == network_bits(whole)
+
+
+def test_classes():
+    x, _, w, b, rng = network_problem((3, 4, 3), 11)
+    classes = rng.integers(3, size=11)
+    keywords = {"activations": ["relu", "softmax"], "loss": "cross_entropy"}
+    ours = [
+        fastbp.fit_network(x, y, w, b, 0.1, 1, **keywords) for y in (classes, np.eye(3)[classes])
+    ]
+    assert network_bits(ours[0]) == network_bits(ours[1])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "oracle"),
+    [
+        (fastbp.SGD(momentum=0.9), reference.Momentum(0.9)),
+        (fastbp.SGD(momentum=0.9, nesterov=True), reference.Momentum(0.9, nesterov=True)),
+        (fastbp.Adam(), reference.Adam()),
+    ],
+    ids=str,
+)
+def test_optimizers(optimizer, oracle):
+    x, y, w, b, _ = network_problem((3, 4, 1), 11)
+    keywords = {"activations": ["relu", "tanh"], "batch_size": 4, "alpha": 0.1}
+    fitted = fastbp.fit_network(x, y, w, b, 0.1, 2, optimizer=optimizer, **keywords)
+    assert_same_network(
+        fitted, reference.fit_network(x, y, w, b, 0.1, 2, optimizer=oracle, **keywords)
+    )
+    assert optimizer.code != update.PLAIN_SGD
+
+
+def test_loss_and_gradient():
+    x, y, w, b, _ = network_problem((3, 4, 1), 11)
+    loss, dws, dbs = fastbp.loss_and_gradient(x, y, w, b, activations=["relu", "tanh"], alpha=0.1)
+    expected = reference.network_gradient(x, y, w, b, ["relu", "tanh"], "mse", alpha=0.1)
+    for ours, theirs in zip((*dws, *dbs), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+    assert loss == pytest.approx(
+        reference.network_loss(x, y, w, b, ["relu", "tanh"], "mse", alpha=0.1), rel=1e-13
+    )
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_bad_rows_are_found(batch_size, shuffle):
+    x, y, w, b, _ = network_problem((3, 4, 1), 11)
+    x[7, 1] = np.inf
+    x[9, 0] = np.nan
+    for n_inputs_weights in (w, [np.zeros((3, 4)), w[1]]):
+        with pytest.raises(fastbp.DataError, match="row 7, column 1"):
+            fastbp.fit_network(
+                x, y, n_inputs_weights, b, 0.1, 3, activations=["relu", "tanh"],
+                batch_size=batch_size, shuffle=shuffle, random_state=0,
+            )  # fmt: skip
+    with pytest.raises(fastbp.DataError, match="row 7, column 1"):
+        fastbp.predict_network(x, w, b, activations=["relu", "tanh"])
+
+
+def test_nothing_beyond_the_arrays_is_read_or_written():
+    """Rows, labels and weights lie in a sea of NaN: one stray load and the result is NaN."""
+    rng = np.random.default_rng(0)
+    for n, d, k in [(1, 1, 1), (3, 1, 2), (9, 3, 1), (13, 11, 3)]:
+        pieces = []
+        for size in (n * d, n * k, n):
+            sea = np.full(size + 128, np.nan)
+            sea[64 : 64 + size] = rng.random(size)
+            pieces.append(sea[64 : 64 + size])
+        x, y, weight = pieces[0].reshape(n, d), pieces[1].reshape(n, k), pieces[2]
+        names = ["tanh", "sigmoid"]
+        start = fastbp.initialize_network([d, 5, k], activations=names, random_state=0)
+        for batch_size in (None, 1):
+            fitted = fastbp.fit_network(
+                x, y, *start, 0.1, 2, activations=names, sample_weight=weight, batch_size=batch_size
+            )
+            assert all(np.isfinite(p).all() for p in (*fitted.weights, fitted.losses))
+            assert np.isfinite(fitted.predict(x)).all()
+            assert np.isfinite(fitted.predict(x[:1])).all()
+
+
+def test_the_switch_to_blas():
+    from_weights = kernels.BLAS_FROM if vector_width() >= 512 else kernels.BLAS_FROM_NARROW
+    side = int(np.sqrt(from_weights)) + 1
+    assert kernels.plan((side, side), (0,), 1, 64).uses_blas
+    assert not kernels.plan((32, 32), (0,), 1, 64).uses_blas
