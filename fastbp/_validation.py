@@ -171,15 +171,20 @@ def all_finite(name: str, array: np.ndarray) -> None:
         raise ValueError(f"{name}: expected finite numbers, got {array[place]} at {where}")
 
 
-def network_labels(name: str, value: Any, n_rows: int, n_outputs: int, loss: str) -> np.ndarray:
-    """Return labels as C-contiguous float64: (n_rows, n_outputs), or (n_rows,) class numbers."""
+def network_labels(
+    name: str, value: Any, n_rows: int, n_outputs: int, loss: str
+) -> tuple[np.ndarray, bool]:
+    """Return labels as C-contiguous float64, and whether they are the numbers of classes.
+
+    Those have the shape (n_rows, 1), others (n_rows, n_outputs).
+    """
     array = number_array(name, value)
     if array.ndim == 1 and n_outputs == 1 and loss != "cross_entropy":
         array = array[:, None]
     if loss == "cross_entropy" and array.shape == (n_rows, 1) and n_outputs > 1:
         array = array[:, 0]
     if loss == "cross_entropy" and array.shape == (n_rows,):
-        return _class_numbers(name, array, n_outputs)
+        return _class_numbers(name, array, n_outputs)[:, None], True
     if array.shape != (n_rows, n_outputs):
         raise ValueError(
             f"{name}: expected shape ({n_rows}, {n_outputs}), one row a row of features and one"
@@ -190,7 +195,7 @@ def network_labels(name: str, value: Any, n_rows: int, n_outputs: int, loss: str
     if row is not None:
         raise_for_row(name, row, array[row])
     labels_for_loss(name, array, loss)
-    return array
+    return array, False
 
 
 def _class_numbers(name: str, array: np.ndarray, n_classes: int) -> np.ndarray:

@@ -439,11 +439,10 @@ def _problem(
     if names[-1] == "softmax" and loss != "cross_entropy":
         raise ValueError(f"loss: expected 'cross_entropy' with 'softmax', got {loss!r}")
     n_outputs = w[-1].shape[1]
-    targets = check.network_labels("labels", labels, rows.n_rows, n_outputs, loss)
+    targets, classes = check.network_labels("labels", labels, rows.n_rows, n_outputs, loss)
     sizes = (rows.n_features, *(layer.shape[1] for layer in w))
     numbers = tuple(ACTIVATIONS[name] for name in names)
-    classes = targets.ndim == 1
-    label_columns = 1 if classes else n_outputs
+    label_columns = targets.shape[1]
 
     def problem(batch_rows: int) -> Problem:
         plan = kernels.plan(sizes, numbers, label_columns, batch_rows)

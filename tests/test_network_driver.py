@@ -278,6 +278,9 @@ def test_one_specialisation_a_kernel():
             fastbp.fit_network(array, y, w, b, 0.1, 1, activations=names, **keywords)
         fastbp.predict_network(array, w, b, activations=names)
         fastbp.loss_and_gradient(array, y[:, 0], w, b, activations=names)
+    classes = np.arange(40) % 2
+    start = fastbp.initialize_network([3, 2], activations=["softmax"])
+    fastbp.fit_network(x, classes, *start, 0.1, 1, activations=["softmax"], loss="cross_entropy")
     assert len(kernels.network_steps.signatures) == 1
     assert len(kernels.network_outputs.signatures) == 1
 
