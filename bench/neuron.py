@@ -9,20 +9,17 @@ rounds counts. Answers are checked against the plain oracle of the tests before 
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"  # before anything loads a BLAS
+import bench.one_thread  # noqa: F401, I001 before anything loads a BLAS
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from bench.providers import Problem, Train, fastbp_provider, installed
+from bench.timing import ROUNDS, interleaved, on_one_processor, processors, seconds_per_epoch
 from tests import reference
 
 SIZES = {
@@ -36,8 +33,6 @@ SIZES = {
     "1000000x50": (1_000_000, 50),
 }
 TWO_THREADS = ("100000x10", "100000x100", "1000000x50")
-ROUNDS = 7
-ROUND_SECONDS = 0.15
 
 
 def problem(size: str) -> Problem:
@@ -55,37 +50,6 @@ def check(train: Train, data: Problem) -> None:
     weights, bias, losses = train(3)
     np.testing.assert_allclose(weights, expected.weights, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose([bias, *losses], [expected.bias, *expected.losses], rtol=1e-9)
-
-
-def epochs_for(train: Train) -> int:
-    """Return how many epochs take about ROUND_SECONDS, compiled for that number."""
-    epochs = 1
-    while True:
-        train(epochs)
-        started = time.perf_counter()
-        train(epochs)
-        seconds = time.perf_counter() - started
-        if seconds > ROUND_SECONDS / 2:
-            return epochs
-        epochs = max(epochs + 1, int(epochs * min(100.0, ROUND_SECONDS / max(seconds, 1e-6))))
-
-
-def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return each call's fastest time in seconds, the calls taking turns."""
-    best = dict.fromkeys(calls, float("inf"))
-    for _ in range(rounds):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            best[name] = min(best[name], time.perf_counter() - started)
-    return best
-
-
-def seconds_per_epoch(trains: dict[str, Train]) -> dict[str, float]:
-    """Return each provider's fastest seconds an epoch."""
-    epochs = {name: epochs_for(train) for name, train in trains.items()}
-    calls = {name: (lambda n=name: trains[n](epochs[n])) for name in trains}
-    return {name: t / epochs[name] for name, t in interleaved(calls, ROUNDS).items()}
 
 
 def call_overhead() -> tuple[float, float]:
@@ -172,11 +136,9 @@ def main() -> None:
     unknown = [size for size in sizes if size not in SIZES]
     if unknown:
         parser.error(f"expected sizes of {', '.join(SIZES)}, got {', '.join(unknown)}")
-    processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(processors) >= 2:
-        if set(sizes) & set(TWO_THREADS):
-            two_threads([size for size in sizes if size in TWO_THREADS])
-        os.sched_setaffinity(0, processors[:1])
+    if processors() >= 2 and set(sizes) & set(TWO_THREADS):
+        two_threads([size for size in sizes if size in TWO_THREADS])
+    on_one_processor()
     ours, plain = call_overhead()
     print(f"\nA call on 3x2, 2 epochs: {ours * 1e6:.2f} microseconds, plain NumPy"
           f" {plain * 1e6:.2f}, {plain / ours:.1f} times as long.\n")  # fmt: skip
