@@ -40,6 +40,16 @@ class ArrayRows:
         return np.asarray(self._array[index], dtype=np.float64)
 
 
+def aligned_zeros(size: int) -> np.ndarray:
+    """Return float64 zeros that begin with a cache line: NumPy aligns to 16 bytes only.
+
+    A vector of eight that lies across two lines takes twice as long to load or store.
+    """
+    array = np.zeros(size + 7)
+    first = -array.ctypes.data // 8 % 8
+    return array[first : first + size]
+
+
 def is_ready(array: np.ndarray) -> bool:
     """Return whether kernels can read the array where it lies."""
     native = array.dtype == np.float64 and array.dtype.isnative

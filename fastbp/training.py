@@ -32,7 +32,7 @@ from fastbp.optimizers import (
     optimizer_of,
 )
 from fastbp.parallel import Team, team, threads_for
-from fastbp.rows import BLOCK_BYTES, ArrayRows, read_only
+from fastbp.rows import BLOCK_BYTES, ArrayRows, aligned_zeros, read_only
 
 SLICE_SECONDS = 0.05
 MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
@@ -285,7 +285,7 @@ class _Run:
             *problem.settings.items(),
         ):
             self.state[index] = value
-        self.floats = np.zeros(
+        self.floats = aligned_zeros(
             at.PARAMETERS
             + (2 + rule.n_moments) * p
             + (slots + 1) * (p + at.PARTIAL_EXTRA)

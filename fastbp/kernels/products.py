@@ -447,16 +447,28 @@ def transpose_8(
     """Transpose eight columns, from j on, of eight rows, of which n exist.
 
     In each of three rounds, taking the even and the odd lanes of a pair moves one bit of the
-    column's number into the row's and one of the row's into the column's.
+    column's number into the row's and one of the row's into the column's. (Shuffles within 128
+    and 256 bits, which the processor has faster, gained a hundredth of a step.)
     """
-    r0 = row_part(x, columns, order, shuffled, first, 0, n, j)
-    r1 = row_part(x, columns, order, shuffled, first, 1, n, j)
-    r2 = row_part(x, columns, order, shuffled, first, 2, n, j)
-    r3 = row_part(x, columns, order, shuffled, first, 3, n, j)
-    r4 = row_part(x, columns, order, shuffled, first, 4, n, j)
-    r5 = row_part(x, columns, order, shuffled, first, 5, n, j)
-    r6 = row_part(x, columns, order, shuffled, first, 6, n, j)
-    r7 = row_part(x, columns, order, shuffled, first, 7, n, j)
+    if n == LANES:
+        count = columns - j
+        r0 = load_first(x, row_at(order, shuffled, first) * columns + j, count)
+        r1 = load_first(x, row_at(order, shuffled, first + 1) * columns + j, count)
+        r2 = load_first(x, row_at(order, shuffled, first + 2) * columns + j, count)
+        r3 = load_first(x, row_at(order, shuffled, first + 3) * columns + j, count)
+        r4 = load_first(x, row_at(order, shuffled, first + 4) * columns + j, count)
+        r5 = load_first(x, row_at(order, shuffled, first + 5) * columns + j, count)
+        r6 = load_first(x, row_at(order, shuffled, first + 6) * columns + j, count)
+        r7 = load_first(x, row_at(order, shuffled, first + 7) * columns + j, count)
+    else:
+        r0 = part_of_row(x, columns, order, shuffled, first, 0, n, j)
+        r1 = part_of_row(x, columns, order, shuffled, first, 1, n, j)
+        r2 = part_of_row(x, columns, order, shuffled, first, 2, n, j)
+        r3 = part_of_row(x, columns, order, shuffled, first, 3, n, j)
+        r4 = part_of_row(x, columns, order, shuffled, first, 4, n, j)
+        r5 = part_of_row(x, columns, order, shuffled, first, 5, n, j)
+        r6 = part_of_row(x, columns, order, shuffled, first, 6, n, j)
+        r7 = broadcast(0.0)
     r0, r1 = evens(r0, r1), odds(r0, r1)
     r2, r3 = evens(r2, r3), odds(r2, r3)
     r4, r5 = evens(r4, r5), odds(r4, r5)
@@ -465,26 +477,28 @@ def transpose_8(
     r1, r3 = evens(r1, r3), odds(r1, r3)
     r4, r6 = evens(r4, r6), odds(r4, r6)
     r5, r7 = evens(r5, r7), odds(r5, r7)
-    j = j * stride
-    store(result, j, evens(r0, r4))
-    store(result, j + stride, evens(r1, r5))
-    store(result, j + 2 * stride, evens(r2, r6))
-    store(result, j + 3 * stride, evens(r3, r7))
-    if columns * stride - j <= 4 * stride:
-        return
-    store(result, j + 4 * stride, odds(r0, r4))
-    store(result, j + 5 * stride, odds(r1, r5))
-    store(result, j + 6 * stride, odds(r2, r6))
-    store(result, j + 7 * stride, odds(r3, r7))
+    o = j * stride
+    store(result, o, evens(r0, r4))
+    store(result, o + stride, evens(r1, r5))
+    store(result, o + 2 * stride, evens(r2, r6))
+    store(result, o + 3 * stride, evens(r3, r7))
+    if columns - j > 4:
+        store(result, o + 4 * stride, odds(r0, r4))
+        store(result, o + 5 * stride, odds(r1, r5))
+        store(result, o + 6 * stride, odds(r2, r6))
+        store(result, o + 7 * stride, odds(r3, r7))
 
 
 @device_function
-def row_part(
+def row_at(order: Pointer, shuffled: bool, i: int) -> int:
+    """Return the number of row i of a tile."""
+    return int(order[i]) if shuffled else i
+
+
+@device_function
+def part_of_row(
     x: Pointer, columns: int, order: Pointer, shuffled: bool, first: int, r: int, n: int, j: int
 ) -> Vector:
-    """Return eight columns from j on of row first + r; zero where there is no such element."""
-    r = min(r, n)
-    row = first + min(r, n - 1)
-    if shuffled:
-        row = order[row]
+    """Return eight columns from j on of row r of n; zero where there is no such element."""
+    row = row_at(order, shuffled, first + min(r, n - 1))
     return load_first(x, row * columns + j, columns - j if r < n else 0)
