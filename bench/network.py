@@ -9,8 +9,6 @@ rounds counts. Answers are checked against the plain oracle of the tests before 
 
 from __future__ import annotations
 
-import bench.one_thread  # noqa: F401, I001 before anything loads a BLAS
-
 import argparse
 import sys
 import timeit
@@ -24,9 +22,8 @@ from bench.network_providers import (
     Train,
     activations,
     fastbp_provider,
-    missing,
 )
-from bench.providers import MODULES
+from bench.providers import installed
 from bench.timing import interleaved, on_one_processor, processors, seconds_per_epoch
 from tests import reference
 
@@ -67,8 +64,7 @@ def check(train: Train, data: NetworkProblem) -> None:
 
 def one_thread(cases: list[str]) -> None:
     """Print the table of all providers on one processor."""
-    absent = missing(MODULES)
-    providers = {name: make for name, make in PROVIDERS.items() if name not in absent}
+    providers, absent = installed(PROVIDERS)
     others = [name for name in providers if name != "fastbp"]
     print(f"| network | fastbp, microseconds a step | {' | '.join(others)} |")
     print("|---|" + "---:|" * (len(others) + 1))
@@ -118,8 +114,8 @@ def one_row() -> None:
     repeated = {name: lambda c=call: timeit.timeit(c, number=2000) for name, call in calls.items()}
     best = interleaved(repeated, 7)
     print(
-        f"Predicting one row, 64-100-10: {best['ours'] / 2000 * 1e6:.1f} microseconds with all checks,"
-        f" plain NumPy without any {best['plain'] / 2000 * 1e6:.1f}.\n"
+        f"Predicting one row, 64-100-10: {best['ours'] / 2000 * 1e6:.1f} microseconds with all"
+        f" checks, plain NumPy without any {best['plain'] / 2000 * 1e6:.1f}.\n"
     )
 
 

@@ -7,7 +7,6 @@ All compute in float64, with the gradient written out, which is faster here than
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -161,8 +160,3 @@ PROVIDERS: dict[str, Callable[[NetworkProblem], Train]] = {
     "PyTorch": torch_provider,
     "JAX": jax_provider,
 }
-
-
-def missing(modules: dict[str, str]) -> list[str]:
-    """Return the names of the providers that cannot run here, of all that need a module."""
-    return [n for n, module in modules.items() if importlib.util.find_spec(module) is None]

@@ -9,8 +9,6 @@ rounds counts. Answers are checked against the plain oracle of the tests before 
 
 from __future__ import annotations
 
-import bench.one_thread  # noqa: F401, I001 before anything loads a BLAS
-
 import argparse
 import sys
 from collections.abc import Callable
@@ -18,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from bench.providers import Problem, Train, fastbp_provider, installed
+from bench.providers import PROVIDERS, Problem, Train, fastbp_provider, installed
 from bench.timing import ROUNDS, interleaved, on_one_processor, processors, seconds_per_epoch
 from tests import reference
 
@@ -89,7 +87,7 @@ def plain_train_neuron(features, labels, initial_weights, initial_bias, learning
 
 def one_thread(sizes: list[str]) -> None:
     """Print the table of all providers on one processor."""
-    providers, missing = installed()
+    providers, missing = installed(PROVIDERS)
     others = [name for name in providers if name != "fastbp"]
     print(f"| rows x features | fastbp, microseconds an epoch | {' | '.join(others)} |")
     print("|---|" + "---:|" * (len(others) + 1))

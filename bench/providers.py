@@ -119,7 +119,7 @@ PROVIDERS: dict[str, Callable[[Problem], Train]] = {
 MODULES = {"PyTorch": "torch", "JAX": "jax"}
 
 
-def installed() -> tuple[dict[str, Callable[[Problem], Train]], list[str]]:
+def installed(providers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the providers that can run here, and the names of those that cannot."""
     missing = [n for n, module in MODULES.items() if importlib.util.find_spec(module) is None]
-    return {n: p for n, p in PROVIDERS.items() if n not in missing}, missing
+    return {n: p for n, p in providers.items() if n not in missing}, missing
