@@ -4,6 +4,8 @@ This file also runs with the JIT off (``NUMBA_DISABLE_JIT=1``), where it and ``t
 must reach every line of the kernels.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,11 +29,11 @@ def multiplied(mode, terms, outputs, width, w, term_stride, output_stride, a, st
 
 
 @kernel
-def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, result, totals):
+def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, factor, result, totals):
     products.sums_of_products(
-        mode, width, data(p), n_p, p_stride, data(q), n_q, q_stride, data(result)
+        mode, width, data(p), n_p, p_stride, data(q), n_q, q_stride, data(factor), data(result)
     )
-    products.sums(mode, width, n_p, data(p), data(totals))
+    products.sums(mode, width, n_p, data(p), data(factor), data(totals))
 
 
 @kernel
@@ -49,30 +51,35 @@ def by_blas(address, ta, tb, rows, columns, terms, a, b, factor, c):
     blas.gemm(address, ta, tb, rows, columns, terms, data(a), data(b), factor, data(c))
 
 
+MODES = ("PLAIN", "PLUS", "PLUS_START", "PLUS_START_RELU", "TIMES", "WHERE_POSITIVE", "DESCEND")
+
+
 @pytest.mark.parametrize("outputs", [1, 3, 4, 9])
 @pytest.mark.parametrize("width", [1, 8, 13, 32, 45])
-@pytest.mark.parametrize(
-    "mode", [products.PLUS_START, products.TIMES, products.PLUS, products.PLAIN]
-)
+@pytest.mark.parametrize("mode", MODES)
 def test_products_of_every_shape(mode, outputs, width):
     rng = np.random.default_rng([outputs, width])
     terms, stride = 5, -(-width // 8) * 8
     w, start = rng.normal(size=(terms, outputs)), rng.normal(size=outputs)
     a = np.full((terms, stride), SEA)
     a[:, :width] = rng.normal(size=(terms, width))
-    before = rng.normal(size=(outputs, width))
+    before, other = rng.normal(size=(2, outputs, width))
     product = w.T @ a[:, :width]
-    expected = {
-        products.PLUS_START: start[:, None] + product,
-        products.TIMES: before * product,
-        products.PLUS: before + product,
-        products.PLAIN: product,
+    other, expected = {
+        "PLAIN": (start, product),
+        "PLUS": (start, before + product),
+        "PLUS_START": (start, start[:, None] + product),
+        "PLUS_START_RELU": (start, np.maximum(start[:, None] + product, 0.0)),
+        "TIMES": (other, other * product),
+        "WHERE_POSITIVE": (other, np.where(other > 0.0, product, 0.0)),
+        "DESCEND": (np.array([-0.5]), before - 0.5 * product),
     }[mode]
+    code = getattr(products, mode)
     for flat, term_stride, output_stride in ((w, outputs, 1), (w.T.copy(), 1, terms)):
         result = np.full(outputs * width + 16, SEA)
         result[: before.size] = before.ravel()
         multiplied(
-            mode, terms, outputs, width, flat, term_stride, output_stride, a, stride, start, result
+            code, terms, outputs, width, flat, term_stride, output_stride, a, stride, other, result
         )
         np.testing.assert_allclose(
             result[: before.size].reshape(before.shape), expected, rtol=1e-13, atol=1e-14
@@ -93,20 +100,25 @@ def test_one_row_has_the_bits_of_many(outputs):
 
 @pytest.mark.parametrize("n_p", [1, 2, 8, 11])
 @pytest.mark.parametrize("n_q", [1, 3])
-@pytest.mark.parametrize("mode", [products.PLUS, products.PLAIN])
-def test_sums_of_products(mode, n_p, n_q):
+@pytest.mark.parametrize(
+    ("mode", "kept", "factor"), [("PLAIN", 0.0, 1.0), ("PLUS", 1.0, 1.0), ("DESCEND", 1.0, -0.5)]
+)
+def test_sums_of_products(mode, kept, factor, n_p, n_q):
     rng = np.random.default_rng([n_p, n_q])
     p, q = rng.normal(size=(n_p, 16)), rng.normal(size=(n_q, 16))
     before, totals = rng.normal(size=(n_p, n_q)), rng.normal(size=n_p)
-    start = 1.0 if mode == products.PLUS else 0.0
-    for ours, p_stride, q_stride in ((before.copy(), n_q, 1), (before.T.copy(), 1, n_p)):
-        sums = totals.copy()
-        summed(mode, 16, p, n_p, p_stride, q, n_q, q_stride, ours, sums)
-        ours = ours if p_stride == n_q and q_stride == 1 else ours.T
+    expected = kept * before + factor * (p @ q.T)
+    for p_stride, q_stride in ((n_q, 1), (1, n_p)):
+        by_columns = (p_stride, q_stride) == (1, n_p)
+        ours, sums = (before.T if by_columns else before).copy(), totals.copy()
+        summed(
+            getattr(products, mode), 16, p, n_p, p_stride, q, n_q, q_stride, np.array([factor]),
+            ours, sums,
+        )  # fmt: skip
+        np.testing.assert_allclose(ours.T if by_columns else ours, expected, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(
-            ours.reshape(n_p, n_q), start * before + p @ q.T, rtol=1e-12, atol=1e-14
+            sums, kept * totals + factor * p.sum(axis=1), rtol=1e-12, atol=1e-14
         )
-        np.testing.assert_allclose(sums, start * totals + p.sum(axis=1), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 8, 11])
@@ -300,3 +312,18 @@ def test_the_switch_to_blas():
     side = int(np.sqrt(from_weights)) + 1
     assert kernels.plan((side, side), (0,), 1, 64).uses_blas
     assert not kernels.plan((32, 32), (0,), 1, 64).uses_blas
+
+
+@pytest.mark.parametrize("sizes", [(3, 5, 2), (17, 20, 9, 1), (1, 1)], ids=str)
+@pytest.mark.parametrize("batch_size", [None, 9])
+def test_steps_without_a_stored_gradient_change_no_bit(sizes, batch_size, monkeypatch):
+    keywords = {"batch_size": batch_size, "epochs": 3}
+    expected, *_ = fit(sizes, 40, "half_mse", "identity", **keywords)
+    original = kernels.plan
+
+    def plan(*arguments):
+        return replace(original(*arguments), uses_blas=True)  # which goes by way of the gradient
+
+    monkeypatch.setattr(kernels, "plan", plan)
+    by_gradient, *_ = fit(sizes, 40, "half_mse", "identity", **keywords)
+    assert network_bits(by_gradient) == network_bits(expected)

@@ -57,7 +57,6 @@ BIASES_AT = 3
 A_AT = 4  # where the activations (outputs, tile) begin in a thread's scratch
 D_AT = 5  # and their derivatives, which become dz; for the output z, which becomes dz
 METHOD = 6  # of its products: see network.py
-IN_PLACE = 7  # whether A_AT and D_AT are one: a of ReLU says what its derivative is
 LAYER_FIELDS = 8
 
 # values of STATUS

@@ -19,13 +19,14 @@ from fastbp.kernels.blas import gemm
 from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
 from fastbp.kernels.layout import (
     A_AT,
+    ALPHA,
     BATCH_ROWS,
     BIASES_AT,
     BLOCK_START,
+    BLOCK_STOP,
     D_AT,
     EPOCH,
     GEMM,
-    IN_PLACE,
     LABEL_COLUMNS,
     LAYER_ACTIVATION,
     LOSS_SUM,
@@ -35,6 +36,8 @@ from fastbp.kernels.layout import (
     N_PARAMETERS,
     OPTIMIZER,
     OUTPUTS,
+    PARAMETERS,
+    PARTIAL_EXTRA,
     SHUFFLED,
     TILE_ROWS,
     WEIGHT_SUM,
@@ -43,8 +46,9 @@ from fastbp.kernels.layout import (
 )
 from fastbp.kernels.losses import softmax
 from fastbp.kernels.neuron import first_bad_row, padded
-from fastbp.kernels.online import run_online
+from fastbp.kernels.online import online_step
 from fastbp.kernels.products import (
+    DESCEND,
     PLAIN,
     PLUS,
     PLUS_START,
@@ -58,7 +62,7 @@ from fastbp.kernels.products import (
     sums_of_products,
     transpose,
 )
-from fastbp.kernels.steps import run_steps
+from fastbp.kernels.steps import batch_stop, run_steps, run_whole_batches
 from fastbp.kernels.update import PLAIN_SGD, all_finite
 from fastbp.kernels.vector import (
     LANES,
@@ -133,10 +137,9 @@ def plan(
     place = (_whole(label_columns) + 1 + _whole(sizes[0])) * tile
     table: list[int] = []
     for index, n in enumerate(outputs):
-        in_place = activations[index] == RELU and index < len(outputs) - 1 and batch_rows > 1
-        at_a, at_d = place, place if in_place else place + n * tile
+        at_a, at_d = place, place + n * tile
         table += [n, activations[index], weights_at[index], biases_at[index], at_a, at_d]
-        table += [methods[index], in_place]
+        table += [methods[index], 0]
         place = at_d + n * tile
     table += [0, 0, 0, 0, place, 0, 0, 0]
     macs = sum(n * m for n, m in pairwise(sizes))
@@ -179,42 +182,92 @@ def network_gradient(
     work: Pointer,
     partial: Pointer,
 ) -> bool:
-    """Sum loss, weight and gradient over a chunk; OUT partial. Returns whether x was finite.
-
-    Only the first epoch looks at that. The scratch is: the labels and weights of a tile, its
-    x, what the table of layers says, and room for one transposed layer at the end.
-    """
+    """Sum loss, weight and gradient over a chunk; OUT partial. Returns whether x was finite."""
     tile = state[TILE_ROWS]
-    p = state[N_PARAMETERS]
-    shuffled = state[SHUFFLED] != 0
-    label_columns = state[LABEL_COLUMNS]
-    weights = at(work, padded(label_columns) * tile)
-    inputs = at(weights, tile)
-    partial[p + LOSS_SUM] = 0.0
-    partial[p + WEIGHT_SUM] = 0.0
-    finite = True
     begin = start - state[BLOCK_START]
+    finite = True
     for first in range(begin, begin + rows, tile):
         n = min(tile, begin + rows - first)
-        width = padded(n)
-        transpose(x, state[N_FEATURES], order, shuffled, first, n, width, inputs)
-        if state[EPOCH] == 0:
-            finite &= all_finite(state[N_FEATURES] * width, inputs)
-        transpose(y, label_columns, order, shuffled, first, n, width, work)
-        if state[WEIGHTED] != 0:
-            transpose(sample_weight, 1, order, shuffled, first, n, width, weights)
-        forward(state, width, inputs, parameters, work, True)
-        losses_and_dz(
-            state,
-            n,
-            width,
-            work,
-            weights,
-            at(work, layer(state, state[N_LAYERS] - 1)[D_AT]),
-            partial,
+        mode = PLAIN if first == begin else PLUS
+        finite &= tile_forward(
+            mode, x, y, sample_weight, order, state, first, n, parameters, work, partial
         )
-        backward(state, n, width, inputs, parameters, work, partial, first == begin)
+        backward(mode, state, n, parameters, work, partial, partial)
     return finite
+
+
+@subroutine
+def tile_step(
+    x: Pointer,
+    y: Pointer,
+    sample_weight: Pointer,
+    order: Pointer,
+    state: Pointer,
+    start: int,
+    rows: int,
+    rate: float,
+    floats: Pointer,
+    work: Pointer,
+    partial: Pointer,
+) -> bool:
+    """Do one step of plain SGD with a batch of one tile, to the bit as by way of its gradient.
+
+    OUT loss and weight in `partial`; ACC parameters. Not storing the gradient and coming back to
+    it took a twentieth off 64-100-10 with 32 rows. Returns whether x was finite.
+    """
+    parameters = at(floats, PARAMETERS)
+    first = start - state[BLOCK_START]
+    finite = tile_forward(
+        PLAIN, x, y, sample_weight, order, state, first, rows, parameters, work, partial
+    )
+    factor = at(partial, state[N_PARAMETERS] + PARTIAL_EXTRA)
+    factor[0] = -(rate / partial[state[N_PARAMETERS] + WEIGHT_SUM])
+    backward(DESCEND, state, rows, parameters, work, factor, parameters)
+    return finite
+
+
+@device_function
+def inputs_at(state: Pointer, work: Pointer) -> Pointer:
+    """Return where x of a tile begins in the scratch: behind the labels and the weights."""
+    return at(work, (padded(state[LABEL_COLUMNS]) + 1) * state[TILE_ROWS])
+
+
+@subroutine
+def tile_forward(
+    mode: int,
+    x: Pointer,
+    y: Pointer,
+    sample_weight: Pointer,
+    order: Pointer,
+    state: Pointer,
+    first: int,
+    n: int,
+    parameters: Pointer,
+    work: Pointer,
+    partial: Pointer,
+) -> bool:
+    """Take n rows through all layers and the loss; OUT work, with dz of the output.
+
+    OUT (mode PLAIN) or ACC (PLUS) loss and weight in `partial`. Returns whether x was finite,
+    which only the first epoch looks at.
+    """
+    p = state[N_PARAMETERS]
+    width = padded(n)
+    shuffled = state[SHUFFLED] != 0
+    label_columns = state[LABEL_COLUMNS]
+    weights = at(work, padded(label_columns) * state[TILE_ROWS])
+    inputs = inputs_at(state, work)
+    transpose(x, state[N_FEATURES], order, shuffled, first, n, width, inputs)
+    transpose(y, label_columns, order, shuffled, first, n, width, work)
+    if state[WEIGHTED] != 0:
+        transpose(sample_weight, 1, order, shuffled, first, n, width, weights)
+    forward(state, width, inputs, parameters, work, True)
+    if mode == PLAIN:
+        partial[p + LOSS_SUM] = 0.0
+        partial[p + WEIGHT_SUM] = 0.0
+    z = at(work, layer(state, state[N_LAYERS] - 1)[D_AT])
+    losses_and_dz(state, n, width, work, weights, z, partial)
+    return state[EPOCH] > 0 or all_finite(state[N_FEATURES] * width, inputs)
 
 
 @subroutine
@@ -223,70 +276,59 @@ def forward(
 ) -> None:
     """Compute a = phi(a_before W + b) of all layers, the output's z only; OUT work.
 
-    In training the derivatives phi'(z), too: computed from z, not from a, they keep their digits.
+    In training the derivatives phi'(z), too: computed from z, not from a, they keep their
+    digits. (That of ReLU is read off a.)
     """
     n_layers = state[N_LAYERS]
-    a = inputs
+    a_before = inputs
     for index in range(n_layers):
         now = layer(state, index)
-        z = at(work, now[D_AT])
-        affine(state, now, inputs_of(state, index), width, a, parameters, z, training)
-        if index == n_layers - 1:
-            return
+        n_inputs = inputs_of(state, index)
+        n = now[OUTPUTS]
+        w = at(parameters, now[WEIGHTS_AT])
+        b = at(parameters, now[BIASES_AT])
         a = at(work, now[A_AT])
+        z = at(work, now[D_AT])
+        hidden = index < n_layers - 1
         activation = now[LAYER_ACTIVATION]
-        if now[IN_PLACE] != 0 and now[METHOD] != BLAS:
-            continue
-        for i in range(0, now[OUTPUTS] * width, LANES):
-            if training and now[IN_PLACE] == 0:
-                value, derivative = activate_with_derivative(activation, load(z, i))
-                store(z, i, derivative)
-            else:
-                value = activate(activation, load(z, i))
-            store(a, i, value)
-
-
-@device_function
-def affine(
-    state: Pointer,
-    now: Pointer,
-    n_inputs: int,
-    width: int,
-    a: Pointer,
-    parameters: Pointer,
-    z: Pointer,
-    training: bool,
-) -> None:
-    """Compute z = a W + b of a layer; OUT z."""
-    n = now[OUTPUTS]
-    w = at(parameters, now[WEIGHTS_AT])
-    b = at(parameters, now[BIASES_AT])
-    if now[METHOD] == BLAS and training:
-        for j in range(n):
-            for i in range(j * width, j * width + width, LANES):
-                store(z, i, broadcast(b[j]))
-        gemm(state[GEMM], True, False, n, width, n_inputs, w, a, 1.0, z)
-    else:
-        mode = PLUS_START if now[IN_PLACE] == 0 else PLUS_START_RELU
-        multiply(mode, n_inputs, n, width, w, n, 1, a, width, b, z, width)
+        if now[METHOD] == BLAS and training:
+            for j in range(n):
+                for i in range(j * width, j * width + width, LANES):
+                    store(z, i, broadcast(b[j]))
+            gemm(state[GEMM], True, False, n, width, n_inputs, w, a_before, 1.0, z)
+        elif hidden and activation == RELU:
+            multiply(PLUS_START_RELU, n_inputs, n, width, w, n, 1, a_before, width, b, a, width)
+            hidden = False
+        else:
+            multiply(PLUS_START, n_inputs, n, width, w, n, 1, a_before, width, b, z, width)
+        if hidden:
+            for i in range(0, n * width, LANES):
+                if training:
+                    value, derivative = activate_with_derivative(activation, load(z, i))
+                    store(z, i, derivative)
+                else:
+                    value = activate(activation, load(z, i))
+                store(a, i, value)
+        a_before = a
 
 
 @subroutine
 def backward(
+    mode: int,
     state: Pointer,
     n: int,
-    width: int,
-    inputs: Pointer,
     parameters: Pointer,
     work: Pointer,
-    partial: Pointer,
-    is_first: bool,
+    factor: Pointer,
+    target: Pointer,
 ) -> None:
-    """Go back through all layers from the output's dz; OUT (ACC after the first tile) partial.
+    """Go back through all layers from the output's dz; the gradient goes to `target` as `mode`.
 
-    dW = a_before' dz, db = sum dz, and dz_before = (dz W') phi'(z_before).
+    dz_before = (dz W') phi'(z_before), with the weights from before the update, then
+    dW = a_before' dz and db = sum dz.
     """
-    mode = PLAIN if is_first else PLUS
+    width = padded(n)
+    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
     for back in range(state[N_LAYERS]):
         index = state[N_LAYERS] - 1 - back
         now = layer(state, index)
@@ -294,32 +336,37 @@ def backward(
         n_outputs = now[OUTPUTS]
         w = at(parameters, now[WEIGHTS_AT])
         dz = at(work, now[D_AT])
-        dw = at(partial, now[WEIGHTS_AT])
-        scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-        a = inputs if index == 0 else at(work, layer(state, index - 1)[A_AT])
-        sums(mode, width, n_outputs, dz, at(partial, now[BIASES_AT]))
-        if now[METHOD] == BLAS:
-            factor = 0.0 if is_first else 1.0
-            gemm(state[GEMM], False, True, n_inputs, n_outputs, width, a, dz, factor, dw)
-        elif now[METHOD] == OUTER:
-            lanes = padded(n_outputs)
-            transpose(dz, width, state, False, 0, n_outputs, lanes, scratch)
-            multiply(mode, n, n_inputs, n_outputs, a, 1, width, scratch, lanes, dw, dw, n_outputs)
-        elif n_inputs >= n_outputs:
-            sums_of_products(mode, width, a, n_inputs, n_outputs, dz, n_outputs, 1, dw)
-        else:
-            sums_of_products(mode, width, dz, n_outputs, 1, a, n_inputs, n_outputs, dw)
+        dw = at(target, now[WEIGHTS_AT])
+        a = inputs_at(state, work)
         if index > 0:
-            d = at(work, layer(state, index - 1)[D_AT])
-            mode_d = TIMES if layer(state, index - 1)[IN_PLACE] == 0 else WHERE_POSITIVE
+            before = layer(state, index - 1)
+            a = at(work, before[A_AT])
+            d = at(work, before[D_AT])
+            mode_d, other = TIMES, d
+            if before[LAYER_ACTIVATION] == RELU:
+                mode_d, other = WHERE_POSITIVE, a
             if now[METHOD] == BLAS:
                 gemm(state[GEMM], False, False, n_inputs, width, n_outputs, w, dz, 0.0, scratch)
                 for i in range(0, n_inputs * width, LANES):
-                    keep(mode_d, load(scratch, i), d, i)
+                    keep(mode_d, load(scratch, i), other, d, i)
             else:
                 multiply(
-                    mode_d, n_outputs, n_inputs, width, w, 1, n_outputs, dz, width, w, d, width
+                    mode_d, n_outputs, n_inputs, width, w, 1, n_outputs, dz, width, other, d, width
                 )
+        sums(mode, width, n_outputs, dz, factor, at(target, now[BIASES_AT]))
+        if now[METHOD] == BLAS:
+            kept = 0.0 if mode == PLAIN else 1.0
+            gemm(state[GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
+        elif now[METHOD] == OUTER:
+            lanes = padded(n_outputs)
+            transpose(dz, width, state, False, 0, n_outputs, lanes, scratch)
+            multiply(
+                mode, n, n_inputs, n_outputs, a, 1, width, scratch, lanes, factor, dw, n_outputs
+            )
+        elif n_inputs >= n_outputs:
+            sums_of_products(mode, width, a, n_inputs, n_outputs, dz, n_outputs, 1, factor, dw)
+        else:
+            sums_of_products(mode, width, dz, n_outputs, 1, a, n_inputs, n_outputs, factor, dw)
 
 
 @kernel
@@ -339,8 +386,12 @@ def network_steps(
     x (rows of the block, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of
     int64; sample_weight and order are empty where not used. ACC state, floats; OUT losses.
     """
-    if state[BATCH_ROWS] == 1 and state[OPTIMIZER] == PLAIN_SGD:
-        run_online(
+    plain = state[OPTIMIZER] == PLAIN_SGD
+    whole = batch_stop(data(state)) <= state[BLOCK_STOP] and state[GEMM] == 0
+    if plain and state[BATCH_ROWS] == 1:
+        return run_whole_batches(
+            online_step,
+            first_bad_row,
             data(x),
             data(y),
             data(sample_weight),
@@ -350,7 +401,19 @@ def network_steps(
             data(rates),
             data(losses),
         )
-        return True
+    if plain and whole and state[BATCH_ROWS] <= state[TILE_ROWS] and floats[ALPHA] == 0.0:
+        return run_whole_batches(
+            tile_step,
+            first_bad_row,
+            data(x),
+            data(y),
+            data(sample_weight),
+            data(order),
+            data(state),
+            data(floats),
+            data(rates),
+            data(losses),
+        )
     return run_steps(
         network_gradient,
         first_bad_row,

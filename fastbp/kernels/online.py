@@ -12,37 +12,26 @@ from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
 from fastbp.kernels.layout import (
     A_AT,
     ALPHA,
-    BAD_ROW,
-    BATCH_START,
     BIASES_AT,
     BLOCK_START,
-    BLOCK_STOP,
-    BUDGET,
     D_AT,
     EPOCH,
-    EPOCH_LIMIT,
     LABEL_COLUMNS,
     LAYER_ACTIVATION,
     LOSS_SUM,
     N_FEATURES,
     N_LAYERS,
     N_PARAMETERS,
-    N_ROWS,
-    NO_ROW,
     OUTPUTS,
     PARAMETERS,
-    PARTIAL_EXTRA,
-    ROW_NOT_FINITE,
-    RUNNING,
     SHUFFLED,
-    STATUS,
     WEIGHT_SUM,
     WEIGHTED,
     WEIGHTS_AT,
 )
-from fastbp.kernels.neuron import first_bad_row, padded
+from fastbp.kernels.neuron import padded
 from fastbp.kernels.products import multiply_row
-from fastbp.kernels.steps import account, finish_epoch, rate_of_epoch
+from fastbp.kernels.steps import penalty
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -59,47 +48,49 @@ from fastbp.kernels.vector import (
 
 
 @subroutine
-def run_online(
+def online_step(
     x: Pointer,
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
     state: Pointer,
+    start: int,
+    rows: int,
+    rate: float,
     floats: Pointer,
-    rates: Pointer,
-    losses: Pointer,
-) -> None:
-    """Take rows until the budget, the block, the epochs or the fit end."""
+    work: Pointer,
+    partial: Pointer,
+) -> bool:
+    """Do one step with one row; OUT loss and weight in `partial`, ACC parameters.
+
+    Returns whether the row was finite, which only the first epoch looks at.
+    """
     p = state[N_PARAMETERS]
     d = state[N_FEATURES]
     label_columns = state[LABEL_COLUMNS]
-    partial = at(floats, PARAMETERS + 2 * p)
-    work = at(partial, 2 * (p + PARTIAL_EXTRA))
+    parameters = at(floats, PARAMETERS)
     weight = at(work, padded(label_columns) * LANES)
-    while state[STATUS] == RUNNING and state[EPOCH] < state[EPOCH_LIMIT] and state[BUDGET] > 0:
-        row = state[BATCH_START]
-        if not state[BLOCK_START] <= row < state[BLOCK_STOP]:
-            return
-        i = row - state[BLOCK_START]
-        if state[EPOCH] == 0:
-            state[BAD_ROW] = min(state[BAD_ROW], first_bad_row(x, order, state, row, 1))
-            if state[BAD_ROW] != NO_ROW:
-                state[STATUS] = ROW_NOT_FINITE
-                return
-        if state[SHUFFLED] != 0:
-            i = order[i]
-        partial[p + LOSS_SUM] = 0.0
-        partial[p + WEIGHT_SUM] = 0.0
-        weight[0] = sample_weight[i] if state[WEIGHTED] != 0 else 1.0
-        online_forward(state, at(x, i * d), at(floats, PARAMETERS), work)
-        output_dz(state, at(y, i * label_columns), weight, work, partial)
-        account(state, floats, partial[p + LOSS_SUM], weight[0])
-        step = rate_of_epoch(state, rates) / weight[0]
-        online_backward(state, at(x, i * d), at(floats, PARAMETERS), work, step, floats[ALPHA])
-        state[BUDGET] -= 1
-        state[BATCH_START] = row + 1
-        if row + 1 == state[N_ROWS]:
-            finish_epoch(state, floats, losses)
+    i = start - state[BLOCK_START]
+    if state[SHUFFLED] != 0:
+        i = order[i]
+    row = at(x, i * d)
+    partial[p + LOSS_SUM] = 0.0
+    partial[p + WEIGHT_SUM] = 0.0
+    weight[0] = sample_weight[i] if state[WEIGHTED] != 0 else 1.0
+    online_forward(state, row, parameters, work)
+    output_dz(state, at(y, i * label_columns), weight, work, partial)
+    partial[p + LOSS_SUM] += penalty(state, floats)
+    online_backward(state, row, parameters, work, rate / weight[0], floats[ALPHA])
+    return state[EPOCH] > 0 or is_finite(d, row)
+
+
+@device_function
+def is_finite(d: int, row: Pointer) -> bool:
+    """Return whether a row holds no infinity and no NaN."""
+    s = broadcast(0.0)
+    for j in range(0, d, LANES):
+        s = fma(load_first(row, j, d - j), broadcast(0.0), s)
+    return sum_lanes(s) == 0.0
 
 
 @subroutine

@@ -32,13 +32,14 @@ from fastbp.kernels.vector import (
     where_less,
 )
 
-# What becomes of a product
-PLUS_START = 0  # OUT: start + product, one start for each row of results
-TIMES = 1  # ACC: result * product
-PLUS = 2  # ACC: result + product
-PLAIN = 3  # OUT: product
-PLUS_START_RELU = 4  # OUT: relu(start + product): a pass of its own took a tenth of 4-8-1
-WHERE_POSITIVE = 5  # ACC: product where the result was above 0, else 0
+# What becomes of a product, with the help of `other`
+PLAIN = 0  # OUT: product
+PLUS = 1  # ACC: result + product
+PLUS_START = 2  # OUT: start + product, with one start for each row of results
+PLUS_START_RELU = 3  # OUT: relu of that: as a pass of its own it took a tenth of 4-8-1
+TIMES = 4  # OUT: other * product
+WHERE_POSITIVE = 5  # OUT: product where other is above 0, else 0
+DESCEND = 6  # ACC: result + factor * product: gradient descent without storing the gradient
 
 
 @subroutine
@@ -52,85 +53,94 @@ def multiply(
     output_stride: int,
     a: Pointer,
     a_stride: int,
-    start: Pointer,
+    other: Pointer,
     result: Pointer,
     result_stride: int,
 ) -> None:
     """Compute sum over t of w[t, o] a[t, i] for all o < outputs and i < width.
 
     a (terms, width) is readable in whole vectors; result (outputs, width) is only touched where
-    it has elements. `mode` says what becomes of the sums.
+    it has elements. `mode` says what becomes of the sums, and what `other` is: a start for each
+    row, an array like the result, or a factor.
     """
     o = 0
     while o < outputs:
         tall = o + 4 <= outputs
         w_o = at(w, o * output_stride)
-        start_o = at(start, o if has_start(mode) else 0)
         i = 0
         while i < width:
             result_i = at(result, o * result_stride + i)
+            other_i = other_at(mode, other, o, o * result_stride + i)
             a_i = at(a, i)
             if i + 4 * LANES <= width:
                 if tall:
                     block_4x4(
                         mode, terms, w_o, term_stride, output_stride, a_i, a_stride,
-                        start_o, result_i, result_stride,
+                        other_i, result_i, result_stride,
                     )  # fmt: skip
                 else:
-                    block_1x4(mode, terms, w_o, term_stride, a_i, a_stride, start_o, result_i)
+                    block_1x4(mode, terms, w_o, term_stride, a_i, a_stride, other_i, result_i)
                 i += 4 * LANES
             else:
                 n = width - i
                 if tall:
                     block_4x1(
                         mode, terms, w_o, term_stride, output_stride, a_i, a_stride,
-                        start_o, result_i, result_stride, n,
+                        other_i, result_i, result_stride, n,
                     )  # fmt: skip
                 else:
-                    block_1x1(mode, terms, w_o, term_stride, a_i, a_stride, start_o, result_i, n)
+                    block_1x1(mode, terms, w_o, term_stride, a_i, a_stride, other_i, result_i, n)
                 i += LANES
         o += 4 if tall else 1
 
 
 @device_function
-def has_start(mode: int) -> bool:
-    """Return whether sums start with something else than 0."""
-    return bool(mode in (PLUS_START, PLUS_START_RELU))
+def other_at(mode: int, other: Pointer, o: int, i: int) -> Pointer:
+    """Return where `other` stands for the block of output o and result i."""
+    if mode in (PLUS_START, PLUS_START_RELU):
+        i = o
+    elif mode not in (TIMES, WHERE_POSITIVE):
+        i = 0
+    return at(other, i)
 
 
 @device_function
-def first_sum(mode: int, start: Pointer, o: int) -> Vector:
+def first_sum(mode: int, other: Pointer, o: int) -> Vector:
     """Return what a sum starts with."""
-    return broadcast(start[o]) if has_start(mode) else broadcast(0.0)
+    return broadcast(other[o] if mode in (PLUS_START, PLUS_START_RELU) else 0.0)
 
 
 @device_function
-def keep(mode: int, s: Vector, result: Pointer, i: int) -> None:
+def keep(mode: int, s: Vector, other: Pointer, result: Pointer, i: int) -> None:
     """Do with a sum what `mode` says."""
     zero = broadcast(0.0)
     if mode == PLUS_START_RELU:
         s = where_less(s, zero, zero, s)  # NaN stays NaN
     elif mode == WHERE_POSITIVE:
-        s = where_less(zero, load(result, i), s, zero)
+        s = where_less(zero, load(other, i), s, zero)
     elif mode == TIMES:
-        s = load(result, i) * s
+        s = load(other, i) * s
     elif mode == PLUS:
         s = load(result, i) + s
+    elif mode == DESCEND:
+        s = fma(broadcast(other[0]), s, load(result, i))
     store(result, i, s)
 
 
 @device_function
-def keep_first_of(mode: int, s: Vector, result: Pointer, i: int, n: int) -> None:
+def keep_first_of(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
     """Do with the first n lanes of a sum what `mode` says."""
     zero = broadcast(0.0)
     if mode == PLUS_START_RELU:
         s = where_less(s, zero, zero, s)
     elif mode == WHERE_POSITIVE:
-        s = where_less(zero, load_first(result, i, n), s, zero)
+        s = where_less(zero, load_first(other, i, n), s, zero)
     elif mode == TIMES:
-        s = load_first(result, i, n) * s
+        s = load_first(other, i, n) * s
     elif mode == PLUS:
         s = load_first(result, i, n) + s
+    elif mode == DESCEND:
+        s = fma(broadcast(other[0]), s, load_first(result, i, n))
     store_first(result, i, s, n)
 
 
@@ -143,7 +153,7 @@ def block_4x4(
     output_stride: int,
     a: Pointer,
     a_stride: int,
-    start: Pointer,
+    other: Pointer,
     result: Pointer,
     stride: int,
 ) -> None:
@@ -151,13 +161,13 @@ def block_4x4(
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
-    s00 = first_sum(mode, start, 0)
+    s00 = first_sum(mode, other, 0)
     s01, s02, s03 = s00, s00, s00
-    s10 = first_sum(mode, start, 1)
+    s10 = first_sum(mode, other, 1)
     s11, s12, s13 = s10, s10, s10
-    s20 = first_sum(mode, start, 2)
+    s20 = first_sum(mode, other, 2)
     s21, s22, s23 = s20, s20, s20
-    s30 = first_sum(mode, start, 3)
+    s30 = first_sum(mode, other, 3)
     s31, s32, s33 = s30, s30, s30
     i = 0
     j = 0
@@ -188,19 +198,28 @@ def block_4x4(
         s33 = fma(c, a3, s33)
         i += term_stride
         j += a_stride
-    keep_4(mode, s00, s01, s02, s03, result)
-    keep_4(mode, s10, s11, s12, s13, at(result, stride))
-    keep_4(mode, s20, s21, s22, s23, at(result, 2 * stride))
-    keep_4(mode, s30, s31, s32, s33, at(result, 3 * stride))
+    keep_4(mode, s00, s01, s02, s03, other, result, 0 * stride)
+    keep_4(mode, s10, s11, s12, s13, other, result, 1 * stride)
+    keep_4(mode, s20, s21, s22, s23, other, result, 2 * stride)
+    keep_4(mode, s30, s31, s32, s33, other, result, 3 * stride)
 
 
 @device_function
-def keep_4(mode: int, s0: Vector, s1: Vector, s2: Vector, s3: Vector, result: Pointer) -> None:
+def keep_4(
+    mode: int,
+    s0: Vector,
+    s1: Vector,
+    s2: Vector,
+    s3: Vector,
+    other: Pointer,
+    result: Pointer,
+    i: int,
+) -> None:
     """Do with the sums of one output what `mode` says."""
-    keep(mode, s0, result, 0)
-    keep(mode, s1, result, 8)
-    keep(mode, s2, result, 16)
-    keep(mode, s3, result, 24)
+    keep(mode, s0, other, result, i)
+    keep(mode, s1, other, result, i + 8)
+    keep(mode, s2, other, result, i + 16)
+    keep(mode, s3, other, result, i + 24)
 
 
 @device_function
@@ -211,11 +230,11 @@ def block_1x4(
     term_stride: int,
     a: Pointer,
     a_stride: int,
-    start: Pointer,
+    other: Pointer,
     result: Pointer,
 ) -> None:
     """Compute four vectors of one output."""
-    s0 = first_sum(mode, start, 0)
+    s0 = first_sum(mode, other, 0)
     s1, s2, s3 = s0, s0, s0
     i = 0
     j = 0
@@ -227,7 +246,7 @@ def block_1x4(
         s3 = fma(c, load(a, j + 24), s3)
         i += term_stride
         j += a_stride
-    keep_4(mode, s0, s1, s2, s3, result)
+    keep_4(mode, s0, s1, s2, s3, other, result, 0)
 
 
 @device_function
@@ -239,7 +258,7 @@ def block_4x1(
     output_stride: int,
     a: Pointer,
     a_stride: int,
-    start: Pointer,
+    other: Pointer,
     result: Pointer,
     stride: int,
     n: int,
@@ -248,10 +267,10 @@ def block_4x1(
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
-    s0 = first_sum(mode, start, 0)
-    s1 = first_sum(mode, start, 1)
-    s2 = first_sum(mode, start, 2)
-    s3 = first_sum(mode, start, 3)
+    s0 = first_sum(mode, other, 0)
+    s1 = first_sum(mode, other, 1)
+    s2 = first_sum(mode, other, 2)
+    s3 = first_sum(mode, other, 3)
     i = 0
     j = 0
     for _ in range(terms):
@@ -262,10 +281,10 @@ def block_4x1(
         s3 = fma(broadcast(w3[i]), v, s3)
         i += term_stride
         j += a_stride
-    keep_first_of(mode, s0, result, 0, n)
-    keep_first_of(mode, s1, result, stride, n)
-    keep_first_of(mode, s2, result, 2 * stride, n)
-    keep_first_of(mode, s3, result, 3 * stride, n)
+    keep_first_of(mode, s0, other, result, 0, n)
+    keep_first_of(mode, s1, other, result, stride, n)
+    keep_first_of(mode, s2, other, result, 2 * stride, n)
+    keep_first_of(mode, s3, other, result, 3 * stride, n)
 
 
 @device_function
@@ -276,19 +295,19 @@ def block_1x1(
     term_stride: int,
     a: Pointer,
     a_stride: int,
-    start: Pointer,
+    other: Pointer,
     result: Pointer,
     n: int,
 ) -> None:
     """Compute the first n lanes of one vector of one output."""
-    s = first_sum(mode, start, 0)
+    s = first_sum(mode, other, 0)
     i = 0
     j = 0
     for _ in range(terms):
         s = fma(broadcast(w[i]), load(a, j), s)
         i += term_stride
         j += a_stride
-    keep_first_of(mode, s, result, 0, n)
+    keep_first_of(mode, s, other, result, 0, n)
 
 
 @subroutine
@@ -315,7 +334,7 @@ def multiply_row(
             s2 = fma(c, load(w, i + 16), s2)
             s3 = fma(c, load(w, i + 24), s3)
             i += outputs
-        keep_4(PLAIN, s0, s1, s2, s3, at(result, o))
+        keep_4(PLAIN, s0, s1, s2, s3, start, result, o)
         o += 4 * LANES
     while o < outputs:
         n = outputs - o
@@ -342,6 +361,7 @@ def sums_of_products(
     q: Pointer,
     n_q: int,
     q_stride: int,
+    other: Pointer,
     result: Pointer,
 ) -> None:
     """Compute sum over i of p[j, i] q[k, i] for all j < n_p and k < n_q, by whole vectors.
@@ -356,17 +376,28 @@ def sums_of_products(
             sums = eight_sums(width, at(p, j * width), n, q_k)
             target = at(result, j * p_stride + k * q_stride)
             if p_stride == 1:
-                keep_first_of(mode, sums, target, 0, n)
+                keep_first_of(mode, sums, other, target, 0, n)
             else:
-                keep_apart(mode, sums, target, p_stride, n)
+                keep_apart(mode, sums, other, target, p_stride, n)
 
 
 @device_function
-def keep_apart(mode: int, sums: Vector, result: Pointer, stride: int, n: int) -> None:
+def keep_apart(
+    mode: int, sums: Vector, other: Pointer, result: Pointer, stride: int, n: int
+) -> None:
     """Do with the first n lanes what `mode` says, in elements `stride` apart."""
     for i in range(n):
-        s = lane(sums, i)
-        result[i * stride] = result[i * stride] + s if mode == PLUS else s
+        keep_one(mode, lane(sums, i), other, result, i * stride)
+
+
+@device_function
+def keep_one(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> None:
+    """Do with a single sum what `mode` says: PLAIN, PLUS or DESCEND."""
+    if mode == PLUS:
+        s = result[i] + s
+    elif mode == DESCEND:
+        s = lane(fma(broadcast(other[0]), broadcast(s), broadcast(result[i])), 0)
+    result[i] = s
 
 
 @device_function
@@ -395,13 +426,13 @@ def eight_sums(width: int, p: Pointer, n: int, q: Pointer) -> Vector:
 
 
 @subroutine
-def sums(mode: int, width: int, n: int, a: Pointer, result: Pointer) -> None:
+def sums(mode: int, width: int, n: int, a: Pointer, other: Pointer, result: Pointer) -> None:
     """Compute the sum of each of n rows of whole vectors."""
     for j in range(n):
         s = broadcast(0.0)
         for i in range(j * width, j * width + width, LANES):
             s = s + load(a, i)
-        result[j] = result[j] + sum_lanes(s) if mode == PLUS else sum_lanes(s)
+        keep_one(mode, sum_lanes(s), other, result, j)
 
 
 @subroutine

@@ -123,6 +123,46 @@ def run_steps(
     return False
 
 
+@template
+def run_whole_batches(
+    step: Any,
+    first_bad_row: Any,
+    x: Pointer,
+    y: Pointer,
+    sample_weight: Pointer,
+    order: Pointer,
+    state: Pointer,
+    floats: Pointer,
+    rates: Pointer,
+    losses: Pointer,
+) -> bool:
+    """Do what `run_steps` does where `step` takes a batch through to the update: one thread.
+
+    The step gets the learning rate and leaves the loss, penalty and all, and the weight.
+    """
+    p = state[N_PARAMETERS]
+    partial = at(floats, PARAMETERS + 2 * p)
+    work = at(partial, (state[SLOTS] + 1) * (p + PARTIAL_EXTRA))
+    while state[STATUS] == RUNNING and state[EPOCH] < state[EPOCH_LIMIT] and state[BUDGET] > 0:
+        start = state[BATCH_START]
+        if not state[BLOCK_START] <= start < state[BLOCK_STOP]:
+            break
+        rows = batch_stop(state) - start
+        rate = rate_of_epoch(state, rates)
+        finite = step(x, y, sample_weight, order, state, start, rows, rate, floats, work, partial)
+        if not finite:
+            state[BAD_ROW] = first_bad_row(x, order, state, start, rows)
+            if state[BAD_ROW] != NO_ROW:
+                state[STATUS] = ROW_NOT_FINITE
+                break
+        account(floats, partial[p + LOSS_SUM], partial[p + WEIGHT_SUM])
+        state[BUDGET] -= 1
+        state[BATCH_START] = start + rows
+        if start + rows == state[N_ROWS]:
+            finish_epoch(state, floats, losses)
+    return True
+
+
 @device_function
 def batch_stop(state: Pointer) -> int:
     """Return the row after the batch."""
@@ -190,7 +230,7 @@ def finish_batch(state: Pointer, floats: Pointer, total: Pointer, rates: Pointer
     """One update with the gradient of (sum of losses + alpha/2 sum w**2) / n."""
     p = state[N_PARAMETERS]
     n = total[p + WEIGHT_SUM]
-    account(state, floats, total[p + LOSS_SUM], n)
+    account(floats, total[p + LOSS_SUM] + penalty(state, floats), n)
     update(state, floats, rate_of_epoch(state, rates), n, total)
     state[BATCH_START] = batch_stop(state)
     state[NEXT_CHUNK] = 0
@@ -203,11 +243,17 @@ def rate_of_epoch(state: Pointer, rates: Pointer) -> float:
 
 
 @device_function
-def account(state: Pointer, floats: Pointer, loss: float, n: float) -> None:
-    """Add a batch's loss, with the penalty of its parameters, to the epoch's."""
+def penalty(state: Pointer, floats: Pointer) -> float:
+    """Return alpha/2 sum w**2."""
     alpha = floats[ALPHA]
-    if alpha != 0.0:
-        loss += 0.5 * alpha * sum_of_squares(state[N_WEIGHTS], at(floats, PARAMETERS))
+    if alpha == 0.0:
+        return 0.0
+    return 0.5 * alpha * sum_of_squares(state[N_WEIGHTS], at(floats, PARAMETERS))
+
+
+@device_function
+def account(floats: Pointer, loss: float, n: float) -> None:
+    """Add a batch's loss, penalty and all, to the epoch's."""
     # Neumaier's compensated sum: an epoch of single rows adds up as many terms as rows.
     before = floats[EPOCH_LOSS]
     after = before + loss
