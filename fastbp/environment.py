@@ -76,7 +76,10 @@ def warmup() -> dict[str, float]:
         "train_neuron": lambda: train_neuron(x.tolist(), y.tolist(), w.tolist(), 0.0, 0.1, 1),
         "fit_neuron": lambda: fit_neuron(x, y, w, 0.0, 0.1, 1),
         "predict_neuron": lambda: predict_neuron(x, w, 0.0),
-        "fit_network": lambda: fit_network(x, y, *network, 0.1, 1, activations=names),
+        "fit_network": lambda: [
+            fit_network(x, y, *network, 0.1, 1, activations=names, **kind)
+            for kind in ({"optimizer": "adam"}, {"batch_size": 2}, {"batch_size": 1})
+        ],
         "predict_network": lambda: predict_network(x, *network, activations=names),
     }
     seconds = {}

@@ -18,6 +18,7 @@ from fastbp.kernels import layout as at
 from fastbp.kernels import losses as loss_codes
 from fastbp.kernels import network as kernels
 from fastbp.kernels.blas import gemm_address
+from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.optimizers import (
     SGD,
@@ -29,7 +30,7 @@ from fastbp.optimizers import (
 )
 from fastbp.parallel import team, threads_for
 from fastbp.rows import BLOCK_BYTES, ArrayRows
-from fastbp.training import EpochState, Options, Outcome, Problem, checked_options, train
+from fastbp.training import EpochState, Kernel, Options, Outcome, Problem, checked_options, train
 
 ACTIVATIONS = {**neuron.ACTIVATIONS, "softmax": codes.SOFTMAX}
 LOSSES = {**neuron.LOSSES, "cross_entropy": loss_codes.CROSS_ENTROPY}
@@ -219,7 +220,7 @@ n_threads, progress, state
         progress=progress,
         state=state,
     )
-    made = problem(options.batch_rows)
+    made = problem(options)
     fit: NetworkFit = made.result(train(made, options))
     return fit
 
@@ -283,7 +284,7 @@ def loss_and_gradient(
         returns_on_interrupt=False,
         raises_on_divergence=False,
     )
-    made = problem(rows.n_rows)
+    made = problem(options)
     outcome = train(made, options)
     gradient = made.named(outcome.state.moments[0])
     return float(outcome.losses[0]), gradient["weights"], gradient["biases"]
@@ -423,8 +424,8 @@ def _problem(
     activations: Any,
     loss: str,
     prefix: str = "initial_",
-) -> tuple[Callable[[int], Problem], ArrayRows]:
-    """Check everything that makes up the problem; the plan waits for the batch size."""
+) -> tuple[Callable[[Options], Problem], ArrayRows]:
+    """Check everything that makes up the problem; the plan of it waits for the options."""
     check.choice("loss", loss, LOSSES)
     rows = ArrayRows(check.matrix("features", features))
     w, b = _checked_parameters(prefix, weights, biases, rows.n_features)
@@ -444,8 +445,8 @@ def _problem(
     numbers = tuple(ACTIVATIONS[name] for name in names)
     label_columns = targets.shape[1]
 
-    def problem(batch_rows: int) -> Problem:
-        plan = kernels.plan(sizes, numbers, label_columns, batch_rows)
+    def problem(options: Options) -> Problem:
+        plan = kernels.plan(sizes, numbers, label_columns, options.batch_rows)
 
         def named(parameters: np.ndarray) -> dict[str, Any]:
             return {
@@ -470,7 +471,7 @@ def _problem(
             )
 
         return Problem(
-            kernel=kernels.network_steps,
+            kernel=_kernel(plan, options, rows),
             rows=rows,
             labels=targets,
             parameters=_flat(w, b),
@@ -493,6 +494,18 @@ def _problem(
         )
 
     return problem, rows
+
+
+def _kernel(plan: kernels.Plan, options: Options, rows: ArrayRows) -> Kernel:
+    """Return the kernel for batches of this kind; where two would do, they give the same bits."""
+    batch_rows = options.batch_rows
+    if options.optimizer.code != PLAIN_SGD:
+        return kernels.network_steps
+    if batch_rows == 1:
+        return kernels.online_steps
+    one_tile = batch_rows <= plan.tile_rows and not plan.uses_blas and options.alpha == 0.0
+    in_one_block = rows.resident is not None or batch_rows * rows.n_features * 8 <= BLOCK_BYTES
+    return kernels.tile_steps if one_tile and in_one_block else kernels.network_steps
 
 
 def predict_network(

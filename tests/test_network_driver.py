@@ -274,6 +274,7 @@ def test_one_specialisation_a_kernel():
             {"shuffle": True},
             {"sample_weight": y[:, 0] + 1.0},
             {"batch_size": 1},
+            {"optimizer": "adam"},
         ):
             fastbp.fit_network(array, y, w, b, 0.1, 1, activations=names, **keywords)
         fastbp.predict_network(array, w, b, activations=names)
@@ -281,7 +282,8 @@ def test_one_specialisation_a_kernel():
     classes = np.arange(40) % 2
     start = fastbp.initialize_network([3, 2], activations=["softmax"])
     fastbp.fit_network(x, classes, *start, 0.1, 1, activations=["softmax"], loss="cross_entropy")
-    assert len(kernels.network_steps.signatures) == 1
+    for kernel in (kernels.network_steps, kernels.tile_steps, kernels.online_steps):
+        assert len(kernel.signatures) == 1
     assert len(kernels.network_outputs.signatures) == 1
 
 

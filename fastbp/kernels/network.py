@@ -19,11 +19,8 @@ from fastbp.kernels.blas import gemm
 from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
 from fastbp.kernels.layout import (
     A_AT,
-    ALPHA,
-    BATCH_ROWS,
     BIASES_AT,
     BLOCK_START,
-    BLOCK_STOP,
     D_AT,
     EPOCH,
     GEMM,
@@ -34,7 +31,6 @@ from fastbp.kernels.layout import (
     N_FEATURES,
     N_LAYERS,
     N_PARAMETERS,
-    OPTIMIZER,
     OUTPUTS,
     PARAMETERS,
     PARTIAL_EXTRA,
@@ -62,8 +58,8 @@ from fastbp.kernels.products import (
     sums_of_products,
     transpose,
 )
-from fastbp.kernels.steps import batch_stop, run_steps, run_whole_batches
-from fastbp.kernels.update import PLAIN_SGD, all_finite
+from fastbp.kernels.steps import run_steps, run_whole_batches
+from fastbp.kernels.update import all_finite
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -385,35 +381,10 @@ def network_steps(
 
     x (rows of the block, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of
     int64; sample_weight and order are empty where not used. ACC state, floats; OUT losses.
+
+    It and the next two do the same. As three kernels, each is compiled where it is wanted: a
+    first call takes two thirds of the time.
     """
-    plain = state[OPTIMIZER] == PLAIN_SGD
-    whole = batch_stop(data(state)) <= state[BLOCK_STOP] and state[GEMM] == 0
-    if plain and state[BATCH_ROWS] == 1:
-        return run_whole_batches(
-            online_step,
-            first_bad_row,
-            data(x),
-            data(y),
-            data(sample_weight),
-            data(order),
-            data(state),
-            data(floats),
-            data(rates),
-            data(losses),
-        )
-    if plain and whole and state[BATCH_ROWS] <= state[TILE_ROWS] and floats[ALPHA] == 0.0:
-        return run_whole_batches(
-            tile_step,
-            first_bad_row,
-            data(x),
-            data(y),
-            data(sample_weight),
-            data(order),
-            data(state),
-            data(floats),
-            data(rates),
-            data(losses),
-        )
     return run_steps(
         network_gradient,
         first_bad_row,
@@ -426,6 +397,60 @@ def network_steps(
         data(rates),
         data(losses),
         worker,
+    )
+
+
+@kernel
+def tile_steps(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    order: Any,
+    state: Any,
+    floats: Any,
+    rates: Any,
+    losses: Any,
+    worker: int,
+) -> bool:
+    """Run a slice like `network_steps`, where batches are tiles and SGD is plain: one thread."""
+    return run_whole_batches(
+        tile_step,
+        first_bad_row,
+        data(x),
+        data(y),
+        data(sample_weight),
+        data(order),
+        data(state),
+        data(floats),
+        data(rates),
+        data(losses),
+    )
+
+
+@kernel
+def online_steps(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    order: Any,
+    state: Any,
+    floats: Any,
+    rates: Any,
+    losses: Any,
+    worker: int,
+) -> bool:
+    """Run a slice like `network_steps`, where batches are single rows and SGD is plain."""
+    return run_whole_batches(
+        online_step,
+        first_bad_row,
+        data(x),
+        data(y),
+        data(sample_weight),
+        data(order),
+        data(state),
+        data(floats),
+        data(rates),
+        data(losses),
     )
 
 

@@ -248,7 +248,7 @@ def penalty(state: Pointer, floats: Pointer) -> float:
     alpha = floats[ALPHA]
     if alpha == 0.0:
         return 0.0
-    return 0.5 * alpha * sum_of_squares(state[N_WEIGHTS], at(floats, PARAMETERS))
+    return float(0.5 * alpha * sum_of_squares(state[N_WEIGHTS], at(floats, PARAMETERS)))
 
 
 @device_function
