@@ -75,7 +75,7 @@ def one_thread(cases: list[str]) -> None:
             check(train, data)
         steps = len(data.x) // data.batch_size
         times = seconds_per_epoch(trains)
-        cells = " | ".join(f"{times[name] / times['fastbp']:.1f}" for name in others)
+        cells = " | ".join(f"{times[name] / times['fastbp']:.3g}" for name in others)
         print(f"| {case} | {times['fastbp'] / steps * 1e6:,.2f} | {cells} |", flush=True)
     print("\nThe others: how many times as long.", *(f"Not installed: {n}." for n in absent))
 

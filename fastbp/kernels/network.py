@@ -75,13 +75,13 @@ SUMS = 0  # own loops; the gradient of the weights as sums over the rows
 OUTER = 1  # own loops; that gradient with the neurons side by side
 BLAS = 2
 
-OUTER_FROM = 16  # inputs, with 8 outputs or more
+OUTER_FROM = 16  # inputs and outputs; where sums are short, of fewer than 64 rows, 8 outputs
 # Weights of a layer from which BLAS multiplies. With 512-bit vectors our loops are ahead of
 # OpenBLAS at 64 x 100 (28 against 22 multiply-adds a nanosecond), 784 x 256 (28, 24) and
 # 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). In 16 registers of 256 bits, which
 # hold half a block, they are behind from 64 x 100 on (15 against 20).
 BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
-TILE_BYTES = 2**18  # of all that a tile needs; 2**16 to 2**19 differ by a twentieth at most
+TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many: within a twentieth
 MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 with 32 rows: 1.09 times as long
 CHUNK_WORK = 2**17  # see row_work: 40 microseconds
 
@@ -126,10 +126,10 @@ def plan(
     weights = [_whole(n * m) for n, m in pairwise(sizes)]
     weights_at = list(accumulate(weights, initial=0))
     biases_at = list(accumulate(map(_whole, outputs), initial=weights_at[-1]))
-    methods = [_method(n, m) for n, m in pairwise(sizes)]
     numbers = _whole(label_columns) + LANES + _whole(sizes[0]) + 2 * sum(outputs)
     most = max(LEAST_ROWS, min(MOST_ROWS, TILE_BYTES // (8 * numbers)))
     tile = _whole(-(-batch_rows // -(-batch_rows // most)))  # as few as possible, about alike
+    methods = [_method(n, m, tile) for n, m in pairwise(sizes)]
     place = (_whole(label_columns) + 1 + _whole(sizes[0])) * tile
     table: list[int] = []
     for index, n in enumerate(outputs):
@@ -159,10 +159,11 @@ def _whole(size: int) -> int:
     return -(-size // LANES) * LANES
 
 
-def _method(n_inputs: int, n_outputs: int) -> int:
+def _method(n_inputs: int, n_outputs: int, tile: int) -> int:
     if n_inputs * n_outputs >= (BLAS_FROM if vector_width() >= 512 else BLAS_FROM_NARROW):
         return BLAS
-    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= LANES else SUMS
+    fewest = OUTER_FROM if tile >= 64 else LANES
+    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= fewest else SUMS
 
 
 @subroutine

@@ -369,11 +369,10 @@ def sums_of_products(
     p (n_p, width) and q (n_q, width); sum j, k is result[j * p_stride + k * q_stride]. With few
     sums, or long ones, this beats `multiply`, which needs one side transposed.
     """
-    for k in range(n_q):
-        q_k = at(q, k * width)
-        for j in range(0, n_p, LANES):
-            n = min(n_p - j, LANES)
-            sums = eight_sums(width, at(p, j * width), n, q_k)
+    for j in range(0, n_p, LANES):  # outside: eight rows of p stay in the nearest cache
+        n = min(n_p - j, LANES)
+        for k in range(n_q):
+            sums = eight_sums(width, at(p, j * width), n, at(q, k * width))
             target = at(result, j * p_stride + k * q_stride)
             if p_stride == 1:
                 keep_first_of(mode, sums, other, target, 0, n)
