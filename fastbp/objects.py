@@ -395,6 +395,25 @@ class Perceptron:
     >>> data, labels = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
     >>> xor.fit(data, labels, epochs=2000, learning_rate=0.1).predict(data).round().ravel()
     array([0., 1., 1., 0.])
+
+    Two layers of sigmoids, with one output and with three, against the formulas: deltas with the
+    weights from before the update, and each layer's own derivative.
+
+    >>> import numpy as np
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> for y in ([1.0], [1.0, 0.0, 0.0]):
+    ...     model = Perceptron([Layer(3, 2, random_state=0), Layer(2, len(y), random_state=1)])
+    ...     w, v = (layer.weights.copy() for layer in model.layers)
+    ...     h = 1 / (1 + np.exp(-(x @ w)))
+    ...     o = 1 / (1 + np.exp(-(h @ v)))
+    ...     delta = (o - y) * o * (1 - o)
+    ...     hidden_delta = (v @ delta) * h * (1 - h)
+    ...     _ = model.fit([x], [y], epochs=1, learning_rate=0.1, loss="half_mse")
+    ...     expected = w - 0.1 * np.outer(x, hidden_delta), v - 0.1 * np.outer(h, delta)
+    ...     print(*(np.allclose(layer.weights, e, rtol=1e-12)
+    ...             for layer, e in zip(model.layers, expected)))
+    True True
+    True True
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
