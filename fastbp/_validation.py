@@ -53,12 +53,13 @@ def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
             f"{name}: expected an array of real numbers, got {type(array.item()).__name__}"
         )
     for row, element in enumerate(array):
-        for entry in np.ravel(np.asarray(element, dtype=object)):
+        for column, entry in enumerate(np.ravel(np.asarray(element, dtype=object))):
             if isinstance(entry, (str, bytes, complex, type(None))) or not hasattr(
                 entry, "__float__"
             ):
                 got = "None" if entry is None else f"{type(entry).__name__} {entry!r}"
-                raise TypeError(f"{name}: expected real numbers, got {got} in row {row}")
+                where = f"row {row}, column {column}" if array.ndim == 2 else f"row {row}"
+                raise TypeError(f"{name}: expected real numbers, got {got} in {where}")
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -83,7 +84,7 @@ def matrix(name: str, value: Any) -> np.ndarray:
     if array.ndim != 2:
         raise ValueError(
             f"{name}: expected 2 dimensions (n_samples, n_features), got {array.ndim}"
-            f" (shape {array.shape})"
+            f" (shape {array.shape}); one row is [row], one feature x[:, None]"
         )
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise DataError(
@@ -134,10 +135,10 @@ def raise_for_row(name: str, row: int, values: np.ndarray) -> NoReturn:
     )
 
 
-def sequence(name: str, value: Any) -> list[Any]:
-    """Return a sequence that has one element a layer, or the like, as a list."""
-    if isinstance(value, str | bytes | dict | set) or not isinstance(value, Iterable):
-        raise TypeError(f"{name}: expected a sequence, got {describe(value)}")
+def sequence(name: str, value: Any, of: str) -> list[Any]:
+    """Return a list or the like as a list; `of` says what is in it."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise TypeError(f"{name}: expected a sequence of {of}, got {describe(value)}")
     return list(value)
 
 
@@ -147,7 +148,12 @@ def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.
     The biases, as they came, say how many outputs are expected if the shape does not fit.
     """
     array = number_array(name, value)
-    if array.ndim != 2 or array.size == 0 or n_inputs not in (None, array.shape[0]):
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name}: expected 2 dimensions (n_inputs, n_outputs), got {array.ndim}"
+            f" (shape {array.shape})"
+        )
+    if array.size == 0 or n_inputs not in (None, array.shape[0]):
         inputs = "n_inputs" if n_inputs is None else n_inputs
         size = np.size(bias)
         raise ValueError(f"{name}: expected ({inputs}, {size or 'n_outputs'}), got {array.shape}")
@@ -178,7 +184,14 @@ def network_labels(
 
     Those have the shape (n_rows, 1), others (n_rows, n_outputs).
     """
-    array = number_array(name, value)
+    try:
+        array = number_array(name, value)
+    except TypeError as error:
+        if loss != "cross_entropy":
+            raise
+        raise TypeError(
+            f"{error}; numpy.unique(labels, return_inverse=True) gives classes numbers"
+        ) from None
     if array.ndim == 1 and n_outputs == 1 and loss != "cross_entropy":
         array = array[:, None]
     if loss == "cross_entropy" and array.shape == (n_rows, 1) and n_outputs > 1:

@@ -37,8 +37,9 @@ class DivergenceError(FastbpError, ArithmeticError):
         The epoch, counted from 0, in which that happened.
     losses : numpy.ndarray of float64, shape (epoch,)
         The losses before that epoch.
-    weights, bias : numpy.ndarray of float64 and float
-        The parameters at the start of that epoch.
+    weights, and bias or biases
+        The parameters at the start of that epoch: of a neuron an array and a float, of a network
+        lists of arrays.
     """
 
     weights: Any

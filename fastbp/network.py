@@ -79,7 +79,10 @@ class NetworkFit:
         return int(self.losses.shape[0])
 
     def predict(self, features: Any) -> np.ndarray:
-        """Return the outputs for rows of features: see :func:`predict_network`."""
+        """Return the outputs for rows of features: see :func:`predict_network`.
+
+        An array of shape (n_samples, n_outputs), also with one output.
+        """
         return predict_network(features, self.weights, self.biases, activations=self.activations)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -154,11 +157,27 @@ def fit_network(
         The squared error's mean over the outputs, half of its sum, binary cross-entropy (log
         loss) summed over the outputs, with ``"sigmoid"`` only, or cross-entropy, with
         ``"softmax"`` only. The last two are computed from the pre-activation and stay finite.
-    optimizer, batch_size, shuffle, random_state, sample_weight, alpha, tol, n_iter_no_change, \
-n_threads, progress, state
-        As for :func:`fit_neuron`.
+    optimizer : {"sgd", "adam"}, SGD or Adam
+    batch_size : int, optional
+        Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
+        counts by its own rows.
+    shuffle, random_state
+        Whether to visit the rows in a new order each epoch, and the source of the orders.
+    sample_weight : array-like, shape (n_samples,), optional
+        Not negative; a batch's loss is the weighted mean.
+    alpha : float
+        Strength of the L2 penalty on the weights, as for :func:`fit_neuron`.
+    tol, n_iter_no_change
+        Stop when so many epochs in a row have brought no loss below the best by more than `tol`.
+    n_threads : int, optional
+        None decides by size.
     callback : callable, optional
-        As for :func:`fit_neuron`; it gets ``weights`` and ``biases``, read-only lists of views.
+        Called after each epoch with an :class:`~fastbp.training.EpochState`: ``epoch``, ``loss``
+        and read-only ``weights`` and ``biases``, lists of arrays. Returning True stops the fit.
+    progress : bool or "always"
+        True shows a bar in a terminal or a notebook.
+    state : TrainingState, optional
+        The `state` of an earlier fit whose parameters are now the start values: goes on there.
 
     Returns
     -------
@@ -245,7 +264,7 @@ def loss_and_gradient(
     features, labels, activations, loss, sample_weight, alpha
         As for :func:`fit_network`.
     weights, biases : sequence of array-like
-        Where to take the gradient.
+        Where to take the gradient: finite.
 
     Returns
     -------
@@ -332,9 +351,11 @@ def initialize_network(
     >>> [w.shape for w in weights], [b.shape for b in biases]
     ([(4, 8), (8, 1)], [(8,), (1,)])
     """
+    if isinstance(layer_sizes, np.ndarray):
+        layer_sizes = layer_sizes.tolist()
     sizes = [
         check.whole(f"layer_sizes[{i}]", n, minimum=1)
-        for i, n in enumerate(check.sequence("layer_sizes", layer_sizes))
+        for i, n in enumerate(check.sequence("layer_sizes", layer_sizes, "integers"))
     ]
     if len(sizes) < 2:
         raise ValueError(f"layer_sizes: expected at least 2 sizes, got {len(sizes)}")
@@ -367,7 +388,7 @@ SCHEMES: dict[str, Callable[[Any, int, int], np.ndarray]] = {
 
 def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
     """Return one known activation a layer, softmax on the last only."""
-    names = check.sequence(name, value)
+    names = check.sequence(name, value, "names, one a layer")
     if len(names) != n_layers:
         raise ValueError(f"{name}: expected {n_layers} names (one a layer), got {len(names)}")
     for index, activation in enumerate(names):
@@ -382,7 +403,8 @@ def _checked_parameters(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return weights and biases of layers that fit each other, and the features if given."""
     w_name, b_name = f"{prefix}weights", f"{prefix}biases"
-    weights, biases = check.sequence(w_name, weights), check.sequence(b_name, biases)
+    weights = check.sequence(w_name, weights, "2-D arrays, one a layer")
+    biases = check.sequence(b_name, biases, "arrays, one a layer")
     if not weights:
         raise ValueError(f"{w_name}: expected at least one layer, got none")
     if len(biases) != len(weights):

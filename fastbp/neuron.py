@@ -283,7 +283,8 @@ def fit_neuron(
         True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
     state : TrainingState, optional
         The `state` of an earlier fit whose parameters are now the start values: goes on with its
-        optimizer, order of rows, count of epochs and `tol`, as if it had never stopped.
+        optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One that
+        stopped on `tol` stops again at the next epoch without progress.)
 
     Returns
     -------

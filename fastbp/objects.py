@@ -13,6 +13,7 @@ from fastbp import _validation as check
 from fastbp import network
 from fastbp.network import fit_network, initialize_network, predict_network
 from fastbp.neuron import ACTIVATIONS, fit_neuron, predict_neuron
+from fastbp.optimizers import TrainingState
 from fastbp.training import EpochState
 
 
@@ -253,20 +254,40 @@ class Layer:
         drawn, zeros = initialize_network(
             sizes, activations=[activation], scheme=scheme, random_state=random_state
         )
-        biases = zeros[0] if biases is None else biases
-        weights = drawn[0] if weights is None else weights
-        self.weights = check.layer_weights("weights", weights, self.n_inputs, biases).copy()
-        if self.weights.shape[1] != self.n_neurons:
-            raise ValueError(f"weights: expected {tuple(sizes)}, got {self.weights.shape}")
-        self.biases = check.layer_biases("biases", biases, self.n_neurons).copy()
-        check.all_finite("weights", self.weights)
-        check.all_finite("biases", self.biases)
+        self.weights = drawn[0] if weights is None else weights
+        self.biases = zeros[0] if biases is None else biases
         self.inputs: np.ndarray | None = None
         self.z: np.ndarray | None = None
         self.output: np.ndarray | None = None
         self.dz: np.ndarray | None = None
         self.d_weights: np.ndarray | None = None
         self.d_biases: np.ndarray | None = None
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Its weights, float64 of shape (n_inputs, n_neurons); what is set is copied."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        array = check.layer_weights("weights", value, self.n_inputs, np.zeros(self.n_neurons))
+        if array.shape[1] != self.n_neurons:
+            raise ValueError(
+                f"weights: expected {(self.n_inputs, self.n_neurons)}, got {array.shape}"
+            )
+        check.all_finite("weights", array)
+        self._weights = array.copy()
+
+    @property
+    def biases(self) -> np.ndarray:
+        """Its biases, float64 of shape (n_neurons,); what is set is copied."""
+        return self._biases
+
+    @biases.setter
+    def biases(self, value: Any) -> None:
+        array = check.layer_biases("biases", value, self.n_neurons)
+        check.all_finite("biases", array)
+        self._biases = array.copy()
 
     def __repr__(self) -> str:
         return f"Layer({self.n_inputs}, {self.n_neurons}, activation={self.activation!r})"
@@ -287,6 +308,9 @@ class Layer:
         rows = check.matrix("inputs", rows[None, :] if single else rows)
         if rows.shape[1] != self.n_inputs:
             raise ValueError(f"inputs: expected {self.n_inputs} numbers a row, got {rows.shape[1]}")
+        bad = check.first_bad_row(rows)
+        if bad is not None:
+            check.raise_for_row("inputs", bad, rows[bad])
         z, output = (
             predict_network(rows, [self.weights], [self.biases], activations=[name])
             for name in ("identity", self.activation)
@@ -386,6 +410,8 @@ class Perceptron:
         The average loss of each epoch of the last :meth:`fit`.
     stopped_ : str
         Why it stopped.
+    state_ : TrainingState
+        What another fit needs to go on from there: pass it as `state`.
 
     Examples
     --------
@@ -417,7 +443,7 @@ class Perceptron:
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        self.layers = check.sequence("layers", layers)
+        self.layers = check.sequence("layers", layers, "layers")
         if not self.layers:
             raise ValueError("layers: expected at least one, got none")
         for index, layer in enumerate(self.layers):
@@ -432,6 +458,7 @@ class Perceptron:
         network.activations_of("layers", self._activations, len(self.layers))
         self.losses_: np.ndarray | None = None
         self.stopped_: str | None = None
+        self.state_: TrainingState | None = None
 
     def __repr__(self) -> str:
         return f"Perceptron([{', '.join(map(repr, self.layers))}])"
@@ -497,6 +524,8 @@ class Perceptron:
             Itself.
         """
         check.optional_callable("callback", callback)
+        if "activations" in keywords:
+            raise TypeError("activations: expected to be those of the layers, got the argument")
 
         def show(state: EpochState) -> Any:
             sys.stdout.write(f"epoch {state.epoch + 1}: average loss {state.loss:.3f}\n")
@@ -517,11 +546,11 @@ class Perceptron:
         )
         for layer, weights, biases in zip(self.layers, fit.weights, fit.biases, strict=True):
             layer.weights[:], layer.biases[:] = weights, biases
-        self.losses_, self.stopped_ = fit.losses, fit.stopped
+        self.losses_, self.stopped_, self.state_ = fit.losses, fit.stopped, fit.state
         return self
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
+        """Return what a file holds of it: the layers."""
         arrays: dict[str, np.ndarray] = {}
         for index, layer in enumerate(self.layers):
             arrays |= {f"weights.{index}": layer.weights, f"biases.{index}": layer.biases}

@@ -17,13 +17,13 @@ def _fraction(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected a number from 0 to below 1, got {value}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SGD:
     """Gradient descent, with or without momentum.
 
-    With momentum: v <- momentum v - learning_rate g, and v is added to the parameters; with
-    `nesterov`, momentum v - learning_rate g with the new v is. As in scikit-learn
-    (Sutskever et al., ICML 2013).
+    The learning rate is an argument of the fit. With momentum: v <- momentum v - learning_rate g,
+    and v is added to the parameters; with `nesterov`, momentum v - learning_rate g with the new v
+    is. As in scikit-learn (Sutskever et al., ICML 2013).
 
     Parameters
     ----------
@@ -70,10 +70,12 @@ class SGD:
         return {at.MOMENTUM: self.momentum}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adam:
     """Adam (Kingma and Ba, ICLR 2015), in the form and with the defaults of scikit-learn.
 
+    The learning rate is an argument of the fit. This is the paper's faster form, at the end of its
+    section 2, where epsilon is not corrected for bias: PyTorch's main form differs in that.
     m <- beta_1 m + (1 - beta_1) g and v <- beta_2 v + (1 - beta_2) g**2; update t subtracts
     learning_rate sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + epsilon).
 
@@ -144,7 +146,9 @@ class TrainingState:
 
     Hand it on as `state`, with the fit's parameters as start values and otherwise the same
     arguments: the two fits together are one that never stopped, bit for bit, also where the
-    first was interrupted within an epoch.
+    first was interrupted within an epoch. Start values, optimizer and, within an epoch, the place
+    are checked; other rows, batches, losses or rates may be wanted and are taken as they come. A
+    generator that it holds goes on, whatever `random_state` says.
 
     Attributes
     ----------
@@ -163,6 +167,8 @@ class TrainingState:
         Their loss, what its rounding lost, and their weight.
     best_loss, stale_epochs
         The least loss, and the epochs since it fell by more than `tol`.
+    checksum : int
+        CRC-32 of the parameters that belong to it.
     """
 
     optimizer: SGD | Adam
@@ -174,6 +180,7 @@ class TrainingState:
     epoch_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     best_loss: float = float("inf")
     stale_epochs: int = 0
+    checksum: int = 0
 
 
 def with_state(

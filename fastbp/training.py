@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -134,8 +135,9 @@ class EpochState:
     validation_loss : None
         Room for the loss on validation data.
     parameters : dict
-        The parameters after its updates, by name; each is also an attribute (``weights`` and
-        ``bias`` of a neuron). Read-only, and only valid during the call: copy what you keep.
+        The parameters after its updates, by name; each is also an attribute (``weights``, and
+        ``bias`` of a neuron or ``biases`` of a network). Read-only, and only valid during the
+        call: copy what you keep.
     """
 
     epoch: int
@@ -148,6 +150,9 @@ class EpochState:
             return self.__dict__["parameters"][name]
         except KeyError:
             raise AttributeError(name) from None
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.parameters]
 
 
 def checked_options(
@@ -176,9 +181,13 @@ def checked_options(
         raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
     rule = optimizer_of("optimizer", optimizer)
     if state is not None and not isinstance(state, TrainingState):
-        raise TypeError(f"state: expected the state of a fit, got {check.describe(state)}")
+        raise TypeError(
+            f"state: expected the state of a fit (fit.state), got {check.describe(state)}"
+        )
     if state is not None and state.optimizer != rule:
-        raise ValueError(f"state: expected one of {rule}, got one of {state.optimizer}")
+        raise ValueError(
+            f"state: expected that of a fit with optimizer={rule}, got that of {state.optimizer}"
+        )
     random = None
     if shuffle or random_state is not None:  # making a generator takes 10 microseconds
         random = check.random_generator("random_state", random_state)
@@ -308,10 +317,9 @@ class _Run:
 
     def _go_on_from(self, state: TrainingState) -> None:
         """Take over where another fit stopped."""
-        if state.moments.shape != self.moments.shape:
+        if state.checksum != zlib.crc32(self.parameters.data):
             raise ValueError(
-                f"state: expected moments of shape {self.moments.shape}, got"
-                f" {state.moments.shape}: it is of another model"
+                "state: expected the parameters of its fit as start values, got others"
             )
         if state.batch_start % self.options.batch_rows or (
             state.batch_start >= self.problem.rows.n_rows
@@ -348,6 +356,7 @@ class _Run:
             epoch_sums=tuple(self.floats[at.EPOCH_LOSS : at.EPOCH_WEIGHT + 1].tolist()),
             best_loss=float(self.floats[at.BEST_LOSS]),
             stale_epochs=int(self.state[at.STALE_EPOCHS]),
+            checksum=zlib.crc32(self.parameters.data),
         )
 
     @property
@@ -528,13 +537,14 @@ class _Run:
             check.raise_for_row("features", row, self.problem.rows.row(row))
         if status == at.DIVERGED and self.options.raises_on_divergence:
             epoch = self.first_epoch + self.epoch
+            parameters = self.problem.named(self.parameters.copy())
             raise DivergenceError(
                 f"the loss or the parameters are no longer finite in epoch {epoch};"
-                " the parameters before it are on this exception."
+                f" {', '.join(parameters)} and losses before it are attributes of this exception."
                 " Lower learning_rate, or bring the features to a similar scale (standardise them)",
                 epoch=epoch,
                 losses=self.losses[: self.epoch].copy(),
-                parameters=self.problem.named(self.parameters.copy()),
+                parameters=parameters,
             )
 
     def _callback_stops(self) -> bool:

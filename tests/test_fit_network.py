@@ -523,7 +523,8 @@ def test_schemes(scheme, deviation, bound):
     assert weights[0].std() == pytest.approx(deviation, rel=0.012)
     assert abs(weights[0].mean()) <= 8 * deviation / 490
     assert np.abs(weights[0]).max() <= bound
-    again, _ = fastbp.initialize_network([400, 600, 3], random_state=1, **keywords)
+    sizes = np.array([400, 600, 3])
+    again, _ = fastbp.initialize_network(sizes, random_state=1, **keywords)
     np.testing.assert_array_equal(weights[1], again[1])
     legacy, _ = fastbp.initialize_network(
         [2, 3], activations=["relu"], scheme=scheme, random_state=np.random.RandomState(1)

@@ -164,6 +164,8 @@ def test_start_values_and_repr():
     assert repr(Perceptron([layer])) == "Perceptron([Layer(3, 2, activation='relu')])"
     given = np.ones((3, 2))
     copied = Layer(3, 2, weights=given)
+    copied.weights = [[1, 1], [1, 1], [1, 1]]
+    copied.biases = [0, 0]
     copied.forward(np.ones(3))
     copied.backward(np.ones(2), 0.1)
     assert (given == 1.0).all()
@@ -217,6 +219,10 @@ L32, L23 = Layer(3, 2, random_state=0), Layer(2, 3, random_state=0)
             "loss: 'bce' goes with activation 'sigmoid'",
         ),
         (lambda: Perceptron([L32]).fit([[1, 2, 3]], [[0, 1]], callback=5), TypeError, "callback"),
+        (lambda: Perceptron([L32]).fit([[1, 2, 3]], [[0, 1]], activations=[]), TypeError, "activations: expected to be those of the layers"),
+        (lambda: L32.forward([1, np.nan, 2]), fastbp.DataError, "inputs: expected finite numbers, got nan in row 0, column 1"),
+        (lambda: setattr(L32, "weights", np.ones((2, 3))), ValueError, r"weights: expected \(3, 2\), got \(2, 3\)"),
+        (lambda: setattr(L32, "biases", [np.nan, 1]), ValueError, "biases: expected finite numbers, got nan at 0"),
     ],
 )  # fmt: skip
 def test_refusals(call, error, message):
