@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,8 +41,13 @@ def _set_threads(library: Any, n_threads: int) -> None:
 
 def limit_this_thread() -> None:
     """Hold BLAS to one thread in a new thread, too: with OpenMP the number is each thread's own."""
-    for library in _libraries():
-        _set_threads(library, 1)
+    with _lock:
+        _set_all([1] * len(_libraries()))
+
+
+def _set_all(numbers: list[int]) -> None:
+    for library, n_threads in zip(_libraries(), numbers, strict=True):
+        _set_threads(library, n_threads)
 
 
 @contextmanager
@@ -55,13 +61,25 @@ def one_blas_thread() -> Iterator[None]:
     with _lock:
         if _fits == 0:
             _before[:] = [library.get_num_threads() for library in _libraries()]
+        _set_all([1] * len(_before))
         _fits += 1
-        limit_this_thread()
     try:
         yield
     finally:
         with _lock:
             _fits -= 1
             if _fits == 0:
-                for library, n_threads in zip(_libraries(), _before, strict=True):
-                    _set_threads(library, n_threads)
+                _set_all(_before)
+
+
+def _after_fork() -> None:
+    """Begin anew in a forked child: the fits that were under way are the parent's."""
+    global _fits, _lock
+    _lock = threading.Lock()
+    if _fits > 0:
+        _fits = 0
+        _set_all(_before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -35,6 +35,8 @@ def number_array(name: str, value: Any) -> np.ndarray:
                 f"{name}: expected an array of numbers, got an error: {error}"
             ) from error
         _raise_ragged(name, value)
+    except (TypeError, RuntimeError) as error:  # of an object that cannot become an array
+        raise TypeError(f"{name}: expected an array of numbers, got an error: {error}") from error
     if array.dtype.kind == "O":
         return _from_objects(name, array)
     if array.dtype.kind not in REAL_KINDS:
@@ -155,8 +157,10 @@ def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.
         )
     if array.size == 0 or n_inputs not in (None, array.shape[0]):
         inputs = "n_inputs" if n_inputs is None else n_inputs
-        size = np.size(bias)
-        raise ValueError(f"{name}: expected ({inputs}, {size or 'n_outputs'}), got {array.shape}")
+        outputs = len(bias) if isinstance(bias, Sequence) else getattr(bias, "size", 1)
+        raise ValueError(
+            f"{name}: expected ({inputs}, {outputs or 'n_outputs'}), got {array.shape}"
+        )
     return np.ascontiguousarray(array, dtype=np.float64)
 
 

@@ -35,6 +35,9 @@ from fastbp.training import EpochState, Kernel, Options, Outcome, Problem, check
 ACTIVATIONS = {**neuron.ACTIVATIONS, "softmax": codes.SOFTMAX}
 LOSSES = {**neuron.LOSSES, "cross_entropy": loss_codes.CROSS_ENTROPY}
 FILLING = np.zeros(LANES)
+CALL_WORK = (
+    2**22
+)  # that one call predicts, 1.5 ms: for threads to share, and Ctrl-C to come through
 GOES_WITH = {"bce": "sigmoid", "cross_entropy": "softmax"}
 """The losses that are computed from z, for one output activation only."""
 
@@ -305,7 +308,8 @@ def loss_and_gradient(
     )
     made = problem(options)
     outcome = train(made, options)
-    gradient = made.named(outcome.state.moments[0])
+    assert outcome.gradient is not None
+    gradient = made.named(outcome.gradient)
     return float(outcome.losses[0]), gradient["weights"], gradient["biases"]
 
 
@@ -469,6 +473,8 @@ def _problem(
 
     def problem(options: Options) -> Problem:
         plan = kernels.plan(sizes, numbers, label_columns, options.batch_rows)
+        kernel = _kernel(plan, options, rows)
+        uses_blas = plan.uses_blas and kernel is kernels.network_steps
 
         def named(parameters: np.ndarray) -> dict[str, Any]:
             return {
@@ -493,7 +499,7 @@ def _problem(
             )
 
         return Problem(
-            kernel=_kernel(plan, options, rows),
+            kernel=kernel,
             rows=rows,
             labels=targets,
             parameters=_flat(w, b),
@@ -503,7 +509,7 @@ def _problem(
                 at.N_LAYERS: len(names),
                 at.LABEL_COLUMNS: label_columns,
                 at.CLASSES: classes,
-                at.GEMM: gemm_address() if plan.uses_blas else 0,
+                at.GEMM: gemm_address() if uses_blas else 0,
             },
             tile_rows=plan.tile_rows,
             chunk_rows=plan.chunk_rows,
@@ -512,7 +518,7 @@ def _problem(
             named=named,
             result=result,
             table=plan.table,
-            uses_blas=plan.uses_blas,
+            uses_blas=uses_blas,
         )
 
     return problem, rows
@@ -570,7 +576,8 @@ def predict_network(
     plan, state = _prediction_plan(sizes, names, min(rows.n_rows, kernels.MOST_ROWS))
     parameters = _flat(w, b)
     outputs = np.empty((rows.n_rows, sizes[-1]))
-    step = max(1, BLOCK_BYTES // (8 * d * plan.tile_rows)) * plan.tile_rows
+    most = min(BLOCK_BYTES // (8 * d), CALL_WORK // plan.row_work)
+    step = max(1, most // plan.tile_rows) * plan.tile_rows
 
     def compute(start: int) -> None:
         stop = min(start + step, rows.n_rows)

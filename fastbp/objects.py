@@ -22,7 +22,8 @@ def derivative(activation: str, z: Any, a: Any) -> Any:
     if activation == "sigmoid":
         return a / (1.0 + np.exp(np.minimum(z, 700.0)))  # a (1 - a), with all its digits
     if activation == "tanh":
-        return (1.0 - a) * (1.0 + a)
+        e = np.exp(-2.0 * np.abs(z))
+        return 4.0 * e / (1.0 + e) ** 2
     if activation == "relu":
         return np.where(np.greater(z, 0.0), 1.0, 0.0)
     return np.ones_like(z)
@@ -250,12 +251,16 @@ class Layer:
         self.n_inputs = check.whole("n_inputs", n_inputs, minimum=1)
         self.n_neurons = check.whole("n_neurons", n_neurons, minimum=1)
         self.activation = check.choice("activation", activation, network.ACTIVATIONS)
-        sizes = [self.n_inputs, self.n_neurons]
-        drawn, zeros = initialize_network(
-            sizes, activations=[activation], scheme=scheme, random_state=random_state
-        )
-        self.weights = drawn[0] if weights is None else weights
-        self.biases = zeros[0] if biases is None else biases
+        check.choice("scheme", scheme, network.SCHEMES)
+        if weights is None:
+            (weights,), _ = initialize_network(
+                [self.n_inputs, self.n_neurons],
+                activations=[activation],
+                scheme=scheme,
+                random_state=random_state,
+            )
+        self.weights = weights
+        self.biases = np.zeros(self.n_neurons) if biases is None else biases
         self.inputs: np.ndarray | None = None
         self.z: np.ndarray | None = None
         self.output: np.ndarray | None = None
@@ -303,8 +308,8 @@ class Layer:
         -------
         numpy.ndarray of float64, shape (n_neurons,) or (n_samples, n_neurons)
         """
-        single = np.ndim(inputs) == 1
         rows = check.number_array("inputs", inputs).astype(np.float64)
+        single = rows.ndim == 1
         rows = check.matrix("inputs", rows[None, :] if single else rows)
         if rows.shape[1] != self.n_inputs:
             raise ValueError(f"inputs: expected {self.n_inputs} numbers a row, got {rows.shape[1]}")
@@ -450,6 +455,8 @@ class Perceptron:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers[{index}]: expected a Layer, got {check.describe(layer)}")
         for index, (before, layer) in enumerate(pairwise(self.layers), start=1):
+            if any(layer is other for other in self.layers[:index]):
+                raise ValueError(f"layers[{index}]: expected a layer of its own, got one again")
             if layer.n_inputs != before.n_neurons:
                 raise ValueError(
                     f"layers[{index}]: expected {before.n_neurons} inputs, one a neuron of the"
@@ -524,6 +531,11 @@ class Perceptron:
             Itself.
         """
         check.optional_callable("callback", callback)
+        columns = check.matrix("training_data", training_data).shape[1]
+        if columns != self.layers[0].n_inputs:
+            raise ValueError(
+                f"training_data: expected {self.layers[0].n_inputs} columns (inputs), got {columns}"
+            )
         if "activations" in keywords:
             raise TypeError("activations: expected to be those of the layers, got the argument")
 

@@ -12,9 +12,11 @@ from fastbp.kernels import layout as at
 from fastbp.kernels import update
 
 
-def _fraction(name: str, value: Any) -> None:
-    if not 0.0 <= check.real(name, value) < 1.0:
-        raise ValueError(f"{name}: expected a number from 0 to below 1, got {value}")
+def _fraction(name: str, value: Any) -> float:
+    number = check.real(name, value)
+    if not 0.0 <= number < 1.0:
+        raise ValueError(f"{name}: expected a number from 0 to below 1, got {number}")
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,10 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _fraction("momentum", self.momentum)
+        object.__setattr__(self, "momentum", _fraction("momentum", self.momentum))
         if not isinstance(self.nesterov, bool | np.bool_):
             raise TypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
+        object.__setattr__(self, "nesterov", bool(self.nesterov))
 
     @property
     def code(self) -> int:
@@ -104,9 +107,10 @@ class Adam:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _fraction("beta_1", self.beta_1)
-        _fraction("beta_2", self.beta_2)
-        if check.real("epsilon", self.epsilon) <= 0.0:
+        object.__setattr__(self, "beta_1", _fraction("beta_1", self.beta_1))
+        object.__setattr__(self, "beta_2", _fraction("beta_2", self.beta_2))
+        object.__setattr__(self, "epsilon", check.real("epsilon", self.epsilon))
+        if self.epsilon <= 0.0:
             raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
 
     code = update.ADAM
@@ -163,6 +167,8 @@ class TrainingState:
         The state of the generator of the orders, from before that of an epoch under way.
     batch_start : int
         Rows of an epoch under way that are in the parameters.
+    cut : tuple
+        How the epochs were cut up: rows, rows of a batch, whether shuffled.
     epoch_sums : tuple of float
         Their loss, what its rounding lost, and their weight.
     best_loss, stale_epochs
@@ -177,6 +183,7 @@ class TrainingState:
     powers: tuple[float, float] = (1.0, 1.0)
     random_state: dict[str, Any] | None = field(default=None, repr=False)
     batch_start: int = 0
+    cut: tuple[int, int, bool] = (0, 0, False)
     epoch_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     best_loss: float = float("inf")
     stale_epochs: int = 0
@@ -206,16 +213,28 @@ def state_restored(
     optimizer = dict(content["optimizer"])
     kind: type[SGD | Adam] = {"SGD": SGD, "Adam": Adam}[optimizer.pop("kind")]
     content["optimizer"] = kind(**optimizer)
-    for name in ("powers", "epoch_sums"):
+    content["random_state"] = _with_arrays(content["random_state"])
+    for name in ("powers", "epoch_sums", "cut"):
         content[name] = tuple(content[name])
     return arrays, {**fields, "state": TrainingState(moments=arrays["moments"], **content)}
 
 
 def _plain(value: Any) -> Any:
-    """Return a generator's state as JSON can hold it."""
+    """Return a generator's state as JSON can hold it; an array as its type and its numbers."""
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.str, "array": value.tolist()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _with_arrays(value: Any) -> Any:
+    """Return what :func:`_plain` was given."""
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"dtype", "array"}:
+        return np.array(value["array"], dtype=value["dtype"])
+    return {name: _with_arrays(entry) for name, entry in value.items()}
 
 
 def generator_state(random: np.random.Generator | np.random.RandomState) -> dict[str, Any]:
@@ -231,13 +250,10 @@ def generator_from(state: dict[str, Any]) -> np.random.Generator | np.random.Ran
     bits = getattr(np.random, name, None)
     if not (isinstance(bits, type) and issubclass(bits, np.random.BitGenerator)):
         raise ValueError(f"state: expected a bit generator of NumPy, got {name!r}")
-    content = dict(state["state"])
-    if isinstance(content.get("key"), list):  # read from a file
-        content["key"] = np.array(content["key"])
     generator = bits()
-    generator.state = {**state, "state": content}
+    generator.state = state
     if state.get("legacy"):
         legacy = np.random.RandomState(generator)
-        legacy.set_state({**state, "state": content})
+        legacy.set_state(state)
         return legacy
     return np.random.Generator(generator)

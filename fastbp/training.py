@@ -25,7 +25,7 @@ from fastbp.kernels import layout as at
 from fastbp.kernels.steps import CLOSED, UNOPENED
 from fastbp.optimizers import (
     SGD,
-    Adam,
+    GradientOnly,
     Optimizer,
     TrainingState,
     generator_from,
@@ -49,14 +49,15 @@ Kernel = Callable[..., bool]
 class Outcome:
     """What training gave.
 
-    Flat parameters, the losses of whole epochs, why it stopped, and what there is to go on from
-    (of ``GradientOnly`` the gradient, flat like the parameters).
+    Flat parameters, the losses of whole epochs, why it stopped, and what there is to go on from;
+    of ``GradientOnly`` the gradient instead, flat like the parameters.
     """
 
     parameters: np.ndarray
     losses: np.ndarray
     stopped: str
-    state: TrainingState
+    state: TrainingState | None
+    gradient: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +251,11 @@ def _check_all_rows(rows: ArrayRows) -> None:
             check.raise_for_row("features", start + row, rows.row(start + row))
 
 
+def _described(cut: tuple[int, int, bool]) -> str:
+    n_rows, batch_rows, shuffle = cut
+    return f"{n_rows} rows in batches of {batch_rows}{', shuffled' if shuffle else ''}"
+
+
 class _Run:
     """One fit under way: the kernel's two arrays and the slices."""
 
@@ -321,13 +327,10 @@ class _Run:
             raise ValueError(
                 "state: expected the parameters of its fit as start values, got others"
             )
-        if state.batch_start % self.options.batch_rows or (
-            state.batch_start >= self.problem.rows.n_rows
-        ):
+        if state.batch_start > 0 and state.cut != self._cut():
             raise ValueError(
-                f"state: expected the rows and batch_size of the fit that stopped after"
-                f" {state.batch_start} rows of an epoch, got {self.problem.rows.n_rows} rows in"
-                f" batches of {self.options.batch_rows}"
+                f"state: expected, to go on after {state.batch_start} rows of an epoch,"
+                f" {_described(state.cut)}, got {_described(self._cut())}"
             )
         self.first_epoch = state.epoch
         self.moments[:] = state.moments
@@ -338,21 +341,26 @@ class _Run:
         self.floats[at.BEST_LOSS] = state.best_loss
         self.state[at.STALE_EPOCHS] = state.stale_epochs
 
+    def _cut(self) -> tuple[int, int, bool]:
+        """Return how an epoch is cut up: its rows, those of a batch, whether they are shuffled."""
+        return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
+
     def _training_state(self) -> TrainingState:
         """Return what another fit needs to go on."""
         random = None
         if self.options.random is not None and self.options.shuffle:
             random = generator_state(self.options.random)
-            if self.state[at.BATCH_START] > 0 and self.drawn is not None:
-                random = self.drawn[1]
-        rule = self.options.optimizer
+            if self.drawn is not None and self.drawn[0] == self.epoch:
+                random = self.drawn[1]  # the order of an epoch that is not complete
+        assert not isinstance(self.options.optimizer, GradientOnly)
         return TrainingState(
-            optimizer=rule if isinstance(rule, SGD | Adam) else PLAIN,
+            optimizer=self.options.optimizer,
             epoch=self.first_epoch + self.epoch,
             moments=self.moments.copy(),
             powers=(float(self.floats[at.POWER_1]), float(self.floats[at.POWER_2])),
             random_state=random,
             batch_start=int(self.state[at.BATCH_START]),
+            cut=self._cut(),
             epoch_sums=tuple(self.floats[at.EPOCH_LOSS : at.EPOCH_WEIGHT + 1].tolist()),
             best_loss=float(self.floats[at.BEST_LOSS]),
             stale_epochs=int(self.state[at.STALE_EPOCHS]),
@@ -412,11 +420,13 @@ class _Run:
     def outcome(self, stopped: str) -> Outcome:
         """Return what training has given so far."""
         overrun = self.state[at.STATUS] == at.DIVERGED  # only where that raises nothing
+        gradient_only = isinstance(self.options.optimizer, GradientOnly)
         return Outcome(
             self.parameters.copy(),
             self.losses[: self.epoch + overrun].copy(),
             stopped,
-            self._training_state(),
+            None if gradient_only else self._training_state(),
+            self.moments[0].copy() if gradient_only else None,
         )
 
     def _slice(self) -> None:

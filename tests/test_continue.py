@@ -23,7 +23,10 @@ CHOICES = [
     {"shuffle": True, "batch_size": 7, "random_state": 3},
     {"shuffle": True, "batch_size": 1, "random_state": np.random.SFC64},
     {"shuffle": True, "batch_size": 7, "random_state": np.random.MT19937},
+    {"shuffle": True, "batch_size": 7, "random_state": np.random.Philox},
     {"shuffle": True, "batch_size": 7, "random_state": np.random.RandomState},
+    {"optimizer": SGD(momentum=np.float32(0.5), nesterov=np.bool_(True)), "batch_size": 7},
+    {"optimizer": Adam(beta_1=np.float32(0.5), epsilon=np.array(1e-3)), "batch_size": 7},
 ]
 X, Y, W, B, _ = network_problem((4, 6, 1), 30)
 
@@ -186,10 +189,49 @@ def test_a_state_of_other_parameters_or_another_place():
     for state in (first.state, other.state):
         with pytest.raises(ValueError, match="state: expected the parameters of its fit as start"):
             network(None, 0.05, 1, optimizer="adam", state=state)
-    inside = changed(network(None, 0.0, 1).state, batch_start=14)
-    for batch_size in (5, None):
-        with pytest.raises(ValueError, match="state: expected the rows and batch_size of the fit"):
-            network(None, 0.05, 1, batch_size=batch_size, state=inside)
+    inside = network(None, 0.0, 1, batch_size=7).state
+    inside = changed(inside, batch_start=14)
+    for keywords in ({"batch_size": 14}, {}, {"batch_size": 7, "shuffle": True}):
+        with pytest.raises(
+            ValueError, match=r"state: .* after 14 rows .* 30 rows in batches of 7, got"
+        ):
+            network(None, 0.05, 1, state=inside, **keywords)
+
+
+@pytest.mark.parametrize("raised_by", ["rate", "signal"])
+def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
+    """Nothing of the epoch is in the parameters yet, but its order has been drawn."""
+    keywords = {"shuffle": True, "random_state": 3}
+
+    def rate(epoch):
+        if epoch == 3:
+            raise LookupError
+        return 0.05
+
+    whole = network(None, 0.05, 6, **keywords)
+    if raised_by == "rate":
+        with pytest.raises(LookupError) as caught:
+            network(None, rate, 6, **keywords)
+        first = caught.value.fit
+    else:
+        original = fastbp.training._Run._new_order
+
+        def counted(self):
+            original(self)
+            if self.epoch == 3:
+                self.options.callback(None)
+
+        def stop(state):
+            if state is None:
+                raise LookupError
+
+        monkeypatch.setattr(fastbp.training._Run, "_new_order", counted)
+        with pytest.raises(LookupError) as caught:
+            network(None, 0.05, 6, callback=stop, **keywords)
+        first = caught.value.fit
+        monkeypatch.undo()
+    assert (first.n_epochs, first.state.batch_start) == (3, 0)
+    same(whole, first, network(parameters(first), 0.05, 3, state=first.state, **keywords))
 
 
 def test_a_perceptron_goes_on():

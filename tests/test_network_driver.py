@@ -102,6 +102,7 @@ def test_blas_has_one_thread_while_any_fit_runs():
 
         def first():
             def callback(_):
+                seen.append(("within the first", blas_threads()))
                 inside.set()
                 leave.wait(30)
 
@@ -118,9 +119,44 @@ def test_blas_has_one_thread_while_any_fit_runs():
             seen.append(("within the second", blas_threads()))
 
         fit((3, 5, 2), 50, epochs=1, callback=callback)
-        assert seen == [("after the first", {1}), ("within the second", {1})]
+        assert seen == [
+            ("within the first", {1}),
+            ("after the first", {1}),
+            ("within the second", {1}),
+        ]
         assert blas_threads() == {2}
     assert _blas._fits == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_blas_is_freed_in_a_child_forked_during_a_fit():
+    printed = python(
+        """
+        import os, numpy as np, fastbp
+        from fastbp import _blas
+        from fastbp.kernels import network
+        from threadpoolctl import threadpool_info, threadpool_limits
+        network.BLAS_FROM = network.BLAS_FROM_NARROW = 1
+        start = fastbp.initialize_network([2, 3, 1], activations=["relu", "tanh"], random_state=0)
+        def fit(callback=None):
+            fastbp.fit_network(
+                np.ones((9, 2)), np.ones(9), *start, 0.1, 1, activations=["relu", "tanh"],
+                optimizer="adam", callback=callback,
+            )
+        def threads():
+            return {i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"}
+        def fork(_):
+            child = os.fork()
+            if child == 0:
+                fit()
+                os._exit(0 if _blas._fits == 0 and threads() == {2} else 3)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), threads())
+        with threadpool_limits(limits=2, user_api="blas"):
+            fit(fork)
+            print(threads())
+        """
+    )
+    assert printed == "0 {1}\n{2}\n"
 
 
 def test_blas_is_left_alone_where_it_is_not_used(blas_nowhere):
@@ -143,7 +179,8 @@ def test_blas_is_freed_by_an_exception(blas_everywhere):
 
 def test_any_array_gives_the_same_bits(monkeypatch):
     monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", 0)
-    monkeypatch.setattr("fastbp.training.BLOCK_BYTES", 2**14)
+    monkeypatch.setattr("fastbp.training.BLOCK_BYTES", 2**12)
+    monkeypatch.setattr("fastbp.network.BLOCK_BYTES", 2**12)
     convert = [
         np.array,
         np.asfortranarray,
@@ -153,6 +190,7 @@ def test_any_array_gives_the_same_bits(monkeypatch):
     for keywords in (
         {},
         {"batch_size": 64},
+        {"batch_size": 200},  # more than a block, and still one tile
         {"batch_size": 1},
         {"batch_size": 64, "shuffle": True, "random_state": 2},
         {"batch_size": 1, "shuffle": True, "random_state": 2},

@@ -154,6 +154,29 @@ def test_published_examples(name):
     np.testing.assert_allclose(model.losses_, case["expected"]["losses"], rtol=1e-12)
 
 
+def test_derivatives_keep_their_digits():
+    from mpmath import mp
+
+    with mp.workdps(60):
+        for z in (0.3, -5.0, 17.0, 20.0, -40.0, 300.0):
+            exact = float(1 / mp.cosh(z) ** 2)
+            layer = Layer(1, 1, "tanh", [[1.0]], [0.0])
+            layer.forward([z])
+            layer.backward([1.0], 0.0)
+            assert layer.dz[0] == pytest.approx(exact, rel=1e-15)
+            _, dws, _ = fastbp.loss_and_gradient(
+                [[1.0]], [0.0], [[[z]], [[1.0]]], [[0.0], [-np.tanh(z) + 1.0]],
+                activations=["tanh", "identity"], loss="half_mse",
+            )  # fmt: skip
+            assert dws[0][0, 0] == pytest.approx(exact, rel=2e-15)
+
+
+def test_no_draw_where_weights_are_given():
+    random = np.random.default_rng(0)
+    Layer(2, 2, weights=np.eye(2), random_state=random)
+    assert random.random() == np.random.default_rng(0).random()
+
+
 def test_start_values_and_repr():
     layer = Layer(3, 2, "relu", scheme="he_normal", random_state=4)
     (weights,), (biases,) = fastbp.initialize_network(
@@ -207,7 +230,10 @@ L32, L23 = Layer(3, 2, random_state=0), Layer(2, 3, random_state=0)
         (lambda: Perceptron([]), ValueError, "layers: expected at least one"),
         (lambda: Perceptron(L32), TypeError, "layers: expected a sequence"),
         (lambda: Perceptron([L32, 5]), TypeError, r"layers\[1\]: expected a Layer, got int 5"),
-        (lambda: Perceptron([L32, L32]), ValueError, r"layers\[1\]: expected 2 inputs, .* got 3"),
+        (lambda: Perceptron([L32, Layer(3, 2)]), ValueError, r"layers\[1\]: expected 2 inputs, .* got 3"),
+        (lambda: Perceptron([L23, Layer(3, 2), L23]), ValueError, r"layers\[2\]: expected a layer of its own, got one again"),
+        (lambda: Perceptron([L32]).fit([[1.0]], [[0, 1]]), ValueError, r"training_data: expected 3 columns \(inputs\), got 1"),
+        (lambda: L32.forward([[1, 2, 3], [1]]), fastbp.DataError, "inputs: expected 3 values in every row, got 1 in row 1"),
         (
             lambda: Perceptron([Layer(3, 2, "softmax"), L23]),
             ValueError,

@@ -12,7 +12,16 @@ from fastbp.tables import TableModel
 def models():
     fit = fastbp.fit_neuron([[0.1], [1.3]], [0, 1], [0.7], 0.2, 0.5, 20, activation="tanh")
     table = TableModel(fit, ["länge"], "art", np.array([0.5]), np.array([2.0]), ["a", "b"])
-    return [fit, fastbp.Neuron(3, random_state=1, activation="relu"), table]
+    names = ["relu", "softmax"]
+    start = fastbp.initialize_network([2, 3, 2], activations=names, random_state=1)
+    network = fastbp.fit_network(
+        [[0.1, 2.0], [1.3, 0.2]], [0, 1], *start, 0.1, 5, activations=names, loss="cross_entropy",
+        optimizer=fastbp.Adam(beta_1=0.8), shuffle=True, random_state=3,
+    )  # fmt: skip
+    layer = fastbp.Layer(2, 3, "tanh", random_state=1)
+    perceptron = fastbp.Perceptron([layer, fastbp.Layer(3, 1, random_state=2)])
+    neuron = fastbp.Neuron(3, random_state=1, activation="relu")
+    return [fit, neuron, table, network, layer, perceptron]
 
 
 def content(model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastbp.kernels._jit import device_function
-from fastbp.kernels.exponential import exp_clamped, tanh
+from fastbp.kernels.exponential import exp_clamped, tanh, tanh_and_exponential
 from fastbp.kernels.vector import Vector, broadcast, where_less
 
 IDENTITY = 0
@@ -52,8 +52,9 @@ def activate_with_derivative(activation: int, z: Vector) -> tuple[Vector, Vector
         a = where_less(z, broadcast(0.0), broadcast(0.0), z)
         derivative = where_less(broadcast(0.0), z, one, broadcast(0.0))
     elif activation == TANH:
-        a = tanh(z)
-        derivative = (one - a) * (one + a)
+        a, e = tanh_and_exponential(z)
+        sum_of_both = one + e
+        derivative = broadcast(4.0) * e / (sum_of_both * sum_of_both)
     else:
         a = z
         derivative = one

@@ -83,7 +83,8 @@ OUTER_FROM = 16  # inputs and outputs; where sums are short, of fewer than 64 ro
 BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
 TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many: within a twentieth
 MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 with 32 rows: 1.09 times as long
-CHUNK_WORK = 2**17  # see row_work: 40 microseconds
+TILE_WORK = 2**27  # see row_work, 45 ms: of a very wide network, fewer rows, for Ctrl-C's sake
+CHUNK_WORK = 2**17  # 40 microseconds
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,19 @@ class Plan:
 def plan(
     sizes: tuple[int, ...], activations: tuple[int, ...], label_columns: int, batch_rows: int
 ) -> Plan:
-    """Lay out a network of these sizes (inputs first) for batches of so many rows."""
+    """Lay out a network of these sizes (inputs first) for batches of so many rows.
+
+    A batch's rows are part of it (all rows, of a full batch), so that its tiles are about alike.
+    """
     outputs = sizes[1:]
     weights = [_whole(n * m) for n, m in pairwise(sizes)]
     weights_at = list(accumulate(weights, initial=0))
     biases_at = list(accumulate(map(_whole, outputs), initial=weights_at[-1]))
     numbers = _whole(label_columns) + LANES + _whole(sizes[0]) + 2 * sum(outputs)
-    most = max(LEAST_ROWS, min(MOST_ROWS, TILE_BYTES // (8 * numbers)))
+    macs = sum(n * m for n, m in pairwise(sizes))
+    row_work = 3 * macs // 8 + 2 * sum(outputs) + sizes[0] // 2 + 10
+    least = max(LANES, min(LEAST_ROWS, TILE_WORK // row_work))
+    most = max(least, min(MOST_ROWS, TILE_BYTES // (8 * numbers)))
     tile = _whole(-(-batch_rows // -(-batch_rows // most)))  # as few as possible, about alike
     methods = [_method(n, m, tile) for n, m in pairwise(sizes)]
     place = (_whole(label_columns) + 1 + _whole(sizes[0])) * tile
@@ -138,8 +145,6 @@ def plan(
         table += [methods[index], 0]
         place = at_d + n * tile
     table += [0, 0, 0, 0, place, 0, 0, 0]
-    macs = sum(n * m for n, m in pairwise(sizes))
-    row_work = 3 * macs // 8 + 2 * sum(outputs) + sizes[0] // 2 + 10
     return Plan(
         n_parameters=biases_at[-1],
         n_weights=weights_at[-1],

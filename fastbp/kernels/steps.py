@@ -258,7 +258,8 @@ def account(floats: Pointer, loss: float, n: float) -> None:
     before = floats[EPOCH_LOSS]
     after = before + loss
     larger = abs(before) >= abs(loss)
-    floats[EPOCH_LOSS_LOST] += (before - after) + loss if larger else (loss - after) + before
+    if after - after == 0.0:  # an infinite sum has lost nothing more
+        floats[EPOCH_LOSS_LOST] += (before - after) + loss if larger else (loss - after) + before
     floats[EPOCH_LOSS] = after
     floats[EPOCH_WEIGHT] += n
 
