@@ -473,7 +473,7 @@ def _problem(
 
     def problem(options: Options) -> Problem:
         plan = kernels.plan(sizes, numbers, label_columns, options.batch_rows)
-        kernel = _kernel(plan, options, rows)
+        kernel = _kernel(plan, options)
         uses_blas = plan.uses_blas and kernel is kernels.network_steps
 
         def named(parameters: np.ndarray) -> dict[str, Any]:
@@ -524,16 +524,18 @@ def _problem(
     return problem, rows
 
 
-def _kernel(plan: kernels.Plan, options: Options, rows: ArrayRows) -> Kernel:
-    """Return the kernel for batches of this kind; where two would do, they give the same bits."""
+def _kernel(plan: kernels.Plan, options: Options) -> Kernel:
+    """Return the kernel for batches of this kind; where two would do, they give the same bits.
+
+    A batch of one tile is part of one chunk, which is never cut between two blocks of rows.
+    """
     batch_rows = options.batch_rows
     if options.optimizer.code != PLAIN_SGD:
         return kernels.network_steps
     if batch_rows == 1:
         return kernels.online_steps
     one_tile = batch_rows <= plan.tile_rows and not plan.uses_blas and options.alpha == 0.0
-    in_one_block = rows.resident is not None or batch_rows * rows.n_features * 8 <= BLOCK_BYTES
-    return kernels.tile_steps if one_tile and in_one_block else kernels.network_steps
+    return kernels.tile_steps if one_tile else kernels.network_steps
 
 
 def predict_network(
