@@ -305,6 +305,18 @@ def test_nothing_beyond_the_arrays_is_read_or_written():
             assert np.isfinite(fitted.predict(x[:1])).all()
 
 
+@pytest.mark.parametrize(
+    "sizes", [(1, 10, 1), (20, 64, 1), (784, 256, 10), (5000, 9000, 10)], ids=str
+)
+def test_tiles_and_chunks_do_not_depend_on_how_many_rows_there_are(sizes):
+    plans = {kernels.plan(sizes, (0,) * (len(sizes) - 1), 1, n) for n in (256, 1000, 1001, 10**9)}
+    assert len(plans) == 1
+    (plan,) = plans
+    assert plan.tile_rows % 8 == 0 < plan.tile_rows
+    assert plan.chunk_rows % plan.tile_rows == 0
+    assert plan.chunk_rows * plan.row_work < 2**28  # under a tenth of a second, for Ctrl-C
+
+
 def test_the_switch_to_blas():
     from_weights = kernels.BLAS_FROM if vector_width() >= 512 else kernels.BLAS_FROM_NARROW
     side = int(np.sqrt(from_weights)) + 1

@@ -124,7 +124,8 @@ def plan(
 ) -> Plan:
     """Lay out a network of these sizes (inputs first) for batches of so many rows.
 
-    A batch's rows are part of it (all rows, of a full batch), so that its tiles are about alike.
+    All batches that are larger than a tile are laid out alike: no bit depends on how many rows
+    there are to come.
     """
     outputs = sizes[1:]
     weights = [_whole(n * m) for n, m in pairwise(sizes)]
@@ -133,9 +134,9 @@ def plan(
     numbers = _whole(label_columns) + LANES + _whole(sizes[0]) + 2 * sum(outputs)
     macs = sum(n * m for n, m in pairwise(sizes))
     row_work = 3 * macs // 8 + 2 * sum(outputs) + sizes[0] // 2 + 10
-    least = max(LANES, min(LEAST_ROWS, TILE_WORK // row_work))
-    most = max(least, min(MOST_ROWS, TILE_BYTES // (8 * numbers)))
-    tile = _whole(-(-batch_rows // -(-batch_rows // most)))  # as few as possible, about alike
+    least = min(LEAST_ROWS, TILE_WORK // row_work)
+    most = max(least, min(MOST_ROWS, TILE_BYTES // (8 * numbers))) // LANES * LANES
+    tile = min(max(most, LANES), _whole(batch_rows))
     methods = [_method(n, m, tile) for n, m in pairwise(sizes)]
     place = (_whole(label_columns) + 1 + _whole(sizes[0])) * tile
     table: list[int] = []
