@@ -11,6 +11,7 @@ import numpy as np
 
 from fastbp import _validation as check
 from fastbp import network
+from fastbp.errors import DataError
 from fastbp.network import fit_network, initialize_network, predict_network
 from fastbp.neuron import ACTIVATIONS, fit_neuron, predict_neuron
 from fastbp.optimizers import TrainingState
@@ -543,7 +544,7 @@ class Perceptron:
             sys.stdout.write(f"epoch {state.epoch + 1}: average loss {state.loss:.3f}\n")
             return callback(state) if callback is not None else None
 
-        fit = fit_network(
+        fit = self._fit_network(
             training_data,
             labels,
             [layer.weights for layer in self.layers],
@@ -560,6 +561,15 @@ class Perceptron:
             layer.weights[:], layer.biases[:] = weights, biases
         self.losses_, self.stopped_, self.state_ = fit.losses, fit.stopped, fit.state
         return self
+
+    @staticmethod
+    def _fit_network(*arguments: Any, **keywords: Any) -> network.NetworkFit:
+        """Call `fit_network`, naming a bad row as one of `training_data`."""
+        try:
+            return fit_network(*arguments, **keywords)
+        except DataError as error:
+            message = str(error).replace("features:", "training_data:", 1)
+            raise DataError(message, error.row) from None
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it: the layers."""

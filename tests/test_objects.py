@@ -233,6 +233,7 @@ L32, L23 = Layer(3, 2, random_state=0), Layer(2, 3, random_state=0)
         (lambda: Perceptron([L32, Layer(3, 2)]), ValueError, r"layers\[1\]: expected 2 inputs, .* got 3"),
         (lambda: Perceptron([L23, Layer(3, 2), L23]), ValueError, r"layers\[2\]: expected a layer of its own, got one again"),
         (lambda: Perceptron([L32]).fit([[1.0]], [[0, 1]]), ValueError, r"training_data: expected 3 columns \(inputs\), got 1"),
+        (lambda: Perceptron([L32]).fit([[1, 2, np.nan]], [[0, 1]]), fastbp.DataError, "training_data: expected finite numbers, got nan in row 0, column 2"),
         (lambda: L32.forward([[1, 2, 3], [1]]), fastbp.DataError, "inputs: expected 3 values in every row, got 1 in row 1"),
         (
             lambda: Perceptron([Layer(3, 2, "softmax"), L23]),

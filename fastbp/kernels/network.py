@@ -390,7 +390,7 @@ def network_steps(
     int64; sample_weight and order are empty where not used. ACC state, floats; OUT losses.
 
     It and the next two do the same. As three kernels, each is compiled where it is wanted: a
-    first call takes two thirds of the time.
+    first call takes a third to two thirds of the time.
     """
     return run_steps(
         network_gradient,
