@@ -3,7 +3,6 @@
 import os
 import textwrap
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -354,21 +353,3 @@ def test_no_temporary_of_the_size_of_a_prediction():
         """
     )
     assert float(printed) < 24.0  # the hidden layer of all rows would be 195
-
-
-def test_time_of_a_slice_is_bounded():
-    """The interpreter is in reach: a callback-free fit still lets another thread run."""
-    ticks = []
-    done = threading.Event()
-
-    def tick():
-        while not done.is_set():
-            ticks.append(time.monotonic())
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=tick)
-    thread.start()
-    fit((20, 64, 1), 20_000, epochs=100, rate=1e-6, n_threads=1)
-    done.set()
-    thread.join()
-    assert len(ticks) > 3

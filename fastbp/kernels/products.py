@@ -13,6 +13,7 @@ is one chain of multiply-adds over the terms in order.
 from __future__ import annotations
 
 from fastbp.kernels._jit import device_function, subroutine
+from fastbp.kernels.dense import dot_8_rows, dot_row
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -27,7 +28,6 @@ from fastbp.kernels.vector import (
     odds,
     store,
     store_first,
-    sum_each,
     sum_lanes,
     where_less,
 )
@@ -370,23 +370,20 @@ def sums_of_products(
     sums, or long ones, this beats `multiply`, which needs one side transposed.
     """
     for j in range(0, n_p, LANES):  # outside: eight rows of p stay in the nearest cache
-        n = min(n_p - j, LANES)
+        p_j = at(p, j * width)
         for k in range(n_q):
-            sums = eight_sums(width, at(p, j * width), n, at(q, k * width))
+            q_k = at(q, k * width)
             target = at(result, j * p_stride + k * q_stride)
-            if p_stride == 1:
-                keep_first_of(mode, sums, other, target, 0, n)
+            if j + LANES > n_p:
+                for i in range(n_p - j):
+                    s = dot_row(at(p_j, i * width), width, q_k)
+                    keep_one(mode, s, other, target, i * p_stride)
+            elif p_stride == 1:
+                keep(mode, dot_8_rows(p_j, width, q_k), other, target, 0)
             else:
-                keep_apart(mode, sums, other, target, p_stride, n)
-
-
-@device_function
-def keep_apart(
-    mode: int, sums: Vector, other: Pointer, result: Pointer, stride: int, n: int
-) -> None:
-    """Do with the first n lanes what `mode` says, in elements `stride` apart."""
-    for i in range(n):
-        keep_one(mode, lane(sums, i), other, result, i * stride)
+                sums = dot_8_rows(p_j, width, q_k)
+                for i in range(LANES):
+                    keep_one(mode, lane(sums, i), other, target, i * p_stride)
 
 
 @device_function
@@ -397,31 +394,6 @@ def keep_one(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> No
     elif mode == DESCEND:
         s = lane(fma(broadcast(other[0]), broadcast(s), broadcast(result[i])), 0)
     result[i] = s
-
-
-@device_function
-def eight_sums(width: int, p: Pointer, n: int, q: Pointer) -> Vector:
-    """Return sum over i of p[j, i] q[i] for eight rows of p, the last ones repeated from n on."""
-    p1 = at(p, min(1, n - 1) * width)
-    p2 = at(p, min(2, n - 1) * width)
-    p3 = at(p, min(3, n - 1) * width)
-    p4 = at(p, min(4, n - 1) * width)
-    p5 = at(p, min(5, n - 1) * width)
-    p6 = at(p, min(6, n - 1) * width)
-    p7 = at(p, min(7, n - 1) * width)
-    zero = broadcast(0.0)
-    s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
-    for i in range(0, width, LANES):
-        v = load(q, i)
-        s0 = fma(load(p, i), v, s0)
-        s1 = fma(load(p1, i), v, s1)
-        s2 = fma(load(p2, i), v, s2)
-        s3 = fma(load(p3, i), v, s3)
-        s4 = fma(load(p4, i), v, s4)
-        s5 = fma(load(p5, i), v, s5)
-        s6 = fma(load(p6, i), v, s6)
-        s7 = fma(load(p7, i), v, s7)
-    return sum_each(s0, s1, s2, s3, s4, s5, s6, s7)
 
 
 @subroutine
