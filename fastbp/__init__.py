@@ -15,6 +15,7 @@ from fastbp.neuron import NeuronFit, fit_neuron, predict_neuron, train_neuron
 from fastbp.objects import Layer, Neuron, Perceptron
 from fastbp.optimizers import SGD, Adam
 from fastbp.parallel import get_num_threads, set_num_threads
+from fastbp.sources import open_rows
 from fastbp.storage import load, save
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "initialize_network",
     "load",
     "loss_and_gradient",
+    "open_rows",
     "predict_network",
     "predict_neuron",
     "save",

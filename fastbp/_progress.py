@@ -1,10 +1,16 @@
-"""The progress bar of a fit: tqdm's, in rows, so that a long epoch moves too."""
+"""Progress bars: tqdm's, in rows, so that a long epoch moves too."""
 
 from __future__ import annotations
 
 import sys
 from types import TracebackType
 from typing import Any
+
+# 80 columns hold it with room for a bar; a narrower terminal cuts off at the right, and half a
+# number there would mislead, but half a time would not.
+TRAINING = "{desc} {percentage:3.0f}%|{bar}|{losses} {rate_noinv_fmt} {elapsed}<{remaining}"
+READING = "{desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt} {elapsed}<{remaining}"
+PATIENCE_SECONDS = 0.5  # what takes less needs no bar
 
 
 class Progress:
@@ -18,24 +24,45 @@ class Progress:
 
     def __init__(self, show: bool | str, epochs: int, rows: int) -> None:
         self._bar: Any = None
+        self._epochs = epochs
         self._rows = rows
         if not show:
             return
         if show == "always" or _in_a_notebook() or _in_a_terminal():
             self._bar = _bar_type()(
-                total=epochs * rows, unit="row", unit_scale=True, desc="training"
+                total=epochs * rows,
+                unit="row",
+                unit_scale=True,
+                desc=self._description(0),
+                bar_format=TRAINING,
+                dynamic_ncols=True,
             )
 
     def __enter__(self) -> Progress:
         return self
 
-    def show(self, epochs: int, rows: int, loss: float | None) -> None:
+    def begin(self, epochs: int, rows: int) -> None:
+        """Say where the fit goes on: what was done before it does not count for the rate."""
+        if self._bar is None:
+            return
+        self._bar.initial = self._bar.n = self._bar.last_print_n = epochs * self._rows + rows
+        self._bar.set_description_str(self._description(epochs))
+
+    def show(
+        self, epochs: int, rows: int, loss: float | None, validation_loss: float | None = None
+    ) -> None:
         """Set the bar to this many whole epochs and rows of the next."""
         if self._bar is None:
             return
         if loss is not None:
-            self._bar.set_postfix_str(f"epoch {epochs}, loss {loss:.6g}", refresh=False)
+            self._bar.losses = f" loss {loss:.4g}"
+        if validation_loss is not None:
+            self._bar.losses += f" val {validation_loss:.4g}"
+        self._bar.set_description_str(self._description(epochs), refresh=False)
         self._bar.update(epochs * self._rows + rows - self._bar.n)
+
+    def _description(self, epochs: int) -> str:
+        return f"epoch {epochs}/{self._epochs}"
 
     def __exit__(
         self,
@@ -45,6 +72,21 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def rows_bar(rows: int, what: str) -> Any:
+    """Return a bar of tqdm's for one pass over rows: in a terminal, if it takes long."""
+    return _bar_type()(
+        total=rows,
+        unit="row",
+        unit_scale=True,
+        desc=what,
+        bar_format=READING,
+        dynamic_ncols=True,
+        delay=PATIENCE_SECONDS,
+        disable=not _in_a_terminal(),
+        leave=False,
+    )
 
 
 def _in_a_notebook() -> bool:
@@ -62,5 +104,10 @@ def _bar_type() -> Any:
 
     class Bar(tqdm):  # type: ignore[misc]
         monitor_interval = 0  # tqdm's monitor is a thread that never ends
+        losses = ""
+
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            return {**super().format_dict, "losses": self.losses}
 
     return Bar

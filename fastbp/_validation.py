@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastbp import _frames
 from fastbp.errors import DataError
 
 Vector = np.ndarray
@@ -25,6 +26,7 @@ SCAN_ELEMENTS = 2**17  # of a block in a search for bad rows: no large temporari
 
 def number_array(name: str, value: Any) -> np.ndarray:
     """Return `value` as an array of real numbers of its own dtype (objects become float64)."""
+    value = _frames.array_like(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise DataError(f"{name}: expected numbers, got masked elements")
     try:
@@ -201,7 +203,7 @@ def network_labels(
     if loss == "cross_entropy" and array.shape == (n_rows, 1) and n_outputs > 1:
         array = array[:, 0]
     if loss == "cross_entropy" and array.shape == (n_rows,):
-        return _class_numbers(name, array, n_outputs)[:, None], True
+        return class_numbers(name, array, n_outputs)[:, None], True
     if array.shape != (n_rows, n_outputs):
         raise ValueError(
             f"{name}: expected shape ({n_rows}, {n_outputs}), one row a row of features and one"
@@ -215,7 +217,8 @@ def network_labels(
     return array, False
 
 
-def _class_numbers(name: str, array: np.ndarray, n_classes: int) -> np.ndarray:
+def class_numbers(name: str, array: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the numbers of classes as float64."""
     numbers = np.ascontiguousarray(array, dtype=np.float64)
     wrong = ~((numbers >= 0) & (numbers < n_classes) & (numbers == np.floor(numbers)))
     if wrong.any():
@@ -271,10 +274,17 @@ def batches_have_weight(name: str, weights: Vector, batch_rows: int, of: str = "
     starts = np.arange(0, weights.shape[0], batch_rows)
     with np.errstate(over="ignore"):
         sums = np.add.reduceat(weights, starts)
+    sums_of_weights(name, starts, sums, batch_rows, weights.shape[0], of)
+
+
+def sums_of_weights(
+    name: str, starts: np.ndarray, sums: np.ndarray, batch_rows: int, n_rows: int, of: str = ""
+) -> None:
+    """Refuse sums of weights, of the batches that begin at `starts`, that cannot be divided by."""
     bad = ~((sums >= np.finfo(np.float64).tiny) & (sums < np.inf))
     if bad.any():
         batch = int(np.argmax(bad))
-        start, stop = int(starts[batch]), min(int(starts[batch]) + batch_rows, weights.shape[0])
+        start, stop = int(starts[batch]), min(int(starts[batch]) + batch_rows, n_rows)
         raise ValueError(
             f"{name}: expected a positive finite sum in every batch, got {sums[batch]:g} for rows"
             f" {start} to {stop - 1}{of}"

@@ -1,10 +1,38 @@
-"""Synthetic data, to try things on: labels from a neuron that is known."""
+"""Synthetic data of any size: rows whose labels a known neuron or network, the teacher, gives.
+
+Every row is a function of the seed and its own number (``kernels/random.py``), so the same rows
+can be had in memory, in a file or, as :class:`VirtualRows`, computed whenever they are read.
+"""
 
 from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp.kernels import random as kernels
+from fastbp.kernels.vector import LANES
+from fastbp.network import CALL_WORK, activations_of, predict_network
+from fastbp.parallel import Team, team, threads_for
+from fastbp.rows import BLOCK_BYTES, Block, Rows
+
+Seed = int | np.random.Generator | np.random.RandomState | None
+
+DISTRIBUTIONS = {"normal": kernels.NORMAL, "uniform": kernels.UNIFORM}
+TASKS = ("regression", "classification")
+FEATURES, NOISE, TEACHER, SEED = 1, 2, 3, 4  # the numbers of the streams that a seed makes
+NO_ORDER = np.empty(0, dtype=np.int64)
+NUMBER_WORK = 3  # of a random number, as in fastbp.parallel: 1 nanosecond
+MOST_NUMBERS = 2**63  # in a matrix: their own numbers are int64
 
 
 def make_neuron_dataset(
@@ -12,25 +40,40 @@ def make_neuron_dataset(
     n_features: int,
     *,
     noise: float = 0.0,
-    seed: int | np.random.Generator | np.random.RandomState | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Draw rows whose labels a known sigmoid neuron, the teacher, decides.
+    seed: Seed = None,
+    distribution: str = "normal",
+    out: str | os.PathLike[str] | None = None,
+    virtual: bool = False,
+) -> tuple[Any, Any, np.ndarray, float]:
+    """Make rows whose labels a known neuron decides: 1 if x w + b + noise > 0, else 0.
+
+    The rows are the same, bit for bit, in memory, with `out` and with `virtual`; with the same
+    seed, more samples only add rows, and the teacher stays.
 
     Parameters
     ----------
     n_samples, n_features : int
-        At least 1.
+        At least 1; their product is below 2**63 (in memory, what fits).
     noise : float
         Standard deviation of what is added to the teacher's pre-activation, which itself has
-        one of about 3, before its sign gives the label.
+        one of about 3 (of 1.7 for uniform features).
     seed : int, numpy.random.Generator or numpy.random.RandomState, optional
+        A generator gives 8 bytes. None: other rows in every call.
+    distribution : {"normal", "uniform"}
+        Of each feature: standard normal, or uniform on [-1, 1).
+    out : path-like ending in ".npy", optional
+        Write a float64 matrix to this file, labels in its last column, in constant memory. An
+        old file is replaced when the new one is complete.
+    virtual : bool
+        Compute the rows whenever they are read, and keep none.
 
     Returns
     -------
-    features : numpy.ndarray of float64, shape (n_samples, n_features)
-        Standard normal.
-    labels : numpy.ndarray of float64, shape (n_samples,)
-        0 or 1.
+    features : numpy.ndarray of float64, shape (n_samples, n_features), or Rows
+        With `out` the rows of the file, with `virtual` a :class:`VirtualRows`. Both hold the
+        labels, too: ``fastbp.fit_neuron(features, None, ...)``.
+    labels : numpy.ndarray of float64, shape (n_samples,), or None
+        0 or 1; None with `out` and `virtual`.
     weights : numpy.ndarray of float64, shape (n_features,)
     bias : float
         Those of the teacher.
@@ -38,7 +81,9 @@ def make_neuron_dataset(
     Raises
     ------
     TypeError, ValueError
-        For numbers of another kind, or too small.
+        For numbers of another kind, too small or too large; `out` with `virtual`.
+    OSError
+        If the file cannot be written: nothing is left of it.
 
     Examples
     --------
@@ -46,15 +91,336 @@ def make_neuron_dataset(
     >>> X, y, weights, bias = datasets.make_neuron_dataset(1000, 3, seed=1)
     >>> X.shape, y.shape, bool((((X @ weights + bias) > 0) == y).all())
     ((1000, 3), (1000,), True)
+    >>> rows, _, _, _ = datasets.make_neuron_dataset(10**12, 3, seed=1, virtual=True)
+    >>> rows
+    <VirtualRows: 1,000,000,000,000 x 3 normal features, labels of a neuron, noise 0>
+    >>> bool((rows.block(0, 1000).features == X).all())
+    True
     """
-    n_samples = check.whole("n_samples", n_samples, minimum=1)
-    n_features = check.whole("n_features", n_features, minimum=1)
-    noise = check.real("noise", noise, minimum=0.0)
-    random = check.random_generator("seed", seed)
-    weights = random.standard_normal(n_features) * (3.0 / np.sqrt(n_features))
-    bias = float(random.standard_normal() * 0.5)
-    features = random.standard_normal((n_samples, n_features))
-    z = features @ weights + bias
-    if noise > 0.0:
-        z += noise * random.standard_normal(n_samples)
-    return features, (z > 0.0).astype(np.float64), weights, bias
+    n = check.whole("n_samples", n_samples, minimum=1)
+    d = check.whole("n_features", n_features, minimum=1)
+    rows = _NeuronRows(n, d, distribution, noise, seed)
+    features, labels = _delivered(rows, out, virtual)
+    return features, None if labels is None else labels[:, 0], rows.weights, rows.bias
+
+
+def make_network_dataset(
+    n_samples: int,
+    layer_sizes: Sequence[int],
+    *,
+    activations: Sequence[str] | None = None,
+    task: str = "regression",
+    noise: float = 0.0,
+    seed: Seed = None,
+    distribution: str = "normal",
+    out: str | os.PathLike[str] | None = None,
+    virtual: bool = False,
+) -> tuple[Any, Any, list[np.ndarray], list[np.ndarray]]:
+    """Make rows whose labels a known network gives: its outputs plus noise, or classes.
+
+    The rows are the same, bit for bit, in memory, with `out` and with `virtual`; with the same
+    seed, more samples only add rows, and the teacher stays.
+
+    Parameters
+    ----------
+    n_samples : int
+    layer_sizes : sequence of int
+        Features, the neurons of each hidden layer, outputs.
+    activations : sequence of str, optional
+        One a layer, as for :func:`fastbp.fit_network`; tanh and, at the end, identity if None.
+    task : {"regression", "classification"}
+        Labels are the outputs plus noise, or the number of the output that is then the largest.
+    noise : float
+        Standard deviation of what is added to each output.
+    seed, distribution, out, virtual
+        As for :func:`make_neuron_dataset`; a file's last columns are the labels.
+
+    Returns
+    -------
+    features : numpy.ndarray of float64, shape (n_samples, n_features), or Rows
+        With `out` the rows of the file, with `virtual` a :class:`VirtualRows`. Both hold the
+        labels, too: ``fastbp.fit_network(features, None, ...)``.
+    labels : numpy.ndarray of float64, or None
+        Shape (n_samples, n_outputs), for classification (n_samples,); None with `out` and
+        `virtual`.
+    weights : list of numpy.ndarray of float64, shape (n_inputs, n_outputs)
+    biases : list of numpy.ndarray of float64, shape (n_outputs,)
+        Those of the teacher, one a layer: normal with standard deviations 2 / sqrt(n_inputs)
+        and 1/2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of another kind, too small or too large; `out` with `virtual`; a
+        classification with fewer than two outputs.
+    OSError
+        If the file cannot be written: nothing is left of it.
+
+    Examples
+    --------
+    >>> from fastbp import datasets
+    >>> X, y, weights, biases = datasets.make_network_dataset(100, [2, 5, 3], seed=1)
+    >>> X.shape, y.shape, [w.shape for w in weights]
+    ((100, 2), (100, 3), [(2, 5), (5, 3)])
+    >>> _, classes, _, _ = datasets.make_network_dataset(100, [2, 5, 3], seed=1,
+    ...                                                  task="classification")
+    >>> bool((classes == y.argmax(axis=1)).all())
+    True
+    """
+    n = check.whole("n_samples", n_samples, minimum=1)
+    sizes = _layer_sizes(layer_sizes)
+    classes = check.choice("task", task, TASKS) == "classification"
+    if classes and sizes[-1] < 2:
+        raise ValueError("layer_sizes: expected at least 2 outputs for classification, got 1")
+    if activations is None:
+        activations = ["tanh"] * (len(sizes) - 2) + ["identity"]
+    names = activations_of("activations", activations, len(sizes) - 1)
+    rows = _NetworkRows(n, sizes, names, classes, distribution, noise, seed)
+    features, labels = _delivered(rows, out, virtual)
+    if classes and labels is not None:
+        labels = labels[:, 0]
+    return features, labels, rows.weights, rows.biases
+
+
+def _layer_sizes(value: Any) -> list[int]:
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    sizes = [
+        check.whole(f"layer_sizes[{i}]", n, minimum=1)
+        for i, n in enumerate(check.sequence("layer_sizes", value, "integers"))
+    ]
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes: expected at least 2 sizes, got {len(sizes)}")
+    return sizes
+
+
+class VirtualRows(Rows):
+    """Rows with labels that are computed whenever they are read, by any number of threads.
+
+    :func:`make_neuron_dataset` and :func:`make_network_dataset` make them, for training on more
+    rows than any disk holds: every epoch computes them anew.
+    """
+
+    name = "virtual rows"
+    by_row = True
+    teacher: str
+
+    def __init__(
+        self,
+        n_rows: int,
+        n_features: int,
+        n_labels: int,
+        distribution: str,
+        noise: float,
+        seed: Seed,
+    ) -> None:
+        if n_rows * max(n_features, n_labels) >= MOST_NUMBERS:
+            raise ValueError("n_samples: expected fewer than 2**63 numbers in all, got more")
+        self.n_rows, self.n_features, self.n_labels = n_rows, n_features, n_labels
+        self.distribution = check.choice("distribution", distribution, DISTRIBUTIONS)
+        self.noise = check.real("noise", noise, minimum=0.0)
+        self._code = DISTRIBUTIONS[self.distribution]
+        key = _key(seed)
+        self._keys = np.array([kernels.derived(key, stream) for stream in (FEATURES, NOISE)])
+        self._teacher_key = kernels.derived(key, TEACHER)
+
+    def _teacher_numbers(self, count: int) -> np.ndarray:
+        """Return standard normal numbers to make the teacher of."""
+        drawn = np.empty(count)
+        kernels.random_rows(kernels.NORMAL, self._teacher_key, 0, NO_ORDER, drawn[None, :])
+        return drawn
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        """Compute rows start to stop; OUT `block`."""
+        self._write(start, NO_ORDER, block)
+
+    def take(self, indices: np.ndarray, block: Block) -> None:
+        """Compute the rows of these numbers; OUT `block`."""
+        if len(indices):  # an empty order would mean the first rows
+            self._write(0, np.array(indices, dtype=np.int64), block)
+
+    @abstractmethod
+    def _write(self, start: int, order: np.ndarray, block: Block) -> None:
+        """Write the rows of `order`, or those from `start` on if it is empty; OUT block."""
+
+    @abstractmethod
+    def _teacher_arrays(self) -> list[np.ndarray]:
+        """Return what the labels depend on, beside the noise."""
+
+    def digest(self) -> str:
+        """Return a digest of what the rows are computed from."""
+        recipe = (self.n_rows, self.n_features, self.n_labels, self.distribution, self.noise)
+        digest = hashlib.sha256(f"{self.teacher} {recipe} {self._keys.tolist()}".encode())
+        for array in self._teacher_arrays():
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        return (
+            f"<VirtualRows: {self.n_rows:,} x {self.n_features} {self.distribution} features,"
+            f" labels of a {self.teacher}, noise {self.noise:g}>"
+        )
+
+
+class _NeuronRows(VirtualRows):
+    """Rows labelled by a neuron."""
+
+    teacher = "neuron"
+
+    def __init__(
+        self, n_rows: int, n_features: int, distribution: str, noise: float, seed: Seed
+    ) -> None:
+        super().__init__(n_rows, n_features, 1, distribution, noise, seed)
+        drawn = self._teacher_numbers(n_features + 1)
+        self.weights = drawn[:-1] * (3.0 / np.sqrt(n_features))
+        self.bias = float(drawn[-1]) * 0.5
+        self._parameters = np.zeros(-(-n_features // LANES) * LANES + 1)
+        self._parameters[:n_features] = self.weights
+        self._parameters[-1] = self.bias
+
+    def _write(self, start: int, order: np.ndarray, block: Block) -> None:
+        x, y = block.features, block.labels
+        if y is None:
+            kernels.random_rows(self._code, int(self._keys[0]), start, order, x)
+        else:
+            kernels.neuron_rows(
+                self._code, self._keys, start, order, self._parameters, self.noise, x, y
+            )
+
+    def _teacher_arrays(self) -> list[np.ndarray]:
+        return [self._parameters]
+
+
+class _NetworkRows(VirtualRows):
+    """Rows labelled by a network."""
+
+    def __init__(
+        self,
+        n_rows: int,
+        sizes: list[int],
+        activations: tuple[str, ...],
+        classes: bool,
+        distribution: str,
+        noise: float,
+        seed: Seed,
+    ) -> None:
+        super().__init__(n_rows, sizes[0], 1 if classes else sizes[-1], distribution, noise, seed)
+        kind = "classifying network" if classes else "network"
+        self.teacher = f"{'-'.join(map(str, sizes))} {kind} ({', '.join(activations)})"
+        self._activations = activations
+        self._classes = classes
+        counts = [(n + 1) * m for n, m in pairwise(sizes)]
+        drawn = np.split(self._teacher_numbers(sum(counts)), np.cumsum(counts)[:-1])
+        shaped = [a.reshape(n + 1, m) for a, (n, m) in zip(drawn, pairwise(sizes), strict=True)]
+        self.weights = [a[:-1] * (2.0 / np.sqrt(len(a) - 1)) for a in shaped]
+        self.biases = [a[-1] * 0.5 for a in shaped]
+        # So little that predict_network starts no threads of its own and stays in the caches.
+        self._step = max(1, CALL_WORK // (sum(counts) + 2 * sum(sizes) + 10))
+
+    def _write(self, start: int, order: np.ndarray, block: Block) -> None:
+        for first in range(0, len(block.features), self._step):
+            last = first + self._step
+            self._write_part(start + first, order[first:last], block.part(first, last))
+
+    def _write_part(self, start: int, order: np.ndarray, block: Block) -> None:
+        x, labels = block.features, block.labels
+        kernels.random_rows(self._code, int(self._keys[0]), start, order, x)
+        if labels is None:
+            return
+        outputs = predict_network(x, self.weights, self.biases, activations=self._activations)
+        if self.noise > 0.0:
+            drawn = np.empty_like(outputs)
+            kernels.random_rows(kernels.NORMAL, int(self._keys[1]), start, order, drawn)
+            outputs += self.noise * drawn
+        labels[:] = outputs.argmax(axis=1)[:, None] if self._classes else outputs
+
+    def _teacher_arrays(self) -> list[np.ndarray]:
+        return [*self.weights, *self.biases]
+
+
+def _key(seed: Seed) -> int:
+    """Return 64 bits: an integer's own, mixed, or ones that a generator gives."""
+    if seed is None or isinstance(seed, np.random.Generator | np.random.RandomState):
+        return int.from_bytes(check.random_generator("seed", seed).bytes(8), "little")
+    return kernels.derived(check.whole("seed", seed, minimum=0), SEED)
+
+
+def _delivered(
+    rows: VirtualRows, out: str | os.PathLike[str] | None, virtual: bool
+) -> tuple[Any, np.ndarray | None]:
+    """Return features and labels: the rows themselves, those of a file, or arrays."""
+    if virtual:
+        if out is not None:
+            raise ValueError("out: expected None with virtual=True, got a path")
+        return rows, None
+    if out is not None:
+        path = Path(out)
+        if path.suffix != ".npy":
+            raise ValueError(f"out: expected a name that ends in '.npy', got {path.name!r}")
+        _write_file(rows, path)
+        from fastbp.sources import open_rows
+
+        return open_rows(path, target=list(range(-rows.n_labels, 0))), None
+    whole = rows.empty(rows.n_rows)
+    with team(_threads(rows)) as threads:
+        _fill_together(rows, 0, whole, threads)
+    return whole.features, whole.labels
+
+
+def _block_rows(rows: VirtualRows) -> int:
+    return max(1, BLOCK_BYTES // rows.row_bytes)
+
+
+def _threads(rows: VirtualRows) -> int:
+    work = rows.n_rows * (rows.n_features + rows.n_labels) * NUMBER_WORK
+    return threads_for(work, work, -(-rows.n_rows // _block_rows(rows)), None)
+
+
+def _fill_together(rows: VirtualRows, start: int, whole: Block, threads: Team) -> None:
+    """Write the rows from `start` on, a block a thread; OUT whole."""
+    n_rows, step = len(whole.features), _block_rows(rows)
+
+    def fill(first: int) -> None:
+        last = min(first + step, n_rows)
+        rows.fill(start + first, start + last, whole.part(first, last))
+
+    threads.each(fill, range(0, n_rows, step))
+
+
+def _write_file(rows: VirtualRows, path: Path) -> None:
+    """Write features and labels side by side as a matrix in NumPy's format, in constant memory."""
+    d, columns = rows.n_features, rows.n_features + rows.n_labels
+    header = {
+        "descr": np.dtype(np.float64).str,
+        "fortran_order": False,
+        "shape": (rows.n_rows, columns),
+    }
+    n_threads = _threads(rows)
+    step = min(rows.n_rows, n_threads * _block_rows(rows))
+    block, matrix = rows.empty(step), np.empty((step, columns))
+    with team(n_threads) as threads, _replacing(path) as file:
+        np.lib.format.write_array_header_2_0(file, header)
+        for start in range(0, rows.n_rows, step):
+            n = min(step, rows.n_rows - start)
+            part = block.part(0, n)
+            _fill_together(rows, start, part, threads)
+            matrix[:n, :d] = part.features
+            matrix[:n, d:] = part.labels
+            file.write(matrix[:n].data)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a new file beside `path`, which takes that name when it is complete, or is removed."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

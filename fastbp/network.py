@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,6 +14,7 @@ import numpy as np
 
 from fastbp import _validation as check
 from fastbp import neuron
+from fastbp.checkpoints import digest
 from fastbp.kernels import activations as codes
 from fastbp.kernels import layout as at
 from fastbp.kernels import losses as loss_codes
@@ -20,6 +22,7 @@ from fastbp.kernels import network as kernels
 from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
+from fastbp.labels import Samples, Targets, samples
 from fastbp.optimizers import (
     SGD,
     Adam,
@@ -29,8 +32,9 @@ from fastbp.optimizers import (
     with_state,
 )
 from fastbp.parallel import team, threads_for
-from fastbp.rows import BLOCK_BYTES, ArrayRows
-from fastbp.training import EpochState, Kernel, Options, Outcome, Problem, checked_options, train
+from fastbp.rows import BLOCK_BYTES, Rows, read_only, rows_of
+from fastbp.run import Kernel, Options, Outcome, Problem
+from fastbp.training import EpochState, Model, fit, train
 
 ACTIVATIONS = {**neuron.ACTIVATIONS, "softmax": codes.SOFTMAX}
 LOSSES = {**neuron.LOSSES, "cross_entropy": loss_codes.CROSS_ENTROPY}
@@ -126,15 +130,18 @@ def fit_network(
     loss: str = "mse",
     optimizer: str | SGD | Adam = "sgd",
     batch_size: int | None = None,
-    shuffle: bool = False,
+    shuffle: bool | str = False,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
     sample_weight: Any = None,
     alpha: float = 0.0,
     tol: float | None = None,
     n_iter_no_change: int = 10,
+    validation: Any = None,
     n_threads: int | None = None,
     callback: Callable[[EpochState], Any] | None = None,
     progress: bool | str = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 30.0,
     state: TrainingState | None = None,
 ) -> NetworkFit:
     """Train a network of fully connected layers by backpropagation.
@@ -224,9 +231,12 @@ def fit_network(
     >>> print(f"{fit.predict([[1.5]])[0, 0]:.9f}")
     5.248387086
     """
-    problem, rows = _problem(features, labels, initial_weights, initial_biases, activations, loss)
-    options = checked_options(
-        rows.n_rows,
+    rows = rows_of("features", features)
+    model = _model(rows, initial_weights, initial_biases, activations, loss)
+    fitted: NetworkFit = fit(
+        model,
+        rows,
+        labels,
         learning_rate,
         epochs,
         optimizer=optimizer,
@@ -237,14 +247,15 @@ def fit_network(
         alpha=alpha,
         tol=tol,
         n_iter_no_change=n_iter_no_change,
+        validation=validation,
         n_threads=n_threads,
         callback=callback,
         progress=progress,
         state=state,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
     )
-    made = problem(options)
-    fit: NetworkFit = made.result(train(made, options))
-    return fit
+    return fitted
 
 
 def loss_and_gradient(
@@ -291,22 +302,23 @@ def loss_and_gradient(
     >>> loss, dw[0].ravel().tolist(), db[0].tolist()
     (0.125, [0.5, 1.0], [0.5])
     """
-    problem, rows = _problem(features, labels, weights, biases, activations, loss, prefix="")
-    weight = None
-    if sample_weight is not None:
-        weight = check.sample_weights("sample_weight", sample_weight, rows.n_rows)
-        check.batches_have_weight("sample_weight", weight, rows.n_rows)
+    rows = rows_of("features", features)
+    model = _model(rows, weights, biases, activations, loss, prefix="")
+    data = samples(
+        rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
+    )
+    if data.rows.resident is not None and data.rows.resident.weight is not None:
+        check.batches_have_weight("sample_weight", data.rows.resident.weight, rows.n_rows)
     options = Options(
         learning_rate=0.0,
         epochs=1,
         batch_rows=rows.n_rows,
         optimizer=GradientOnly(),
-        sample_weight=weight,
         alpha=check.real("alpha", alpha, minimum=0.0),
         returns_on_interrupt=False,
         raises_on_divergence=False,
     )
-    made = problem(options)
+    made = model.problem(data, options)
     outcome = train(made, options)
     assert outcome.gradient is not None
     gradient = made.named(outcome.gradient)
@@ -442,18 +454,16 @@ def _flat(weights: list[np.ndarray], biases: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def _problem(
-    features: Any,
-    labels: Any,
+def _model(
+    rows: Rows,
     weights: Any,
     biases: Any,
     activations: Any,
     loss: str,
     prefix: str = "initial_",
-) -> tuple[Callable[[Options], Problem], ArrayRows]:
-    """Check everything that makes up the problem; the plan of it waits for the options."""
+) -> Model:
+    """Check the layers for these rows; the plan of them waits for the options."""
     check.choice("loss", loss, LOSSES)
-    rows = ArrayRows(check.matrix("features", features))
     w, b = _checked_parameters(prefix, weights, biases, rows.n_features)
     _check_finite(prefix, w, b)
     names = activations_of("activations", activations, len(w))
@@ -465,13 +475,12 @@ def _problem(
         )
     if names[-1] == "softmax" and loss != "cross_entropy":
         raise ValueError(f"loss: expected 'cross_entropy' with 'softmax', got {loss!r}")
-    n_outputs = w[-1].shape[1]
-    targets, classes = check.network_labels("labels", labels, rows.n_rows, n_outputs, loss)
     sizes = (rows.n_features, *(layer.shape[1] for layer in w))
     numbers = tuple(ACTIVATIONS[name] for name in names)
-    label_columns = targets.shape[1]
+    parameters = _flat(w, b)
 
-    def problem(options: Options) -> Problem:
+    def problem(samples: Samples, options: Options) -> Problem:
+        label_columns = samples.rows.n_labels
         plan = kernels.plan(sizes, numbers, label_columns, options.batch_rows)
         kernel = _kernel(plan, options)
         uses_blas = plan.uses_blas and kernel is kernels.network_steps
@@ -495,20 +504,20 @@ def _problem(
                 activations=names,
                 loss=loss,
                 stopped=outcome.stopped,
+                validation_losses=outcome.validation_losses,
                 state=outcome.state,
             )
 
         return Problem(
             kernel=kernel,
-            rows=rows,
-            labels=targets,
-            parameters=_flat(w, b),
+            samples=samples,
+            parameters=parameters,
             n_weights=plan.n_weights,
             settings={
                 at.LOSS: LOSSES[loss],
                 at.N_LAYERS: len(names),
                 at.LABEL_COLUMNS: label_columns,
-                at.CLASSES: classes,
+                at.CLASSES: samples.classes,
                 at.GEMM: gemm_address() if uses_blas else 0,
             },
             tile_rows=plan.tile_rows,
@@ -521,7 +530,13 @@ def _problem(
             uses_blas=uses_blas,
         )
 
-    return problem, rows
+    arguments = {
+        "layer sizes": sizes,
+        "activations": names,
+        "loss": loss,
+        "initial_weights and initial_biases": digest(parameters),
+    }
+    return Model(Targets(loss, sizes[-1]), problem, arguments)
 
 
 def _kernel(plan: kernels.Plan, options: Options) -> Kernel:
@@ -568,7 +583,7 @@ def predict_network(
     ...                 activations=["relu", "identity"])
     array([[1.]])
     """
-    rows = ArrayRows(check.matrix("features", features))
+    rows = rows_of("features", features)
     w, b = _checked_parameters("", weights, biases, None)
     names = activations_of("activations", activations, len(w))
     d = rows.n_features
@@ -583,20 +598,19 @@ def predict_network(
 
     def compute(start: int) -> None:
         stop = min(start + step, rows.n_rows)
-        x = rows.resident[start:stop] if rows.resident is not None else rows.block(start, stop)
+        x = read_only(np.ascontiguousarray(rows.block(start, stop).features))
         work = np.empty(plan.work_size)
         if not kernels.network_outputs(x, parameters, state, work, outputs[start:stop]):
             _check_finite("", w, b)
-            row = check.first_bad_row(x)
-            if row is not None:
-                check.raise_for_row("features", start + row, x[row])
+            rows.raise_if_not_finite(start, x)
 
     if rows.n_rows <= step:
         compute(0)  # a single row takes some microseconds in all: no time for a team
         return outputs
     starts = list(range(0, rows.n_rows, step))
     total = rows.n_rows * plan.row_work
-    with team(threads_for(total, total, len(starts), None)) as threads:
+    n_threads = threads_for(total, total, len(starts), None) if rows.concurrent else 1
+    with team(n_threads) as threads:
         threads.each(compute, starts)
     return outputs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp.checkpoints import digest
 from fastbp.kernels import activations, losses
 from fastbp.kernels import layout as at
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.vector import LANES
+from fastbp.labels import Samples, Targets, samples
 from fastbp.optimizers import SGD, Adam, TrainingState, state_restored, with_state
 from fastbp.parallel import team, threads_for
-from fastbp.rows import BLOCK_BYTES, ArrayRows
-from fastbp.training import EpochState, Options, Outcome, Problem, checked_options, train
+from fastbp.rows import BLOCK_BYTES, read_only, rows_of
+from fastbp.run import Options, Outcome, Problem
+from fastbp.training import EpochState, Model, fit, train
 
 ACTIVATIONS = {
     "identity": activations.IDENTITY,
@@ -155,16 +159,19 @@ def train_neuron(
         )
         if results is not None:
             return results
-    problem, rows = _problem(features, labels, initial_weights, initial_bias, "sigmoid", "mse")
+    rows = rows_of("features", features)
+    model = _model(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
+    data = samples(rows, labels, None, model.targets, ("features", "labels", ""))
     options = Options(
         learning_rate=check.real("learning_rate", learning_rate),
         epochs=check.whole("epochs", epochs, minimum=0),
         batch_rows=rows.n_rows,
         returns_on_interrupt=False,
     )
-    fit: NeuronFit = problem.result(train(problem, options))
-    weights, losses = (_round_to_4_decimals(a).tolist() for a in (fit.weights, fit.losses))
-    return weights, float(_round_to_4_decimals(np.array(fit.bias))), losses
+    problem = model.problem(data, options)
+    fitted: NeuronFit = problem.result(train(problem, options))
+    weights, losses = (_round_to_4_decimals(a).tolist() for a in (fitted.weights, fitted.losses))
+    return weights, float(_round_to_4_decimals(np.array(fitted.bias))), losses
 
 
 def _train_small(
@@ -220,15 +227,18 @@ def fit_neuron(
     loss: str = "mse",
     optimizer: str | SGD | Adam = "sgd",
     batch_size: int | None = None,
-    shuffle: bool = False,
+    shuffle: bool | str = False,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
     sample_weight: Any = None,
     alpha: float = 0.0,
     tol: float | None = None,
     n_iter_no_change: int = 10,
+    validation: Any = None,
     n_threads: int | None = None,
     callback: Callable[[EpochState], Any] | None = None,
     progress: bool | str = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 30.0,
     state: TrainingState | None = None,
 ) -> NeuronFit:
     """Train one neuron by gradient descent.
@@ -321,9 +331,12 @@ def fit_neuron(
     >>> fit.weights.round(4), round(fit.bias, 4)
     (array([-0.9499,  1.5556]), -0.8033)
     """
-    problem, rows = _problem(features, labels, initial_weights, initial_bias, activation, loss)
-    options = checked_options(
-        rows.n_rows,
+    rows = rows_of("features", features)
+    model = _model(rows.n_features, initial_weights, initial_bias, activation, loss)
+    fitted: NeuronFit = fit(
+        model,
+        rows,
+        labels,
         learning_rate,
         epochs,
         optimizer=optimizer,
@@ -334,27 +347,24 @@ def fit_neuron(
         alpha=alpha,
         tol=tol,
         n_iter_no_change=n_iter_no_change,
+        validation=validation,
         n_threads=n_threads,
         callback=callback,
         progress=progress,
         state=state,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
     )
-    fit: NeuronFit = problem.result(train(problem, options))
-    return fit
+    return fitted
 
 
-def _problem(
-    features: Any, labels: Any, weights: Any, bias: Any, activation: str, loss: str
-) -> tuple[Problem, ArrayRows]:
-    """Check everything that makes up the problem."""
+def _model(d: int, weights: Any, bias: Any, activation: str, loss: str) -> Model:
+    """Check everything but the rows, of `d` features."""
     check.choice("activation", activation, ACTIVATIONS)
     check.choice("loss", loss, LOSSES)
     if loss == "bce" and activation != "sigmoid":
         raise ValueError(f"loss: 'bce' goes with activation 'sigmoid' only, got {activation!r}")
-    rows = ArrayRows(check.matrix("features", features))
-    d = rows.n_features
-    targets = check.vector("labels", labels, rows.n_rows, "one a row of features")
-    check.labels_for_loss("labels", targets, loss)
+    parameters = _flat_parameters("initial_weights", weights, "initial_bias", bias, d)
 
     def result(outcome: Outcome) -> NeuronFit:
         return NeuronFit(
@@ -363,28 +373,34 @@ def _problem(
             activation=activation,
             loss=loss,
             stopped=outcome.stopped,
+            validation_losses=outcome.validation_losses,
             state=outcome.state,
         )
 
     def named(parameters: np.ndarray) -> dict[str, Any]:
         return {"weights": parameters[:d], "bias": float(parameters[-LANES])}
 
-    parameters = _flat_parameters("initial_weights", weights, "initial_bias", bias, d)
-    problem = Problem(
-        kernel=kernels.neuron_steps,
-        rows=rows,
-        labels=targets,
-        parameters=parameters,
-        n_weights=parameters.size - LANES,
-        settings={at.ACTIVATION: ACTIVATIONS[activation], at.LOSS: LOSSES[loss]},
-        tile_rows=kernels.tile_rows(d),
-        chunk_rows=kernels.chunk_rows(d),
-        row_work=kernels.row_work(d),
-        work_size=kernels.work_size(d),
-        named=named,
-        result=result,
-    )
-    return problem, rows
+    def problem(samples: Samples, options: Options) -> Problem:
+        return Problem(
+            kernel=kernels.neuron_steps,
+            samples=samples,
+            parameters=parameters,
+            n_weights=parameters.size - LANES,
+            settings={at.ACTIVATION: ACTIVATIONS[activation], at.LOSS: LOSSES[loss]},
+            tile_rows=kernels.tile_rows(d),
+            chunk_rows=kernels.chunk_rows(d),
+            row_work=kernels.row_work(d),
+            work_size=kernels.work_size(d),
+            named=named,
+            result=result,
+        )
+
+    arguments = {
+        "activation": activation,
+        "loss": loss,
+        "initial_weights and initial_bias": digest(parameters),
+    }
+    return Model(Targets(loss, vector=True), problem, arguments)
 
 
 def _flat_parameters(
@@ -427,7 +443,7 @@ def predict_neuron(
     array([0.2689, 0.8808])
     """
     code = ACTIVATIONS[check.choice("activation", activation, ACTIVATIONS)]
-    rows = ArrayRows(check.matrix("features", features))
+    rows = rows_of("features", features)
     d = rows.n_features
     n_weights = check.number_array("weights", weights).size
     if n_weights != d:
@@ -440,13 +456,12 @@ def predict_neuron(
 
     def compute(start: int) -> None:
         stop = min(start + step, rows.n_rows)
-        x = rows.resident[start:stop] if rows.resident is not None else rows.block(start, stop)
+        x = read_only(np.ascontiguousarray(rows.block(start, stop).features))
         work = np.empty(kernels.tile_rows(d))
         if not kernels.neuron_outputs(x, parameters, code, work, outputs[start:stop]):
-            row = check.first_bad_row(x)
-            if row is not None:
-                check.raise_for_row("features", start + row, x[row])
+            rows.raise_if_not_finite(start, x)
 
-    with team(threads_for(work, work, len(starts), None)) as threads:
+    n_threads = threads_for(work, work, len(starts), None) if rows.concurrent else 1
+    with team(n_threads) as threads:
         threads.each(compute, starts)
     return outputs

@@ -165,10 +165,14 @@ class TrainingState:
         beta_1 and beta_2 of Adam to the power of the updates made.
     random_state : dict or None
         The state of the generator of the orders, from before that of an epoch under way.
-    batch_start : int
-        Rows of an epoch under way that are in the parameters.
+    batch_start, next_chunk : int
+        Of an epoch under way: its rows that are in the parameters, and the chunks of the batch
+        after them that are in its partial sums.
+    partial_sums, epoch_start : numpy.ndarray of float64
+        Those sums, gradient, loss and weight; the parameters at the start of the epoch. Empty
+        where nothing is under way.
     cut : tuple
-        How the epochs were cut up: rows, rows of a batch, whether shuffled.
+        How the epochs were cut up: rows, rows of a batch, whether and how shuffled.
     epoch_sums : tuple of float
         Their loss, what its rounding lost, and their weight.
     best_loss, stale_epochs
@@ -183,11 +187,17 @@ class TrainingState:
     powers: tuple[float, float] = (1.0, 1.0)
     random_state: dict[str, Any] | None = field(default=None, repr=False)
     batch_start: int = 0
-    cut: tuple[int, int, bool] = (0, 0, False)
+    next_chunk: int = 0
+    partial_sums: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    epoch_start: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    cut: tuple[int, int, bool | str] = (0, 0, False)
     epoch_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     best_loss: float = float("inf")
     stale_epochs: int = 0
     checksum: int = 0
+
+
+STATE_ARRAYS = "moments", "partial_sums", "epoch_start"
 
 
 def with_state(
@@ -196,11 +206,12 @@ def with_state(
     """Return what a file holds of a fit, with its state added."""
     if state is None:
         return arrays, fields
-    content = {name: value for name, value in vars(state).items() if name != "moments"}
+    content = {name: value for name, value in vars(state).items() if name not in STATE_ARRAYS}
     kind = type(state.optimizer).__name__
     content["optimizer"] = {"kind": kind, **asdict(state.optimizer)}
     content["random_state"] = _plain(state.random_state)
-    return {**arrays, "moments": state.moments}, {**fields, "state": content}
+    kept = {name: getattr(state, name) for name in STATE_ARRAYS}
+    return {**arrays, **kept}, {**fields, "state": content}
 
 
 def state_restored(
@@ -216,7 +227,8 @@ def state_restored(
     content["random_state"] = _with_arrays(content["random_state"])
     for name in ("powers", "epoch_sums", "cut"):
         content[name] = tuple(content[name])
-    return arrays, {**fields, "state": TrainingState(moments=arrays["moments"], **content)}
+    kept: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
+    return arrays, {**fields, "state": TrainingState(**kept, **content)}
 
 
 def _plain(value: Any) -> Any:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
 import numpy as np
 
+from fastbp import archive
 from fastbp.errors import CheckpointError
 from fastbp.network import NetworkFit
 from fastbp.neuron import NeuronFit
 from fastbp.objects import Layer, Neuron, Perceptron
 from fastbp.tables import TableModel
-
-FORMAT = 1
 
 
 class Storable(Protocol):
@@ -63,16 +59,10 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     >>> again.bias == fit.bias
     True
     """
-    from safetensors.numpy import save as to_bytes
-
     kind = type(model).__name__
     if KINDS.get(kind) is not type(model):
         raise TypeError(f"model: expected {_listed()}, got {kind}")
-    arrays, fields = model.to_stored()
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header = json.dumps({"format": FORMAT, "kind": kind, "fields": fields}, sort_keys=True)
-    metadata = {"fastbp": header, "sha256": _digest(header, arrays)}
-    _replace(Path(path), to_bytes(arrays, metadata))
+    archive.write(Path(path), kind, model.to_stored())
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -93,56 +83,12 @@ def load(path: str | os.PathLike[str]) -> Any:
     CheckpointError
         If it is not such a file, was altered, or is of a newer format.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
-    with path.open("rb"):
-        pass  # a missing or unreadable file is an OSError
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: expected a safetensors file, got {error}") from None
-    if "fastbp" not in metadata:
-        raise CheckpointError(f"{path}: expected a model of fastbp, got other safetensors")
-    header = metadata["fastbp"]
-    if _digest(header, arrays) != metadata.get("sha256"):
-        raise CheckpointError(f"{path}: the file was altered: its digest does not match")
-    content = json.loads(header)
-    if content["format"] > FORMAT:
-        raise CheckpointError(
-            f"{path}: expected format {FORMAT} or older, got {content['format']}: update fastbp"
-        )
-    if content["kind"] not in KINDS:
-        raise CheckpointError(f"{path}: expected {_listed()}, got {content['kind']}")
-    return KINDS[content["kind"]].from_stored(arrays, content["fields"])
+    kind, content = archive.read(path)
+    if kind not in KINDS:
+        raise CheckpointError(f"{path}: expected {_listed()}, got {kind}")
+    return KINDS[kind].from_stored(*content)
 
 
 def _listed() -> str:
     return ", ".join(sorted(KINDS))
-
-
-def _digest(header: str, arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(header.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
-    return digest.hexdigest()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file beside the old one, then rename it over that."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise type(error)(error.errno, error.strerror, str(path)) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

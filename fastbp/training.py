@@ -1,126 +1,51 @@
-"""The one epoch driver: calls a model's kernel in slices, and between them everything else.
+"""The one epoch driver: slices of the kernel, and between them everything else.
 
-A slice is one call of the kernel, some 50 ms of work. What a model must bring is in
-:class:`Problem`; the arithmetic of epochs and batches is in ``kernels/steps.py``.
+Callbacks, progress, early stopping, checkpoints and interrupts are here; the slices in ``run.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp import checkpoints
 from fastbp._blas import limit_this_thread, one_blas_thread
 from fastbp._interrupt import Requests, deferred_interrupts
 from fastbp._progress import Progress
-from fastbp.errors import DataError, DivergenceError
+from fastbp.checkpoints import Checkpoint, Saved, Snapshot
+from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout as at
-from fastbp.kernels.steps import CLOSED, UNOPENED
-from fastbp.optimizers import (
-    SGD,
-    GradientOnly,
-    Optimizer,
-    TrainingState,
-    generator_from,
-    generator_state,
-    optimizer_of,
-)
+from fastbp.labels import Samples, Targets, samples, validation_samples
+from fastbp.optimizers import GradientOnly, TrainingState, optimizer_of
 from fastbp.parallel import Team, team, threads_for
-from fastbp.rows import BLOCK_BYTES, ArrayRows, aligned_zeros, read_only
-
-SLICE_SECONDS = 0.05
-MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
-NO_FLOATS = read_only(np.empty(0))
-NO_ORDER = read_only(np.empty(0, dtype=np.int64))
-
-PLAIN = SGD()
-
-Kernel = Callable[..., bool]
+from fastbp.rows import Rows, read_only
+from fastbp.run import Options, Outcome, Problem, Run
+from fastbp.validation import Validator, problem_options, split
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What training gave.
-
-    Flat parameters, the losses of whole epochs, why it stopped, and what there is to go on from;
-    of ``GradientOnly`` the gradient instead, flat like the parameters.
-    """
-
-    parameters: np.ndarray
-    losses: np.ndarray
-    stopped: str
-    state: TrainingState | None
-    gradient: np.ndarray | None
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A model and its data, checked.
+class Model:
+    """What is to be trained, checked, whatever its rows.
 
     Attributes
     ----------
-    kernel
-        Runs a slice: see :func:`fastbp.kernels.neuron.neuron_steps`.
-    rows, labels
-        N rows of features; labels, contiguous float64, N rows.
-    parameters
-        The start values, flat and in whole vectors; the first `n_weights` are weights.
-    settings, table
-        What else the kernel's integers hold of the model: by place, and the table of layers.
-    tile_rows, chunk_rows, row_work, work_size
-        Rows of a tile and of a chunk; the work of a row in units of about a third of a
-        nanosecond; the float64 scratch of one thread.
-    uses_blas
-        Whether the kernel calls BLAS.
-    named
-        Gives the user's view of flat parameters: ``{"weights": ..., "bias": ...}``.
-    result
-        Makes what ``fit_*`` returns.
+    targets
+        What its labels must be.
+    problem
+        Makes the problem of samples and options.
+    arguments
+        What tells it from other models, for the fingerprint of a checkpoint.
     """
 
-    kernel: Kernel
-    rows: ArrayRows
-    labels: np.ndarray
-    parameters: np.ndarray
-    n_weights: int
-    settings: dict[int, int]
-    tile_rows: int
-    chunk_rows: int
-    row_work: int
-    work_size: int
-    named: Callable[[np.ndarray], dict[str, Any]]
-    result: Callable[[Outcome], Any]
-    table: tuple[int, ...] = ()
-    uses_blas: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Options:
-    """How to train: the keywords of ``fit_*``, checked."""
-
-    learning_rate: check.RateFunction | float
-    epochs: int
-    batch_rows: int
-    optimizer: Optimizer = PLAIN
-    shuffle: bool = False
-    random: np.random.Generator | np.random.RandomState | None = None
-    sample_weight: np.ndarray | None = None
-    alpha: float = 0.0
-    tol: float | None = None
-    n_iter_no_change: int = 10
-    n_threads: int | None = None
-    callback: Callable[[Any], Any] | None = None
-    progress: bool | str = False
-    state: TrainingState | None = None
-    returns_on_interrupt: bool = True
-    raises_on_divergence: bool = True
+    targets: Targets
+    problem: Callable[[Samples, Options], Problem]
+    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +58,8 @@ class EpochState:
         The epoch just completed, counted from 0.
     loss : float
         Its loss, taken before its updates.
-    validation_loss : None
-        Room for the loss on validation data.
+    validation_loss : float or None
+        The loss on validation data, after its updates.
     parameters : dict
         The parameters after its updates, by name; each is also an attribute (``weights``, and
         ``bias`` of a neuron or ``biases`` of a network). Read-only, and only valid during the
@@ -156,8 +81,78 @@ class EpochState:
         return [*super().__dir__(), *self.parameters]
 
 
+def fit(
+    model: Model,
+    features: Rows,
+    labels: Any,
+    learning_rate: Any,
+    epochs: Any,
+    *,
+    sample_weight: Any,
+    validation: Any,
+    checkpoint: Any,
+    checkpoint_every: Any,
+    **keywords: Any,
+) -> Any:
+    """Train; the arguments are those of ``fit_*``, of which only the model's own are checked."""
+    names = "labels", "sample_weight"
+    data = samples(features, labels, sample_weight, model.targets, ("features", *names))
+    whole, held_out = data, None
+    if isinstance(validation, float | np.floating):
+        data, held_out = split(data, float(validation))
+    elif validation is not None:
+        held_out = validation_samples(validation, features.n_features, model.targets)
+    options = checked_options(
+        data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords
+    )
+
+    def fingerprint() -> dict[str, Any]:
+        return {
+            **model.arguments,
+            **_described_options(options, keywords["random_state"]),
+            **_described_rows("", whole.rows),
+            **_described_validation(validation, held_out),
+        }
+
+    file = checkpoints.opened(checkpoint, checkpoint_every, fingerprint)
+    problem = model.problem(data, options)
+    against = None
+    if held_out is not None:
+        against = model.problem(held_out, problem_options(held_out.rows.n_rows))
+    return problem.result(train(problem, options, against, file))
+
+
+def _described_options(options: Options, random_state: Any) -> dict[str, Any]:
+    """Return what of the options decides on the bits."""
+    rate, state = options.learning_rate, options.state
+    return {
+        "learning_rate": "a function" if callable(rate) else rate,
+        "batch_size": options.batch_rows,
+        "optimizer": str(options.optimizer),
+        "shuffle": options.shuffle,
+        "random_state": checkpoints.described_random(random_state) if options.shuffle else None,
+        "alpha": options.alpha,
+        "tol": options.tol,
+        "n_iter_no_change": options.n_iter_no_change,
+        "state": None if state is None else [state.checksum, state.epoch, state.batch_start],
+    }
+
+
+def _described_rows(prefix: str, rows: Rows) -> dict[str, Any]:
+    digests = {name: f"sha256 {digest}" for name, digest in rows.digests().items()}
+    shape = [rows.n_rows, rows.n_features]
+    described = {"features.shape": shape, "features.dtype": rows.dtype, **digests}
+    return {prefix + name: value for name, value in described.items()}
+
+
+def _described_validation(validation: Any, held_out: Samples | None) -> dict[str, Any]:
+    if held_out is None or isinstance(validation, float | np.floating):
+        return {"validation": validation}
+    return _described_rows("validation ", held_out.rows)
+
+
 def checked_options(
-    n_rows: int,
+    rows: Rows,
     learning_rate: Any,
     epochs: Any,
     *,
@@ -165,7 +160,6 @@ def checked_options(
     batch_size: Any,
     shuffle: Any,
     random_state: Any,
-    sample_weight: Any,
     alpha: Any,
     tol: Any,
     n_iter_no_change: Any,
@@ -173,13 +167,13 @@ def checked_options(
     callback: Any,
     progress: Any,
     state: Any,
+    pauses: bool,
 ) -> Options:
     """Check the keywords that all ``fit_*`` share."""
-    batch_rows = n_rows
+    batch_rows = rows.n_rows
     if batch_size is not None:
-        batch_rows = min(n_rows, check.whole("batch_size", batch_size, minimum=1))
-    if not isinstance(shuffle, bool | np.bool_):
-        raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
+        batch_rows = min(rows.n_rows, check.whole("batch_size", batch_size, minimum=1))
+    how = _checked_shuffle(shuffle, rows)
     rule = optimizer_of("optimizer", optimizer)
     if state is not None and not isinstance(state, TrainingState):
         raise TypeError(
@@ -190,15 +184,10 @@ def checked_options(
             f"state: expected that of a fit with optimizer={rule}, got that of {state.optimizer}"
         )
     random = None
-    if shuffle or random_state is not None:  # making a generator takes 10 microseconds
+    if how or random_state is not None:  # making a generator takes 10 microseconds
         random = check.random_generator("random_state", random_state)
-    if shuffle and state is not None and state.random_state is not None:
-        random = generator_from(state.random_state)
-    weight = None
-    if sample_weight is not None:
-        weight = check.sample_weights("sample_weight", sample_weight, n_rows)
-        if not shuffle:
-            check.batches_have_weight("sample_weight", weight, batch_rows)
+    if rows.resident is not None and rows.resident.weight is not None and not how:
+        check.batches_have_weight("sample_weight", rows.resident.weight, batch_rows)
     if not isinstance(progress, bool | np.bool_ | str) or progress not in (True, False, "always"):
         raise ValueError(f"progress: expected True, False or 'always', got {progress!r}")
     return Options(
@@ -206,9 +195,8 @@ def checked_options(
         epochs=check.whole("epochs", epochs, minimum=0),
         batch_rows=batch_rows,
         optimizer=rule,
-        shuffle=bool(shuffle),
+        shuffle=how,
         random=random,
-        sample_weight=weight,
         alpha=check.real("alpha", alpha, minimum=0.0),
         tol=None if tol is None else check.real("tol", tol, minimum=0.0),
         n_iter_no_change=check.whole("n_iter_no_change", n_iter_no_change, minimum=1),
@@ -216,354 +204,275 @@ def checked_options(
         callback=check.optional_callable("callback", callback),
         progress=progress if isinstance(progress, str) else bool(progress),
         state=state,
+        pauses=pauses or callback is not None,
     )
 
 
-def train(problem: Problem, options: Options) -> Outcome:
-    """Train; see the public ``fit_*`` for what the options mean."""
-    if options.epochs == 0 or (options.state is not None and options.state.batch_start > 0):
-        _check_all_rows(problem.rows)  # the kernel will not see all of them in its first epoch
-    chunk_rows = min(problem.chunk_rows, options.batch_rows)
-    size = threads_for(
+def _checked_shuffle(shuffle: Any, rows: Rows) -> bool | str:
+    if isinstance(shuffle, str) and shuffle == "window":
+        return "window"
+    if not isinstance(shuffle, bool | np.bool_):
+        raise TypeError(f"shuffle: expected True, False or 'window', got {shuffle!r}")
+    if shuffle and not rows.by_row:
+        raise ValueError(
+            f"shuffle: expected 'window' or False for {rows.name}, whose rows cannot be reached at"
+            " random, got True"
+        )
+    return bool(shuffle)
+
+
+def train(
+    problem: Problem,
+    options: Options,
+    against: Problem | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Outcome:
+    """Train, with the validation data of the problem `against`, if there is one."""
+    rows = problem.rows
+    threads = threads_for(
         options.batch_rows * problem.row_work,
-        options.epochs * problem.rows.n_rows * problem.row_work,
-        -(-options.batch_rows // chunk_rows),
+        options.epochs * rows.n_rows * problem.row_work,
+        -(-options.batch_rows // min(problem.chunk_rows, options.batch_rows)),
         options.n_threads,
     )
+    uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
+    saved = None if checkpoint is None else checkpoint.read()
     with (
         deferred_interrupts() as requests,
-        one_blas_thread() if problem.uses_blas else contextlib.nullcontext(),
-        team(size, limit_this_thread if problem.uses_blas else None) as threads,
-        Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
+        one_blas_thread() if uses_blas else contextlib.nullcontext(),
+        team(threads, limit_this_thread if uses_blas else None) as workers,
+        Progress(options.progress, options.epochs, rows.n_rows) as progress,
+        contextlib.ExitStack() as stack,
     ):
-        run = _Run(problem, options, threads, chunk_rows)
-        stopped = run.until_stopped(requests, progress)
-        if requests.count:
-            stopped = run.interrupted(requests)
-        return run.outcome(stopped)
+        fitting = _Fitting(problem, options, against, checkpoint, workers, stack)
+        if saved is None:
+            fitting.begin()
+        else:
+            fitting.resume(saved)
+        return fitting.until_stopped(requests, progress)
 
 
-def _check_all_rows(rows: ArrayRows) -> None:
-    step = max(1, check.SCAN_ELEMENTS // rows.n_features)
-    for start in range(0, rows.n_rows, step):
-        row = check.first_bad_row(rows.block(start, min(start + step, rows.n_rows)))
-        if row is not None:
-            check.raise_for_row("features", start + row, rows.row(start + row))
+class _Fitting:
+    """One fit under way: what happens between the slices of its run."""
 
-
-def _described(cut: tuple[int, int, bool]) -> str:
-    n_rows, batch_rows, shuffle = cut
-    return f"{n_rows} rows in batches of {batch_rows}{', shuffled' if shuffle else ''}"
-
-
-class _Run:
-    """One fit under way: the kernel's two arrays and the slices."""
-
-    def __init__(self, problem: Problem, options: Options, threads: Team, chunk_rows: int) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        options: Options,
+        against: Problem | None,
+        checkpoint: Checkpoint | None,
+        threads: Team,
+        stack: contextlib.ExitStack,
+    ) -> None:
         self.problem = problem
         self.options = options
-        self.threads = threads
-        self.labels = read_only(problem.labels)
-        self.weighted = options.sample_weight is not None
-        self.sample_weight = NO_FLOATS
-        if options.sample_weight is not None:
-            self.sample_weight = read_only(options.sample_weight)
-        self.order = NO_ORDER
-        self.losses = np.empty(min(options.epochs, 1024))  # grows
-        self.rates: dict[int, float] = {}
-        self.rate_error: Exception | None = None
-        self.budget = 1
+        self.checkpoint = checkpoint
+        # With validation data their loss decides when to stop, and what to return.
+        self.stops_early = against is not None and options.tol is not None
+        self.run = Run(problem, options, threads)
+        stack.callback(self.run.close)
+        self.validator = None
+        if against is not None:
+            self.run.state[at.N_ITER_NO_CHANGE] = 0
+            self.validator = Validator(against, threads)
+            stack.callback(self.validator.close)
+        self.validation_losses: list[float] = []
+        self.best: Snapshot | None = None
+        self.best_loss, self.stale_epochs = np.inf, 0  # on validation data
         self.told = 0
-        self.drawn: tuple[int, dict[str, Any]] | None = None
-        rule = options.optimizer
-        p = problem.parameters.size
-        slots = max(2 * threads.size, MOST_SLOT_ELEMENTS // (p + at.PARTIAL_EXTRA))
-        slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
-        self.state = np.zeros(at.N_INTEGERS + len(problem.table), dtype=np.int64)
-        self.state[at.LAYERS :] = problem.table
-        for index, value in (
-            (at.N_ROWS, problem.rows.n_rows),
-            (at.N_FEATURES, problem.rows.n_features),
-            (at.BATCH_ROWS, options.batch_rows),
-            (at.CHUNK_ROWS, chunk_rows),
-            (at.TILE_ROWS, problem.tile_rows),
-            (at.WEIGHTED, self.weighted),
-            (at.OPTIMIZER, rule.code),
-            (at.N_MOMENTS, rule.n_moments),
-            (at.N_PARAMETERS, p),
-            (at.N_WEIGHTS, problem.n_weights),
-            (at.N_ITER_NO_CHANGE, 0 if options.tol is None else options.n_iter_no_change),
-            (at.SLOTS, slots),
-            (at.WORKERS, threads.size),
-            (at.WORK_SIZE, problem.work_size),
-            (at.BAD_ROW, at.NO_ROW),
-            *problem.settings.items(),
-        ):
-            self.state[index] = value
-        self.floats = aligned_zeros(
-            at.PARAMETERS
-            + (2 + rule.n_moments) * p
-            + (slots + 1) * (p + at.PARTIAL_EXTRA)
-            + threads.size * problem.work_size
-        )
-        self.floats[at.ALPHA] = options.alpha
-        self.floats[at.TOL] = 0.0 if options.tol is None else options.tol
-        self.floats[at.BEST_LOSS] = np.inf
-        self.parameters = self.floats[at.PARAMETERS : at.PARAMETERS + p]
-        self.parameters[:] = problem.parameters
-        self.floats[at.PARAMETERS + p : at.PARAMETERS + 2 * p] = problem.parameters
-        moments = self.floats[at.PARAMETERS + 2 * p :][: rule.n_moments * p]
-        self.moments = moments.reshape(rule.n_moments, p)
-        for index, constant in rule.constants.items():
-            self.floats[index] = constant
-        self.floats[at.POWER_1] = self.floats[at.POWER_2] = 1.0
-        self.first_epoch = 0  # of this fit, counted over all that it continues
-        if options.state is not None:
-            self._go_on_from(options.state)
+        self.stopped: str | None = None
 
-    def _go_on_from(self, state: TrainingState) -> None:
-        """Take over where another fit stopped."""
-        if state.checksum != zlib.crc32(self.parameters.data):
-            raise ValueError(
-                "state: expected the parameters of its fit as start values, got others"
+    def begin(self) -> None:
+        """Take over another fit's state, if that is wanted; look at rows that no slice will see."""
+        state = self.options.state
+        if state is not None:
+            self.run.go_on_from(state)
+            self.best_loss, self.stale_epochs = state.best_loss, state.stale_epochs
+        if self.options.epochs == 0 or self.run.position > 0:
+            self.problem.samples.check_all()
+
+    def resume(self, saved: Saved) -> None:
+        """Go on from a checkpoint as if nothing had happened."""
+        run = self.run
+        assert self.checkpoint is not None
+        path = self.checkpoint.path
+        if len(saved.losses) > self.options.epochs:
+            raise CheckpointError(
+                f"{path}: expected epochs to be at least {len(saved.losses)}, which it holds, got"
+                f" {self.options.epochs}"
             )
-        if state.batch_start > 0 and state.cut != self._cut():
-            raise ValueError(
-                f"state: expected, to go on after {state.batch_start} rows of an epoch,"
-                f" {_described(state.cut)}, got {_described(self._cut())}"
-            )
-        self.first_epoch = state.epoch
-        self.moments[:] = state.moments
-        self.floats[at.POWER_1], self.floats[at.POWER_2] = state.powers
-        self.state[at.BATCH_START] = state.batch_start
-        sums = slice(at.EPOCH_LOSS, at.EPOCH_WEIGHT + 1)
-        self.floats[sums] = state.epoch_sums
-        self.floats[at.BEST_LOSS] = state.best_loss
-        self.state[at.STALE_EPOCHS] = state.stale_epochs
+        run.parameters[:] = run.epoch_start[:] = saved.now.parameters
+        run.restore(saved.now.state, len(saved.losses))
+        run.losses = np.resize(saved.losses, max(len(saved.losses), run.losses.size))
+        self._call_past_rates(saved.rates)
+        self.validation_losses = saved.validation_losses.tolist()
+        self.best = saved.best
+        self.best_loss = saved.now.state.best_loss
+        self.stale_epochs = saved.now.state.stale_epochs
+        self.told = saved.told
+        ended = {"tol", "callback"} if run.epoch == self.options.epochs else {"tol"}
+        if saved.stopped in ended:
+            self.stopped = saved.stopped
 
-    def _cut(self) -> tuple[int, int, bool]:
-        """Return how an epoch is cut up: its rows, those of a batch, whether they are shuffled."""
-        return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
+    def _call_past_rates(self, rates: np.ndarray) -> None:
+        rate = self.options.learning_rate
+        if not callable(rate):
+            return
+        for index, before in enumerate(rates.tolist()):
+            epoch = self.run.first_epoch + index
+            now = check.real(f"learning_rate({epoch})", rate(epoch))
+            if now != before:
+                assert self.checkpoint is not None
+                raise CheckpointError(
+                    f"{self.checkpoint.path}: expected the checkpoint of this fit, got that of"
+                    f" another one: learning_rate({epoch}) was {before!r}, is {now!r}"
+                )
+            self.run.rates.append(now)
 
-    def _training_state(self) -> TrainingState:
-        """Return what another fit needs to go on."""
-        random = None
-        if self.options.random is not None and self.options.shuffle:
-            random = generator_state(self.options.random)
-            if self.drawn is not None and self.drawn[0] == self.epoch:
-                random = self.drawn[1]  # the order of an epoch that is not complete
-        assert not isinstance(self.options.optimizer, GradientOnly)
-        return TrainingState(
-            optimizer=self.options.optimizer,
-            epoch=self.first_epoch + self.epoch,
-            moments=self.moments.copy(),
-            powers=(float(self.floats[at.POWER_1]), float(self.floats[at.POWER_2])),
-            random_state=random,
-            batch_start=int(self.state[at.BATCH_START]),
-            cut=self._cut(),
-            epoch_sums=tuple(self.floats[at.EPOCH_LOSS : at.EPOCH_WEIGHT + 1].tolist()),
-            best_loss=float(self.floats[at.BEST_LOSS]),
-            stale_epochs=int(self.state[at.STALE_EPOCHS]),
-            checksum=zlib.crc32(self.parameters.data),
-        )
-
-    @property
-    def epoch(self) -> int:
-        return int(self.state[at.EPOCH])
-
-    @property
-    def position(self) -> int:
-        """Rows of this epoch that are in the sums."""
-        done = self.state[at.BATCH_START] + self.state[at.NEXT_CHUNK] * self.state[at.CHUNK_ROWS]
-        return int(min(done, self.problem.rows.n_rows))
-
-    def until_stopped(self, requests: Requests, progress: Progress) -> str:
-        """Run slices until something ends the fit; return what."""
+    def until_stopped(self, requests: Requests, progress: Progress) -> Outcome:
+        """Run slices until something ends the fit; return what came of it."""
         try:
-            while self.epoch < self.options.epochs:
-                self._slice()
-                epoch = self.epoch
-                progress.show(epoch, self.position, self.losses[epoch - 1] if epoch else None)
-                if self.state[at.STATUS] in (at.ROW_NOT_FINITE, at.DIVERGED):
-                    self._raise_for_status()
-                    break
-                if self._callback_stops():
-                    return "callback"
-                if self.state[at.STATUS] == at.NO_IMPROVEMENT:
-                    return "tol"
+            if self.stopped is None:
+                self.stopped = self._slices(requests, progress)
                 if requests.count:
-                    return "interrupted"
+                    self._answer(requests)
+                self._save()
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
-        except Exception as error:  # the caller's callback or learning rate: nothing is lost
+        except Exception as error:  # the caller's function, or a full disk: nothing is lost
+            if not isinstance(error, CheckpointError):
+                with contextlib.suppress(CheckpointError):
+                    self._save()
             with contextlib.suppress(AttributeError, TypeError):
-                error.fit = self.problem.result(self.outcome("error"))  # type: ignore[attr-defined]
+                error.fit = self.problem.result(self._outcome("error"))  # type: ignore[attr-defined]
             raise
-        return "epochs"
+        return self._outcome(self.stopped)
 
-    def interrupted(self, requests: Requests) -> str:
+    def _slices(self, requests: Requests, progress: Progress) -> str:
+        run = self.run
+        while True:
+            stopped = self._after_epoch(requests) if run.position == 0 and run.epoch else None
+            if stopped is not None:
+                return stopped
+            if run.epoch >= self.options.epochs:
+                return "epochs"
+            if requests.count:
+                return "interrupted"
+            if self.checkpoint is not None and self.checkpoint.due():
+                self._save()
+            run.slice()
+            progress.show(run.epoch, run.position, run.losses[run.epoch - 1] if run.epoch else None)
+            if run.state[at.STATUS] in (at.ROW_NOT_FINITE, at.DIVERGED):
+                self._raise_for_status()
+                return "epochs"
+
+    def _after_epoch(self, requests: Requests) -> str | None:
+        """Do what a completed epoch asks for, once; return why to stop."""
+        run = self.run
+        if self.validator is not None and len(self.validation_losses) < run.epoch:
+            loss = self.validator.loss(run.parameters, requests)
+            if loss is None:
+                return "interrupted"
+            self._note(loss)
+        if self._callback_stops():
+            return "callback"
+        if run.state[at.STATUS] == at.NO_IMPROVEMENT:
+            return "tol"
+        stale = self.stops_early and self.stale_epochs >= self.options.n_iter_no_change
+        return "tol" if stale else None
+
+    def _note(self, loss: float) -> None:
+        """Keep a validation loss; where it decides, count the epochs that brought none better."""
+        least = min(self.validation_losses, default=np.inf)
+        self.validation_losses.append(loss)
+        if self.stops_early:
+            improved = self.best_loss - loss > self.run.floats[at.TOL]
+            self.best_loss = min(self.best_loss, loss)
+            self.stale_epochs = 0 if improved else self.stale_epochs + 1
+            if loss < least or self.best is None:
+                self.best = self._snapshot()
+
+    def _callback_stops(self) -> bool:
+        """Tell the callback of an epoch just completed; return whether it asks to stop."""
+        epoch = self.run.epoch
+        if self.options.callback is None or epoch == self.told:
+            return False
+        self.told = epoch
+        named = self.problem.named(read_only(self.run.parameters))
+        state = EpochState(
+            self.run.first_epoch + epoch - 1,
+            float(self.run.losses[epoch - 1]),
+            self.validation_losses[-1] if self.validation_losses else None,
+            named,
+        )
+        answer = self.options.callback(state)
+        return isinstance(answer, bool | np.bool_) and bool(answer)
+
+    def _answer(self, requests: Requests) -> None:
         """Answer a Ctrl-C: with an exception where one is wanted, else with a warning."""
         requests.answered = True
         if not self.options.returns_on_interrupt:
             raise KeyboardInterrupt
-        if not np.isfinite(self.parameters).all():  # diverged in the epoch that was cut short
-            p = self.parameters.size
-            self.parameters[:] = self.floats[at.PARAMETERS + p : at.PARAMETERS + 2 * p]
-            self.state[at.STATUS] = at.DIVERGED
+        run = self.run
+        if not np.isfinite(run.parameters).all():  # diverged in the epoch that was cut short
+            run.parameters[:] = run.epoch_start
+            run.state[at.STATUS] = at.DIVERGED
             self._raise_for_status()
+        self.stopped = "interrupted"
         warnings.warn(
-            f"interrupted after {self.epoch} epochs: the parameters hold every completed update",
-            stacklevel=4,
+            f"interrupted after {run.epoch} epochs: the parameters hold every completed update",
+            stacklevel=6,
         )
-        return "interrupted"
 
-    def outcome(self, stopped: str) -> Outcome:
+    def _snapshot(self) -> Snapshot:
+        state = self.run.training_state()
+        if self.stops_early:
+            state = replace(state, best_loss=self.best_loss, stale_epochs=self.stale_epochs)
+        return Snapshot(self.run.parameters.copy(), state)
+
+    def _save(self) -> None:
+        """Write the checkpoint, if there is one."""
+        if self.checkpoint is None:
+            return
+        run = self.run
+        self.checkpoint.write(
+            Saved(
+                now=self._snapshot(),
+                losses=run.losses[: run.epoch],
+                validation_losses=np.array(self.validation_losses),
+                rates=np.array(run.rates[: run.epoch + 1]),
+                told=self.told,
+                stopped=self.stopped,
+                best=self.best,
+            )
+        )
+
+    def _outcome(self, stopped: str) -> Outcome:
         """Return what training has given so far."""
-        overrun = self.state[at.STATUS] == at.DIVERGED  # only where that raises nothing
-        gradient_only = isinstance(self.options.optimizer, GradientOnly)
+        run = self.run
+        overrun = run.state[at.STATUS] == at.DIVERGED  # only where that raises nothing
+        losses = run.losses[: run.epoch + overrun].copy()
+        if isinstance(self.options.optimizer, GradientOnly):
+            return Outcome(run.parameters.copy(), losses, stopped, None, run.moments[0].copy())
+        chosen = self.best if self.best is not None else self._snapshot()
+        validation_losses = None
+        if self.validator is not None:  # one may be missing where an interrupt cut it short
+            validation_losses = np.full(len(losses), np.nan)
+            validation_losses[: len(self.validation_losses)] = self.validation_losses
         return Outcome(
-            self.parameters.copy(),
-            self.losses[: self.epoch + overrun].copy(),
-            stopped,
-            None if gradient_only else self._training_state(),
-            self.moments[0].copy() if gradient_only else None,
+            chosen.parameters, losses, stopped, chosen.state, validation_losses=validation_losses
         )
-
-    def _slice(self) -> None:
-        """One call of the kernel, of a length that is adjusted to SLICE_SECONDS."""
-        if self.options.shuffle and (self.drawn is None or self.drawn[0] != self.epoch):
-            self._new_order()
-        rates = self._rates()
-        x, y, weight, order = self._block()
-        self.state[at.BUDGET] = self.budget
-        self.state[at.TICKET] = UNOPENED
-        started = time.perf_counter()
-        self.threads.run(
-            lambda worker: self.problem.kernel(
-                x, y, weight, order, self.state, self.floats, rates, self.losses, worker
-            ),
-            abandon=self._close,
-        )
-        if self.state[at.BUDGET] == 0:
-            growth = SLICE_SECONDS / max(time.perf_counter() - started, 1e-9)
-            self.budget = max(1, int(self.budget * min(growth, 16.0)))
-
-    def _close(self) -> None:
-        """Let the other threads return if worker 0 never opened the slice."""
-        if self.state[at.TICKET] == UNOPENED:
-            self.state[at.TICKET] = CLOSED
-
-    def _rates(self) -> np.ndarray:
-        """Set how many epochs the slice may complete, and return their rates."""
-        first = self.epoch
-        per_epoch = -(-self.problem.rows.n_rows // int(self.state[at.CHUNK_ROWS]))
-        limit = min(self.options.epochs, first + 1 + self.budget // per_epoch)
-        if self.options.callback is not None or self.options.shuffle:
-            limit = first + 1
-        rate = self.options.learning_rate
-        if callable(rate):
-            rates = self._called_rates(rate, first, limit)
-            limit = first + len(rates)
-        else:
-            rates = [rate]
-        if limit > self.losses.size:
-            self.losses = np.resize(self.losses, min(self.options.epochs, 2 * limit))
-        self.state[at.FIRST_RATE] = first
-        self.state[at.N_RATES] = len(rates)
-        self.state[at.EPOCH_LIMIT] = limit
-        return np.array(rates)
-
-    def _called_rates(self, rate: check.RateFunction, first: int, limit: int) -> list[float]:
-        """Call the user's function once an epoch, in order; what it raises waits its turn."""
-        rates = [self.rates[epoch] for epoch in range(first, limit) if epoch in self.rates]
-        while len(rates) < limit - first and self.rate_error is None:
-            epoch = first + len(rates)
-            try:
-                number = self.first_epoch + epoch
-                rates.append(check.real(f"learning_rate({number})", rate(number)))
-            except Exception as error:
-                self.rate_error = error
-        if not rates:
-            assert self.rate_error is not None
-            raise self.rate_error
-        self.rates = dict(enumerate(rates, start=first))
-        return rates
-
-    def _new_order(self) -> None:
-        """Draw the order of the rows of an epoch."""
-        assert self.options.random is not None
-        self.drawn = self.epoch, generator_state(self.options.random)
-        self.order = read_only(
-            self.options.random.permutation(self.problem.rows.n_rows).astype(np.int64, copy=False)
-        )
-        if self.options.sample_weight is not None:
-            check.batches_have_weight(
-                "sample_weight",
-                self.options.sample_weight[self.order],
-                self.options.batch_rows,
-                of=f" in the order drawn for epoch {self.first_epoch + self.epoch}",
-            )
-
-    def _block(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return features, labels, weights and order for the next slice."""
-        rows = self.problem.rows
-        state = self.state
-        if rows.resident is not None:
-            state[at.SHUFFLED] = self.options.shuffle
-            state[at.BLOCK_START] = 0
-            state[at.BLOCK_STOP] = rows.n_rows
-            return rows.resident, self.labels, self.sample_weight, self.order
-        start = self.position
-        stop = self._block_stop(start)
-        state[at.BLOCK_START] = start
-        state[at.BLOCK_STOP] = stop
-        if not self.options.shuffle:
-            return (
-                rows.block(start, stop),
-                self.labels[start:stop],
-                self.sample_weight[start:stop],
-                NO_ORDER,
-            )
-        chosen = self.order[start:stop]
-        weight = read_only(self.sample_weight[chosen]) if self.weighted else NO_FLOATS
-        return rows.block(start, stop, self.order), read_only(self.labels[chosen]), weight, NO_ORDER
-
-    def _block_stop(self, start: int) -> int:
-        """Return where a block that starts here ends: after whole chunks, or whole batches."""
-        rows = max(1, BLOCK_BYTES // (8 * self.problem.rows.n_features))
-        batch = self.options.batch_rows
-        unit = batch if batch <= rows else int(self.state[at.CHUNK_ROWS])
-        stop = start + max(1, rows // unit) * unit
-        if batch > rows:
-            stop = min(stop, int(self.state[at.BATCH_START]) + batch)
-        return int(min(stop, self.problem.rows.n_rows))
 
     def _raise_for_status(self) -> None:
-        status = self.state[at.STATUS]
-        if status == at.ROW_NOT_FINITE:
-            if self.options.shuffle:  # the kernel met a bad row, not necessarily the first one
-                _check_all_rows(self.problem.rows)
-            row = int(self.state[at.BAD_ROW])
-            check.raise_for_row("features", row, self.problem.rows.row(row))
-        if status == at.DIVERGED and self.options.raises_on_divergence:
-            epoch = self.first_epoch + self.epoch
-            parameters = self.problem.named(self.parameters.copy())
+        self.run.raise_bad_row()
+        if self.run.state[at.STATUS] == at.DIVERGED and self.options.raises_on_divergence:
+            epoch = self.run.first_epoch + self.run.epoch
+            parameters = self.problem.named(self.run.parameters.copy())
             raise DivergenceError(
                 f"the loss or the parameters are no longer finite in epoch {epoch};"
                 f" {', '.join(parameters)} and losses before it are attributes of this exception."
                 " Lower learning_rate, or bring the features to a similar scale (standardise them)",
                 epoch=epoch,
-                losses=self.losses[: self.epoch].copy(),
+                losses=self.run.losses[: self.run.epoch].copy(),
                 parameters=parameters,
             )
-
-    def _callback_stops(self) -> bool:
-        """After a completed epoch, tell the callback; return whether it asks to stop."""
-        if self.options.callback is None or self.position != 0 or self.epoch == self.told:
-            return False
-        epoch = self.told = self.epoch
-        named = self.problem.named(read_only(self.parameters))
-        number = self.first_epoch + epoch - 1
-        state = EpochState(number, float(self.losses[epoch - 1]), None, named)
-        answer = self.options.callback(state)
-        return isinstance(answer, bool | np.bool_) and bool(answer)

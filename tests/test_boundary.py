@@ -209,7 +209,7 @@ FIT_ONLY = [
     ("optimizer", "rmsprop", {}, ValueError, "optimizer: expected one of 'sgd', 'adam', got 'rmsprop'"),
     ("batch_size", 0, {}, ValueError, "batch_size: expected at least 1, got 0"),
     ("batch_size", 1.5, {}, TypeError, "batch_size: expected an integer"),
-    ("shuffle", "window", {}, TypeError, "shuffle: expected True or False, got 'window'"),
+    ("shuffle", "windows", {}, TypeError, "shuffle: expected True, False or .window., got .windows."),
     ("random_state", "seed", {}, TypeError, "random_state: expected an integer"),
     ("random_state", -1, {}, ValueError, "random_state: expected at least 0"),
     ("sample_weight", [1, 1], {}, ValueError, "sample_weight: expected 3 values"),

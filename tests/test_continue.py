@@ -91,9 +91,9 @@ def test_two_fits_are_one(fit, keywords, tmp_path):
 
 @pytest.mark.parametrize("keywords", [c for c in CHOICES if "batch_size" in c], ids=str)
 def test_going_on_from_the_middle_of_an_epoch(keywords, monkeypatch):
-    monkeypatch.setattr("fastbp.training.SLICE_SECONDS", 0.0)  # slices of one chunk
+    monkeypatch.setattr("fastbp.run.SLICE_SECONDS", 0.0)  # slices of one chunk
     slices = 0
-    original = fastbp.training._Run._slice
+    original = fastbp.run.Run.slice
 
     def counted(self):
         nonlocal slices
@@ -103,7 +103,7 @@ def test_going_on_from_the_middle_of_an_epoch(keywords, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
     whole = network(None, 0.05, 9, **fresh(keywords))
-    monkeypatch.setattr(fastbp.training._Run, "_slice", counted)
+    monkeypatch.setattr(fastbp.run.Run, "slice", counted)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         first = network(None, 0.05, 9, **fresh(keywords))
@@ -193,7 +193,7 @@ def test_a_state_of_other_parameters_or_another_place():
     inside = changed(inside, batch_start=14)
     for keywords in ({"batch_size": 14}, {}, {"batch_size": 7, "shuffle": True}):
         with pytest.raises(
-            ValueError, match=r"state: .* after 14 rows .* 30 rows in batches of 7, got"
+            ValueError, match=r"state: .* within an epoch, 30 rows in batches of 7, got"
         ):
             network(None, 0.05, 1, state=inside, **keywords)
 
@@ -214,7 +214,7 @@ def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
             network(None, rate, 6, **keywords)
         first = caught.value.fit
     else:
-        original = fastbp.training._Run._new_order
+        original = fastbp.run.Run.new_order
 
         def counted(self):
             original(self)
@@ -225,7 +225,7 @@ def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
             if state is None:
                 raise LookupError
 
-        monkeypatch.setattr(fastbp.training._Run, "_new_order", counted)
+        monkeypatch.setattr(fastbp.run.Run, "new_order", counted)
         with pytest.raises(LookupError) as caught:
             network(None, 0.05, 6, callback=stop, **keywords)
         first = caught.value.fit
@@ -253,4 +253,4 @@ def test_a_foreign_bit_generator():
     state = {**first.state.random_state, "bit_generator": "Nowhere"}
     state = changed(first.state, random_state=state)
     with pytest.raises(ValueError, match="state: expected a bit generator of NumPy, got 'Nowhere'"):
-        network(None, 0.05, 1, shuffle=True, state=state)
+        network(parameters(first), 0.05, 1, shuffle=True, state=state)

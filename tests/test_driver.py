@@ -1,5 +1,6 @@
 """What the driver promises: the same bits always, threads, forks, Ctrl-C, memory, the cache."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,7 +20,10 @@ import pytest
 import fastbp
 from fastbp import parallel
 from fastbp._interrupt import Requests
-from fastbp.training import Options, _Run
+from fastbp.labels import samples
+from fastbp.rows import ArrayRows
+from fastbp.run import Options
+from fastbp.training import _Fitting
 from tests.problems import python
 
 PACKAGE = Path(fastbp.__file__).parent
@@ -66,7 +70,7 @@ def test_slices_change_no_bit(monkeypatch):
     x, y, w = problem(50_000, 6)
     expected = bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 5))
     for seconds in (0.0, 1e-4, 10.0):
-        monkeypatch.setattr("fastbp.training.SLICE_SECONDS", seconds)
+        monkeypatch.setattr("fastbp.run.SLICE_SECONDS", seconds)
         for n_threads in (1, 3):
             assert bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 5, n_threads=n_threads)) == expected
 
@@ -75,7 +79,7 @@ def test_few_slots_change_no_bit(monkeypatch):
     x, y, w = problem(50_000, 20)
     expected = bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 3))
     for slots in (1, 2, 7):
-        monkeypatch.setattr("fastbp.training.MOST_SLOTS", slots)
+        monkeypatch.setattr("fastbp.run.MOST_SLOTS", slots)
         assert bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 3, n_threads=2)) == expected
 
 
@@ -208,13 +212,17 @@ class TestInterrupt:
     def test_an_epoch_that_diverges_is_not_returned(self):
         """Cut short in the middle of an epoch whose parameters are NaN already."""
         x, y, w = problem(100, 3)
-        fitted, _ = fastbp.neuron._problem(x, y, w, 0.25, "identity", "mse")
-        run = _Run(fitted, Options(0.1, 5, 1), parallel.Team(1, None), 1)
-        run.parameters[1] = np.nan
-        requests = Requests()
-        requests.handle(signal.SIGINT, None)
-        with pytest.raises(fastbp.DivergenceError) as caught:
-            run.interrupted(requests)
+        model = fastbp.neuron._model(3, w, 0.25, "identity", "mse")
+        data = samples(ArrayRows(x), y, None, model.targets, ("", "labels", ""))
+        options = Options(0.1, 5, 1)
+        with contextlib.ExitStack() as stack:
+            fitted = model.problem(data, options)
+            fitting = _Fitting(fitted, options, None, None, parallel.Team(1, None), stack)
+            fitting.run.parameters[1] = np.nan
+            requests = Requests()
+            requests.handle(signal.SIGINT, None)
+            with pytest.raises(fastbp.DivergenceError) as caught:
+                fitting._answer(requests)
         assert caught.value.epoch == 0
         assert (caught.value.weights.tolist(), caught.value.bias) == (w.tolist(), 0.25)
 
@@ -536,7 +544,7 @@ def test_progress_shows_in_a_terminal():
         shown = screen.read(2**16).decode()
         os.close(theirs)
     assert done.returncode == 0
-    assert "100%" in shown and "3.00k/3.00k" in shown
+    assert "100%" in shown and "epoch 3/3" in shown and "row/s" in shown
 
 
 def test_progress_shows_in_a_notebook(capfd, monkeypatch):
@@ -558,4 +566,4 @@ def test_progress_is_silent_away_from_a_terminal(capfd):
     fastbp.fit_neuron(x, y, w, 0.0, 0.1, 3, progress="always")
     out, err = capfd.readouterr()
     assert out == ""
-    assert "100%" in err and "3.00k/3.00k" in err and "loss 0." in err
+    assert "100%" in err and "epoch 3/3" in err and "loss 0." in err

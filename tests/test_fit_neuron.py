@@ -235,7 +235,7 @@ def layouts(x):
 def test_every_layout_and_dtype_gives_the_same_bits(monkeypatch, whole_bytes, keywords):
     monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", whole_bytes)
     monkeypatch.setattr("fastbp.rows.BLOCK_BYTES", 2**15)
-    monkeypatch.setattr("fastbp.training.BLOCK_BYTES", 2**15)
+    monkeypatch.setattr("fastbp.feed.BLOCK_BYTES", 2**15)
     x, y, w, b, rng = problem(9000, 3)
     keywords = {**keywords, "sample_weight": rng.random(9000) + 0.1}
 

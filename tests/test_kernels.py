@@ -24,8 +24,10 @@ from fastbp.kernels import (
     vector,
 )
 from fastbp.kernels._jit import JIT_ENABLED, kernel
+from fastbp.labels import samples
 from fastbp.parallel import Team
-from fastbp.training import Options, _Run
+from fastbp.rows import ArrayRows
+from fastbp.run import Options, Run
 from tests import reference
 from tests.tolerances import ULPS
 
@@ -309,9 +311,10 @@ def test_nothing_beyond_the_arrays_is_read():
 
 def run_for(x, y, workers, **keywords):
     """A fit under way whose kernel the test calls itself."""
-    problem, rows = fastbp.neuron._problem(x, y, np.zeros(x.shape[1]), 0.0, "sigmoid", "mse")
-    options = Options(learning_rate=0.1, epochs=2, batch_rows=rows.n_rows, **keywords)
-    return _Run(problem, options, Team(workers, None), problem.chunk_rows)
+    model = fastbp.neuron._model(x.shape[1], np.zeros(x.shape[1]), 0.0, "sigmoid", "mse")
+    data = samples(ArrayRows(x), y, None, model.targets, ("features", "labels", ""))
+    options = Options(learning_rate=0.1, epochs=2, batch_rows=len(x), **keywords)
+    return Run(model.problem(data, options), options, Team(workers, None))
 
 
 def test_one_thread_of_a_team_can_do_all_the_work():
@@ -320,7 +323,7 @@ def test_one_thread_of_a_team_can_do_all_the_work():
     x, y = rng.normal(size=(n, 1030)), rng.random(n)
     run = run_for(x, y, 2)  # told of two threads, but only worker 0 comes
     while run.epoch < 2:
-        run._slice()
+        run.slice()
     expected = fastbp.fit_neuron(x, y, np.zeros(1030), 0.0, 0.1, 2, n_threads=1)
     np.testing.assert_array_equal(run.losses, expected.losses)
     np.testing.assert_array_equal(run.parameters[:1030], expected.weights)
@@ -331,11 +334,12 @@ def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
         monkeypatch.setattr(steps, "PATIENCE", 10)
     run = run_for(np.ones((3, 2)), np.ones(3), 2)
     run.state[layout.TICKET] = steps.UNOPENED
+    run.state[layout.ROW_STRIDE], run.state[layout.LABEL_STRIDE] = 2, 1
     arguments = [
-        run.problem.rows.resident,
-        run.labels,
-        fastbp.training.NO_FLOATS,
-        fastbp.training.NO_ORDER,
+        run.problem.rows.resident.features,
+        run.problem.rows.resident.labels,
+        fastbp.run.NO_FLOATS,
+        fastbp.run.NO_ORDER,
     ]
     assert not run.problem.kernel(*arguments, run.state, run.floats, np.array([0.1]), run.losses, 1)
 
@@ -391,7 +395,7 @@ def test_a_lost_race_is_run_again(monkeypatch):
     monkeypatch.setattr(steps, "compare_and_swap", contended)
     run = run_for(np.ones((3, 2)), np.ones(3), 2)
     while run.epoch < 2:
-        run._slice()
+        run.slice()
     expected = fastbp.fit_neuron(np.ones((3, 2)), np.ones(3), np.zeros(2), 0.0, 0.1, 2)
     np.testing.assert_array_equal(run.losses, expected.losses)
     state = np.array([5])

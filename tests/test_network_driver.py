@@ -178,7 +178,7 @@ def test_blas_is_freed_by_an_exception(blas_everywhere):
 
 def test_any_array_gives_the_same_bits(monkeypatch):
     monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", 0)
-    monkeypatch.setattr("fastbp.training.BLOCK_BYTES", 2**12)
+    monkeypatch.setattr("fastbp.feed.BLOCK_BYTES", 2**12)
     convert = [
         np.array,
         np.asfortranarray,
@@ -202,9 +202,9 @@ def test_slices_and_slots_change_no_bit(monkeypatch):
         keywords |= {"rate": 1e-3}
         expected = network_bits(fit((20, 64, 1), 5000, **keywords))
         for seconds in (0.0, 1e-4, 10.0):
-            monkeypatch.setattr("fastbp.training.SLICE_SECONDS", seconds)
+            monkeypatch.setattr("fastbp.run.SLICE_SECONDS", seconds)
             assert network_bits(fit((20, 64, 1), 5000, n_threads=2, **keywords)) == expected
-        monkeypatch.setattr("fastbp.training.MOST_SLOTS", 2)
+        monkeypatch.setattr("fastbp.run.MOST_SLOTS", 2)
         assert network_bits(fit((20, 64, 1), 5000, n_threads=2, **keywords)) == expected
         monkeypatch.undo()
 

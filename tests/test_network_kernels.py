@@ -36,7 +36,9 @@ def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, factor, result, tota
 
 @kernel
 def transposed(x, columns, order, shuffled, first, rows, stride, result):
-    products.transpose(data(x), columns, data(order), shuffled, first, rows, stride, data(result))
+    products.transpose(
+        data(x), columns, columns, data(order), shuffled, first, rows, stride, data(result)
+    )
 
 
 @kernel
@@ -222,7 +224,7 @@ def test_rows_one_by_one_out_of_blocks(monkeypatch):
     whole, oracle, arguments, keywords = fit((3, 41, 1), 11, "mse", "tanh", batch_size=1)
     assert_same_network(whole, oracle(*arguments, **keywords))
     monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", 0)
-    monkeypatch.setattr("fastbp.training.BLOCK_BYTES", 100)
+    monkeypatch.setattr("fastbp.feed.BLOCK_BYTES", 100)
     x = np.asfortranarray(arguments[0])
     blocks = fastbp.fit_network(x, *arguments[1:], **keywords)
     assert network_bits(blocks) == network_bits(whole)

@@ -99,9 +99,9 @@ def test_newer_and_foreign_files(tmp_path, monkeypatch):
 
     path = tmp_path / "model"
     save_file({"weights": np.zeros(2)}, path)
-    with pytest.raises(fastbp.CheckpointError, match="expected a model of fastbp"):
+    with pytest.raises(fastbp.CheckpointError, match="expected a file of fastbp"):
         fastbp.load(path)
-    monkeypatch.setattr("fastbp.storage.FORMAT", 2)
+    monkeypatch.setattr("fastbp.archive.FORMAT", 2)
     fastbp.save(models()[0], path)
     monkeypatch.undo()
     with pytest.raises(fastbp.CheckpointError, match="expected format 1 or older, got 2"):

@@ -34,6 +34,9 @@ BUDGET = 23  # chunks left to hand out
 SLOTS = 24  # most chunks of one segment
 WORKERS = 25  # threads at work
 WORK_SIZE = 26  # float64 scratch of each thread
+ROW_STRIDE = 35  # numbers from a row of x to the next, D or more
+LABEL_STRIDE = 36  # the same of y, LABEL_COLUMNS or more
+WEIGHT_STRIDE = 37  # and of sample_weight
 
 # --- int64: the position ------------------------------------------------------------------
 EPOCH = 27  # epochs completed

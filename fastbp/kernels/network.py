@@ -25,6 +25,7 @@ from fastbp.kernels.layout import (
     EPOCH,
     GEMM,
     LABEL_COLUMNS,
+    LABEL_STRIDE,
     LAYER_ACTIVATION,
     LOSS_SUM,
     METHOD,
@@ -34,8 +35,10 @@ from fastbp.kernels.layout import (
     OUTPUTS,
     PARAMETERS,
     PARTIAL_EXTRA,
+    ROW_STRIDE,
     SHUFFLED,
     TILE_ROWS,
+    WEIGHT_STRIDE,
     WEIGHT_SUM,
     WEIGHTED,
     WEIGHTS_AT,
@@ -260,10 +263,11 @@ def tile_forward(
     label_columns = state[LABEL_COLUMNS]
     weights = at(work, padded(label_columns) * state[TILE_ROWS])
     inputs = inputs_at(state, work)
-    transpose(x, state[N_FEATURES], order, shuffled, first, n, width, inputs)
-    transpose(y, label_columns, order, shuffled, first, n, width, work)
+    transpose(x, state[N_FEATURES], state[ROW_STRIDE], order, shuffled, first, n, width, inputs)
+    transpose(y, label_columns, state[LABEL_STRIDE], order, shuffled, first, n, width, work)
     if state[WEIGHTED] != 0:
-        transpose(sample_weight, 1, order, shuffled, first, n, width, weights)
+        weight_stride = state[WEIGHT_STRIDE]
+        transpose(sample_weight, 1, weight_stride, order, shuffled, first, n, width, weights)
     forward(state, width, inputs, parameters, work, True)
     if mode == PLAIN:
         partial[p + LOSS_SUM] = 0.0
@@ -362,7 +366,7 @@ def backward(
             gemm(state[GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
         elif now[METHOD] == OUTER:
             lanes = padded(n_outputs)
-            transpose(dz, width, state, False, 0, n_outputs, lanes, scratch)
+            transpose(dz, width, width, state, False, 0, n_outputs, lanes, scratch)
             multiply(
                 mode, n, n_inputs, n_outputs, a, 1, width, scratch, lanes, factor, dw, n_outputs
             )
@@ -479,7 +483,7 @@ def network_outputs(x: Any, parameters: Any, state: Any, work: Any, outputs: Any
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
         width = padded(n)
-        transpose(data(x), d, table, False, first, n, width, scratch)
+        transpose(data(x), d, d, table, False, first, n, width, scratch)
         finite &= all_finite(d * width, scratch)
         if rows == 1:
             row_forward(table, data(x), data(parameters), scratch)

@@ -14,11 +14,12 @@ import numpy as np
 
 from fastbp.kernels._jit import device_function, kernel, subroutine
 from fastbp.kernels.activations import SIGMOID, activate
-from fastbp.kernels.dense import backward, forward, gather_numbers, gather_rows
+from fastbp.kernels.dense import NARROW, backward, forward, gather_numbers, gather_rows
 from fastbp.kernels.layout import (
     ACTIVATION,
     BLOCK_START,
     BLOCK_STOP,
+    LABEL_STRIDE,
     LOSS,
     LOSS_SUM,
     N_FEATURES,
@@ -26,8 +27,10 @@ from fastbp.kernels.layout import (
     N_PARAMETERS,
     NO_ROW,
     PARTIAL_EXTRA,
+    ROW_STRIDE,
     SHUFFLED,
     TILE_ROWS,
+    WEIGHT_STRIDE,
     WEIGHT_SUM,
     WEIGHTED,
 )
@@ -142,6 +145,9 @@ def neuron_gradient(
     tile = state[TILE_ROWS]
     p = state[N_PARAMETERS]
     shuffled = state[SHUFFLED] != 0
+    stride = state[ROW_STRIDE]
+    label_stride = state[LABEL_STRIDE]
+    weight_stride = state[WEIGHT_STRIDE]
     bias = parameters[p - LANES]
     large = (state[BLOCK_STOP] - state[BLOCK_START]) * d > CACHED_ELEMENTS
     ahead = min(AHEAD_ROWS, AHEAD_ELEMENTS // d) if large and not shuffled else 0
@@ -150,20 +156,23 @@ def neuron_gradient(
     finite = True
     for first in range(start - state[BLOCK_START], start - state[BLOCK_START] + rows, tile):
         n = min(tile, start - state[BLOCK_START] + rows - first)
-        x_tile = at(x, first * d)
+        x_tile = at(x, first * stride)
         y_tile = at(y, first)
         weight_tile = at(sample_weight, first)
-        if shuffled:
+        tile_stride = stride
+        if shuffled or label_stride != 1:
             y_tile = at(work, tile)
+            gather_numbers(y, label_stride, order, shuffled, first, n, y_tile)
+        if state[WEIGHTED] != 0 and (shuffled or weight_stride != 1):
             weight_tile = at(work, 2 * tile)
+            gather_numbers(sample_weight, weight_stride, order, shuffled, first, n, weight_tile)
+        if shuffled or (stride != d and d <= NARROW):
             x_tile = at(work, 3 * tile)
-            gather_numbers(y, order, first, n, y_tile)
-            if state[WEIGHTED] != 0:
-                gather_numbers(sample_weight, order, first, n, weight_tile)
-            gather_rows(x, d, order, first, n, x_tile)
-        forward(x_tile, d, n, ahead, parameters, bias, z)
+            gather_rows(x, d, stride, order, shuffled, first, n, x_tile)
+            tile_stride = d
+        forward(x_tile, d, tile_stride, n, ahead, parameters, bias, z)
         finite &= losses_and_dz(state, n, y_tile, weight_tile, z, partial)
-        backward(x_tile, d, n, ahead, z, partial)
+        backward(x_tile, d, tile_stride, n, ahead, z, partial)
     return finite
 
 
@@ -175,7 +184,7 @@ def first_bad_row(x: Pointer, order: Pointer, state: Pointer, start: int, rows: 
     for i in range(start - state[BLOCK_START], start - state[BLOCK_START] + rows):
         row = order[i] if state[SHUFFLED] != 0 else i
         check = 0.0
-        for j in range(row * d, row * d + d):
+        for j in range(row * state[ROW_STRIDE], row * state[ROW_STRIDE] + d):
             check += x[j] * 0.0
         if check != 0.0:
             least = min(least, row + state[BLOCK_START])
@@ -230,7 +239,7 @@ def neuron_outputs(x: Any, parameters: Any, activation: int, work: Any, outputs:
     check = broadcast(0.0)
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
-        forward(at(x_all, first * d), d, n, 0, w, bias, z)
+        forward(at(x_all, first * d), d, d, n, 0, w, bias, z)
         for i in range(0, n, LANES):
             pre = keep_first(load(z, i), n - i)
             check = fma(pre, broadcast(0.0), check)
@@ -254,6 +263,8 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
     p = padded(d) + LANES
     state = np.zeros(N_INTEGERS, dtype=np.int64)
     state[N_FEATURES] = d
+    state[ROW_STRIDE] = d
+    state[LABEL_STRIDE] = 1
     state[N_PARAMETERS] = p
     state[TILE_ROWS] = tile
     state[ACTIVATION] = SIGMOID

@@ -17,6 +17,7 @@ from fastbp.kernels.layout import (
     D_AT,
     EPOCH,
     LABEL_COLUMNS,
+    LABEL_STRIDE,
     LAYER_ACTIVATION,
     LOSS_SUM,
     N_FEATURES,
@@ -24,7 +25,9 @@ from fastbp.kernels.layout import (
     N_PARAMETERS,
     OUTPUTS,
     PARAMETERS,
+    ROW_STRIDE,
     SHUFFLED,
+    WEIGHT_STRIDE,
     WEIGHT_SUM,
     WEIGHTED,
     WEIGHTS_AT,
@@ -67,18 +70,17 @@ def online_step(
     """
     p = state[N_PARAMETERS]
     d = state[N_FEATURES]
-    label_columns = state[LABEL_COLUMNS]
     parameters = at(floats, PARAMETERS)
-    weight = at(work, padded(label_columns) * LANES)
+    weight = at(work, padded(state[LABEL_COLUMNS]) * LANES)
     i = start - state[BLOCK_START]
     if state[SHUFFLED] != 0:
         i = order[i]
-    row = at(x, i * d)
+    row = at(x, i * state[ROW_STRIDE])
     partial[p + LOSS_SUM] = 0.0
     partial[p + WEIGHT_SUM] = 0.0
-    weight[0] = sample_weight[i] if state[WEIGHTED] != 0 else 1.0
+    weight[0] = sample_weight[i * state[WEIGHT_STRIDE]] if state[WEIGHTED] != 0 else 1.0
     online_forward(state, row, parameters, work)
-    output_dz(state, at(y, i * label_columns), weight, work, partial)
+    output_dz(state, at(y, i * state[LABEL_STRIDE]), weight, work, partial)
     partial[p + LOSS_SUM] += penalty(state, floats)
     online_backward(state, row, parameters, work, rate / weight[0], floats[ALPHA])
     return state[EPOCH] > 0 or is_finite(d, row)

@@ -13,7 +13,7 @@ is one chain of multiply-adds over the terms in order.
 from __future__ import annotations
 
 from fastbp.kernels._jit import device_function, subroutine
-from fastbp.kernels.dense import dot_8_rows, dot_row
+from fastbp.kernels.dense import dot_8_rows, dot_row, row_at
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -379,9 +379,9 @@ def sums_of_products(
                     s = dot_row(at(p_j, i * width), width, q_k)
                     keep_one(mode, s, other, target, i * p_stride)
             elif p_stride == 1:
-                keep(mode, dot_8_rows(p_j, width, q_k), other, target, 0)
+                keep(mode, dot_8_rows(p_j, width, width, q_k), other, target, 0)
             else:
-                sums = dot_8_rows(p_j, width, q_k)
+                sums = dot_8_rows(p_j, width, width, q_k)
                 for i in range(LANES):
                     keep_one(mode, lane(sums, i), other, target, i * p_stride)
 
@@ -410,6 +410,7 @@ def sums(mode: int, width: int, n: int, a: Pointer, other: Pointer, result: Poin
 def transpose(
     x: Pointer,
     columns: int,
+    row_stride: int,
     order: Pointer,
     shuffled: bool,
     first: int,
@@ -419,25 +420,30 @@ def transpose(
 ) -> None:
     """Lay rows of x side by side: result[j * stride + i] = x[row i, j]; zero beyond the rows.
 
-    x (N, columns); row i is order[first + i] if shuffled, first + i if not. Result (columns,
-    rounded up to whole vectors, of `stride` each, which is `rows` rounded up).
+    Row r of x (N, columns) begins at r * row_stride; row i is order[first + i] if shuffled,
+    first + i if not. Result (columns, rounded up to whole vectors, of `stride` each, which is
+    `rows` rounded up).
     """
     for i in range(0, stride, LANES):
-        if columns == 1 and not shuffled:
+        if columns == 1 and row_stride == 1 and not shuffled:
             store(result, i, load_first(x, first + i, rows - i))
         elif columns == 1:
             for r in range(LANES):
-                result[i + r] = x[order[first + i + r]] if i + r < rows else 0.0
+                row = row_at(order, shuffled, first + min(i + r, rows - 1))
+                result[i + r] = x[row * row_stride] if i + r < rows else 0.0
         else:
             n = min(rows - i, LANES)
             for j in range(0, columns, LANES):
-                transpose_8(x, columns, order, shuffled, first + i, n, j, stride, at(result, i))
+                transpose_8(
+                    x, columns, row_stride, order, shuffled, first + i, n, j, stride, at(result, i)
+                )
 
 
 @device_function
 def transpose_8(
     x: Pointer,
     columns: int,
+    row_stride: int,
     order: Pointer,
     shuffled: bool,
     first: int,
@@ -454,22 +460,22 @@ def transpose_8(
     """
     if n == LANES:
         count = columns - j
-        r0 = load_first(x, row_at(order, shuffled, first) * columns + j, count)
-        r1 = load_first(x, row_at(order, shuffled, first + 1) * columns + j, count)
-        r2 = load_first(x, row_at(order, shuffled, first + 2) * columns + j, count)
-        r3 = load_first(x, row_at(order, shuffled, first + 3) * columns + j, count)
-        r4 = load_first(x, row_at(order, shuffled, first + 4) * columns + j, count)
-        r5 = load_first(x, row_at(order, shuffled, first + 5) * columns + j, count)
-        r6 = load_first(x, row_at(order, shuffled, first + 6) * columns + j, count)
-        r7 = load_first(x, row_at(order, shuffled, first + 7) * columns + j, count)
+        r0 = load_first(x, row_at(order, shuffled, first) * row_stride + j, count)
+        r1 = load_first(x, row_at(order, shuffled, first + 1) * row_stride + j, count)
+        r2 = load_first(x, row_at(order, shuffled, first + 2) * row_stride + j, count)
+        r3 = load_first(x, row_at(order, shuffled, first + 3) * row_stride + j, count)
+        r4 = load_first(x, row_at(order, shuffled, first + 4) * row_stride + j, count)
+        r5 = load_first(x, row_at(order, shuffled, first + 5) * row_stride + j, count)
+        r6 = load_first(x, row_at(order, shuffled, first + 6) * row_stride + j, count)
+        r7 = load_first(x, row_at(order, shuffled, first + 7) * row_stride + j, count)
     else:
-        r0 = part_of_row(x, columns, order, shuffled, first, 0, n, j)
-        r1 = part_of_row(x, columns, order, shuffled, first, 1, n, j)
-        r2 = part_of_row(x, columns, order, shuffled, first, 2, n, j)
-        r3 = part_of_row(x, columns, order, shuffled, first, 3, n, j)
-        r4 = part_of_row(x, columns, order, shuffled, first, 4, n, j)
-        r5 = part_of_row(x, columns, order, shuffled, first, 5, n, j)
-        r6 = part_of_row(x, columns, order, shuffled, first, 6, n, j)
+        r0 = part_of_row(x, columns, row_stride, order, shuffled, first, 0, n, j)
+        r1 = part_of_row(x, columns, row_stride, order, shuffled, first, 1, n, j)
+        r2 = part_of_row(x, columns, row_stride, order, shuffled, first, 2, n, j)
+        r3 = part_of_row(x, columns, row_stride, order, shuffled, first, 3, n, j)
+        r4 = part_of_row(x, columns, row_stride, order, shuffled, first, 4, n, j)
+        r5 = part_of_row(x, columns, row_stride, order, shuffled, first, 5, n, j)
+        r6 = part_of_row(x, columns, row_stride, order, shuffled, first, 6, n, j)
         r7 = broadcast(0.0)
     r0, r1 = evens(r0, r1), odds(r0, r1)
     r2, r3 = evens(r2, r3), odds(r2, r3)
@@ -492,15 +498,17 @@ def transpose_8(
 
 
 @device_function
-def row_at(order: Pointer, shuffled: bool, i: int) -> int:
-    """Return the number of row i of a tile."""
-    return int(order[i]) if shuffled else i
-
-
-@device_function
 def part_of_row(
-    x: Pointer, columns: int, order: Pointer, shuffled: bool, first: int, r: int, n: int, j: int
+    x: Pointer,
+    columns: int,
+    row_stride: int,
+    order: Pointer,
+    shuffled: bool,
+    first: int,
+    r: int,
+    n: int,
+    j: int,
 ) -> Vector:
     """Return eight columns from j on of row r of n; zero where there is no such element."""
     row = row_at(order, shuffled, first + min(r, n - 1))
-    return load_first(x, row * columns + j, columns - j if r < n else 0)
+    return load_first(x, row * row_stride + j, columns - j if r < n else 0)

@@ -1,0 +1,145 @@
+"""Tables of other libraries, none of which is imported unless such a table comes: pandas, Arrow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+ARROW = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
+PLAIN = (np.ndarray, np.generic, list, tuple, int, float)
+
+
+def pyarrow_for(name: str) -> Any:
+    """Return the module pyarrow, or say what needs it."""
+    try:
+        import pyarrow
+    except ImportError:
+        raise ImportError(
+            f"{name}: expected pyarrow to be installed, got none; pip install 'fastbp[files]'"
+        ) from None
+    return pyarrow
+
+
+def is_pandas(value: object) -> bool:
+    """Return whether it is a DataFrame or a Series, or derived from one."""
+    return hasattr(value, "iloc") and any(
+        kind.__module__.partition(".")[0] == "pandas" for kind in type(value).__mro__
+    )
+
+
+def speaks_arrow(value: object) -> bool:
+    """Return whether pyarrow can take it over: pyarrow's own, Polars', and others'."""
+    return any(hasattr(type(value), protocol) for protocol in ARROW)
+
+
+def array_like(value: Any, name: str = "value") -> Any:
+    """Return what `numpy.asarray` makes numbers of: tables and columns as float64 arrays.
+
+    Gaps become NaN. Arrays and sequences, pandas objects that NumPy understands as they are, and
+    what holds no numbers, come back unchanged.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    TypeError
+        For text, dates and the like in a table of Arrow.
+    ImportError
+        If only pyarrow could take it over, and is not there.
+    """
+    if isinstance(value, PLAIN):
+        return value
+    if is_pandas(value):
+        return _from_pandas(value)
+    if not speaks_arrow(value):
+        return value
+    try:
+        table = as_arrow(value, name)
+    except ImportError:
+        if hasattr(type(value), "__array__"):
+            return value
+        raise
+    if not hasattr(table, "column_names"):
+        return _checked(table, name)
+    array = np.empty((table.num_rows, table.num_columns))
+    for j, label in enumerate(table.column_names):
+        array[:, j] = _checked(table.column(j), f"{name}: column {label!r}")
+    return array
+
+
+def _from_pandas(value: Any) -> Any:
+    flat = value.ndim == 1
+    columns = [value] if flat else [value.iloc[:, j] for j in range(value.shape[1])]
+    dtypes = {column.dtype for column in columns}
+    as_it_is = len(dtypes) == 1 and isinstance(next(iter(dtypes)), np.dtype)
+    if as_it_is or not all(dtype.kind in "fiub" for dtype in dtypes):
+        return value
+    array = np.empty((len(value), len(columns)))
+    for j, column in enumerate(columns):
+        array[:, j] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return array[:, 0] if flat else array
+
+
+def as_arrow(value: Any, name: str) -> Any:
+    """Return a table of pyarrow or, for what is no table, one of its arrays."""
+    pa = pyarrow_for(name)
+    if isinstance(value, (pa.Table, pa.ChunkedArray, pa.Array)):
+        return value
+    if isinstance(value, pa.RecordBatch):
+        return pa.Table.from_batches([value])
+    if not any(hasattr(type(value), protocol) for protocol in ARROW[:2]):
+        from pyarrow import interchange
+
+        return interchange.from_dataframe(value)
+    try:
+        return pa.table(value)
+    except (TypeError, ValueError):  # not a struct of columns, but a single one
+        stream = hasattr(type(value), ARROW[0])
+        return pa.chunked_array(value) if stream else pa.array(value)
+
+
+def _checked(column: Any, name: str) -> np.ndarray:
+    if not is_number(column.type):
+        raise TypeError(f"{name}: expected real numbers, got {column.type}")
+    return numbers(column)
+
+
+def is_number(kind: Any) -> bool:
+    """Return whether a type of Arrow can become float64."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
+    return any(test(kind) for test in tests)
+
+
+def numbers(column: Any) -> np.ndarray:
+    """Return a column of Arrow's as float64, with NaN where it has gaps."""
+    import pyarrow as pa
+
+    if column.type != pa.float64():
+        column = column.cast(pa.float64(), safe=False)  # large integers are rounded, not refused
+    array: np.ndarray = column.to_numpy(zero_copy_only=False)
+    return array
+
+
+def names_of(value: Any) -> list[str] | None:
+    """Return the names of a table's columns; None if it has none, or is no table."""
+    if isinstance(value, PLAIN):
+        return None
+    if is_pandas(value):
+        names = list(value.columns) if value.ndim == 2 else []
+        return names if names and all(isinstance(name, str) for name in names) else None
+    if not speaks_arrow(value):
+        return None
+    schema = getattr(value, "schema", None)
+    for found in (getattr(value, "columns", None), getattr(schema, "names", None)):
+        if isinstance(found, list) and all(isinstance(name, str) for name in found):
+            return found
+    return getattr(as_arrow(value, "table"), "column_names", None)

@@ -1,0 +1,159 @@
+"""Files mapped into memory, which another program may shorten at any time.
+
+Reading a page of a mapping that the file no longer reaches raises SIGBUS, which ends the process.
+While a mapping is open, a handler of that signal puts pages of zeros in place of what is missing,
+and :meth:`Mapping.verify` tells afterwards. Where the handler cannot be installed, :func:`opened`
+gives None, and the rows are read instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+AHEAD_BYTES = 2**28
+
+_ADDRESS_AT = 16  # of si_addr in siginfo_t, on every 64-bit Linux
+_SA_SIGINFO = 4
+_MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
+
+_Handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class _Action(ctypes.Structure):
+    """``struct sigaction`` of the C library on 64-bit Linux (sigaction(2), glibc and musl)."""
+
+    _fields_ = (
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_byte * 128),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    )
+
+
+_lock = threading.Lock()
+_open: dict[int, Mapping] = {}
+_previous: _Action | None = None
+_libc: Any = None
+
+
+def _supported() -> bool:
+    known = os.uname().machine in ("x86_64", "aarch64") if sys.platform == "linux" else False
+    return known and ctypes.sizeof(ctypes.c_void_p) == 8
+
+
+def _missing_page(number: int, info: int, context: int) -> None:
+    """Answer SIGBUS: zeros for the rest of one of our mappings, the former handler for others."""
+    address = ctypes.c_uint64.from_address(info + _ADDRESS_AT).value
+    for mapping in list(_open.values()):
+        if mapping.first <= address < mapping.last:
+            start = address // mmap.PAGESIZE * mmap.PAGESIZE
+            kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE
+            _libc.mmap(start, mapping.last - start, mmap.PROT_READ, kind, -1, 0)
+            mapping.cut = True
+            return
+    assert _previous is not None
+    _libc.sigaction(signal.SIGBUS, ctypes.byref(_previous), None)  # it is raised again at once
+
+
+_handler = _Handler(_missing_page)
+
+
+def _install() -> bool:
+    global _libc, _previous
+    _libc = ctypes.CDLL(None, use_errno=True)
+    _libc.mmap.restype = ctypes.c_void_p
+    _libc.mmap.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_long,
+    )
+    action = _Action(ctypes.cast(_handler, ctypes.c_void_p).value, flags=_SA_SIGINFO)
+    _previous = _Action()
+    done: int = _libc.sigaction(signal.SIGBUS, ctypes.byref(action), ctypes.byref(_previous))
+    return done == 0
+
+
+class Mapping:
+    """A whole file, mapped for reading; close it.
+
+    Attributes
+    ----------
+    first, last : int
+        Its addresses: the first, and one past the last.
+    cut : bool
+        Whether zeros have taken the place of a part that was no longer there.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._size = size
+        self._advised = 0
+        self._bytes = mmap.mmap(self._descriptor, size, prot=mmap.PROT_READ)
+        self.buffer = np.frombuffer(self._bytes, dtype=np.uint8)
+        pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        self.first = self.buffer.ctypes.data
+        self.last = self.first + pages
+        self.cut = False
+
+    def array(self, offset: int, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a C-contiguous array that begins at a byte of the file."""
+        return np.ndarray(shape, dtype, buffer=self._bytes, offset=offset)
+
+    def whole(self) -> bool:
+        """Return whether all of the file is, and has been, there."""
+        return not self.cut and self.size_now() >= self._size
+
+    def size_now(self) -> int:
+        """Return the size of the file."""
+        return os.fstat(self._descriptor).st_size
+
+    def read_ahead(self, start: int) -> None:
+        """Have the bytes after `start` brought into the page cache, without waiting for them."""
+        if start < self._advised - AHEAD_BYTES:
+            self._advised = start  # another epoch
+        begin = max(self._advised, start)
+        stop = min(start + AHEAD_BYTES, self._size)
+        if begin < stop:
+            os.posix_fadvise(self._descriptor, begin, stop - begin, os.POSIX_FADV_WILLNEED)
+        self._advised = max(begin, stop)
+
+    def close(self) -> None:
+        """Give the mapping back, once no array of it is left."""
+        global _previous
+        with _lock:
+            if _open.pop(id(self), None) is None:
+                return
+            if not _open and _previous is not None:
+                _libc.sigaction(signal.SIGBUS, ctypes.byref(_previous), None)
+                _previous = None
+        del self.buffer
+        with contextlib.suppress(BufferError):  # some array still shows it: it goes with that
+            self._bytes.close()
+        os.close(self._descriptor)
+
+
+def opened(descriptor: int, size: int) -> Mapping | None:
+    """Map a file of at least so many bytes; None where that is not safe, or fails."""
+    if not _supported():
+        return None
+    with _lock:
+        if not _open and not _install():
+            return None
+        try:
+            mapping = Mapping(descriptor, size)
+        except (OSError, ValueError):
+            return None
+        _open[id(mapping)] = mapping
+        return mapping

@@ -1,0 +1,104 @@
+"""Arrays and a line of JSON in a safetensors file: nothing in it runs when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbp.errors import CheckpointError
+
+FORMAT = 1
+
+Content = tuple[dict[str, np.ndarray], dict[str, Any]]
+
+
+def write(path: Path, kind: str, content: Content, temporary: Path | None = None) -> None:
+    """Write a file beside the old one, then rename it over that."""
+    from safetensors.numpy import save as to_bytes
+
+    arrays, fields = content
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    header = json.dumps({"format": FORMAT, "kind": kind, "fields": fields}, sort_keys=True)
+    metadata = {"fastbp": header, "sha256": _digest(header, arrays)}
+    temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(to_bytes(arrays, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        _remove(temporary)
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    except BaseException:
+        _remove(temporary)
+        raise
+    _flush_folder(path.parent)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # the folder itself is gone
+        return
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the renaming survive a loss of power, where folders can be flushed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> tuple[str, Content]:
+    """Return the kind of a file and its content.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    CheckpointError
+        If it is of another format, altered or cut.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with path.open("rb"):
+        pass  # a missing or unreadable file is an OSError
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: expected a safetensors file, got {error}") from None
+    if "fastbp" not in metadata:
+        raise CheckpointError(f"{path}: expected a file of fastbp, got other safetensors")
+    header = metadata["fastbp"]
+    if _digest(header, arrays) != metadata.get("sha256"):
+        raise CheckpointError(f"{path}: the file was altered: its digest does not match")
+    content = json.loads(header)
+    if content["format"] > FORMAT:
+        raise CheckpointError(
+            f"{path}: expected format {FORMAT} or older, got {content['format']}: update fastbp"
+        )
+    return content["kind"], (arrays, content["fields"])
+
+
+def _digest(header: str, arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()

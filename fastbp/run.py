@@ -1,0 +1,441 @@
+"""One pass after another over the rows: the kernel's two arrays, and its calls in slices.
+
+A slice is one call of the kernel, some 50 ms of work. What a model must bring is in
+:class:`Problem`; the arithmetic of epochs and batches is in ``kernels/steps.py``.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastbp import _validation as check
+from fastbp.errors import DataError
+from fastbp.feed import Feed
+from fastbp.files import spooled
+from fastbp.kernels import layout as at
+from fastbp.kernels.steps import CLOSED, UNOPENED
+from fastbp.labels import Samples
+from fastbp.optimizers import (
+    SGD,
+    GradientOnly,
+    Optimizer,
+    TrainingState,
+    generator_from,
+    generator_state,
+)
+from fastbp.order import Permuted, Random, Windowed, window_order
+from fastbp.parallel import Team
+from fastbp.rows import BLOCK_BYTES, Rows, aligned_zeros, as_line, read_only
+
+SLICE_SECONDS = 0.05
+MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
+NO_FLOATS = read_only(np.empty(0))
+NO_ORDER = read_only(np.empty(0, dtype=np.int64))
+
+PLAIN = SGD()
+
+Kernel = Callable[..., bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What training gave.
+
+    Flat parameters, the losses of whole epochs, why it stopped, the losses on validation data, and
+    what there is to go on from; of ``GradientOnly`` the gradient instead, flat like the parameters.
+    """
+
+    parameters: np.ndarray
+    losses: np.ndarray
+    stopped: str
+    state: TrainingState | None
+    gradient: np.ndarray | None = None
+    validation_losses: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A model and its data, checked.
+
+    Attributes
+    ----------
+    kernel
+        Runs a slice: see :func:`fastbp.kernels.neuron.neuron_steps`.
+    samples
+        N rows of features with their labels.
+    parameters
+        The start values, flat and in whole vectors; the first `n_weights` are weights.
+    settings, table
+        What else the kernel's integers hold of the model: by place, and the table of layers.
+    tile_rows, chunk_rows, row_work, work_size
+        Rows of a tile and of a chunk; the work of a row in units of about a third of a
+        nanosecond; the float64 scratch of one thread.
+    uses_blas
+        Whether the kernel calls BLAS.
+    named
+        Gives the user's view of flat parameters: ``{"weights": ..., "bias": ...}``.
+    result
+        Makes what ``fit_*`` returns.
+    """
+
+    kernel: Kernel
+    samples: Samples
+    parameters: np.ndarray
+    n_weights: int
+    settings: dict[int, int]
+    tile_rows: int
+    chunk_rows: int
+    row_work: int
+    work_size: int
+    named: Callable[[np.ndarray], dict[str, Any]]
+    result: Callable[[Outcome], Any]
+    table: tuple[int, ...] = ()
+    uses_blas: bool = False
+
+    @property
+    def rows(self) -> Rows:
+        """The rows of the samples."""
+        return self.samples.rows
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """How to train: the keywords of ``fit_*``, checked.
+
+    With `pauses`, every slice ends with the epoch at the latest: something is to be done then.
+    """
+
+    learning_rate: check.RateFunction | float
+    epochs: int
+    batch_rows: int
+    optimizer: Optimizer = PLAIN
+    shuffle: bool | str = False
+    random: Random | None = None
+    alpha: float = 0.0
+    tol: float | None = None
+    n_iter_no_change: int = 10
+    n_threads: int | None = None
+    callback: Callable[[Any], Any] | None = None
+    progress: bool | str = False
+    state: TrainingState | None = None
+    pauses: bool = False
+    returns_on_interrupt: bool = True
+    raises_on_divergence: bool = True
+
+
+def _described(cut: tuple[int, int, bool | str]) -> str:
+    n_rows, batch_rows, shuffle = cut
+    how = {True: ", shuffled", False: "", "window": ", shuffled in windows"}[shuffle]
+    return f"{n_rows} rows in batches of {batch_rows}{how}"
+
+
+class Run:
+    """Epochs under way; close it at the end."""
+
+    def __init__(self, problem: Problem, options: Options, threads: Team) -> None:
+        self.problem = problem
+        self.options = options
+        self.threads = threads
+        self.random = options.random
+        self.losses = np.empty(min(options.epochs, 1024))  # grows
+        self.rates: list[float] = []  # those that a function has given, by epoch
+        self.rate_error: Exception | None = None
+        self.budget = 1
+        self.first_epoch = 0  # of this fit, counted over all that it continues
+        self.drawn: tuple[int, dict[str, Any]] | None = None
+        self._order = NO_ORDER
+        self._spool: Rows | None = None
+        self._lay_out()
+        self._feed: Feed | None = None
+        self._mapped = problem.rows.mapped()
+        self._block = problem.rows.resident if self._mapped is None else self._mapped.block
+        self._unchecked = self._mapped is not None and problem.samples.targets is not None
+        if self._unchecked and options.shuffle:
+            problem.samples.check_all()  # slices see rows in another order
+            self._unchecked = False
+        if self._block is None:
+            source = problem.rows
+            if options.shuffle == "window" and not source.concurrent:
+                source = self._spool = spooled(source)  # its blocks are wanted in any order
+            self._source = source
+            self._feed = Feed(
+                source,
+                options.batch_rows,
+                int(self.state[at.CHUNK_ROWS]),
+                threads.size,
+                problem.samples.check if problem.samples.targets else None,
+            )
+
+    def close(self) -> None:
+        """End the threads that read, and drop a temporary copy."""
+        if self._feed is not None:
+            self._feed.close()
+        if self._spool is not None:
+            self._spool.close()
+        if self._mapped is not None:
+            self._block = None
+            self._mapped.close()
+
+    def _lay_out(self) -> None:
+        """Make the kernel's two arrays."""
+        problem, options, rule = self.problem, self.options, self.options.optimizer
+        p = problem.parameters.size
+        rows = problem.rows
+        chunk_rows = min(problem.chunk_rows, options.batch_rows)
+        slots = max(2 * self.threads.size, MOST_SLOT_ELEMENTS // (p + at.PARTIAL_EXTRA))
+        slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
+        tested = options.tol is not None
+        self.state = np.zeros(at.N_INTEGERS + len(problem.table), dtype=np.int64)
+        self.state[at.LAYERS :] = problem.table
+        for index, value in (
+            (at.N_ROWS, rows.n_rows),
+            (at.N_FEATURES, rows.n_features),
+            (at.BATCH_ROWS, options.batch_rows),
+            (at.CHUNK_ROWS, chunk_rows),
+            (at.TILE_ROWS, problem.tile_rows),
+            (at.WEIGHTED, rows.weighted),
+            (at.OPTIMIZER, rule.code),
+            (at.N_MOMENTS, rule.n_moments),
+            (at.N_PARAMETERS, p),
+            (at.N_WEIGHTS, problem.n_weights),
+            (at.N_ITER_NO_CHANGE, options.n_iter_no_change if tested else 0),
+            (at.SLOTS, slots),
+            (at.WORKERS, self.threads.size),
+            (at.WORK_SIZE, problem.work_size),
+            (at.BAD_ROW, at.NO_ROW),
+            *problem.settings.items(),
+        ):
+            self.state[index] = value
+        sums = p + at.PARTIAL_EXTRA
+        partials = at.PARAMETERS + (2 + rule.n_moments) * p
+        work = self.threads.size * problem.work_size
+        self.floats = aligned_zeros(partials + (slots + 1) * sums + work)
+        for index, constant in rule.constants.items():
+            self.floats[index] = constant
+        self.floats[at.ALPHA] = options.alpha
+        self.floats[at.TOL] = options.tol or 0.0
+        self.floats[at.BEST_LOSS] = np.inf
+        self.floats[at.POWER_1] = self.floats[at.POWER_2] = 1.0
+        whole = self.floats[at.PARAMETERS : partials].reshape(-1, p)
+        self.parameters, self.epoch_start, self.moments = whole[0], whole[1], whole[2:]
+        self.partial = self.floats[partials : partials + sums]
+        self.parameters[:] = self.epoch_start[:] = problem.parameters
+
+    def start_again(self, parameters: np.ndarray) -> None:
+        """Forget all but the problem, and begin with other parameters."""
+        self.parameters[:] = self.epoch_start[:] = parameters
+        self.floats[at.EPOCH_LOSS : at.EPOCH_WEIGHT + 1] = 0.0
+        for index in (at.EPOCH, at.BATCH_START, at.NEXT_CHUNK, at.STATUS, at.STALE_EPOCHS):
+            self.state[index] = 0
+        self.state[at.BAD_ROW] = at.NO_ROW
+
+    def go_on_from(self, state: TrainingState) -> None:
+        """Take over where another fit stopped, whose parameters are the start values."""
+        if state.checksum != zlib.crc32(self.parameters.data):
+            raise ValueError(
+                "state: expected the parameters of its fit as start values, got others"
+            )
+        if (state.batch_start or state.next_chunk) and state.cut != self.cut:
+            raise ValueError(
+                f"state: expected, to go on within an epoch, {_described(state.cut)},"
+                f" got {_described(self.cut)}"
+            )
+        self.restore(state, 0)
+
+    def restore(self, state: TrainingState, epochs: int) -> None:
+        """Put everything but the parameters in its place; so many epochs count as this fit's."""
+        self.first_epoch = state.epoch - epochs
+        self.state[at.EPOCH] = epochs
+        self.state[at.BATCH_START] = state.batch_start
+        self.state[at.NEXT_CHUNK] = state.next_chunk
+        self.state[at.STALE_EPOCHS] = state.stale_epochs
+        self.moments[:] = state.moments
+        self.floats[at.POWER_1], self.floats[at.POWER_2] = state.powers
+        self.floats[at.EPOCH_LOSS : at.EPOCH_WEIGHT + 1] = state.epoch_sums
+        self.floats[at.BEST_LOSS] = state.best_loss
+        if state.epoch_start.size:
+            self.epoch_start[:] = state.epoch_start
+        if state.partial_sums.size:
+            self.partial[:] = state.partial_sums
+        if self.options.shuffle and state.random_state is not None:
+            self.random = generator_from(state.random_state)
+
+    def training_state(self) -> TrainingState:
+        """Return what another fit needs to go on."""
+        random = None
+        if self.random is not None and self.options.shuffle:
+            random = generator_state(self.random)
+            if self.drawn is not None and self.drawn[0] == self.epoch:
+                random = self.drawn[1]  # the order of an epoch that is not complete
+        assert not isinstance(self.options.optimizer, GradientOnly)
+        nothing = np.empty(0)
+        return TrainingState(
+            optimizer=self.options.optimizer,
+            epoch=self.first_epoch + self.epoch,
+            moments=self.moments.copy(),
+            powers=(float(self.floats[at.POWER_1]), float(self.floats[at.POWER_2])),
+            random_state=random,
+            batch_start=int(self.state[at.BATCH_START]),
+            next_chunk=int(self.state[at.NEXT_CHUNK]),
+            partial_sums=self.partial.copy() if self.state[at.NEXT_CHUNK] else nothing,
+            epoch_start=self.epoch_start.copy() if self.position else nothing,
+            cut=self.cut,
+            epoch_sums=tuple(self.floats[at.EPOCH_LOSS : at.EPOCH_WEIGHT + 1].tolist()),
+            best_loss=float(self.floats[at.BEST_LOSS]),
+            stale_epochs=int(self.state[at.STALE_EPOCHS]),
+            checksum=zlib.crc32(self.parameters.data),
+        )
+
+    @property
+    def cut(self) -> tuple[int, int, bool | str]:
+        """How an epoch is cut up: its rows, those of a batch, whether and how they are shuffled."""
+        return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs completed."""
+        return int(self.state[at.EPOCH])
+
+    @property
+    def position(self) -> int:
+        """Rows of this epoch that are in the sums."""
+        done = self.state[at.BATCH_START] + self.state[at.NEXT_CHUNK] * self.state[at.CHUNK_ROWS]
+        return int(min(done, self.problem.rows.n_rows))
+
+    def slice(self) -> None:
+        """One call of the kernel, of a length that is adjusted to SLICE_SECONDS."""
+        if self.options.shuffle and (self.drawn is None or self.drawn[0] != self.epoch):
+            self.new_order()
+        rates = self._rates()
+        x, y, weight, order = self._arrays()
+        epoch, position = self.epoch, self.position
+        if self._mapped is not None and not self.options.shuffle:
+            self._mapped.read_ahead(position)
+        self.state[at.BUDGET] = self.budget
+        self.state[at.TICKET] = UNOPENED
+        started = time.perf_counter()
+        self.threads.run(
+            lambda worker: self.problem.kernel(
+                x, y, weight, order, self.state, self.floats, rates, self.losses, worker
+            ),
+            abandon=self._close,
+        )
+        if self._mapped is not None:
+            self._mapped.verify()
+        if self._unchecked:
+            self._check_labels(position, self.position if self.epoch == epoch else None)
+        if self.state[at.BUDGET] == 0:
+            growth = SLICE_SECONDS / max(time.perf_counter() - started, 1e-9)
+            self.budget = max(1, int(self.budget * min(growth, 16.0)))
+
+    def _check_labels(self, start: int, stop: int | None) -> None:
+        """Look at the labels of mapped rows that a slice of the first epoch has just seen."""
+        rows = self.problem.rows
+        assert self._block is not None
+        step = max(1, BLOCK_BYTES // rows.row_bytes)
+        for first in range(start, stop or rows.n_rows, step):
+            part = self._block.part(first, min(first + step, stop or rows.n_rows))
+            self.problem.samples.check(first, part)
+        self._unchecked = stop is not None
+
+    def _close(self) -> None:
+        """Let the other threads return if worker 0 never opened the slice."""
+        if self.state[at.TICKET] == UNOPENED:
+            self.state[at.TICKET] = CLOSED
+
+    def _rates(self) -> np.ndarray:
+        """Set how many epochs the slice may complete, and return their rates."""
+        first = self.epoch
+        per_epoch = -(-self.problem.rows.n_rows // int(self.state[at.CHUNK_ROWS]))
+        limit = min(self.options.epochs, first + 1 + self.budget // per_epoch)
+        if self.options.pauses or self.options.shuffle:
+            limit = first + 1
+        rate = self.options.learning_rate
+        if callable(rate):
+            self._call_rates(rate, limit)
+            rates = self.rates[first:limit]
+            limit = first + len(rates)
+        else:
+            rates = [rate]
+        if limit > self.losses.size:
+            self.losses = np.resize(self.losses, min(self.options.epochs, 2 * limit))
+        self.state[at.FIRST_RATE] = first
+        self.state[at.N_RATES] = len(rates)
+        self.state[at.EPOCH_LIMIT] = limit
+        return np.array(rates)
+
+    def _call_rates(self, rate: check.RateFunction, limit: int) -> None:
+        """Call the user's function once an epoch, in order; what it raises waits its turn."""
+        while len(self.rates) < limit and self.rate_error is None:
+            number = self.first_epoch + len(self.rates)
+            try:
+                self.rates.append(check.real(f"learning_rate({number})", rate(number)))
+            except Exception as error:
+                self.rate_error = error
+        if self.epoch >= len(self.rates):
+            assert self.rate_error is not None
+            raise self.rate_error
+
+    def raise_bad_row(self) -> None:
+        """Raise the DataError of a row that the kernel found not finite, if it did."""
+        if self.state[at.STATUS] != at.ROW_NOT_FINITE:
+            return
+        if self.options.shuffle:  # the kernel met a bad row, not necessarily the first one
+            self.problem.samples.check_all()
+        row = int(self.state[at.BAD_ROW])
+        rows = self.problem.rows
+        rows.raise_if_not_finite(row, rows.block(row, row + 1).features)
+        name, number = rows.place(row)
+        raise DataError(f"{name}: row {number} was not finite when it was first read", number)
+
+    def new_order(self) -> None:
+        """Draw the order of the rows of an epoch."""
+        assert self.random is not None
+        self.drawn = self.epoch, generator_state(self.random)
+        rows = self.problem.rows
+        if self.options.shuffle == "window":
+            windows = window_order(self.random, rows.n_rows, rows.n_features)
+            if self._feed is not None:
+                self._feed.visit(Windowed(self._source, windows))
+                return
+            order = windows.rows()
+        else:
+            order = self.random.permutation(rows.n_rows).astype(np.int64, copy=False)
+            if self._feed is not None:
+                self._feed.visit(Permuted(self._source, order))
+                return
+        self._order = read_only(order)
+        if rows.weighted:
+            assert self._block is not None
+            assert self._block.weight is not None
+            check.batches_have_weight(
+                "sample_weight",
+                self._block.weight[order],
+                self.options.batch_rows,
+                of=f" in the order drawn for epoch {self.first_epoch + self.epoch}",
+            )
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return features, labels, weights and order for the next slice."""
+        if self._feed is None:
+            assert self._block is not None
+            start, stop, block = 0, self.problem.rows.n_rows, self._block
+        else:
+            more = self.epoch + 1 < self.options.epochs
+            start, stop, block = self._feed.block(self.position, more)
+        self.state[at.SHUFFLED] = bool(self.options.shuffle) and self._feed is None
+        self.state[at.BLOCK_START] = start
+        self.state[at.BLOCK_STOP] = stop
+        assert block.labels is not None
+        x, self.state[at.ROW_STRIDE] = as_line(block.features)
+        y, self.state[at.LABEL_STRIDE] = as_line(block.labels)
+        weight = NO_FLOATS
+        if block.weight is not None:
+            weight, self.state[at.WEIGHT_STRIDE] = as_line(block.weight)
+        return x, y, weight, self._order

@@ -1,0 +1,141 @@
+"""The loss on rows that are not trained on: held out of the source, or given apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbp._interrupt import Requests
+from fastbp.kernels import layout as at
+from fastbp.labels import Samples
+from fastbp.optimizers import GradientOnly
+from fastbp.parallel import Team
+from fastbp.rows import BLOCK_BYTES, Block, Rows, settled
+from fastbp.run import Options, Problem, Run
+
+
+class Chosen(Rows):
+    """Some rows of a source, in its order.
+
+    A fraction f of N rows is held out like this: the rows are cut into floor(f N) runs of equal
+    length (to one row), and of run j the row number hash(j) modulo its length, counted within it,
+    is held out. The hash is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). So
+    the choice depends on N and f alone, is spread over the whole source, and follows no period.
+    """
+
+    def __init__(self, rows: Rows, n_held_out: int, held_out: bool) -> None:
+        self._rows = rows
+        self._n_runs = n_held_out
+        self._held_out = held_out
+        self.n_rows = n_held_out if held_out else rows.n_rows - n_held_out
+        self.name, self.n_features = rows.name, rows.n_features
+        self.n_labels, self.weighted = rows.n_labels, rows.weighted
+        self.feature_names, self.dtype = rows.feature_names, rows.dtype
+        self.by_row, self.concurrent = rows.by_row, rows.concurrent
+
+    def numbers(self, positions: np.ndarray) -> np.ndarray:
+        """Return the numbers in the source of the rows at these positions."""
+        if self._held_out:
+            return self._picked(positions)
+        # Run j begins at floor(j N / n), so floor(j (N - n) / n) rows are kept before it, and
+        # position t lies in run ceil((t + 1) n / (N - n)) - 1. Exact: products in Python's integers
+        # up to the first position, small ones after it.
+        kept, runs = self.n_rows, self._n_runs
+        first = int(positions.min())
+        whole, rest = divmod((first + 1) * runs, kept)
+        run = whole - 1 - (-(rest + (positions - first) * runs) // kept)
+        row = positions + run
+        numbers: np.ndarray = row + (row >= self._picked(run))
+        return numbers
+
+    def _begin(self, run: np.ndarray) -> np.ndarray:
+        """Return the first row of a run."""
+        whole, rest = divmod(self._rows.n_rows, self._n_runs)
+        first: np.ndarray = run * whole + run * rest // self._n_runs
+        return first
+
+    def _picked(self, run: np.ndarray) -> np.ndarray:
+        begin = self._begin(run)
+        length = self._begin(run + 1) - begin
+        picked: np.ndarray = begin + (hashed(run) % length.astype(np.uint64)).astype(np.int64)
+        return picked
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        numbers = self.numbers(np.arange(start, stop))
+        if self.by_row and self._held_out:
+            self._rows.take(numbers, block)
+            return
+        first, last = int(numbers[0]), int(numbers[-1]) + 1
+        step = max(1, BLOCK_BYTES // self.row_bytes)
+        for begin in range(first, last, step):
+            end = min(begin + step, last)
+            a, b = np.searchsorted(numbers, [begin, end])
+            if a == b:
+                continue
+            source = self._rows.block(begin, end)
+            for there, here in zip(source.arrays, block.part(a, b).arrays, strict=True):
+                if there is not None and here is not None:
+                    np.take(there, numbers[a:b] - begin, axis=0, out=here, mode="clip")
+
+    def take(self, indices: np.ndarray, block: Block) -> None:
+        self._rows.take(self.numbers(indices), block)
+
+    def digest(self) -> str:
+        return self._rows.digest()
+
+    def place(self, row: int) -> tuple[str, int]:
+        return self._rows.place(int(self.numbers(np.array([row]))[0]))
+
+
+def hashed(numbers: np.ndarray) -> np.ndarray:
+    """Return 64 bits for each number from 0 on: element `number` of SplitMix64's sequence of 0."""
+    z = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+def split(samples: Samples, fraction: float) -> tuple[Samples, Samples]:
+    """Return the rows to train on and those held out."""
+    n = samples.rows.n_rows
+    n_held_out = int(fraction * n)
+    if not 0.0 < fraction < 1.0 or n_held_out == 0 or n_held_out == n:
+        raise ValueError(
+            f"validation: expected a fraction that leaves rows on both sides of {n}, got {fraction}"
+        )
+    parts = []
+    for held_out in (False, True):
+        rows = settled(Chosen(samples.rows, n_held_out, held_out))
+        part = Samples(rows, samples.classes, samples.targets)
+        if rows.resident is not None:
+            part.check(0, rows.resident)
+            part = Samples(rows, samples.classes, None)
+        parts.append(part)
+    return parts[0], parts[1]
+
+
+def problem_options(n_rows: int) -> Options:
+    """Return the options of a pass that only adds up losses."""
+    return Options(learning_rate=0.0, epochs=1, batch_rows=n_rows, optimizer=GradientOnly())
+
+
+class Validator:
+    """Computes the loss of parameters on other rows: the weighted mean, without penalty."""
+
+    def __init__(self, problem: Problem, threads: Team) -> None:
+        self._problem = problem
+        self._run = Run(problem, problem_options(problem.rows.n_rows), threads)
+
+    def loss(self, parameters: np.ndarray, requests: Requests) -> float | None:
+        """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""
+        run = self._run
+        run.start_again(parameters)
+        while run.epoch < 1 and run.state[at.STATUS] == at.RUNNING:
+            if requests.count:
+                return None
+            run.slice()
+        run.raise_bad_row()
+        return float(run.losses[0])
+
+    def close(self) -> None:
+        """End what reads the rows."""
+        self._run.close()
