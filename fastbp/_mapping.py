@@ -45,7 +45,8 @@ _previous: _Action | None = None
 _libc: Any = None
 
 
-def _supported() -> bool:
+def supported() -> bool:
+    """Return whether files can be mapped safely: the handler is written for 64-bit Linux."""
     known = os.uname().machine in ("x86_64", "aarch64") if sys.platform == "linux" else False
     return known and ctypes.sizeof(ctypes.c_void_p) == 8
 
@@ -146,7 +147,7 @@ class Mapping:
 
 def opened(descriptor: int, size: int) -> Mapping | None:
     """Map a file of at least so many bytes; None where that is not safe, or fails."""
-    if not _supported():
+    if not supported():
         return None
     with _lock:
         if not _open and not _install():

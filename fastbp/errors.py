@@ -66,4 +66,8 @@ def _divergence_error(
 
 
 class CheckpointError(FastbpError, RuntimeError):
-    """A file cannot be read as a model: it is damaged, or of another kind or a newer format."""
+    """A model or checkpoint cannot be used, or written.
+
+    It is damaged, of another kind, of a newer format, or the checkpoint of another fit. One that
+    was raised while a fit was under way has the fit so far as its attribute ``fit``.
+    """

@@ -38,7 +38,7 @@ class Feed:
         most = max(1, BLOCK_BYTES // rows.row_bytes)
         self._unit = batch_rows if batch_rows <= most else chunk_rows
         self._block_rows = min(max(1, most // self._unit) * self._unit, rows.n_rows)
-        readers = readers if rows.concurrent else 1
+        readers = max(1, readers)
         self._ahead = readers + 1
         self._pool = ThreadPoolExecutor(readers, "fastbp-read")
         self._pending: dict[int, Future[Block]] = {}

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from fastbp import _validation as check
-from fastbp._mapping import Mapping, opened
+from fastbp._mapping import Mapping, opened, supported
 from fastbp._roles import Choice, Roles, refuse_repeated, side_by_side, sides
 from fastbp.errors import DataError
 from fastbp.rows import DIGEST_BYTES, Block, Mapped, Rows, copy, sample_starts
@@ -352,18 +352,23 @@ class Positional(FileRows):
 
         Not with weights: their sums are looked at block by block.
         """
-        found = [self._in_place(side) for side, places in enumerate(self.roles.sides) if places]
-        if self.weighted or None in found or (mapping := self.file.map()) is None:
+        if not self.in_place or (mapping := self.file.map()) is None:
             return None
-        arrays = []
-        for stored, columns in filter(None, found):
-            shape = (self.n_rows, stored.width)
-            arrays.append(mapping.array(stored.offset, stored.dtype, shape)[:, columns])
-        first = self._in_place(0)
-        assert first is not None
-        return MappedFile(self, mapping, Block(*arrays), first[0])
+        places = [place for side in range(2) if (place := self._place_of(side)) is not None]
+        arrays = [
+            mapping.array(stored.offset, stored.dtype, (self.n_rows, stored.width))[:, columns]
+            for stored, columns in places
+        ]
+        return MappedFile(self, mapping, Block(*arrays), places[0][0])
 
-    def _in_place(self, side: int) -> tuple[Stored, slice] | None:
+    @property
+    def in_place(self) -> bool:
+        """Whether the rows lie in the file as kernels read them, and can be mapped."""
+        sides = [side for side in range(2) if self.roles.sides[side]]
+        ready = not self.weighted and all(self._place_of(side) is not None for side in sides)
+        return ready and supported()
+
+    def _place_of(self, side: int) -> tuple[Stored, slice] | None:
         """Return where an array of a block lies in the file as it is, if it does."""
         for stored in self._stored:
             for route, columns, into in stored.routes:

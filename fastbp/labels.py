@@ -136,6 +136,12 @@ def samples(
     return found
 
 
+def check_weights(name: str, rows: Rows, batch_rows: int) -> None:
+    """Refuse weights in memory that sum to nothing over a batch; others are seen as they come."""
+    if rows.resident is not None and rows.resident.weight is not None:
+        check.batches_have_weight(name, rows.resident.weight, batch_rows)
+
+
 def validation_samples(value: Any, n_features: int, targets: Targets) -> Samples:
     """Return the rows of ``validation=(features, labels)`` or ``(features, labels, weight)``."""
     if isinstance(value, Rows):

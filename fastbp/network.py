@@ -22,7 +22,7 @@ from fastbp.kernels import network as kernels
 from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
-from fastbp.labels import Samples, Targets, samples
+from fastbp.labels import Samples, Targets, check_weights, samples
 from fastbp.optimizers import (
     SGD,
     Adam,
@@ -62,8 +62,8 @@ class NetworkFit:
     stopped : str
         ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
         an exception of the caller's own function carries).
-    validation_losses : None
-        Room for the losses on validation data.
+    validation_losses : numpy.ndarray of float64, shape (n_epochs,), or None
+        The loss on validation data after each whole epoch (NaN where Ctrl-C came between).
     state : TrainingState
         What another fit needs to go on from here.
     """
@@ -95,6 +95,8 @@ class NetworkFit:
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
         arrays = {"losses": self.losses}
+        if self.validation_losses is not None:
+            arrays["validation_losses"] = self.validation_losses
         for index, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             arrays |= {f"weights.{index}": w, f"biases.{index}": b}
         fields = {
@@ -114,6 +116,7 @@ class NetworkFit:
             [arrays[f"weights.{index}"] for index in layers],
             [arrays[f"biases.{index}"] for index in layers],
             arrays["losses"],
+            validation_losses=arrays.get("validation_losses"),
             **fields,
         )
 
@@ -151,9 +154,9 @@ def fit_network(
 
     Parameters
     ----------
-    features : array-like, shape (n_samples, n_features)
+    features : array-like, shape (n_samples, n_features), or Rows
         As for :func:`fit_neuron`.
-    labels : array-like, shape (n_samples, n_outputs), or (n_samples,) for one output
+    labels : array-like, shape (n_samples, n_outputs), or (n_samples,) for one output, or None
         From 0 to 1 for the loss ``"bce"``. For ``"cross_entropy"``, rows that are not negative
         and sum to 1, or the numbers of the classes, from 0, of shape (n_samples,).
     initial_weights : sequence of array-like, shape (n_inputs, n_outputs)
@@ -172,13 +175,16 @@ def fit_network(
         Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
         counts by its own rows.
     shuffle, random_state
-        Whether to visit the rows in a new order each epoch, and the source of the orders.
+        Whether and how (True or ``"window"``) to visit the rows in a new order each epoch, and
+        the source of the orders: see :func:`fit_neuron`.
     sample_weight : array-like, shape (n_samples,), optional
         Not negative; a batch's loss is the weighted mean.
     alpha : float
         Strength of the L2 penalty on the weights, as for :func:`fit_neuron`.
     tol, n_iter_no_change
         Stop when so many epochs in a row have brought no loss below the best by more than `tol`.
+    validation : float, or (features, labels), or (features, labels, sample_weight), optional
+        Rows to compute a loss on after each epoch, as for :func:`fit_neuron`.
     n_threads : int, optional
         None decides by size.
     callback : callable, optional
@@ -186,6 +192,9 @@ def fit_network(
         and read-only ``weights`` and ``biases``, lists of arrays. Returning True stops the fit.
     progress : bool or "always"
         True shows a bar in a terminal or a notebook.
+    checkpoint, checkpoint_every
+        A file to go on from after a restart, and the seconds between two writings: see
+        :func:`fit_neuron`.
     state : TrainingState, optional
         The `state` of an earlier fit whose parameters are now the start values: goes on there.
 
@@ -196,7 +205,7 @@ def fit_network(
 
     Raises
     ------
-    TypeError, ValueError, DataError, DivergenceError
+    TypeError, ValueError, DataError, DivergenceError, CheckpointError
         As for :func:`fit_neuron`; what belongs to a layer is named by its number from 0.
 
     Warns
@@ -307,8 +316,7 @@ def loss_and_gradient(
     data = samples(
         rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
     )
-    if data.rows.resident is not None and data.rows.resident.weight is not None:
-        check.batches_have_weight("sample_weight", data.rows.resident.weight, rows.n_rows)
+    check_weights("sample_weight", data.rows, rows.n_rows)
     options = Options(
         learning_rate=0.0,
         epochs=1,
@@ -560,7 +568,7 @@ def predict_network(
 
     Parameters
     ----------
-    features : array-like, shape (n_samples, n_features)
+    features : array-like, shape (n_samples, n_features), or Rows
         Converted as by :func:`fit_network`, a block of rows at a time if large.
     weights, biases, activations
         As :func:`fit_network` takes and returns them.

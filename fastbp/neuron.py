@@ -49,8 +49,8 @@ class NeuronFit:
     stopped : str
         ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
         an exception of the caller's own function carries).
-    validation_losses : None
-        Room for the losses on validation data.
+    validation_losses : numpy.ndarray of float64, shape (n_epochs,), or None
+        The loss on validation data after each whole epoch (NaN where Ctrl-C came between).
     state : TrainingState
         What another fit needs to go on from here.
 
@@ -89,6 +89,8 @@ class NeuronFit:
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
         arrays = {"weights": self.weights, "bias": np.array([self.bias]), "losses": self.losses}
+        if self.validation_losses is not None:
+            arrays["validation_losses"] = self.validation_losses
         fields = {"activation": self.activation, "loss": self.loss, "stopped": self.stopped}
         return with_state(arrays, fields, self.state)
 
@@ -96,7 +98,13 @@ class NeuronFit:
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
         """Make it from what a file holds."""
         arrays, fields = state_restored(arrays, fields)
-        return cls(arrays["weights"], float(arrays["bias"][0]), arrays["losses"], **fields)
+        return cls(
+            arrays["weights"],
+            float(arrays["bias"][0]),
+            arrays["losses"],
+            validation_losses=arrays.get("validation_losses"),
+            **fields,
+        )
 
 
 def train_neuron(
@@ -116,7 +124,7 @@ def train_neuron(
 
     Parameters
     ----------
-    features : array-like, shape (n_samples, n_features)
+    features : array-like, shape (n_samples, n_features), or Rows
         Real numbers: floats, integers or booleans.
     labels : array-like, shape (n_samples,)
     initial_weights : array-like, shape (n_features,)
@@ -248,11 +256,14 @@ def fit_neuron(
 
     Parameters
     ----------
-    features : array-like, shape (n_samples, n_features)
-        Real numbers. A C-contiguous float64 array is used where it lies; any other is converted
-        to float64, at once up to 64 MiB, otherwise a block of rows at a time in every epoch.
-    labels : array-like, shape (n_samples,) or (n_samples, 1)
-        From 0 to 1 for the loss ``"bce"``.
+    features : array-like, shape (n_samples, n_features), or Rows
+        Real numbers: an array, a table of pandas, Polars or pyarrow, or the rows of
+        :func:`open_rows` or of a virtual data set. A float64 array whose rows are contiguous is
+        used where it lies; any other is converted to float64, at once up to 64 MiB, otherwise a
+        block of rows at a time in every epoch. Of rows in files, more than 64 MiB are never in
+        memory at once: the next blocks are read while one is computed.
+    labels : array-like, shape (n_samples,) or (n_samples, 1), or None
+        From 0 to 1 for the loss ``"bce"``. None with rows that carry their labels.
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
     learning_rate : float or callable
@@ -270,8 +281,10 @@ def fit_neuron(
     batch_size : int, optional
         Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
         counts by its own rows.
-    shuffle : bool
-        Visit the rows in a new random order each epoch.
+    shuffle : bool or "window"
+        Visit the rows in a new random order each epoch: True in any order, which needs rows that
+        can be reached at random; ``"window"`` with blocks of 2 MiB in any order, and the rows of
+        every eight of them mixed (see Notes): the same order for every kind of source.
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
         The source of the orders.
     sample_weight : array-like, shape (n_samples,), optional
@@ -281,8 +294,13 @@ def fit_neuron(
         its sum of weights), is added to each batch's loss. The bias is not penalised.
     tol : float, optional
         Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best
-        by more than this.
+        by more than this. With `validation`, the loss on that, and the parameters with the least
+        one are returned.
     n_iter_no_change : int
+    validation : float, or (features, labels), or (features, labels, sample_weight), optional
+        Rows to compute a loss on after each epoch, without penalty. A fraction, from 0 to 1,
+        holds so many of the rows out of the training: one of each run of 1/fraction rows, chosen
+        by a fixed hash, from the number of rows and the fraction alone.
     n_threads : int, optional
         None decides by size: one thread for little work, never more than
         :func:`get_num_threads`.
@@ -291,6 +309,13 @@ def fit_neuron(
         and read-only ``weights`` and ``bias``. Returning True stops the fit.
     progress : bool or "always"
         True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
+    checkpoint : path-like, optional
+        A file to keep the state of the fit in: written now and then, within epochs, too, and when
+        the fit ends. The same call, in another process, goes on from there and gives the bits of
+        a fit that was never stopped. A finished one returns at once; with more `epochs` it goes
+        on. (`n_threads`, `callback` and `progress` may differ as well.)
+    checkpoint_every : float
+        Seconds between two writings.
     state : TrainingState, optional
         The `state` of an earlier fit whose parameters are now the start values: goes on with its
         optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One that
@@ -308,9 +333,13 @@ def fit_neuron(
     ValueError
         Shapes, numbers or names that do not fit.
     DataError
-        A ragged or non-finite row, or a label that the loss is not defined for.
+        A ragged or non-finite row, or a label that the loss is not defined for; of a file, with
+        its name.
     DivergenceError
         The loss or the parameters stopped being finite; it carries those from before.
+    CheckpointError
+        The checkpoint is that of another fit, or damaged, or it cannot be written (then its
+        attribute ``fit`` is the fit so far).
 
     Warns
     -----
@@ -322,6 +351,12 @@ def fit_neuron(
     -----
     z = x w + b and a = phi(z); dw = sum dz x, db = sum dz with dz = d loss/d z. An exception of
     `callback` or `learning_rate` passes through, with the fit so far as its attribute ``fit``.
+
+    The window shuffle: blocks of 2**18 // n_features rows are permuted, and the rows of every
+    eight blocks in a row are permuted among themselves. An epoch draws one number s from
+    `random_state`; the orders are those of ``numpy.random.default_rng([s, 0])`` for the blocks
+    and ``[s, 1 + w]`` for window w. A source that can only be read from front to back is copied
+    into a temporary file for it.
 
     Examples
     --------
@@ -420,7 +455,7 @@ def predict_neuron(
 
     Parameters
     ----------
-    features : array-like, shape (n_samples, n_features)
+    features : array-like, shape (n_samples, n_features), or Rows
         Converted as by :func:`fit_neuron`, a block of rows at a time if large.
     weights : array-like, shape (n_features,)
     bias : float

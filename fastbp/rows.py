@@ -115,6 +115,11 @@ class Rows(ABC):
         Neither the name nor the place of the content is part of it.
         """
 
+    @property
+    def in_place(self) -> bool:
+        """Whether kernels reach all rows where they lie, so that none need be read before."""
+        return self.resident is not None
+
     def mapped(self) -> Mapped | None:
         """Return all rows mapped into memory, if that spares reading them; close it."""
         return None
@@ -234,6 +239,10 @@ class Labelled(Rows):
     def take(self, indices: np.ndarray, block: Block) -> None:
         self._rows.take(indices, self._inside(block))
         self._add(indices, block)
+
+    @property
+    def in_place(self) -> bool:
+        return self._rows.in_place
 
     def mapped(self) -> Mapped | None:
         mapped = self._rows.mapped()

@@ -138,7 +138,7 @@ def _described(cut: tuple[int, int, bool | str]) -> str:
 class Run:
     """Epochs under way; close it at the end."""
 
-    def __init__(self, problem: Problem, options: Options, threads: Team) -> None:
+    def __init__(self, problem: Problem, options: Options, threads: Team, readers: int = 1) -> None:
         self.problem = problem
         self.options = options
         self.threads = threads
@@ -168,7 +168,7 @@ class Run:
                 source,
                 options.batch_rows,
                 int(self.state[at.CHUNK_ROWS]),
-                threads.size,
+                readers,
                 problem.samples.check if problem.samples.targets else None,
             )
 

@@ -100,6 +100,8 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
 
     Notes
     -----
+    A callable is called, and its iterator goes on, on a thread of the fit's own.
+
     Compressed archives, Parquet, Arrow's files and callables are read from front to back; going
     back begins again. In an archive that is compressed, a matrix in Fortran order is decompressed
     once a column. Of Parquet's and Arrow's files a batch of rows is in memory, of a ``.csv`` the

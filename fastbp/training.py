@@ -21,9 +21,9 @@ from fastbp._progress import Progress
 from fastbp.checkpoints import Checkpoint, Saved, Snapshot
 from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout as at
-from fastbp.labels import Samples, Targets, samples, validation_samples
+from fastbp.labels import Samples, Targets, check_weights, samples, validation_samples
 from fastbp.optimizers import GradientOnly, TrainingState, optimizer_of
-from fastbp.parallel import Team, team, threads_for
+from fastbp.parallel import team, threads_for
 from fastbp.rows import Rows, read_only
 from fastbp.run import Options, Outcome, Problem, Run
 from fastbp.validation import Validator, problem_options, split
@@ -102,6 +102,8 @@ def fit(
         data, held_out = split(data, float(validation))
     elif validation is not None:
         held_out = validation_samples(validation, features.n_features, model.targets)
+    if held_out is not None:
+        check_weights("validation", held_out.rows, held_out.rows.n_rows)
     options = checked_options(
         data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords
     )
@@ -186,8 +188,8 @@ def checked_options(
     random = None
     if how or random_state is not None:  # making a generator takes 10 microseconds
         random = check.random_generator("random_state", random_state)
-    if rows.resident is not None and rows.resident.weight is not None and not how:
-        check.batches_have_weight("sample_weight", rows.resident.weight, batch_rows)
+    if not how:
+        check_weights("sample_weight", rows, batch_rows)
     if not isinstance(progress, bool | np.bool_ | str) or progress not in (True, False, "always"):
         raise ValueError(f"progress: expected True, False or 'always', got {progress!r}")
     return Options(
@@ -235,6 +237,7 @@ def train(
         -(-options.batch_rows // min(problem.chunk_rows, options.batch_rows)),
         options.n_threads,
     )
+    threads, readers = shares(threads, rows, problem.row_work)
     uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
     saved = None if checkpoint is None else checkpoint.read()
     with (
@@ -244,7 +247,13 @@ def train(
         Progress(options.progress, options.epochs, rows.n_rows) as progress,
         contextlib.ExitStack() as stack,
     ):
-        fitting = _Fitting(problem, options, against, checkpoint, workers, stack)
+        run = Run(problem, options, workers, readers)
+        stack.callback(run.close)
+        validator = None
+        if against is not None:
+            validator = Validator(against, workers)
+            stack.callback(validator.close)
+        fitting = _Fitting(run, validator, checkpoint)
         if saved is None:
             fitting.begin()
         else:
@@ -252,30 +261,34 @@ def train(
         return fitting.until_stopped(requests, progress)
 
 
+def shares(threads: int, rows: Rows, row_work: int) -> tuple[int, int]:
+    """Return how many threads compute, and how many read for them.
+
+    Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
+    (With all of them computing as well, an epoch took half as long again.) Beside a network's,
+    reading is nothing.
+    """
+    if rows.in_place:
+        return threads, 0
+    readers = max(1, threads // 2) if rows.concurrent else 1
+    light = row_work < 8 * rows.n_features
+    return (max(1, threads - readers), readers) if light else (threads, 1)
+
+
 class _Fitting:
     """One fit under way: what happens between the slices of its run."""
 
     def __init__(
-        self,
-        problem: Problem,
-        options: Options,
-        against: Problem | None,
-        checkpoint: Checkpoint | None,
-        threads: Team,
-        stack: contextlib.ExitStack,
+        self, run: Run, validator: Validator | None, checkpoint: Checkpoint | None
     ) -> None:
-        self.problem = problem
-        self.options = options
+        self.run = run
+        self.problem, self.options = run.problem, run.options
+        self.validator = validator
         self.checkpoint = checkpoint
         # With validation data their loss decides when to stop, and what to return.
-        self.stops_early = against is not None and options.tol is not None
-        self.run = Run(problem, options, threads)
-        stack.callback(self.run.close)
-        self.validator = None
-        if against is not None:
-            self.run.state[at.N_ITER_NO_CHANGE] = 0
-            self.validator = Validator(against, threads)
-            stack.callback(self.validator.close)
+        self.stops_early = validator is not None and self.options.tol is not None
+        if validator is not None:
+            run.state[at.N_ITER_NO_CHANGE] = 0
         self.validation_losses: list[float] = []
         self.best: Snapshot | None = None
         self.best_loss, self.stale_epochs = np.inf, 0  # on validation data

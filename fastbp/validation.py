@@ -97,8 +97,8 @@ def hashed(numbers: np.ndarray) -> np.ndarray:
 def split(samples: Samples, fraction: float) -> tuple[Samples, Samples]:
     """Return the rows to train on and those held out."""
     n = samples.rows.n_rows
-    n_held_out = int(fraction * n)
-    if not 0.0 < fraction < 1.0 or n_held_out == 0 or n_held_out == n:
+    n_held_out = int(fraction * n) if 0.0 < fraction < 1.0 else 0
+    if n_held_out == 0:
         raise ValueError(
             f"validation: expected a fraction that leaves rows on both sides of {n}, got {fraction}"
         )

@@ -1,6 +1,5 @@
 """What the driver promises: the same bits always, threads, forks, Ctrl-C, memory, the cache."""
 
-import contextlib
 import os
 import shutil
 import signal
@@ -22,7 +21,7 @@ from fastbp import parallel
 from fastbp._interrupt import Requests
 from fastbp.labels import samples
 from fastbp.rows import ArrayRows
-from fastbp.run import Options
+from fastbp.run import Options, Run
 from fastbp.training import _Fitting
 from tests.problems import python
 
@@ -215,14 +214,12 @@ class TestInterrupt:
         model = fastbp.neuron._model(3, w, 0.25, "identity", "mse")
         data = samples(ArrayRows(x), y, None, model.targets, ("", "labels", ""))
         options = Options(0.1, 5, 1)
-        with contextlib.ExitStack() as stack:
-            fitted = model.problem(data, options)
-            fitting = _Fitting(fitted, options, None, None, parallel.Team(1, None), stack)
-            fitting.run.parameters[1] = np.nan
-            requests = Requests()
-            requests.handle(signal.SIGINT, None)
-            with pytest.raises(fastbp.DivergenceError) as caught:
-                fitting._answer(requests)
+        run = Run(model.problem(data, options), options, parallel.Team(1, None))
+        run.parameters[1] = np.nan
+        requests = Requests()
+        requests.handle(signal.SIGINT, None)
+        with pytest.raises(fastbp.DivergenceError) as caught:
+            _Fitting(run, None, None)._answer(requests)
         assert caught.value.epoch == 0
         assert (caught.value.weights.tolist(), caught.value.bias) == (w.tolist(), 0.25)
 

@@ -343,7 +343,7 @@ class TestDamage:
         rows.close()
 
 
-@pytest.mark.skipif(not _mapping._supported(), reason="files are mapped on 64-bit Linux only")
+@pytest.mark.skipif(not _mapping.supported(), reason="files are mapped on 64-bit Linux only")
 class TestMapping:
     def test_a_part_that_is_cut_off_in_the_middle_of_a_slice(self, tmp_path):
         """Without the handler of SIGBUS this ends the process."""
@@ -476,3 +476,53 @@ def test_a_large_file_takes_little_memory(tmp_path):
         """
     )
     assert printed == "True True\n"
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 8, 20, 50])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"batch_size": 7},
+        {"batch_size": 1},
+        {"batch_size": 32, "shuffle": True, "random_state": 0},
+    ],
+    ids=str,
+)
+def test_columns_of_a_wider_array_are_read_in_place(d, how):
+    wide, labels = RNG.normal(size=(500, d + 3)), RNG.random((500, 3))
+    part, y = wide[:, 2 : 2 + d], labels[:, 1:]
+    rows = ArrayRows(part)
+    assert np.shares_memory(rows.resident.features, wide)
+    one = fastbp.fit_neuron(part, y[:, 0], np.zeros(d), 0.0, 0.1, 2, **how)
+    other = fastbp.fit_neuron(part.copy(), y[:, 0], np.zeros(d), 0.0, 0.1, 2, **how)
+    assert bits(one) == bits(other)
+    np.testing.assert_array_equal(one.predict(part), one.predict(part.copy()))
+    _, _, w, b, _ = network_problem((d, 5, 2), 1)
+    names = ["relu", "identity"]
+    one = fastbp.fit_network(part, y, w, b, 0.01, 2, activations=names, **how)
+    other = fastbp.fit_network(part.copy(), y.copy(), w, b, 0.01, 2, activations=names, **how)
+    assert network_bits(one) == network_bits(other)
+    np.testing.assert_array_equal(one.predict(part), one.predict(part.copy()))
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_columns_of_a_file_are_read_in_place(sources, tmp_path, monkeypatch):
+    """A float64 .npy is mapped: features and labels lie in wider rows."""
+    filled = []
+    fill = fastbp.files.Positional.fill
+    monkeypatch.setattr(
+        "fastbp.files.Positional.fill", lambda *arguments: filled.append(1) or fill(*arguments)
+    )
+    np.save(tmp_path / "x.npy", np.column_stack([X, Y, Y]))
+    rows = fastbp.open_rows(tmp_path / "x.npy", target=[-2, -1][2 - sources :])
+    _, _, w, b, _ = network_problem((rows.n_features, 4, sources), 1)
+    for how in ({}, {"batch_size": 30}, {"batch_size": 1}):
+        keywords = {**how, "activations": ["tanh", "identity"], "random_state": 3}
+        fit = fastbp.fit_network(rows, None, w, b, 0.01, 2, **keywords)
+        x = np.column_stack([X, Y]) if sources == 1 else X
+        y = Y if sources == 1 else np.column_stack([Y, Y])
+        expected = fastbp.fit_network(x, y, w, b, 0.01, 2, **keywords)
+        assert network_bits(fit) == network_bits(expected)
+    assert (filled == []) == _mapping.supported()
+    rows.close()
