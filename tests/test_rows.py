@@ -305,6 +305,31 @@ class TestDamage:
         neuron(rows, batch_size=50)
         rows.close()
 
+    def test_weights_that_sum_to_nothing_over_several_blocks(self, tmp_path):
+        whole = np.column_stack([X, Y, WEIGHT])
+        for last, adds_up in ((540, True), (600, False)):  # of rows 300 to 599, some blocks are 0
+            whole[300:last, -1] = 0.0
+            np.save(tmp_path / "x.npy", whole)
+            rows = fastbp.open_rows(tmp_path / "x.npy", target=D, weight=D + 1)
+            if adds_up:
+                neuron(rows, batch_size=300)
+            else:
+                with pytest.raises(ValueError, match="got 0 for rows 300 to 599"):
+                    neuron(rows, batch_size=300)
+            rows.close()
+
+    @pytest.mark.parametrize("row", [3, 620])
+    def test_labels_of_a_mapped_file_are_looked_at_slice_by_slice(self, row, tmp_path, monkeypatch):
+        monkeypatch.setattr("fastbp.run.SLICE_SECONDS", 0.0)
+        labels = Y.copy()
+        labels[row] = 2.0
+        np.save(tmp_path / "x.npy", np.column_stack([X, labels]))
+        rows = fastbp.open_rows(tmp_path / "x.npy", target=-1)
+        for how in ({}, {"batch_size": 50}, {"shuffle": True}):
+            with pytest.raises(fastbp.DataError, match=f"for 'bce', got 2.0 in row {row}"):
+                neuron(rows, **how)
+        rows.close()
+
     def test_class_numbers(self, tmp_path):
         rows = self.spoiled(tmp_path, 361, D, 3.0)
         _, _, w, b, _ = network_problem((D, 3), 1)
