@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from fastbp._interrupt import Requests
@@ -9,8 +11,11 @@ from fastbp.kernels import layout as at
 from fastbp.labels import Samples
 from fastbp.optimizers import GradientOnly
 from fastbp.parallel import Team
-from fastbp.rows import BLOCK_BYTES, Block, Rows, settled
+from fastbp.rows import Block, Rows, settled
 from fastbp.run import Options, Problem, Run
+
+PIECE_BYTES = 2**19  # what is read to choose from stays in the caches
+FEW = 64  # reading so many rows on end takes about as long as reaching a single one
 
 
 class Chosen(Rows):
@@ -31,6 +36,7 @@ class Chosen(Rows):
         self.n_labels, self.weighted = rows.n_labels, rows.weighted
         self.feature_names, self.dtype = rows.feature_names, rows.dtype
         self.by_row, self.concurrent = rows.by_row, rows.concurrent
+        self._local = threading.local()
 
     def numbers(self, positions: np.ndarray) -> np.ndarray:
         """Return the numbers in the source of the rows at these positions."""
@@ -61,20 +67,32 @@ class Chosen(Rows):
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         numbers = self.numbers(np.arange(start, stop))
-        if self.by_row and self._held_out:
+        if self.by_row and self.n_rows * FEW < self._rows.n_rows:
             self._rows.take(numbers, block)
             return
         first, last = int(numbers[0]), int(numbers[-1]) + 1
-        step = max(1, BLOCK_BYTES // self.row_bytes)
+        step = max(1, PIECE_BYTES // self.row_bytes)
         for begin in range(first, last, step):
             end = min(begin + step, last)
             a, b = np.searchsorted(numbers, [begin, end])
             if a == b:
                 continue
-            source = self._rows.block(begin, end)
+            source = self._read(begin, end)
             for there, here in zip(source.arrays, block.part(a, b).arrays, strict=True):
                 if there is not None and here is not None:
                     np.take(there, numbers[a:b] - begin, axis=0, out=here, mode="clip")
+
+    def _read(self, start: int, stop: int) -> Block:
+        """Return rows of the source, in memory that each thread uses again."""
+        if self._rows.resident is not None:
+            return self._rows.resident.part(start, stop)
+        n_rows = stop - start
+        buffer: Block | None = getattr(self._local, "buffer", None)
+        if buffer is None or len(buffer.features) < n_rows:
+            buffer = self._local.buffer = self._rows.empty(n_rows)
+        block = buffer.part(0, n_rows)
+        self._rows.fill(start, stop, block)
+        return block
 
     def take(self, indices: np.ndarray, block: Block) -> None:
         self._rows.take(self.numbers(indices), block)
