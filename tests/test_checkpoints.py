@@ -21,6 +21,7 @@ CHOICES = [
     {"batch_size": 7, "shuffle": True, "optimizer": "adam", "alpha": 0.1},
     {"batch_size": 7, "shuffle": "window", "sample_weight": WEIGHT},
     {"batch_size": 20, "validation": 0.2, "tol": 1e-9, "n_iter_no_change": 4},
+    {"batch_size": 20, "validation": (X, -Y), "tol": 0.0, "n_iter_no_change": 3},  # best at first
 ]
 
 
@@ -293,6 +294,16 @@ def test_arguments(tmp_path):
         fit(1, checkpoint=tmp_path / "nowhere" / "c")
     with pytest.raises(fastbp.CheckpointError, match="checkpoint: expected a file, got the folder"):
         fit(1, checkpoint=tmp_path)
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
+    path = tmp_path / "c"
+    fit(2, checkpoint=path)
+    before = path.read_bytes()
+    with path.open("rb") as old:
+        fit(4, checkpoint=path)
+        assert old.read() == before
+    assert path.read_bytes() != before
 
 
 def test_nothing_is_pickled(tmp_path):

@@ -15,7 +15,7 @@ from pyarrow import csv
 import fastbp
 from fastbp import _mapping, order
 from fastbp.order import WindowOrder
-from fastbp.rows import ArrayRows, Rows
+from fastbp.rows import ArrayRows, Rows, as_line
 from tests.problems import network_bits, network_problem, python
 
 N, D = 700, 5
@@ -412,6 +412,20 @@ class TestMapping:
         )
         assert printed == "-7\n"
 
+    def test_a_part_that_was_gone_for_a_while(self, tmp_path):
+        path = tmp_path / "x"
+        path.write_bytes(bytes([1]) * 100_000)
+        with path.open("rb") as file:
+            mapping = _mapping.opened(file.fileno(), 100_000)
+            array = mapping.array(0, np.uint8, (100_000,))
+            assert mapping.whole()
+            os.truncate(path, 50_000)
+            assert not array[-10:].any()
+            os.truncate(path, 100_000)
+            assert not mapping.whole()
+            del array
+            mapping.close()
+
     def test_the_handler_goes_with_the_last_mapping(self, tmp_path):
         path = tmp_path / "x"
         path.write_bytes(bytes(10_000))
@@ -519,6 +533,8 @@ def test_columns_of_a_wider_array_are_read_in_place(d, how):
     part, y = wide[:, 2 : 2 + d], labels[:, 1:]
     rows = ArrayRows(part)
     assert np.shares_memory(rows.resident.features, wide)
+    line, stride = as_line(part)
+    assert (line.size, stride) == (499 * (d + 3) + d, d + 3)  # nothing behind the last row
     one = fastbp.fit_neuron(part, y[:, 0], np.zeros(d), 0.0, 0.1, 2, **how)
     other = fastbp.fit_neuron(part.copy(), y[:, 0], np.zeros(d), 0.0, 0.1, 2, **how)
     assert bits(one) == bits(other)

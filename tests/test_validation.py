@@ -5,7 +5,7 @@ import pytest
 
 import fastbp
 from fastbp.rows import ArrayRows
-from fastbp.validation import Chosen
+from fastbp.validation import Chosen, hashed
 from tests import reference
 from tests.problems import network_bits, network_problem
 from tests.tolerances import ROUNDING
@@ -92,6 +92,30 @@ def test_it_stops_early_and_returns_the_best():
         **keywords,
     )  # fmt: skip
     np.testing.assert_array_equal(again.losses, free.losses[least + 1 : least + 4])
+
+
+def test_the_loss_on_the_rows_trained_on_does_not_stop_it():
+    """That one rises from the start, since the steps go upwards."""
+    w, b = fastbp.initialize_network([4, 2], activations=["identity"], random_state=0)
+    fitted = fastbp.fit_network(
+        X, Y, w, b, -0.01, 9, activations=["identity"], tol=0.0, n_iter_no_change=2,
+        validation=(X, np.full_like(Y, -50.0)),
+    )  # fmt: skip
+    assert (np.diff(fitted.losses) > 0).all()
+    assert (np.diff(fitted.validation_losses) < 0).all()
+    assert (fitted.stopped, fitted.n_epochs) == ("epochs", 9)
+
+
+def test_the_hash_is_the_published_generator():
+    """The first outputs of SplitMix64 from 0, as its authors' C program gives them."""
+    first = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert hashed(np.arange(3)).tolist() == first
+
+
+def test_the_choice_follows_no_period():
+    held = Chosen(ArrayRows(np.arange(5000.0)[:, None]), 1000, True)
+    places = held.numbers(np.arange(1000)) % 5
+    assert np.bincount(places, minlength=5).min() > 150  # 200 expected, 4 deviations
 
 
 def test_the_best_is_returned_also_when_the_epochs_run_out():
