@@ -65,7 +65,6 @@ def _mark_least(axes: Axes, values: np.ndarray) -> None:
         return
     best = int(np.nanargmin(values))
     axes.plot(best + 1, values[best], "o", color=ORANGE, markersize=7, markerfacecolor="white")
-    axes.axvline(best + 1, color=GREY, linewidth=0.8, linestyle=":")
     axes.annotate(
         f"least: {values[best]:.4g} in epoch {best + 1:,}",
         (best + 1, values[best]),

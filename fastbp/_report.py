@@ -17,11 +17,13 @@ Lines = list[tuple[str, str, str]]
 STOPPED = {"tol": ", stopped early", "interrupted": ", interrupted"}
 
 
-def training_lines(fit: Fit, model: str, training: Rows, held_out: Rows | None) -> Lines:
-    """Return what was trained, on how much, and what became of the loss."""
-    n = 0 if held_out is None else held_out.n_rows
-    shape = f"{training.n_rows:,} x {training.n_features:,}"
-    lines = [("rows x features", shape, f"{n:,} rows held out"), ("model", model, "")]
+def training_lines(
+    fit: Fit, about: Lines, rows: int, n_features: int, validated: int, held_out: Rows | None
+) -> Lines:
+    """Return what was trained, on how many rows, and what became of the loss."""
+    rest = f"{0 if held_out is None else held_out.n_rows:,} rows held out"
+    rest += f", {validated:,} for validation" if validated else ""
+    lines = [("rows x features", f"{rows:,} x {n_features:,}", rest), *about]
     if fit.n_epochs == 0:
         return lines
     losses = f"{fit.losses[0]:.6g} -> {fit.losses[-1]:.6g}"
@@ -59,13 +61,3 @@ def print_grid(rows: Sequence[tuple[str, ...]], *styles: str) -> None:
         console.print(grid)
     for line in capture.get().splitlines():
         click.echo(line.rstrip())
-
-
-def file_size(n_bytes: int) -> str:
-    """Return a size in units that people read."""
-    size, unit = float(n_bytes), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000.0:
-            break
-        size, unit = size / 1000.0, larger
-    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.3g} {unit}"

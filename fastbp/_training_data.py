@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,20 @@ def _from_table(table: Table, target: str, classes: bool) -> Source:
     return Source(rows, names, target, table.positional, found)
 
 
+@contextmanager
+def text_explained(target: str | None, file: Path | None) -> Iterator[None]:
+    """Say why text in the target is refused where smaller files may have it."""
+    try:
+        yield
+    except DataError as error:
+        if file is None or f"column {target!r}: expected" not in str(error):
+            raise
+        if file.is_file() and file.stat().st_size <= TABLE_BYTES:
+            raise
+        size = f"{TABLE_BYTES // 2**20} MiB"
+        raise DataError(f"{error} (text makes classes only in files of up to {size})") from None
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """Rows to train on and rows to test on, and how they were prepared."""
@@ -238,9 +253,10 @@ class Moments:
             self._origin = rows[0].copy()
         x = rows - self._origin
         mean = x.mean(axis=0)
+        x -= mean
         shift = mean - self._mean
         total = self._n + m
-        self._squares += ((x - mean) ** 2).sum(axis=0) + shift**2 * (self._n * (m / total))
+        self._squares += np.einsum("ij,ij->j", x, x) + shift**2 * (self._n * (m / total))
         self._mean = self._mean + shift * (m / total)
         self._n = total
 

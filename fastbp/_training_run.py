@@ -25,7 +25,7 @@ from fastbp.training import EpochState
 Fit = NeuronFit | NetworkFit
 
 NUMBER_LOSSES = ("mse", "half_mse")
-NETWORK_BATCH = 200  # as scikit-learn's networks; all rows at once take far more epochs
+NETWORK_BATCH = 32  # as Keras has it; 100 epochs of larger ones are too few for some hundred rows
 PLAIN_SECONDS = 3.0  # after so long the plain loop is not run to its end, but extrapolated
 
 
@@ -115,6 +115,8 @@ def fit_rows(
     }
     how = (settings.learning_rate, settings.epochs)
     started = time.perf_counter()
+    if log is not None:
+        log.start()
     fit: Fit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an interrupt is reported by the command
@@ -167,6 +169,10 @@ class LossLog:
         self._lines = self._earlier() if goes_on else {}
         self._file: IO[str] | None = None
         self._before = 0.0  # seconds of earlier runs
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Take the time from now on."""
         self._started = time.perf_counter()
 
     def _earlier(self) -> dict[int, tuple[str, ...]]:
