@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbp._progress import rows_bar
-from fastbp.datasets import _write_file, make_neuron_dataset
+from fastbp.datasets import make_neuron_dataset, write_npy
 from fastbp.rows import Block, Rows
 
 
@@ -19,8 +19,7 @@ def write_rows(
         n_rows, n_features, noise=noise, seed=seed, distribution=distribution, virtual=True
     )
     with rows_bar(n_rows, "writing") as bar:
-        counted: Any = Counted(rows, bar)
-        _write_file(counted, path)
+        write_npy(Counted(rows, bar), path)
 
 
 class Counted(Rows):

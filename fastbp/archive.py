@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,17 +27,31 @@ def write(path: Path, kind: str, content: Content, temporary: Path | None = None
     arrays, fields = content
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = json.dumps({"format": FORMAT, "kind": kind, "fields": fields}, sort_keys=True)
-    metadata = {"fastbp": header, "sha256": _digest(header, arrays)}
+    # One entry only: the order of several is not fixed, and neither would be the bytes.
+    metadata = {"fastbp": f"{_digest(header, arrays)} {header}"}
+    with replacing(path, temporary) as file:
+        file.write(to_bytes(arrays, metadata))
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
+    """Give a new file beside `path`, which takes that name when it is complete, or is removed.
+
+    Raises
+    ------
+    OSError
+        With the name of `path`; an old file is then as it was.
+    """
     temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
-            file.write(to_bytes(arrays, metadata))
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         _remove(temporary)
-        raise type(error)(error.errno, error.strerror, str(path)) from None
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         _remove(temporary)
         raise
@@ -85,8 +101,8 @@ def read(path: Path) -> tuple[str, Content]:
         raise CheckpointError(f"{path}: expected a safetensors file, got {error}") from None
     if "fastbp" not in metadata:
         raise CheckpointError(f"{path}: expected a file of fastbp, got other safetensors")
-    header = metadata["fastbp"]
-    if _digest(header, arrays) != metadata.get("sha256"):
+    digest, _, header = metadata["fastbp"].partition(" ")
+    if _digest(header, arrays) != digest:
         raise CheckpointError(f"{path}: the file was altered: its digest does not match")
     content = json.loads(header)
     if content["format"] > FORMAT:

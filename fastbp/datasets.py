@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp import archive
 from fastbp.kernels import random as kernels
 from fastbp.kernels.vector import LANES
 from fastbp.network import CALL_WORK, activations_of, predict_network
@@ -356,7 +355,7 @@ def _delivered(
         path = Path(out)
         if path.suffix != ".npy":
             raise ValueError(f"out: expected a name that ends in '.npy', got {path.name!r}")
-        _write_file(rows, path)
+        write_npy(rows, path)
         from fastbp.sources import open_rows
 
         return open_rows(path, target=list(range(-rows.n_labels, 0))), None
@@ -366,16 +365,16 @@ def _delivered(
     return whole.features, whole.labels
 
 
-def _block_rows(rows: VirtualRows) -> int:
+def _block_rows(rows: Rows) -> int:
     return max(1, BLOCK_BYTES // rows.row_bytes)
 
 
-def _threads(rows: VirtualRows) -> int:
+def _threads(rows: Rows) -> int:
     work = rows.n_rows * (rows.n_features + rows.n_labels) * NUMBER_WORK
     return threads_for(work, work, -(-rows.n_rows // _block_rows(rows)), None)
 
 
-def _fill_together(rows: VirtualRows, start: int, whole: Block, threads: Team) -> None:
+def _fill_together(rows: Rows, start: int, whole: Block, threads: Team) -> None:
     """Write the rows from `start` on, a block a thread; OUT whole."""
     n_rows, step = len(whole.features), _block_rows(rows)
 
@@ -386,7 +385,7 @@ def _fill_together(rows: VirtualRows, start: int, whole: Block, threads: Team) -
     threads.each(fill, range(0, n_rows, step))
 
 
-def _write_file(rows: VirtualRows, path: Path) -> None:
+def write_npy(rows: Rows, path: Path) -> None:
     """Write features and labels side by side as a matrix in NumPy's format, in constant memory."""
     d, columns = rows.n_features, rows.n_features + rows.n_labels
     header = {
@@ -397,7 +396,7 @@ def _write_file(rows: VirtualRows, path: Path) -> None:
     n_threads = _threads(rows)
     step = min(rows.n_rows, n_threads * _block_rows(rows))
     block, matrix = rows.empty(step), np.empty((step, columns))
-    with team(n_threads) as threads, _replacing(path) as file:
+    with team(n_threads) as threads, archive.replacing(path) as file:
         np.lib.format.write_array_header_2_0(file, header)
         for start in range(0, rows.n_rows, step):
             n = min(step, rows.n_rows - start)
@@ -406,21 +405,3 @@ def _write_file(rows: VirtualRows, path: Path) -> None:
             matrix[:n, :d] = part.features
             matrix[:n, d:] = part.labels
             file.write(matrix[:n].data)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Give a new file beside `path`, which takes that name when it is complete, or is removed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

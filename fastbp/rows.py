@@ -301,6 +301,9 @@ class Loaded(Rows):
     def digest(self) -> str:
         return self._rows.digest()
 
+    def digests(self) -> dict[str, str]:
+        return self._rows.digests()
+
     def place(self, row: int) -> tuple[str, int]:
         return self._rows.place(row)
 

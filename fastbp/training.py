@@ -363,6 +363,7 @@ class _Fitting:
 
     def _slices(self, requests: Requests, progress: Progress) -> str:
         run = self.run
+        progress.begin(run.epoch, run.position)
         while True:
             stopped = self._after_epoch(requests) if run.position == 0 and run.epoch else None
             if stopped is not None:
@@ -374,7 +375,9 @@ class _Fitting:
             if self.checkpoint is not None and self.checkpoint.due():
                 self._save()
             run.slice()
-            progress.show(run.epoch, run.position, run.losses[run.epoch - 1] if run.epoch else None)
+            loss = run.losses[run.epoch - 1] if run.epoch else None
+            last = self.validation_losses[-1] if self.validation_losses else None
+            progress.show(run.epoch, run.position, loss, last)
             if run.state[at.STATUS] in (at.ROW_NOT_FINITE, at.DIVERGED):
                 self._raise_for_status()
                 return "epochs"

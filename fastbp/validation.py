@@ -100,6 +100,9 @@ class Chosen(Rows):
     def digest(self) -> str:
         return self._rows.digest()
 
+    def digests(self) -> dict[str, str]:
+        return self._rows.digests()
+
     def place(self, row: int) -> tuple[str, int]:
         return self._rows.place(int(self.numbers(np.array([row]))[0]))
 
