@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,32 @@ WINDOW_BLOCKS = 8  # blocks that are mixed with each other: 16 MiB
 HELD_WINDOWS = 3
 
 Random = np.random.Generator | np.random.RandomState
+
+
+class Order(Protocol):
+    """Which row comes when."""
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the numbers of the rows at the positions from start to stop, int64."""
+
+
+class InOrder:
+    """One row after another."""
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the positions themselves."""
+        return np.arange(start, stop)
+
+
+class Permutation:
+    """Any order: an array of the rows' numbers."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the numbers of the rows at these positions."""
+        return self._numbers[start:stop]
 
 
 class WindowOrder:
@@ -59,14 +85,15 @@ class WindowOrder:
         first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
         return range(int(first), int(last) + 1)
 
-    def rows(self) -> np.ndarray:
-        """Return the numbers of all rows in order."""
-        return np.concatenate(
-            [
-                np.concatenate([np.arange(*r) for r in self.ranges(window)])[self.mixing(window)]
-                for window in range(len(self.starts) - 1)
-            ]
-        )
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the numbers of the rows at the positions from start to stop."""
+        parts = []
+        for window in self.windows(start, stop):
+            rows = np.concatenate([np.arange(*r) for r in self.ranges(window)])
+            first = int(self.starts[window])
+            mixing = self.mixing(window)[max(0, start - first) : stop - first]
+            parts.append(rows[mixing])
+        return np.concatenate(parts)
 
 
 def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:
@@ -78,36 +105,30 @@ def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:
     return WindowOrder(seed, n_rows, n_features)
 
 
-class _Ordered(Rows):
-    """The rows of a source in another order."""
+class Ordered(Rows):
+    """The rows of a source in another order, reached one by one."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, order: Order) -> None:
         self._rows = rows
+        self._order = order
         self.name = rows.name
         self.n_rows, self.n_features = rows.n_rows, rows.n_features
         self.n_labels, self.weighted = rows.n_labels, rows.weighted
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        self._rows.take(self._order.part(start, stop), block)
 
     def digest(self) -> str:
         return self._rows.digest()
 
 
-class Permuted(_Ordered):
-    """The rows of a source in the order of an array of their numbers."""
-
-    def __init__(self, rows: Rows, order: np.ndarray) -> None:
-        super().__init__(rows)
-        self._order = order
-
-    def fill(self, start: int, stop: int, block: Block) -> None:
-        self._rows.take(self._order[start:stop], block)
-
-
-class Windowed(_Ordered):
+class Windowed(Ordered):
     """The rows of a source in the order of windows, each of which is read once."""
 
+    _order: WindowOrder
+
     def __init__(self, rows: Rows, order: WindowOrder) -> None:
-        super().__init__(rows)
-        self._order = order
+        super().__init__(rows, order)
         self._lock = threading.Lock()
         self._held: OrderedDict[int, tuple[threading.Lock, list[Any]]] = OrderedDict()
 

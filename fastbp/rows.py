@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +119,13 @@ class Rows(ABC):
     def in_place(self) -> bool:
         """Whether kernels reach all rows where they lie, so that none need be read before."""
         return self.resident is not None
+
+    def source(self) -> tuple[Rows, Callable[[np.ndarray], np.ndarray] | None]:
+        """Return the rows that these are some of, and what turns their numbers into those there.
+
+        None, with the rows themselves, if they are all.
+        """
+        return self, None
 
     def mapped(self) -> Mapped | None:
         """Return all rows mapped into memory, if that spares reading them; close it."""

@@ -16,8 +16,6 @@ import numpy as np
 
 from fastbp import _validation as check
 from fastbp.errors import DataError
-from fastbp.feed import Feed
-from fastbp.files import spooled
 from fastbp.kernels import layout as at
 from fastbp.kernels.steps import CLOSED, UNOPENED
 from fastbp.labels import Samples
@@ -29,9 +27,10 @@ from fastbp.optimizers import (
     generator_from,
     generator_state,
 )
-from fastbp.order import Permuted, Random, Windowed, window_order
+from fastbp.order import Order, Permutation, Random, window_order
 from fastbp.parallel import Team
-from fastbp.rows import BLOCK_BYTES, Rows, aligned_zeros, as_line, read_only
+from fastbp.rows import Rows, aligned_zeros, as_line, read_only
+from fastbp.supply import Supply
 
 SLICE_SECONDS = 0.05
 MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
@@ -149,38 +148,18 @@ class Run:
         self.budget = 1
         self.first_epoch = 0  # of this fit, counted over all that it continues
         self.drawn: tuple[int, dict[str, Any]] | None = None
-        self._order = NO_ORDER
-        self._spool: Rows | None = None
         self._lay_out()
-        self._feed: Feed | None = None
-        self._mapped = problem.rows.mapped()
-        self._block = problem.rows.resident if self._mapped is None else self._mapped.block
-        self._unchecked = self._mapped is not None and problem.samples.targets is not None
-        if self._unchecked and options.shuffle:
-            problem.samples.check_all()  # slices see rows in another order
-            self._unchecked = False
-        if self._block is None:
-            source = problem.rows
-            if options.shuffle == "window" and not source.concurrent:
-                source = self._spool = spooled(source)  # its blocks are wanted in any order
-            self._source = source
-            self._feed = Feed(
-                source,
-                options.batch_rows,
-                int(self.state[at.CHUNK_ROWS]),
-                readers,
-                problem.samples.check if problem.samples.targets else None,
-            )
+        self._supply = Supply(
+            problem.samples,
+            options.batch_rows,
+            int(self.state[at.CHUNK_ROWS]),
+            readers,
+            options.shuffle,
+        )
 
     def close(self) -> None:
-        """End the threads that read, and drop a temporary copy."""
-        if self._feed is not None:
-            self._feed.close()
-        if self._spool is not None:
-            self._spool.close()
-        if self._mapped is not None:
-            self._block = None
-            self._mapped.close()
+        """End what reads the rows."""
+        self._supply.close()
 
     def _lay_out(self) -> None:
         """Make the kernel's two arrays."""
@@ -315,8 +294,6 @@ class Run:
         rates = self._rates()
         x, y, weight, order = self._arrays()
         epoch, position = self.epoch, self.position
-        if self._mapped is not None and not self.options.shuffle:
-            self._mapped.read_ahead(position)
         self.state[at.BUDGET] = self.budget
         self.state[at.TICKET] = UNOPENED
         started = time.perf_counter()
@@ -326,23 +303,10 @@ class Run:
             ),
             abandon=self._close,
         )
-        if self._mapped is not None:
-            self._mapped.verify()
-        if self._unchecked:
-            self._check_labels(position, self.position if self.epoch == epoch else None)
+        self._supply.used(position, self.position if self.epoch == epoch else None)
         if self.state[at.BUDGET] == 0:
             growth = SLICE_SECONDS / max(time.perf_counter() - started, 1e-9)
             self.budget = max(1, int(self.budget * min(growth, 16.0)))
-
-    def _check_labels(self, start: int, stop: int | None) -> None:
-        """Look at the labels of mapped rows that a slice of the first epoch has just seen."""
-        rows = self.problem.rows
-        assert self._block is not None
-        step = max(1, BLOCK_BYTES // rows.row_bytes)
-        for first in range(start, stop or rows.n_rows, step):
-            part = self._block.part(first, min(first + step, stop or rows.n_rows))
-            self.problem.samples.check(first, part)
-        self._unchecked = stop is not None
 
     def _close(self) -> None:
         """Let the other threads return if worker 0 never opened the slice."""
@@ -386,7 +350,7 @@ class Run:
         """Raise the DataError of a row that the kernel found not finite, if it did."""
         if self.state[at.STATUS] != at.ROW_NOT_FINITE:
             return
-        if self.options.shuffle:  # the kernel met a bad row, not necessarily the first one
+        if self.options.shuffle or self.state[at.SHUFFLED]:  # it is not certainly the first one
             self.problem.samples.check_all()
         row = int(self.state[at.BAD_ROW])
         rows = self.problem.rows
@@ -399,37 +363,27 @@ class Run:
         assert self.random is not None
         self.drawn = self.epoch, generator_state(self.random)
         rows = self.problem.rows
+        order: Order
         if self.options.shuffle == "window":
-            windows = window_order(self.random, rows.n_rows, rows.n_features)
-            if self._feed is not None:
-                self._feed.visit(Windowed(self._source, windows))
-                return
-            order = windows.rows()
+            order = window_order(self.random, rows.n_rows, rows.n_features)
         else:
-            order = self.random.permutation(rows.n_rows).astype(np.int64, copy=False)
-            if self._feed is not None:
-                self._feed.visit(Permuted(self._source, order))
-                return
-        self._order = read_only(order)
-        if rows.weighted:
-            assert self._block is not None
-            assert self._block.weight is not None
+            numbers = self.random.permutation(rows.n_rows)
+            order = Permutation(numbers.astype(np.int64, copy=False))
+        self._supply.reorder(order)
+        weights = self._supply.weights()
+        if weights is not None:
             check.batches_have_weight(
                 "sample_weight",
-                self._block.weight[order],
+                weights,
                 self.options.batch_rows,
                 of=f" in the order drawn for epoch {self.first_epoch + self.epoch}",
             )
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return features, labels, weights and order for the next slice."""
-        if self._feed is None:
-            assert self._block is not None
-            start, stop, block = 0, self.problem.rows.n_rows, self._block
-        else:
-            more = self.epoch + 1 < self.options.epochs
-            start, stop, block = self._feed.block(self.position, more)
-        self.state[at.SHUFFLED] = bool(self.options.shuffle) and self._feed is None
+        more = self.epoch + 1 < self.options.epochs
+        start, stop, block, order = self._supply.rows(self.position, more)
+        self.state[at.SHUFFLED] = order is not None
         self.state[at.BLOCK_START] = start
         self.state[at.BLOCK_STOP] = stop
         assert block.labels is not None
@@ -438,4 +392,4 @@ class Run:
         weight = NO_FLOATS
         if block.weight is not None:
             weight, self.state[at.WEIGHT_STRIDE] = as_line(block.weight)
-        return x, y, weight, self._order
+        return x, y, weight, NO_ORDER if order is None else order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -64,6 +65,16 @@ class Chosen(Rows):
         length = self._begin(run + 1) - begin
         picked: np.ndarray = begin + (hashed(run) % length.astype(np.uint64)).astype(np.int64)
         return picked
+
+    @property
+    def in_place(self) -> bool:
+        return self.source()[0].in_place
+
+    def source(self) -> tuple[Rows, Callable[[np.ndarray], np.ndarray]]:
+        rows, numbers = self._rows.source()
+        if numbers is None:
+            return rows, self.numbers
+        return rows, lambda positions: numbers(self.numbers(positions))
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         numbers = self.numbers(np.arange(start, stop))

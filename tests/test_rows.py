@@ -16,6 +16,7 @@ import fastbp
 from fastbp import _mapping, order
 from fastbp.order import WindowOrder
 from fastbp.rows import ArrayRows, Rows, as_line
+from fastbp.validation import Chosen
 from tests.problems import network_bits, network_problem, python
 
 N, D = 700, 5
@@ -220,24 +221,24 @@ class TestWindowShuffle:
     def test_order(self):
         """What is documented: blocks permuted, then the rows of each window of eight."""
         rows = WindowOrder(99, N, D)
-        assert sorted(rows.rows().tolist()) == list(range(N))
+        assert sorted(rows.part(0, rows._n_rows).tolist()) == list(range(N))
         blocks = np.random.default_rng([99, 0]).permutation(N // 20)
         for window in range(len(rows.starts) - 1):
             expected = np.concatenate([np.arange(b * 20, b * 20 + 20) for b in blocks[:8]])
             expected = expected[np.random.default_rng([99, window + 1]).permutation(len(expected))]
             a, b = rows.starts[window : window + 2]
-            np.testing.assert_array_equal(rows.rows()[a:b], expected)
+            np.testing.assert_array_equal(rows.part(a, b), expected)
             blocks = blocks[8:]
 
     def test_a_short_block_may_stand_anywhere(self):
         for seed in range(40):
             rows = WindowOrder(seed, N - 7, D)
-            assert sorted(rows.rows().tolist()) == list(range(N - 7))
+            assert sorted(rows.part(0, rows._n_rows).tolist()) == list(range(N - 7))
             assert list(rows.windows(0, N - 7)) == list(range(len(rows.starts) - 1))
 
     def test_few_rows_are_permuted_as_a_whole(self, monkeypatch):
         monkeypatch.setattr(order, "BLOCK_ELEMENTS", 2**18)
-        firsts = np.array([WindowOrder(seed, 4, 2).rows()[0] for seed in range(4000)])
+        firsts = np.array([WindowOrder(seed, 4, 2).part(0, 1)[0] for seed in range(4000)])
         assert np.bincount(firsts, minlength=4).min() > 880  # 1000 expected, 4 deviations
 
     def test_it_is_new_each_epoch_and_follows_random_state(self):
@@ -437,9 +438,53 @@ class TestMapping:
             mapping.close()  # once more is no harm
 
 
-def test_validation_rows_are_spread_and_exact():
-    from fastbp.validation import Chosen
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"shuffle": "window"},
+        {"shuffle": True},
+        {"validation": 0.3},
+        {"validation": 0.3, "shuffle": "window"},
+        {"validation": 0.3, "shuffle": True, "sample_weight": WEIGHT},
+        {"shuffle": "window", "sample_weight": WEIGHT},
+    ],
+    ids=str,
+)
+def test_a_mapped_file_in_another_order(how, n_threads, tmp_path):
+    np.save(tmp_path / "x.npy", np.column_stack([X, Y]))
+    rows = fastbp.open_rows(tmp_path / "x.npy", target=-1)
+    for batch_size in (None, 1, 30, 300):
+        keywords = {**how, "random_state": 3, "batch_size": batch_size, "epochs": 2}
+        expected = bits(neuron(X, Y, **keywords))
+        assert bits(neuron(rows, n_threads=n_threads, **keywords)) == expected
+    rows.close()
 
+
+@pytest.mark.parametrize("how", [{}, {"shuffle": "window"}, {"batch_size": 30}], ids=str)
+def test_bad_rows_of_a_part_of_a_mapped_file(how, tmp_path):
+    whole = np.column_stack([X, Y])
+    part = Chosen(ArrayRows(X), 210, False)
+    place = int(part.numbers(np.array([333]))[0])
+    for column, value in ((1, np.nan), (D, 7.0)):
+        spoiled = whole.copy()
+        spoiled[place, column] = value
+        np.save(tmp_path / "x.npy", spoiled)
+        rows = fastbp.open_rows(tmp_path / "x.npy", target=-1)
+        with pytest.raises(fastbp.DataError, match=f"x.npy.* got {value} in row {place}"):
+            neuron(rows, validation=0.3, **how)
+        rows.close()
+
+
+def test_parts_of_parts():
+    rows = ArrayRows(np.arange(1000.0)[:, None])
+    outer = Chosen(Chosen(rows, 100, False), 90, False)
+    base, numbers = outer.source()
+    assert base is rows
+    np.testing.assert_array_equal(numbers(np.arange(810)), outer.block(0, 810).features[:, 0])
+
+
+def test_validation_rows_are_spread_and_exact():
     for n, fraction in ((10, 0.1), (10, 0.5), (10, 0.9), (1000, 0.37), (99, 0.98), (5003, 0.1)):
         rows = ArrayRows(np.arange(float(n))[:, None])
         held = int(n * fraction)
@@ -459,8 +504,6 @@ def test_validation_rows_are_spread_and_exact():
 
 
 def test_validation_rows_of_very_many():
-    from fastbp.validation import Chosen
-
     class Many(Rows):
         n_rows, n_features = 2_000_000_011, 1
         fill = digest = None
