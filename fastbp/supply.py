@@ -48,7 +48,9 @@ class Supply:
         self._spool: Rows | None = None
         self._feed: Feed | None = None
         self._order: np.ndarray | None = None
-        ordered = bool(shuffle) or self._choose is not None
+        self._epochs = 0  # begun
+        self._shuffled = bool(shuffle)
+        ordered = self._shuffled or self._choose is not None
         check = samples.check if samples.targets is not None else None
         how = batch_rows, chunk_rows, max(1, readers), check
         if self._whole is None:
@@ -64,11 +66,12 @@ class Supply:
 
     def _numbers(self, order: Order) -> Numbers:
         assert self._whole is not None
-        unchecked = self._samples.targets is not None
+        unchecked = self._samples.targets is not None and self._epochs < 2
         return Numbers(self._rows, self._whole, order, self._choose, unchecked)
 
     def reorder(self, order: Order) -> None:
         """Hand out the rows of the next epoch in this order."""
+        self._epochs += 1
         if self._feed is None:
             chosen = order.part(0, self._rows.n_rows)
             self._order = read_only(chosen if self._choose is None else self._choose(chosen))
@@ -90,6 +93,10 @@ class Supply:
             if self._mapped is not None:
                 self._mapped.read_ahead(position)
             return 0, self._rows.n_rows, self._whole, self._order
+        if self._whole is not None and not self._shuffled and position == 0:
+            self._epochs += 1
+            if self._epochs == 2:  # the labels have been looked at
+                self._feed.visit(self._numbers(InOrder()))
         start, stop, block = self._feed.block(position, more_epochs)
         if self._whole is None:
             return start, stop, block, None
@@ -159,7 +166,7 @@ class Numbers(Rows):
             (block.weight, self._whole.weight),
         ):
             if target is not None and source is not None:
-                np.take(source, numbers, axis=0, out=target, mode="clip")
+                target[:] = source[numbers]  # `take` would copy all of a source with gaps first
 
     def digest(self) -> str:
         return self._rows.digest()
