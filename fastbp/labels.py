@@ -85,7 +85,8 @@ class Samples:
             return
         try:
             if block.labels is not None:
-                self.targets.check_block(block.labels, self.classes)
+                labels = np.ascontiguousarray(block.labels)  # to reach each of them once only
+                self.targets.check_block(labels, self.classes)
             if block.weight is not None:
                 _check_finite("weight", block.weight)
                 check.sample_weights("weight", block.weight, len(block.weight))

@@ -35,9 +35,9 @@ def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, factor, result, tota
 
 
 @kernel
-def transposed(x, columns, order, shuffled, first, rows, stride, result):
-    products.transpose(
-        data(x), columns, columns, data(order), shuffled, first, rows, stride, data(result)
+def transposed(x, columns, stride, order, shuffled, first, rows, scratch, result):
+    kernels.lay_out(
+        data(x), columns, stride, data(order), shuffled, first, rows, data(scratch), data(result)
     )
 
 
@@ -124,12 +124,15 @@ def test_sums_of_products(mode, kept, factor, n_p, n_q):
 @pytest.mark.parametrize("columns", [1, 2, 8, 11])
 @pytest.mark.parametrize("rows", [1, 8, 13])
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_transposition(columns, rows, shuffled):
-    x = np.arange(20.0 * columns).reshape(20, columns) + 1.0
+@pytest.mark.parametrize("gap", [0, 3])
+def test_transposition(columns, rows, shuffled, gap):
+    wide = np.arange(20.0 * (columns + gap)).reshape(20, columns + gap) + 1.0
+    x = wide[:, :columns]
     order = np.random.default_rng(0).permutation(20)
     stride = -(-rows // 8) * 8
+    scratch = np.full(rows * columns + 7, SEA)
     result = np.full((-(-columns // 8) * 8, stride), SEA)
-    transposed(x, columns, order, shuffled, 3, rows, stride, result)
+    transposed(wide, columns, columns + gap, order, shuffled, 3, rows, scratch, result)
     chosen = x[order[3 : 3 + rows]] if shuffled else x[3 : 3 + rows]
     np.testing.assert_array_equal(result[:columns, :rows], chosen.T)
     assert (result[:columns, rows:] == 0.0).all()

@@ -16,6 +16,7 @@ from typing import Any
 from fastbp.kernels._jit import device_function, kernel, subroutine, vector_width
 from fastbp.kernels.activations import RELU, SOFTMAX, activate, activate_with_derivative
 from fastbp.kernels.blas import gemm
+from fastbp.kernels.dense import gather_rows
 from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
 from fastbp.kernels.layout import (
     A_AT,
@@ -260,21 +261,46 @@ def tile_forward(
     p = state[N_PARAMETERS]
     width = padded(n)
     shuffled = state[SHUFFLED] != 0
+    d = state[N_FEATURES]
     label_columns = state[LABEL_COLUMNS]
     weights = at(work, padded(label_columns) * state[TILE_ROWS])
     inputs = inputs_at(state, work)
-    transpose(x, state[N_FEATURES], state[ROW_STRIDE], order, shuffled, first, n, width, inputs)
-    transpose(y, label_columns, state[LABEL_STRIDE], order, shuffled, first, n, width, work)
+    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
+    lay_out(x, d, state[ROW_STRIDE], order, shuffled, first, n, scratch, inputs)
+    lay_out(y, label_columns, state[LABEL_STRIDE], order, shuffled, first, n, scratch, work)
     if state[WEIGHTED] != 0:
-        weight_stride = state[WEIGHT_STRIDE]
-        transpose(sample_weight, 1, weight_stride, order, shuffled, first, n, width, weights)
+        stride = state[WEIGHT_STRIDE]
+        lay_out(sample_weight, 1, stride, order, shuffled, first, n, scratch, weights)
     forward(state, width, inputs, parameters, work, True)
     if mode == PLAIN:
         partial[p + LOSS_SUM] = 0.0
         partial[p + WEIGHT_SUM] = 0.0
     z = at(work, layer(state, state[N_LAYERS] - 1)[D_AT])
     losses_and_dz(state, n, width, work, weights, z, partial)
-    return state[EPOCH] > 0 or all_finite(state[N_FEATURES] * width, inputs)
+    return state[EPOCH] > 0 or all_finite(d * width, inputs)
+
+
+@device_function
+def lay_out(
+    x: Pointer,
+    columns: int,
+    stride: int,
+    order: Pointer,
+    shuffled: bool,
+    first: int,
+    n: int,
+    scratch: Pointer,
+    result: Pointer,
+) -> None:
+    """Lay n rows of x side by side, from `first` on or in order; OUT result, scratch.
+
+    Rows that are apart are gathered first, into scratch (n, columns).
+    """
+    if shuffled or stride != columns:
+        gather_rows(x, columns, stride, order, shuffled, first, n, scratch)
+        transpose(scratch, columns, 0, n, padded(n), result)
+    else:
+        transpose(x, columns, first, n, padded(n), result)
 
 
 @subroutine
@@ -366,7 +392,7 @@ def backward(
             gemm(state[GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
         elif now[METHOD] == OUTER:
             lanes = padded(n_outputs)
-            transpose(dz, width, width, state, False, 0, n_outputs, lanes, scratch)
+            transpose(dz, width, 0, n_outputs, lanes, scratch)
             multiply(
                 mode, n, n_inputs, n_outputs, a, 1, width, scratch, lanes, factor, dw, n_outputs
             )
@@ -483,7 +509,7 @@ def network_outputs(x: Any, parameters: Any, state: Any, work: Any, outputs: Any
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
         width = padded(n)
-        transpose(data(x), d, d, table, False, first, n, width, scratch)
+        transpose(data(x), d, first, n, width, scratch)
         finite &= all_finite(d * width, scratch)
         if rows == 1:
             row_forward(table, data(x), data(parameters), scratch)

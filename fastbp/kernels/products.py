@@ -13,7 +13,7 @@ is one chain of multiply-adds over the terms in order.
 from __future__ import annotations
 
 from fastbp.kernels._jit import device_function, subroutine
-from fastbp.kernels.dense import dot_8_rows, dot_row, row_at
+from fastbp.kernels.dense import dot_8_rows, dot_row
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -408,51 +408,25 @@ def sums(mode: int, width: int, n: int, a: Pointer, other: Pointer, result: Poin
 
 @subroutine
 def transpose(
-    x: Pointer,
-    columns: int,
-    row_stride: int,
-    order: Pointer,
-    shuffled: bool,
-    first: int,
-    rows: int,
-    stride: int,
-    result: Pointer,
+    x: Pointer, columns: int, first: int, rows: int, stride: int, result: Pointer
 ) -> None:
-    """Lay rows of x side by side: result[j * stride + i] = x[row i, j]; zero beyond the rows.
+    """Lay rows of x side by side: result[j * stride + i] = x[first + i, j]; zero beyond the rows.
 
-    Row r of x (N, columns) begins at r * row_stride; row i is order[first + i] if shuffled,
-    first + i if not. Result (columns, rounded up to whole vectors, of `stride` each, which is
-    `rows` rounded up).
+    x (N, columns). Result (columns, rounded up to whole vectors, of `stride` each, which is `rows`
+    rounded up).
     """
     for i in range(0, stride, LANES):
-        if columns == 1 and row_stride == 1 and not shuffled:
+        if columns == 1:
             store(result, i, load_first(x, first + i, rows - i))
-        elif columns == 1:
-            for r in range(LANES):
-                row = row_at(order, shuffled, first + min(i + r, rows - 1))
-                result[i + r] = x[row * row_stride] if i + r < rows else 0.0
         else:
             n = min(rows - i, LANES)
             for j in range(0, columns, LANES):
-                transpose_8(
-                    x, columns, row_stride, order, shuffled, first + i, n, j, stride, at(result, i)
-                )
+                transpose_8(at(x, (first + i) * columns + j), columns, n, j, stride, at(result, i))
 
 
 @device_function
-def transpose_8(
-    x: Pointer,
-    columns: int,
-    row_stride: int,
-    order: Pointer,
-    shuffled: bool,
-    first: int,
-    n: int,
-    j: int,
-    stride: int,
-    result: Pointer,
-) -> None:
-    """Transpose eight columns, from j on, of eight rows, of which n exist.
+def transpose_8(x: Pointer, columns: int, n: int, j: int, stride: int, result: Pointer) -> None:
+    """Transpose eight columns of eight rows, of which n exist; x begins at column j.
 
     In each of three rounds, taking the even and the odd lanes of a pair moves one bit of the
     column's number into the row's and one of the row's into the column's. (Shuffles within 128
@@ -460,22 +434,22 @@ def transpose_8(
     """
     if n == LANES:
         count = columns - j
-        r0 = load_first(x, row_at(order, shuffled, first) * row_stride + j, count)
-        r1 = load_first(x, row_at(order, shuffled, first + 1) * row_stride + j, count)
-        r2 = load_first(x, row_at(order, shuffled, first + 2) * row_stride + j, count)
-        r3 = load_first(x, row_at(order, shuffled, first + 3) * row_stride + j, count)
-        r4 = load_first(x, row_at(order, shuffled, first + 4) * row_stride + j, count)
-        r5 = load_first(x, row_at(order, shuffled, first + 5) * row_stride + j, count)
-        r6 = load_first(x, row_at(order, shuffled, first + 6) * row_stride + j, count)
-        r7 = load_first(x, row_at(order, shuffled, first + 7) * row_stride + j, count)
+        r0 = load_first(x, 0, count)
+        r1 = load_first(x, columns, count)
+        r2 = load_first(x, 2 * columns, count)
+        r3 = load_first(x, 3 * columns, count)
+        r4 = load_first(x, 4 * columns, count)
+        r5 = load_first(x, 5 * columns, count)
+        r6 = load_first(x, 6 * columns, count)
+        r7 = load_first(x, 7 * columns, count)
     else:
-        r0 = part_of_row(x, columns, row_stride, order, shuffled, first, 0, n, j)
-        r1 = part_of_row(x, columns, row_stride, order, shuffled, first, 1, n, j)
-        r2 = part_of_row(x, columns, row_stride, order, shuffled, first, 2, n, j)
-        r3 = part_of_row(x, columns, row_stride, order, shuffled, first, 3, n, j)
-        r4 = part_of_row(x, columns, row_stride, order, shuffled, first, 4, n, j)
-        r5 = part_of_row(x, columns, row_stride, order, shuffled, first, 5, n, j)
-        r6 = part_of_row(x, columns, row_stride, order, shuffled, first, 6, n, j)
+        r0 = part_of_row(x, columns, 0, n, j)
+        r1 = part_of_row(x, columns, 1, n, j)
+        r2 = part_of_row(x, columns, 2, n, j)
+        r3 = part_of_row(x, columns, 3, n, j)
+        r4 = part_of_row(x, columns, 4, n, j)
+        r5 = part_of_row(x, columns, 5, n, j)
+        r6 = part_of_row(x, columns, 6, n, j)
         r7 = broadcast(0.0)
     r0, r1 = evens(r0, r1), odds(r0, r1)
     r2, r3 = evens(r2, r3), odds(r2, r3)
@@ -498,17 +472,6 @@ def transpose_8(
 
 
 @device_function
-def part_of_row(
-    x: Pointer,
-    columns: int,
-    row_stride: int,
-    order: Pointer,
-    shuffled: bool,
-    first: int,
-    r: int,
-    n: int,
-    j: int,
-) -> Vector:
-    """Return eight columns from j on of row r of n; zero where there is no such element."""
-    row = row_at(order, shuffled, first + min(r, n - 1))
-    return load_first(x, row * row_stride + j, columns - j if r < n else 0)
+def part_of_row(x: Pointer, columns: int, r: int, n: int, j: int) -> Vector:
+    """Return eight columns of row r of n, from j on; zero where there is no such element."""
+    return load_first(x, min(r, n - 1) * columns, columns - j if r < n else 0)
