@@ -1,0 +1,100 @@
+"""A file larger than what is kept of it: written, trained on, killed, trained on to the end.
+
+python -m bench.more_rows [ROWSxFEATURES] [EPOCHS]
+
+The file (4.2 GB by default) and all else lie in a temporary folder; the picture stays behind as
+``bench/more_rows.png`` if it is of the default size.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import fastbp
+from bench.timing import processors
+
+SIZE, EPOCHS = "25000000x20", 60
+PICTURE = Path(__file__).with_name("more_rows.png")
+
+
+def begun(folder: Path, *arguments: str, output: int | None = None) -> subprocess.Popen[bytes]:
+    """Begin a command of fastbp's, on all processors."""
+    print("$ fastbp " + " ".join(arguments), flush=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastbp", *arguments],
+        cwd=folder,
+        env={**os.environ, "FASTBP_NUM_THREADS": str(processors())},
+        stdout=output,
+        stderr=output,
+    )
+
+
+def run(folder: Path, *arguments: str) -> float:
+    """Run a command, its report on the screen; return the seconds that it took."""
+    started = time.perf_counter()
+    if begun(folder, *arguments).wait() != 0:
+        sys.exit(1)
+    return time.perf_counter() - started
+
+
+def killed(folder: Path, seconds: float, *arguments: str) -> tuple[int, float]:
+    """Run a command and kill it after a while; return its exit status and its peak of memory."""
+    process = begun(folder, *arguments, output=subprocess.DEVNULL)
+    peak = 0.0
+    timer = threading.Timer(seconds, process.send_signal, [signal.SIGKILL])
+    timer.start()
+    while process.poll() is None:
+        peak = max(peak, anonymous_megabytes(process.pid))
+        time.sleep(0.05)
+    timer.cancel()
+    return process.returncode, peak
+
+
+def anonymous_megabytes(process: int) -> float:
+    """Return the memory that a process has of its own (Linux)."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return sum(int(line.split()[1]) / 1e3 for line in lines if line.startswith("RssAnon"))
+
+
+def main() -> None:
+    size = sys.argv[1] if len(sys.argv) > 1 else SIZE
+    epochs = str(int(sys.argv[2]) if len(sys.argv) > 2 else EPOCHS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(f"{run(folder, 'synth', size, '--out', 'rows.npy'):.1f} s\n", flush=True)
+        shares = "--validation", "0.01", "--held-out", "0.01"
+        train = "train", "rows.npy", "--epochs", epochs, *shares
+        seconds = run(folder, *train, "--save", "whole.safetensors")
+        print(f"{seconds:.1f} s\n", flush=True)
+        more = "--checkpoint", "rows.checkpoint", "--checkpoint-every", "1", "--plot", "loss.png"
+        again = *train, *more, "--log", "loss.csv", "--save", "resumed.safetensors"
+        status, peak = killed(folder, seconds / 2, *again)
+        kept = folder / "rows.checkpoint"
+        size_kept = f"{kept.stat().st_size:,} bytes" if kept.exists() else "not written yet"
+        print(f"killed after {seconds / 2:.1f} s: exit status {status}, checkpoint {size_kept}")
+        print(f"memory of its own, at most {peak:.0f} MB\n", flush=True)
+        print(f"{run(folder, *again):.1f} s\n", flush=True)
+        whole, resumed = (
+            fastbp.load(folder / f"{model}.safetensors").fit for model in ("whole", "resumed")
+        )
+        same = whole.weights.tobytes() == resumed.weights.tobytes() and whole.bias == resumed.bias
+        print(f"the same bits as without the kill: {same}")
+        if size == SIZE:
+            shutil.copy(folder / "loss.png", PICTURE)
+        if not same:
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
