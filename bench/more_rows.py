@@ -21,7 +21,7 @@ from pathlib import Path
 import fastbp
 from bench.timing import processors
 
-SIZE, EPOCHS = "25000000x20", 60
+SIZE, EPOCHS = "25000000x20", 30
 PICTURE = Path(__file__).with_name("more_rows.png")
 
 

@@ -100,7 +100,10 @@ class Supply:
         start, stop, block = self._feed.block(position, more_epochs)
         if self._whole is None:
             return start, stop, block, None
-        return start, stop, self._whole, block.features[:, 0]
+        order = block.features[:, 0]
+        if self._mapped is not None and not self._shuffled:
+            self._mapped.read_ahead(int(order[0]))
+        return start, stop, self._whole, order
 
     def weights(self) -> np.ndarray | None:
         """Return all weights in their order, if they are in memory."""
