@@ -9,12 +9,22 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class WaitInterruptedError(Exception):
+    """A wait for rows was given up since an interrupt came."""
+
+
 class Requests:
     """Counts the interrupts since a fit began."""
 
     def __init__(self) -> None:
         self.count = 0
         self.answered = False
+
+    def raise_if_any(self) -> None:
+        """Raise KeyboardInterrupt where there is nothing yet to return."""
+        if self.count:
+            self.answered = True
+            raise KeyboardInterrupt
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         """Note the first interrupt, raise at the second."""

@@ -61,8 +61,8 @@ def _missing_page(number: int, info: int, context: int) -> None:
             _libc.mmap(start, mapping.last - start, mmap.PROT_READ, kind, -1, 0)
             mapping.cut = True
             return
-    assert _previous is not None
-    _libc.sigaction(signal.SIGBUS, ctypes.byref(_previous), None)  # it is raised again at once
+    former = _previous or _Action()  # of zeros: what the system does by default
+    _libc.sigaction(signal.SIGBUS, ctypes.byref(former), None)  # it is raised again at once
 
 
 _handler = _Handler(_missing_page)
@@ -98,10 +98,10 @@ class Mapping:
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self._descriptor = os.dup(descriptor)
         self._size = size
         self._advised = 0
-        self._bytes = mmap.mmap(self._descriptor, size, prot=mmap.PROT_READ)
+        self._bytes = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+        self._descriptor = os.dup(descriptor)
         self.buffer = np.frombuffer(self._bytes, dtype=np.uint8)
         pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         self.first = self.buffer.ctypes.data
@@ -139,6 +139,10 @@ class Mapping:
             if not _open and _previous is not None:
                 _libc.sigaction(signal.SIGBUS, ctypes.byref(_previous), None)
                 _previous = None
+        self.release()
+
+    def release(self) -> None:
+        """Unmap, and close the file."""
         del self.buffer
         with contextlib.suppress(BufferError):  # some array still shows it: it goes with that
             self._bytes.close()
@@ -149,12 +153,15 @@ def opened(descriptor: int, size: int) -> Mapping | None:
     """Map a file of at least so many bytes; None where that is not safe, or fails."""
     if not supported():
         return None
+    try:
+        mapping = Mapping(descriptor, size)
+    except (OSError, ValueError):  # of a file that is shorter by now, too
+        return None
     with _lock:
-        if not _open and not _install():
-            return None
-        try:
-            mapping = Mapping(descriptor, size)
-        except (OSError, ValueError):
-            return None
-        _open[id(mapping)] = mapping
+        ready = bool(_open) or _install()
+        if ready:
+            _open[id(mapping)] = mapping
+    if ready:
         return mapping
+    mapping.release()
+    return None

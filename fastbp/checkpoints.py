@@ -42,6 +42,8 @@ class Saved:
         Epochs that the callback was told of.
     stopped : str or None
         Why the fit ended; None while it went on.
+    epochs : int
+        Those that were asked for.
     best : Snapshot or None
         With early stopping on validation data.
     """
@@ -52,6 +54,7 @@ class Saved:
     rates: np.ndarray
     told: int
     stopped: str | None
+    epochs: int
     best: Snapshot | None = None
 
 
@@ -106,6 +109,7 @@ class Checkpoint:
             rates=arrays["rates"],
             told=fields["told"],
             stopped=fields["stopped"],
+            epochs=fields["epochs"],
             best=best,
         )
 
@@ -136,6 +140,7 @@ class Checkpoint:
             "fingerprint": self._fingerprint,
             "told": saved.told,
             "stopped": saved.stopped,
+            "epochs": saved.epochs,
             "has_best": saved.best is not None,
         }
         for prefix, snapshot in (("", saved.now), ("best.", saved.best)):
@@ -173,7 +178,8 @@ def opened(path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]) -> 
         return None
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"checkpoint: expected a path, got {check.describe(path)}")
-    return Checkpoint(Path(path), seconds, fingerprint())
+    # What a link points to is replaced, not the link.
+    return Checkpoint(Path(os.path.realpath(path)), seconds, fingerprint())
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -182,6 +188,13 @@ def digest(*arrays: np.ndarray) -> str:
     for array in arrays:
         made.update(f"{array.shape} {array.dtype.name}".encode() + array.tobytes())
     return f"sha256 {made.hexdigest()}"
+
+
+def digest_of_state(state: TrainingState) -> str:
+    """Return the digest of all that another fit left behind."""
+    arrays, fields = with_state({}, {}, state)
+    text = json.dumps(fields, sort_keys=True)
+    return digest(np.frombuffer(text.encode(), dtype=np.uint8), *arrays.values())
 
 
 def described_random(value: Any) -> str | int | None:

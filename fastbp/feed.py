@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp._interrupt import Requests, WaitInterruptedError
 from fastbp.errors import DataError
 from fastbp.rows import BLOCK_BYTES, Block, Rows, read_only
 
+WAIT_SECONDS = 0.1  # between two looks at whether Ctrl-C was pressed
 Check = Callable[[int, Block], None]
 
 
@@ -26,14 +28,23 @@ class Feed:
         Threads to read with; one, if the rows come from front to back.
     check : callable, optional
         Gets the number of the first row and the block, and raises what is wrong with its labels.
+    requests : Requests
+        Interrupts, which end a wait.
     """
 
     def __init__(
-        self, rows: Rows, batch_rows: int, chunk_rows: int, readers: int, check: Check | None
+        self,
+        rows: Rows,
+        batch_rows: int,
+        chunk_rows: int,
+        readers: int,
+        check: Check | None,
+        requests: Requests,
     ) -> None:
         self._source = self._rows = rows
         self._in_order = True
         self._check = check
+        self._requests = requests
         self._batch_rows = batch_rows
         most = max(1, BLOCK_BYTES // rows.row_bytes)
         self._unit = batch_rows if batch_rows <= most else chunk_rows
@@ -54,8 +65,8 @@ class Feed:
         self._in_order = rows is self._source
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the threads; not waiting for an iterator of the user's, which may take for ever."""
+        self._pool.shutdown(wait=self._source.concurrent, cancel_futures=True)
 
     def block(self, position: int, more_epochs: bool) -> tuple[int, int, Block]:
         """Return the block that holds a position of the epoch: its start, its stop, its rows.
@@ -80,12 +91,18 @@ class Feed:
                     break
                 start = 0
         stop = self._stop(position)
+        self._wait_for(self._pending[position])
         buffer = self._pending.pop(position).result()
         block = buffer.part(0, stop - position)
         self._check_weights(position, stop, block)
         shown = Block(*(None if a is None else read_only(a) for a in block.arrays))  # type: ignore[arg-type]
         self._current = position, stop, shown, buffer
         return position, stop, shown
+
+    def _wait_for(self, future: Future[Block]) -> None:
+        while not wait([future], WAIT_SECONDS).done:
+            if self._requests.count:
+                raise WaitInterruptedError
 
     def _drop(self) -> None:
         """Forget what was read ahead."""

@@ -520,14 +520,16 @@ class Spool(Positional):
         return self._rows.place(row)
 
 
-def spooled(rows: Rows) -> Rows:
+def spooled(rows: Rows, between: Callable[[], None] = lambda: None) -> Rows:
     """Copy rows once into a temporary file, from which any of them can be read at any time.
 
-    The file has no name, and is gone when the rows are. Its size is `n_rows * row_bytes`.
+    It may take long: `between` is called between blocks. The file has no name, and is gone when
+    the rows are. Its size is `n_rows * row_bytes`.
     """
     try:
         with tempfile.TemporaryFile(buffering=0) as file:
             for _, block in rows.blocks():
+                between()
                 _write(rows, file, side_by_side(block))
             return Spool(rows, Descriptor(os.dup(file.fileno())))
     except _SpoolError as error:

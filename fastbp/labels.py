@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,9 +96,13 @@ class Samples:
             text = str(error).removesuffix(f"row {error.row}")
             raise DataError(f"{name}: {text}row {number}", number) from None
 
-    def check_all(self) -> None:
-        """Raise what is wrong with the first bad row: its labels, weight or features."""
+    def check_all(self, between: Callable[[], None] = lambda: None) -> None:
+        """Raise what is wrong with the first bad row: its labels, weight or features.
+
+        It may take long: `between` is called between blocks.
+        """
         for start, block in self.rows.blocks():
+            between()
             self.check(start, block)
             self.rows.raise_if_not_finite(start, block.features)
 
@@ -139,8 +144,9 @@ def samples(
 
 def check_weights(name: str, rows: Rows, batch_rows: int) -> None:
     """Refuse weights in memory that sum to nothing over a batch; others are seen as they come."""
-    if rows.resident is not None and rows.resident.weight is not None:
-        check.batches_have_weight(name, rows.resident.weight, batch_rows)
+    weight = rows.weight_array
+    if weight is not None:
+        check.batches_have_weight(name, weight, batch_rows)
 
 
 def validation_samples(value: Any, n_features: int, targets: Targets) -> Samples:

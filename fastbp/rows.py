@@ -143,6 +143,11 @@ class Rows(ABC):
         """Give back what reading has taken up."""
 
     @property
+    def weight_array(self) -> np.ndarray | None:
+        """All weights, if they are in memory."""
+        return None if self.resident is None else self.resident.weight
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of a row with all that comes with it, as float64."""
         return 8 * (self.n_features + self.n_labels + self.weighted)
@@ -250,6 +255,10 @@ class Labelled(Rows):
     @property
     def in_place(self) -> bool:
         return self._rows.in_place
+
+    @property
+    def weight_array(self) -> np.ndarray | None:
+        return self._rows.weight_array if self._weight is None else self._weight
 
     def mapped(self) -> Mapped | None:
         mapped = self._rows.mapped()

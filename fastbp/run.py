@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp._interrupt import Requests
 from fastbp.errors import DataError
 from fastbp.kernels import layout as at
 from fastbp.kernels.steps import CLOSED, UNOPENED
@@ -137,7 +138,14 @@ def _described(cut: tuple[int, int, bool | str]) -> str:
 class Run:
     """Epochs under way; close it at the end."""
 
-    def __init__(self, problem: Problem, options: Options, threads: Team, readers: int = 1) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        options: Options,
+        threads: Team,
+        readers: int = 1,
+        requests: Requests | None = None,
+    ) -> None:
         self.problem = problem
         self.options = options
         self.threads = threads
@@ -155,6 +163,7 @@ class Run:
             int(self.state[at.CHUNK_ROWS]),
             readers,
             options.shuffle,
+            requests or Requests(),
         )
 
     def close(self) -> None:

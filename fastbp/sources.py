@@ -172,6 +172,8 @@ class Folder(Rows):
         self.weighted, self.feature_names = first.weighted, first.feature_names
         for shard in self._shards:
             _check_alike(shard, first)
+            if first.feature_names is None and shard.feature_names is not None:
+                first = shard  # names are compared with the first that there are
         self.dtype = dtypes_of([shard.dtype for shard in self._shards])
         self.by_row = all(shard.by_row for shard in self._shards)
         self.concurrent = all(shard.concurrent for shard in self._shards)

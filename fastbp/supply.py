@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastbp._interrupt import Requests
 from fastbp.feed import Feed
 from fastbp.files import spooled
 from fastbp.labels import Samples
@@ -30,6 +31,8 @@ class Supply:
         Threads to read with.
     shuffle : bool or "window"
         Whether and how the rows will be reordered.
+    requests : Requests
+        Interrupts, which end a wait for rows.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Supply:
         chunk_rows: int,
         readers: int,
         shuffle: bool | str,
+        requests: Requests,
     ) -> None:
         self._samples = samples
         self._rows = samples.rows
@@ -52,11 +56,11 @@ class Supply:
         self._shuffled = bool(shuffle)
         ordered = self._shuffled or self._choose is not None
         check = samples.check if samples.targets is not None else None
-        how = batch_rows, chunk_rows, max(1, readers), check
+        how = batch_rows, chunk_rows, max(1, readers), check, requests
         if self._whole is None:
             self._source = samples.rows
             if shuffle == "window" and not self._source.concurrent:
-                self._source = self._spool = spooled(self._source)
+                self._source = self._spool = spooled(self._source, requests.raise_if_any)
             self._feed = Feed(self._source, *how)
         elif self._mapped is not None and ordered:
             self._feed = Feed(self._numbers(InOrder()), *how)

@@ -16,7 +16,7 @@ import numpy as np
 from fastbp import _validation as check
 from fastbp import checkpoints
 from fastbp._blas import limit_this_thread, one_blas_thread
-from fastbp._interrupt import Requests, deferred_interrupts
+from fastbp._interrupt import Requests, WaitInterruptedError, deferred_interrupts
 from fastbp._progress import Progress
 from fastbp.checkpoints import Checkpoint, Saved, Snapshot
 from fastbp.errors import CheckpointError, DataError, DivergenceError
@@ -95,11 +95,13 @@ def fit(
     **keywords: Any,
 ) -> Any:
     """Train; the arguments are those of ``fit_*``, of which only the model's own are checked."""
+    if isinstance(validation, float | np.floating):
+        validation = float(validation)
     names = "labels", "sample_weight"
     data = samples(features, labels, sample_weight, model.targets, ("features", *names))
     whole, held_out = data, None
-    if isinstance(validation, float | np.floating):
-        data, held_out = split(data, float(validation))
+    if isinstance(validation, float):
+        data, held_out = split(data, validation)
     elif validation is not None:
         held_out = validation_samples(validation, features.n_features, model.targets)
     if held_out is not None:
@@ -136,7 +138,7 @@ def _described_options(options: Options, random_state: Any) -> dict[str, Any]:
         "alpha": options.alpha,
         "tol": options.tol,
         "n_iter_no_change": options.n_iter_no_change,
-        "state": None if state is None else [state.checksum, state.epoch, state.batch_start],
+        "state": None if state is None else checkpoints.digest_of_state(state),
     }
 
 
@@ -148,7 +150,7 @@ def _described_rows(prefix: str, rows: Rows) -> dict[str, Any]:
 
 
 def _described_validation(validation: Any, held_out: Samples | None) -> dict[str, Any]:
-    if held_out is None or isinstance(validation, float | np.floating):
+    if held_out is None or isinstance(validation, float):
         return {"validation": validation}
     return _described_rows("validation ", held_out.rows)
 
@@ -247,15 +249,15 @@ def train(
         Progress(options.progress, options.epochs, rows.n_rows) as progress,
         contextlib.ExitStack() as stack,
     ):
-        run = Run(problem, options, workers, readers)
+        run = Run(problem, options, workers, readers, requests)
         stack.callback(run.close)
         validator = None
         if against is not None:
-            validator = Validator(against, workers)
+            validator = Validator(against, workers, requests)
             stack.callback(validator.close)
         fitting = _Fitting(run, validator, checkpoint)
         if saved is None:
-            fitting.begin()
+            fitting.begin(requests)
         else:
             fitting.resume(saved)
         return fitting.until_stopped(requests, progress)
@@ -295,36 +297,42 @@ class _Fitting:
         self.told = 0
         self.stopped: str | None = None
 
-    def begin(self) -> None:
+    def begin(self, requests: Requests) -> None:
         """Take over another fit's state, if that is wanted; look at rows that no slice will see."""
         state = self.options.state
         if state is not None:
             self.run.go_on_from(state)
             self.best_loss, self.stale_epochs = state.best_loss, state.stale_epochs
         if self.options.epochs == 0 or self.run.position > 0:
-            self.problem.samples.check_all()
+            self.problem.samples.check_all(requests.raise_if_any)
+        if self.options.epochs == 0 and self.validator is not None:
+            self.validator.samples.check_all(requests.raise_if_any)
 
     def resume(self, saved: Saved) -> None:
         """Go on from a checkpoint as if nothing had happened."""
         run = self.run
         assert self.checkpoint is not None
         path = self.checkpoint.path
-        if len(saved.losses) > self.options.epochs:
+        state = saved.now.state
+        begun = len(saved.losses) + (state.batch_start > 0 or state.next_chunk > 0)
+        if begun > self.options.epochs:
             raise CheckpointError(
-                f"{path}: expected epochs to be at least {len(saved.losses)}, which it holds, got"
+                f"{path}: expected epochs to be at least {begun}, which it has begun, got"
                 f" {self.options.epochs}"
             )
         run.parameters[:] = run.epoch_start[:] = saved.now.parameters
-        run.restore(saved.now.state, len(saved.losses))
+        run.restore(state, len(saved.losses))
         run.losses = np.resize(saved.losses, max(len(saved.losses), run.losses.size))
         self._call_past_rates(saved.rates)
         self.validation_losses = saved.validation_losses.tolist()
         self.best = saved.best
-        self.best_loss = saved.now.state.best_loss
-        self.stale_epochs = saved.now.state.stale_epochs
+        self.best_loss, self.stale_epochs = state.best_loss, state.stale_epochs
         self.told = saved.told
-        ended = {"tol", "callback"} if run.epoch == self.options.epochs else {"tol"}
-        if saved.stopped in ended:
+        stale = state.stale_epochs >= self.options.n_iter_no_change
+        if self.options.tol is not None and self.validator is None and stale and not run.position:
+            run.state[at.STATUS] = at.NO_IMPROVEMENT
+        more = self.options.epochs > saved.epochs  # than were asked for when the callback stopped
+        if saved.stopped == "tol" or (saved.stopped == "callback" and not more):
             self.stopped = saved.stopped
 
     def _call_past_rates(self, rates: np.ndarray) -> None:
@@ -350,6 +358,8 @@ class _Fitting:
                 if requests.count:
                     self._answer(requests)
                 self._save()
+                if requests.count:
+                    self.stopped = "interrupted"
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
         except Exception as error:  # the caller's function, or a full disk: nothing is lost
@@ -365,7 +375,7 @@ class _Fitting:
         run = self.run
         progress.begin(run.epoch, run.position)
         while True:
-            stopped = self._after_epoch(requests) if run.position == 0 and run.epoch else None
+            stopped = self._after_epoch() if run.position == 0 and run.epoch else None
             if stopped is not None:
                 return stopped
             if run.epoch >= self.options.epochs:
@@ -374,7 +384,10 @@ class _Fitting:
                 return "interrupted"
             if self.checkpoint is not None and self.checkpoint.due():
                 self._save()
-            run.slice()
+            try:
+                run.slice()
+            except WaitInterruptedError:
+                return "interrupted"
             loss = run.losses[run.epoch - 1] if run.epoch else None
             last = self.validation_losses[-1] if self.validation_losses else None
             progress.show(run.epoch, run.position, loss, last)
@@ -382,11 +395,11 @@ class _Fitting:
                 self._raise_for_status()
                 return "epochs"
 
-    def _after_epoch(self, requests: Requests) -> str | None:
+    def _after_epoch(self) -> str | None:
         """Do what a completed epoch asks for, once; return why to stop."""
         run = self.run
         if self.validator is not None and len(self.validation_losses) < run.epoch:
-            loss = self.validator.loss(run.parameters, requests)
+            loss = self.validator.loss(run.parameters)
             if loss is None:
                 return "interrupted"
             self._note(loss)
@@ -413,7 +426,6 @@ class _Fitting:
         epoch = self.run.epoch
         if self.options.callback is None or epoch == self.told:
             return False
-        self.told = epoch
         named = self.problem.named(read_only(self.run.parameters))
         state = EpochState(
             self.run.first_epoch + epoch - 1,
@@ -422,6 +434,7 @@ class _Fitting:
             named,
         )
         answer = self.options.callback(state)
+        self.told = epoch
         return isinstance(answer, bool | np.bool_) and bool(answer)
 
     def _answer(self, requests: Requests) -> None:
@@ -434,7 +447,6 @@ class _Fitting:
             run.parameters[:] = run.epoch_start
             run.state[at.STATUS] = at.DIVERGED
             self._raise_for_status()
-        self.stopped = "interrupted"
         warnings.warn(
             f"interrupted after {run.epoch} epochs: the parameters hold every completed update",
             stacklevel=6,
@@ -459,6 +471,7 @@ class _Fitting:
                 rates=np.array(run.rates[: run.epoch + 1]),
                 told=self.told,
                 stopped=self.stopped,
+                epochs=self.options.epochs,
                 best=self.best,
             )
         )
@@ -470,7 +483,8 @@ class _Fitting:
         losses = run.losses[: run.epoch + overrun].copy()
         if isinstance(self.options.optimizer, GradientOnly):
             return Outcome(run.parameters.copy(), losses, stopped, None, run.moments[0].copy())
-        chosen = self.best if self.best is not None else self._snapshot()
+        ended = stopped not in ("interrupted", "error")  # there the latest parameters are wanted
+        chosen = self.best if self.best is not None and ended else self._snapshot()
         validation_losses = None
         if self.validator is not None:  # one may be missing where an interrupt cut it short
             validation_losses = np.full(len(losses), np.nan)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastbp._interrupt import Requests
+from fastbp._interrupt import Requests, WaitInterruptedError
 from fastbp.kernels import layout as at
 from fastbp.labels import Samples
 from fastbp.optimizers import GradientOnly
@@ -16,6 +16,7 @@ from fastbp.rows import Block, Rows, settled
 from fastbp.run import Options, Problem, Run
 
 PIECE_BYTES = 2**19  # what is read to choose from stays in the caches
+MOST_HELD_OUT = 3 * 10**9  # products of two numbers of runs are int64
 FEW = 64  # reading so many rows on end takes about as long as reaching a single one
 
 
@@ -148,6 +149,10 @@ def split(samples: Samples, fraction: float) -> tuple[Samples, Samples]:
     """Return the rows to train on and those held out."""
     n = samples.rows.n_rows
     n_held_out = int(fraction * n) if 0.0 < fraction < 1.0 else 0
+    if n_held_out > MOST_HELD_OUT:
+        raise ValueError(
+            f"validation: expected at most {MOST_HELD_OUT:,} rows to hold out, got {n_held_out:,}"
+        )
     if n_held_out == 0:
         raise ValueError(
             f"validation: expected a fraction that leaves rows on both sides of {n}, got {fraction}"
@@ -171,18 +176,23 @@ def problem_options(n_rows: int) -> Options:
 class Validator:
     """Computes the loss of parameters on other rows: the weighted mean, without penalty."""
 
-    def __init__(self, problem: Problem, threads: Team) -> None:
-        self._problem = problem
-        self._run = Run(problem, problem_options(problem.rows.n_rows), threads)
+    def __init__(self, problem: Problem, threads: Team, requests: Requests) -> None:
+        self.samples = problem.samples
+        self._requests = requests
+        options = problem_options(problem.rows.n_rows)
+        self._run = Run(problem, options, threads, requests=requests)
 
-    def loss(self, parameters: np.ndarray, requests: Requests) -> float | None:
+    def loss(self, parameters: np.ndarray) -> float | None:
         """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""
         run = self._run
         run.start_again(parameters)
         while run.epoch < 1 and run.state[at.STATUS] == at.RUNNING:
-            if requests.count:
+            if self._requests.count:
                 return None
-            run.slice()
+            try:
+                run.slice()
+            except WaitInterruptedError:
+                return None
         run.raise_bad_row()
         return float(run.losses[0])
 

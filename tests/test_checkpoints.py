@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_a_finished_run_returns_at_once_and_goes_on_with_more_epochs(tmp_path, m
         patch.setattr(fastbp.run.Run, "slice", None)  # not a single one is run
         same(fit(4, checkpoint=path, **keywords), first)
     same(fit(9, checkpoint=str(path), n_threads=1, progress=True, **keywords), fit(9, **keywords))
-    with pytest.raises(fastbp.CheckpointError, match=r"c: expected epochs to be at least 9"):
+    with pytest.raises(fastbp.CheckpointError, match=r"c: expected epochs to be at least 9, which"):
         fit(5, checkpoint=path, **keywords)
 
 
@@ -104,8 +105,98 @@ def test_runs_that_stopped_by_themselves(tmp_path):
 
     first = fit(10, checkpoint=tmp_path / "callback", callback=stop)
     assert (first.stopped, first.n_epochs) == ("callback", 4)
-    same(fit(10, checkpoint=tmp_path / "callback", callback=stop), fit(10))
-    assert calls == list(range(10))
+    same(fit(10, checkpoint=tmp_path / "callback", callback=stop), first)
+    same(fit(12, checkpoint=tmp_path / "callback", callback=stop), fit(12))
+    assert calls == list(range(12))
+
+
+def interrupting(*epochs, then=False):
+    """A callback during which Ctrl-C is pressed after some epochs."""
+
+    def callback(state):
+        if state.epoch in epochs:
+            signal.raise_signal(signal.SIGINT)
+        return then and state.epoch in epochs
+
+    return callback
+
+
+@pytest.mark.filterwarnings("ignore:interrupted")
+@pytest.mark.parametrize("how", [{}, {"validation": (X, -Y)}], ids=["loss", "validation loss"])
+def test_an_interrupt_in_the_epoch_that_stops_it(how, tmp_path):
+    patient = {"tol": 10.0, "n_iter_no_change": 2, **how}
+    whole = fit(50, **patient)
+    last = whole.n_epochs - 1
+    cut = fit(50, checkpoint=tmp_path / "tol", callback=interrupting(last), **patient)
+    assert cut.stopped == "interrupted"
+    same(fit(50, checkpoint=tmp_path / "tol", **patient), whole)
+    stopping = interrupting(3, then=True)
+    assert fit(9, checkpoint=tmp_path / "callback", callback=stopping).stopped == "interrupted"
+    again = fit(9, checkpoint=tmp_path / "callback", callback=stopping)
+    assert (again.stopped, again.n_epochs) == ("callback", 4)
+
+
+def test_a_callback_that_raised_is_told_again(tmp_path):
+    seen = []
+
+    def log(state):
+        if state.epoch == 2 and not mended:
+            raise OSError("full")
+        seen.append(state.epoch)
+
+    mended = False
+    patient = {"tol": 10.0, "n_iter_no_change": 2, "checkpoint": tmp_path / "c"}
+    with pytest.raises(OSError, match="full"):
+        fit(9, callback=log, **patient)
+    mended = True
+    again = fit(9, callback=log, **patient)
+    assert seen == [0, 1, 2]
+    assert (again.stopped, again.n_epochs) == ("tol", 3)  # it was to stop there anyway
+
+
+def test_fewer_epochs_than_were_begun(tmp_path, monkeypatch):
+    def cut_off(self):
+        if self.epoch == 2 and self.position > 0:
+            raise Killed
+        original(self)
+
+    keywords = {"batch_size": 50, "checkpoint": tmp_path / "c", "checkpoint_every": 0.0}
+    original = fastbp.run.Run.slice
+    with monkeypatch.context() as patch:
+        patch.setattr("fastbp.run.SLICE_SECONDS", 0.0)
+        patch.setattr(fastbp.run.Run, "slice", cut_off)
+        with pytest.raises(Killed):
+            fit(8, **keywords)
+    with pytest.raises(fastbp.CheckpointError, match="epochs to be at least 3, which it has begun"):
+        fit(2, **keywords)
+    same(fit(3, **keywords), fit(3, batch_size=50))
+
+
+@pytest.mark.filterwarnings("ignore:interrupted")
+def test_after_ctrl_c_the_latest_parameters_are_returned(tmp_path):
+    keywords = {"validation": (X, -Y), "tol": 0.0, "n_iter_no_change": 9}
+    cut = fit(9, callback=interrupting(4), **keywords)
+    plain = fit(5)
+    for ours, theirs in zip(cut.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_state_that_it_goes_on_from_counts(tmp_path):
+    keywords = {"shuffle": True, "batch_size": 50}
+    for seed in (1, 2):
+        start = fit(0, random_state=seed, **keywords)
+        if seed == 1:
+            fit(2, state=start.state, checkpoint=tmp_path / "c", **keywords)
+    with pytest.raises(fastbp.CheckpointError, match="state differ"):
+        fit(2, state=start.state, checkpoint=tmp_path / "c", **keywords)
+
+
+def test_a_link_to_a_file(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "c")
+    fit(2, checkpoint=tmp_path / "link", validation=np.float32(0.25))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "c").exists()
 
 
 def test_a_neuron_and_train_state_go_together(tmp_path):

@@ -427,6 +427,28 @@ class TestMapping:
             del array
             mapping.close()
 
+    def test_a_mapping_that_fails_leaves_nothing_behind(self, tmp_path):
+        path = tmp_path / "x"
+        path.write_bytes(b"")
+        with path.open("rb") as file:
+            before = len(list(Path("/proc/self/fd").iterdir()))
+            for _ in range(3):
+                assert _mapping.opened(file.fileno(), 10_000) is None
+            assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert _mapping._previous is None
+        assert not _mapping._open
+
+    def test_weights_for_a_mapped_file(self, tmp_path):
+        np.save(tmp_path / "x.npy", X)
+        rows = fastbp.open_rows(tmp_path / "x.npy")
+        weight = WEIGHT.copy()
+        weight[100:200] = 0.0
+        with pytest.raises(ValueError, match=r"sample_weight: .* got 0 for rows 100 to 199"):
+            neuron(rows, Y, batch_size=100, sample_weight=weight)
+        with pytest.raises(ValueError, match="validation: expected a positive finite sum"):
+            neuron(X, Y, validation=(rows, Y, weight * 0))
+        rows.close()
+
     def test_the_handler_goes_with_the_last_mapping(self, tmp_path):
         path = tmp_path / "x"
         path.write_bytes(bytes(10_000))
@@ -482,6 +504,52 @@ def test_parts_of_parts():
     base, numbers = outer.source()
     assert base is rows
     np.testing.assert_array_equal(numbers(np.arange(810)), outer.block(0, 810).features[:, 0])
+
+
+def test_ctrl_c_while_an_iterator_takes_its_time():
+    printed = python(
+        """
+        import os, signal, sys, threading, time, warnings
+        import numpy as np, fastbp
+        fastbp.rows.WHOLE_BYTES = 0
+        warnings.simplefilter("ignore")
+        passes = 0
+
+        def blocks():
+            global passes
+            passes += 1
+            yield np.ones((1000, 3)), np.ones(1000)
+            if passes > 1:
+                time.sleep(3600)
+            yield np.ones((1000, 3)), np.ones(1000)
+
+        rows = fastbp.open_rows(blocks)
+        threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+        started = time.perf_counter()
+        fit = fastbp.fit_neuron(rows, None, np.zeros(3), 0.0, 0.1, 3, batch_size=100)
+        print(fit.stopped, fit.n_epochs, time.perf_counter() - started < 60, flush=True)
+        os._exit(0)
+        """
+    )
+    assert printed == "interrupted 0 True\n"
+
+
+def test_names_of_a_folder_are_compared_with_the_first_that_there_are(tmp_path):
+    np.save(tmp_path / "a.npy", X[:5])
+    for name, columns in (("b", NAMES), ("c", NAMES[::-1])):
+        csv.write_csv(table().select(columns), tmp_path / f"{name}.csv")
+    with pytest.raises(fastbp.DataError, match=r"c.csv: expected .*'x0', .* as in .*b.csv"):
+        fastbp.open_rows(tmp_path)
+
+
+def test_rows_that_no_slice_sees_are_looked_at(tmp_path):
+    spoiled = X.copy()
+    spoiled[611, 1] = np.nan
+    with pytest.raises(fastbp.DataError, match=r"validation.0.: .* got nan in row 611, column 1"):
+        neuron(X, Y, epochs=0, validation=(spoiled, Y))
+    for fraction in (0.1, 0.5, 0.9):
+        with pytest.raises(fastbp.DataError, match="got nan in row 611, column 1"):
+            neuron(spoiled, Y, epochs=0, validation=fraction)
 
 
 def test_validation_rows_are_spread_and_exact():
