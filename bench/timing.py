@@ -26,7 +26,7 @@ def epochs_for(train: Train) -> int:
         epochs = max(epochs + 1, int(epochs * min(100.0, ROUND_SECONDS / max(seconds, 1e-6))))
 
 
-def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def interleaved(calls: dict[Any, Callable[[], object]], rounds: int) -> dict[Any, float]:
     """Return each call's fastest time in seconds, the calls taking turns."""
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):

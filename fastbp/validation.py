@@ -44,8 +44,9 @@ class Chosen(Rows):
         """Return the numbers in the source of the rows at these positions."""
         if self._held_out:
             return self._picked(positions)
-        if len(positions) > 1 and (np.diff(positions) == 1).all():
-            return self._between(int(positions[0]), int(positions[-1]) + 1)
+        first, last = int(positions.min()), int(positions.max())
+        if last - first < 4 * len(positions):  # close to each other
+            return self._between(first, last + 1)[positions - first]
         return self._kept(positions)
 
     def _between(self, start: int, stop: int) -> np.ndarray:

@@ -160,17 +160,18 @@ def neuron_gradient(
         y_tile = at(y, first)
         weight_tile = at(sample_weight, first)
         tile_stride = stride
+        if shuffled or (stride != d and d <= NARROW):
+            x_tile = at(work, 3 * tile)
+            gather_rows(x, d, stride, order, shuffled, first, n, x_tile)
+            tile_stride = d
+        forward(x_tile, d, tile_stride, n, ahead, parameters, bias, z)
+        # Labels only now: where they stand beside their rows they are in the cache already.
         if shuffled or label_stride != 1:
             y_tile = at(work, tile)
             gather_numbers(y, label_stride, order, shuffled, first, n, y_tile)
         if state[WEIGHTED] != 0 and (shuffled or weight_stride != 1):
             weight_tile = at(work, 2 * tile)
             gather_numbers(sample_weight, weight_stride, order, shuffled, first, n, weight_tile)
-        if shuffled or (stride != d and d <= NARROW):
-            x_tile = at(work, 3 * tile)
-            gather_rows(x, d, stride, order, shuffled, first, n, x_tile)
-            tile_stride = d
-        forward(x_tile, d, tile_stride, n, ahead, parameters, bias, z)
         finite &= losses_and_dz(state, n, y_tile, weight_tile, z, partial)
         backward(x_tile, d, tile_stride, n, ahead, z, partial)
     return finite
