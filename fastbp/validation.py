@@ -46,7 +46,8 @@ class Chosen(Rows):
             return self._picked(positions)
         first, last = int(positions.min()), int(positions.max())
         if last - first < 4 * len(positions):  # close to each other
-            return self._between(first, last + 1)[positions - first]
+            numbers: np.ndarray = self._between(first, last + 1)[positions - first]
+            return numbers
         return self._kept(positions)
 
     def _between(self, start: int, stop: int) -> np.ndarray:
