@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from fastbp import archive, plain
+from fastbp._interrupt import deferred_interrupts
 from fastbp.environment import warmup
 from fastbp.errors import CheckpointError
 from fastbp.network import NetworkFit, fit_network, initialize_network
@@ -136,10 +137,14 @@ def fit_rows(
 
 
 def get_ready() -> None:
-    """Compile and load what training needs: it is not training."""
+    """Compile and load what training needs: it is not training.
+
+    A Ctrl-C is answered when that is done: raised within LLVM's callbacks, it would be lost.
+    """
     import tqdm.auto  # noqa: F401
 
-    warmup()
+    with deferred_interrupts():
+        warmup()
 
 
 def epochs_in(checkpoint: Path | None) -> int:

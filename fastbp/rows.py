@@ -100,6 +100,12 @@ class Rows(ABC):
     concurrent = True
     resident: Block | None = None
 
+    def __repr__(self) -> str:
+        carried = f", {self.n_labels} of labels" if self.n_labels else ""
+        weights = ", weights" if self.weighted else ""
+        shape = f"{self.n_rows:,} rows of {self.n_features:,} features"
+        return f"<{type(self).__name__} {self.name}: {shape}{carried}{weights}>"
+
     @abstractmethod
     def fill(self, start: int, stop: int, block: Block) -> None:
         """Write rows start to stop; OUT `block`, of that many rows and with all that there is."""
