@@ -112,7 +112,7 @@ class Rows(ABC):
 
     def take(self, indices: np.ndarray, block: Block) -> None:
         """Write the rows of these numbers; OUT `block`."""
-        raise NotImplementedError(f"{self.name}: rows cannot be reached at random")
+        raise TypeError(f"{self.name}: expected rows that can be reached at random")
 
     @abstractmethod
     def digest(self) -> str:
