@@ -118,7 +118,7 @@ LOG1P_POINTS = np.concatenate(
         (apply_exp, EXP_POINTS, mp.exp),
         (apply_tanh, TANH_POINTS, mp.tanh),
         (apply_log1p, LOG1P_POINTS, mp.log1p),
-        (apply_exp_clamped, spread((-708, 708), (-2, 2)), mp.exp),
+        (apply_exp_clamped, spread((-708.39, 708.39), (-2, 2)), mp.exp),
     ],
     ids=["exp", "tanh", "log1p", "exp_clamped"],
 )
@@ -178,13 +178,15 @@ def vector_operations(a, b, out):
     vector.store(p, 112, vector.odds(u, v))
     vector.store(p, 120, vector.sum_each(u, v, -u, -v, u + v, u - v, u * v, u))
     vector.store(p, 128, vector.fma(u, v, u))
-    out[136] = vector.sum_lanes(u)
+    eighths = u * vector.broadcast(8.0) + vector.broadcast(vector.EIGHTHS)
+    vector.store(p, 136, vector.two_to_eighths(eighths))
+    out[144] = vector.sum_lanes(u)
 
 
 def test_vector_operations():
     rng = np.random.default_rng(0)
     u, v = rng.normal(size=8) * 4, rng.normal(size=8)
-    out = np.zeros(137)
+    out = np.zeros(145)
     vector_operations(u, v, out)
     with np.errstate(all="ignore"):
         fraction, exponent = np.frexp(np.abs(u))
@@ -212,7 +214,8 @@ def test_vector_operations():
     ]
     np.testing.assert_array_equal(out[:128], np.concatenate(expected))
     np.testing.assert_allclose(out[128:136], u * v + u, rtol=1e-15)
-    assert out[136] == tree(u)
+    np.testing.assert_allclose(out[136:144], 2.0 ** (np.rint(u * 8.0) / 8.0), rtol=2.0**-53)
+    assert out[144] == tree(u)
 
 
 def test_fma_rounds_once():
@@ -222,7 +225,7 @@ def test_fma_rounds_once():
             return float(mp.mpf(a) * b + c)
 
     a, b = np.full(8, 1.0 + 2.0**-30), np.arange(1.0, 9.0) + 2.0**-28
-    out = np.zeros(137)
+    out = np.zeros(145)
     vector_operations(a, b, out)
     np.testing.assert_array_equal(out[128:136], exact(a, b, a))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastbp.kernels._jit import device_function
-from fastbp.kernels.exponential import exp_clamped, tanh, tanh_and_exponential
+from fastbp.kernels.exponential import LIMIT, exp_clamped, tanh, tanh_and_exponential
 from fastbp.kernels.vector import Vector, broadcast, where_less
 
 IDENTITY = 0
@@ -17,7 +17,7 @@ SOFTMAX = 4  # of a whole layer: see losses.py
 def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
     """Return a = 1/(1 + e**-z) and 1 - a = e**-z a, both with all their digits.
 
-    Their product is the derivative. Beyond 708 either way they stay at e**-708 (about 3e-308)
+    Their product is the derivative. Beyond LIMIT either way they stay at e**-LIMIT (about 2e-308)
     and 1: with |z| in the exponent and a choice by sign at the end it was slower.
     """
     one = broadcast(1.0)
@@ -31,7 +31,7 @@ def activate(activation: int, z: Vector) -> Vector:
     """Return phi(z)."""
     if activation == SIGMOID:
         a, _ = sigmoid_and_complement(z)
-        a = where_less(z, broadcast(-708.0), broadcast(0.0), a)  # as one writes it: no 3e-308
+        a = where_less(z, broadcast(-LIMIT), broadcast(0.0), a)  # as one writes it: no 2e-308
     elif activation == RELU:
         a = where_less(z, broadcast(0.0), broadcast(0.0), z)  # NaN stays NaN
     elif activation == TANH:

@@ -43,17 +43,6 @@ def forward(
 
 
 @device_function
-def backward(
-    x: Pointer, d: int, stride: int, rows: int, ahead: int, dz: Pointer, dw: Pointer
-) -> None:
-    """Add dw += x' dz for a tile; ACC dw."""
-    if d <= NARROW:
-        narrow_backward(x, d, rows, dz, dw)
-    else:
-        wide_backward(x, d, stride, rows, ahead, dz, dw)
-
-
-@device_function
 def gather_rows(
     x: Pointer,
     d: int,
@@ -282,35 +271,36 @@ def add_1_column(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n
 
 
 @device_function
+def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
+    """Return the `count` elements from `index` on, eight at most, zeros behind them.
+
+    A branch that goes one way but once a tile costs less than a mask in every step.
+    """
+    return load(pointer, index) if count >= LANES else load_first(pointer, index, count)
+
+
+@device_function
 def narrow_columns(x: Pointer, d: int, i: int, rows: int) -> tuple[Vector, Vector]:
-    """Return x[i : i + 8, 0] and x[i : i + 8, 1] of a tile, zero where there is no such element."""
-    n = min(rows - i, LANES) * d
+    """Return x[i : i + 8, 0] and x[i : i + 8, 1], zero where d is 1 and beyond that many rows."""
     if d == 1:
-        columns = load_first(x, i, n), broadcast(0.0)
+        columns = load_up_to(x, i, rows), broadcast(0.0)
     else:
-        left = load_first(x, 2 * i, min(n, LANES))
-        right = load_first(x, 2 * i + LANES, n - LANES)
+        left = load_up_to(x, 2 * i, 2 * rows)
+        right = load_up_to(x, 2 * i + LANES, 2 * rows - LANES)
         columns = evens(left, right), odds(left, right)
     return columns
 
 
 @device_function
-def narrow_forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Pointer) -> None:
-    """Compute z = x w + b for a tile of one or two features (w is 0 beyond them); OUT z."""
-    for i in range(0, rows, LANES):
-        first, second = narrow_columns(x, d, i, rows)
-        s = fma(first, broadcast(w[0]), broadcast(bias))
-        store(z, i, fma(second, broadcast(w[1]), s))
+def narrow_z(first: Vector, second: Vector, w: Pointer, bias: float) -> Vector:
+    """Return z = x w + b for eight rows of one or two features (w is 0 beyond them)."""
+    s = fma(first, broadcast(w[0]), broadcast(bias))
+    return fma(second, broadcast(w[1]), s)
 
 
 @device_function
-def narrow_backward(x: Pointer, d: int, rows: int, dz: Pointer, dw: Pointer) -> None:
-    """Add dw += x' dz for a tile of one or two features; ACC dw."""
-    s = broadcast(0.0)
-    t = broadcast(0.0)
+def narrow_forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Pointer) -> None:
+    """Compute z = x w + b for a tile of one or two features; OUT z."""
     for i in range(0, rows, LANES):
-        first, second = narrow_columns(x, d, i, rows)
-        s = fma(first, load(dz, i), s)
-        t = fma(second, load(dz, i), t)
-    dw[0] += sum_lanes(s)
-    dw[1] += sum_lanes(t)
+        first, second = narrow_columns(x, d, i, rows - i)
+        store(z, i, narrow_z(first, second, w, bias))

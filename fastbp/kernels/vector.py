@@ -25,6 +25,8 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, register_model
 
+from fastbp.kernels._jit import vector_width
+
 LANES = 8
 Vector = Any
 """Eight float64 lanes: an LLVM vector when compiled, an array of shape (8,) with the JIT off."""
@@ -222,6 +224,46 @@ def power_of_two(shifted: Vector) -> Vector:
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
     bits = builder.bitcast(shifted, _INTEGERS)
     return builder.bitcast(builder.shl(bits, _integer_constant(52)), _VECTOR)
+
+
+EIGHTHS = 1.5 * 2.0**52  # see two_to_eighths
+_ROOTS = 2.0 ** (np.arange(LANES) / LANES)
+_ROOT_BITS = _ROOTS.view(np.int64) - (np.arange(LANES) << 49)
+
+
+def two_to_eighths(shifted: Vector) -> Vector:
+    """Return 2**(n/8), half a unit in the last place off, for shifted = n + EIGHTHS.
+
+    n is whole, and n/8 from -1022 to 1023. The lowest three bits of n choose one of the eight
+    roots; a shift takes the others to the exponent, and leaves those three below it, which the
+    table holds subtracted.
+    """
+    bits = shifted.view(np.int64)
+    return (_ROOT_BITS[bits & (LANES - 1)] + (bits << 49)).view(np.float64)
+
+
+@compiled_as(two_to_eighths, vector_type, vector_type)
+def _(builder: Any, shifted: ir.Value) -> ir.Value:
+    bits = builder.bitcast(shifted, _INTEGERS)
+    roots = builder.bitcast(_root(builder, bits), _INTEGERS)
+    moved = builder.shl(bits, _integer_constant(49))
+    return builder.bitcast(builder.add(roots, moved), _VECTOR)
+
+
+def _root(builder: Any, bits: ir.Value) -> ir.Value:
+    """Look the lanes up: one instruction of AVX-512, whose table is a register; else a gather."""
+    table = ir.Constant(_VECTOR, _ROOT_BITS.view(np.float64).tolist())
+    if vector_width() == 512:
+        return _intrinsic(builder, "llvm.x86.avx512.permvar.df.512", _VECTOR, table, bits)
+    place = builder.and_(bits, _integer_constant(LANES - 1))
+    address = cgutils.global_constant(builder, "roots_of_two", table)
+    first = builder.bitcast(address, _F64.as_pointer())
+    found = ir.Constant(_VECTOR, ir.Undefined)
+    for k in range(LANES):
+        number = ir.Constant(ir.IntType(32), k)
+        value = builder.load(builder.gep(first, [builder.extract_element(place, number)]))
+        found = builder.insert_element(found, value, number)
+    return found
 
 
 def exponent(a: Vector) -> Vector:
