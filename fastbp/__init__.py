@@ -1,49 +1,22 @@
 """fastbp: backpropagation for one neuron and small networks, as fast as the CPU allows."""
 
-from fastbp import datasets
-from fastbp._version import __version__
-from fastbp.environment import show_versions, warmup
-from fastbp.errors import CheckpointError, DataError, DivergenceError, FastbpError
-from fastbp.network import (
-    NetworkFit,
-    fit_network,
-    initialize_network,
-    loss_and_gradient,
-    predict_network,
-)
-from fastbp.neuron import NeuronFit, fit_neuron, predict_neuron, train_neuron
-from fastbp.objects import Layer, Neuron, Perceptron
-from fastbp.optimizers import SGD, Adam
-from fastbp.parallel import get_num_threads, set_num_threads
-from fastbp.sources import open_rows
-from fastbp.storage import load, save
+from importlib import import_module, util
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "SGD",
-    "Adam",
-    "CheckpointError",
-    "DataError",
-    "DivergenceError",
-    "FastbpError",
-    "Layer",
-    "NetworkFit",
-    "Neuron",
-    "NeuronFit",
-    "Perceptron",
-    "__version__",
-    "datasets",
-    "fit_network",
-    "fit_neuron",
-    "get_num_threads",
-    "initialize_network",
-    "load",
-    "loss_and_gradient",
-    "open_rows",
-    "predict_network",
-    "predict_neuron",
-    "save",
-    "set_num_threads",
-    "show_versions",
-    "train_neuron",
-    "warmup",
-]
+if TYPE_CHECKING:
+    from fastbp._public import *  # noqa: F403
+    from fastbp._public import __all__ as __all__
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for only now: Numba takes half a second, and Ctrl-C comes earlier.
+
+        The command's ``main`` decides what becomes of that, before anything else is imported.
+        """
+        if util.find_spec(f"fastbp.{name}"):
+            return import_module(f"fastbp.{name}")
+        value = globals()[name] = getattr(import_module("fastbp._public"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from fastbp._interrupt import leave_on_interrupt
+
 
 def main() -> None:
     """Run the command, or say which extra it needs."""
+    leave_on_interrupt()
     try:
         from fastbp import cli
     except ModuleNotFoundError as error:

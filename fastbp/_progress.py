@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -10,6 +11,7 @@ from typing import Any
 # number there would mislead, but half a time would not.
 TRAINING = "{desc} {percentage:3.0f}%|{bar}|{losses} {rate_noinv_fmt} {elapsed}<{remaining}"
 READING = "{desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt} {elapsed}<{remaining}"
+WARMING = "getting ready: {desc} |{bar}| {n_fmt}/{total_fmt}"
 PATIENCE_SECONDS = 0.5  # what takes less needs no bar
 
 
@@ -26,9 +28,7 @@ class Progress:
         self._bar: Any = None
         self._epochs = epochs
         self._rows = rows
-        if not show:
-            return
-        if show == "always" or _in_a_notebook() or _in_a_terminal():
+        if _can_be_seen(show):
             self._bar = _bar_type()(
                 total=epochs * rows,
                 unit="row",
@@ -87,6 +87,22 @@ def rows_bar(rows: int, what: str) -> Any:
         disable=not _in_a_terminal(),
         leave=False,
     )
+
+
+def warmup_bar(show: bool | str, names: Collection[str]) -> Iterator[str]:
+    """Yield the names of functions, and show which one is under way and how many there are."""
+    if not _can_be_seen(show):
+        yield from names
+        return
+    options = {"mininterval": 0.0, "dynamic_ncols": True, "leave": False}
+    with _bar_type()(names, bar_format=WARMING, **options) as bar:
+        for name in bar:
+            bar.set_description_str(name)
+            yield name
+
+
+def _can_be_seen(show: bool | str) -> bool:
+    return show == "always" or (bool(show) and (_in_a_notebook() or _in_a_terminal()))
 
 
 def _in_a_notebook() -> bool:

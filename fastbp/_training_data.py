@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,15 +135,17 @@ def _from_table(table: Table, target: str, classes: bool) -> Source:
 
 
 @contextmanager
-def text_explained(target: str | None, file: Path | None) -> Iterator[None]:
-    """Say why text in the target is refused where smaller files may have it."""
+def text_explained(target: str | None, file: Path | None, option: str | None) -> Iterator[None]:
+    """Say why text in the target is refused: the file is large, or an option wants numbers."""
     try:
         yield
     except DataError as error:
         if file is None or f"column {target!r}: expected" not in str(error):
             raise
         if file.is_file() and file.stat().st_size <= TABLE_BYTES:
-            raise
+            if option is None or not re.search("got ['\"]", str(error)):
+                raise
+            raise DataError(f"{error} (for classes leave out {option})") from None
         size = f"{TABLE_BYTES // 2**20} MiB"
         raise DataError(f"{error} (text makes classes only in files of up to {size})") from None
 

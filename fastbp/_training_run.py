@@ -14,11 +14,10 @@ from typing import IO, Any
 import numpy as np
 
 from fastbp import archive, plain
-from fastbp._interrupt import deferred_interrupts
-from fastbp.environment import warmup
 from fastbp.errors import CheckpointError
 from fastbp.network import NetworkFit, fit_network, initialize_network
 from fastbp.neuron import NeuronFit, fit_neuron
+from fastbp.readiness import warmup
 from fastbp.rows import Rows
 from fastbp.tables import class_numbers_of, outputs_of
 from fastbp.training import EpochState
@@ -66,6 +65,13 @@ class Settings:
         if self.hidden:
             return self.loss not in NUMBER_LOSSES
         return self.activation == "sigmoid"
+
+    @property
+    def number_option(self) -> str | None:
+        """The option by which the target is a number, if it is one."""
+        if self.predicts_classes:
+            return None
+        return f"--loss {self.loss}" if self.hidden else f"--activation {self.activation}"
 
     @property
     def two_classes(self) -> bool:
@@ -136,15 +142,17 @@ def fit_rows(
     return fit, time.perf_counter() - started
 
 
-def get_ready() -> None:
-    """Compile and load what training needs: it is not training.
-
-    A Ctrl-C is answered when that is done: raised within LLVM's callbacks, it would be lost.
-    """
+def get_ready(settings: Settings) -> None:
+    """Compile or load what this training needs: it is not training."""
     import tqdm.auto  # noqa: F401
 
-    with deferred_interrupts():
-        warmup()
+    if not settings.hidden:
+        needed = "fit_neuron", "predict_neuron"
+    elif settings.optimizer == "adam":  # a single kernel of the three: it saves a third
+        needed = "loss_and_gradient", "predict_network"
+    else:
+        needed = "fit_network", "predict_network"
+    warmup(*needed, progress=True)
 
 
 def epochs_in(checkpoint: Path | None) -> int:

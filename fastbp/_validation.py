@@ -332,6 +332,13 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
     return value
 
 
+def progress(name: str, value: Any) -> bool | str:
+    """Return whether to show a bar: where it can be seen, or always."""
+    if not isinstance(value, bool | np.bool_ | str) or value not in (True, False, "always"):
+        raise ValueError(f"{name}: expected True, False or 'always', got {value!r}")
+    return value if isinstance(value, str) else bool(value)
+
+
 def optional_callable(name: str, value: Any) -> Any:
     """Return a callable or None."""
     if value is not None and not callable(value):

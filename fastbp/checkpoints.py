@@ -19,6 +19,7 @@ from fastbp.errors import CheckpointError
 from fastbp.optimizers import TrainingState, generator_state, state_restored, with_state
 
 KIND = "Checkpoint"
+REMEDY = "Give another path, or remove the file to begin anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,8 @@ class Checkpoint:
             return None
         except OSError as error:
             raise CheckpointError(f"{self.path}: cannot be read: {error.strerror}") from error
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}. {REMEDY}") from None
         if kind != KIND:
             raise CheckpointError(f"{self.path}: expected a checkpoint, got a {kind}")
         self._compare(fields["fingerprint"])
@@ -120,7 +123,7 @@ class Checkpoint:
             shown = "; ".join(_difference(n, theirs.get(n), ours.get(n)) for n in different)
             raise CheckpointError(
                 f"{self.path}: expected the checkpoint of this fit, got that of another one:"
-                f" {shown}. Give another path, or remove the file to begin anew"
+                f" {shown}. {REMEDY}"
             )
 
     def write(self, saved: Saved) -> None:

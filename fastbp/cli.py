@@ -18,6 +18,7 @@ import numpy as np
 from rich.filesize import decimal
 
 from fastbp import _plot
+from fastbp._interrupt import EXIT_CODE, raise_on_interrupt
 from fastbp._progress import rows_bar
 from fastbp._report import Lines, print_grid, time_lines, training_lines
 from fastbp._synth import write_rows
@@ -44,15 +45,14 @@ from fastbp._training_run import (
 )
 from fastbp._version import __version__
 from fastbp.datasets import DISTRIBUTIONS
-from fastbp.environment import environment
+from fastbp.environment import environment, kernel_cache
 from fastbp.errors import DivergenceError, FastbpError
 from fastbp.network import LOSSES
 from fastbp.neuron import ACTIVATIONS
+from fastbp.readiness import CALLS, warmup
 from fastbp.sources import KINDS
 from fastbp.storage import load, save
 from fastbp.tables import TableModel, check_classes, outputs_of
-
-INTERRUPTED = 130  # as shells have it
 
 
 @contextmanager
@@ -151,6 +151,7 @@ def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distributi
         raise click.ClickException(
             f"{out}: {decimal(size)} expected to be free, got {decimal(free)}"
         )
+    raise_on_interrupt()
     with one_line_errors():
         write_rows(out, n_rows, n_features, noise, seed, distribution)
     lines = [
@@ -278,7 +279,7 @@ def train(
         if plot_file is not None:
             _plot.check_suffix(plot_file)
         source = _open(file, target, settings)
-        with text_explained(source.target, file):
+        with text_explained(source.target, file, settings.number_option):
             parts = prepare(source, held_out, standardize, settings.predicts_classes)
         if parts.classes is not None:
             _check_classes(parts.classes, source, settings)
@@ -361,7 +362,7 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
     """Open the file, or make the built-in rows."""
     if file is None:
         return built_in(settings.seed)
-    with text_explained(target, file):
+    with text_explained(target, file, settings.number_option):
         source = open_source(file, target or "-1", settings.predicts_classes)
     if target is None:
         click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
@@ -380,9 +381,8 @@ def _fit(
     parts: Parts, source: Source, settings: Settings, log: LossLog | None, model_file: Path | None
 ) -> tuple[Fit, float]:
     """Train; what an error leaves of a fit is saved before the error is passed on."""
-    if sys.stderr.isatty():
-        click.echo("compiling...\r", nl=False, err=True)
-    get_ready()
+    get_ready(settings)
+    raise_on_interrupt()
     try:
         return fit_rows(parts.training, settings, len(parts.classes or ()), log)
     except DivergenceError as error:
@@ -454,7 +454,7 @@ def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> N
     if settings.checkpoint is not None:
         text += f"; run the same command again to go on from {settings.checkpoint}"
     click.echo(text, err=True)
-    sys.exit(INTERRUPTED)
+    sys.exit(EXIT_CODE)
 
 
 @command.command()
@@ -472,6 +472,7 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
         if not isinstance(loaded, TableModel):
             raise click.ClickException(f"{model}: expected a model of the train command")
         n_rows, blocks = feature_blocks(loaded, file)
+        raise_on_interrupt()
         if out is None:
             _write_predictions(sys.stdout, loaded, n_rows, blocks)
             return
@@ -515,6 +516,20 @@ def _lines(model: TableModel, outputs: np.ndarray) -> Iterator[Any]:
     return ([label, *row] for label, row in zip(labels, numbers, strict=True))
 
 
+@command.command("warmup")
+@click.argument("functions", nargs=-1, type=click.Choice(list(CALLS)), metavar="[FUNCTION]...")
+def compile_ahead(functions: tuple[str, ...]) -> None:
+    """Compile the kernels of each FUNCTION ahead of time, say in a container's image.
+
+    They are kept in a cache on disk, for this user, these versions and this kind of processor.
+    Without FUNCTION: train_neuron, fit_neuron, predict_neuron, fit_network, loss_and_gradient,
+    predict_network, make_neuron_dataset and make_network_dataset.
+    """
+    with one_line_errors():
+        click.echo(warmup(*functions, progress=True))
+    click.echo(f"kernel cache: {kernel_cache()}")
+
+
 @command.command()
 def info() -> None:
     """Print versions, threads, vector width and cache folder, for bug reports."""
@@ -531,7 +546,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_CODE)
     except BrokenPipeError:  # whoever read the output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

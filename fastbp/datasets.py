@@ -18,6 +18,7 @@ import numpy as np
 
 from fastbp import _validation as check
 from fastbp import archive
+from fastbp._interrupt import uncut
 from fastbp.kernels import random as kernels
 from fastbp.kernels.vector import LANES
 from fastbp.network import CALL_WORK, activations_of, predict_network
@@ -28,6 +29,7 @@ Seed = int | np.random.Generator | np.random.RandomState | None
 
 DISTRIBUTIONS = {"normal": kernels.NORMAL, "uniform": kernels.UNIFORM}
 TASKS = ("regression", "classification")
+KERNELS = uncut(kernels.random_rows, kernels.neuron_rows)
 FEATURES, NOISE, TEACHER, SEED = 1, 2, 3, 4  # the numbers of the streams that a seed makes
 NO_ORDER = np.empty(0, dtype=np.int64)
 NUMBER_WORK = 3  # of a random number, as in fastbp.parallel: 1 nanosecond

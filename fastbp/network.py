@@ -14,6 +14,7 @@ import numpy as np
 
 from fastbp import _validation as check
 from fastbp import neuron
+from fastbp._interrupt import uncut
 from fastbp.checkpoints import digest
 from fastbp.kernels import activations as codes
 from fastbp.kernels import layout as at
@@ -38,6 +39,9 @@ from fastbp.training import EpochState, Model, fit, train
 
 ACTIVATIONS = {**neuron.ACTIVATIONS, "softmax": codes.SOFTMAX}
 LOSSES = {**neuron.LOSSES, "cross_entropy": loss_codes.CROSS_ENTROPY}
+KERNELS = uncut(
+    kernels.network_steps, kernels.tile_steps, kernels.online_steps, kernels.network_outputs
+)
 FILLING = np.zeros(LANES)
 CALL_WORK = (
     2**22

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import _validation as check
+from fastbp._interrupt import uncut
 from fastbp.checkpoints import digest
 from fastbp.kernels import activations, losses
 from fastbp.kernels import layout as at
@@ -29,6 +30,7 @@ ACTIVATIONS = {
     "tanh": activations.TANH,
 }
 LOSSES = {"mse": losses.MSE, "half_mse": losses.HALF_MSE, "bce": losses.BCE}
+KERNELS = uncut(kernels.neuron_small, kernels.neuron_steps, kernels.neuron_outputs)
 
 FLOAT64 = np.dtype(np.float64)
 SMALL_WORK = 10**7  # that train_neuron does in one call, 2 to 4 ms; an epoch costs 500 by itself

@@ -192,8 +192,6 @@ def checked_options(
         random = check.random_generator("random_state", random_state)
     if not how:
         check_weights("sample_weight", rows, batch_rows)
-    if not isinstance(progress, bool | np.bool_ | str) or progress not in (True, False, "always"):
-        raise ValueError(f"progress: expected True, False or 'always', got {progress!r}")
     return Options(
         learning_rate=check.learning_rate("learning_rate", learning_rate),
         epochs=check.whole("epochs", epochs, minimum=0),
@@ -206,7 +204,7 @@ def checked_options(
         n_iter_no_change=check.whole("n_iter_no_change", n_iter_no_change, minimum=1),
         n_threads=None if n_threads is None else check.whole("n_threads", n_threads, minimum=1),
         callback=check.optional_callable("callback", callback),
-        progress=progress if isinstance(progress, str) else bool(progress),
+        progress=check.progress("progress", progress),
         state=state,
         pauses=pauses or callback is not None,
     )

@@ -334,8 +334,9 @@ def test_damaged_and_foreign_files_are_refused_and_left_alone(tmp_path, monkeypa
     for message, contents in damages.items():
         for content in contents:
             path.write_bytes(content)
-            with pytest.raises(fastbp.CheckpointError, match=message):
+            with pytest.raises(fastbp.CheckpointError, match=message) as caught:
                 fit(4, checkpoint=path)
+            assert str(caught.value).endswith("Give another path, or remove the file to begin anew")
             assert path.read_bytes() == content
     fastbp.save(fit(1), path)
     with pytest.raises(fastbp.CheckpointError, match="expected a checkpoint, got a NetworkFit"):

@@ -185,6 +185,24 @@ def test_other_mistakes(tmp_path, table):
     assert "a model of the train command" in run("predict", fit, table, code=1).stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (["--activation", "tanh"], " (for classes leave out --activation tanh)"),
+        (["--activation", "relu", "--loss", "mse"], " (for classes leave out --activation relu)"),
+        (["--hidden", 3, "--loss", "half_mse"], " (for classes leave out --loss half_mse)"),
+    ],
+)
+def test_text_where_an_option_asks_for_a_number(tmp_path, options, remedy):
+    path = write(tmp_path, "t.csv", "a,y\n1,no\n2,yes\n3,no\n4,yes\n5,yes\n")
+    refused = run("train", path, "--target", "y", *options, code=1).stderr
+    assert refused.endswith(f"column 'y': expected a number, got 'no' in row 0{remedy}\n")
+    path.write_text("a,y\n1,2\n2,\n")
+    assert "leave out" not in run("train", path, "--target", "y", *options, code=1).stderr
+    path.write_text("a,y\nno,2\n2,3\n")
+    assert "leave out" not in run("train", path, "--target", "y", *options, code=1).stderr
+
+
 def test_a_repeated_name_in_an_archive(tmp_path):
     path = tmp_path / "m.npz"
     np.savez(path, x=np.ones((4, 2)), x0=np.zeros(4), y=np.array([0, 1, 0, 1]))
@@ -272,7 +290,8 @@ def interrupted(*args, **keywords):
     return original(*args, **keywords)
 setattr(module, name, interrupted)
 sys.argv = ["fastbp", *{[str(a) for a in arguments]!r}]
-cli.main()
+from fastbp.__main__ import main
+main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stderr
@@ -557,6 +576,43 @@ def test_options_reach_the_fit(table, monkeypatch):
     }.items():  # fmt: skip
         assert seen[name] == value
     assert seen["start"][2] == 0.0
+
+
+NEURON = ["neuron_steps", "neuron_outputs"]
+ADAM = ["network_steps", "network_outputs"]
+SGD = ["network_steps", "tile_steps", "online_steps", "network_outputs"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kernels"),
+    [
+        ([], NEURON),
+        (["--optimizer", "adam", "--batch-size", 16], NEURON),
+        (["--hidden", 3], ADAM),
+        (["--hidden", 3, "--validation", 0.2], ADAM),
+        (["--hidden", 3, "--optimizer", "sgd"], SGD),
+        (["--hidden", 3, "--optimizer", "sgd", "--alpha", 0.1], SGD),
+    ],
+)
+def test_what_training_needs_is_compiled_before_it(table, options, kernels):
+    code = """
+import sys
+from fastbp import cli, readiness
+original = cli.fit_rows
+def compiled():
+    return [kernel.__name__ for kernel in readiness.KERNELS if kernel.overloads]
+def fit_rows(*arguments):
+    before = compiled()
+    done = original(*arguments)
+    print(before, before == compiled())
+    return done
+cli.fit_rows = fit_rows
+cli.main()
+"""
+    arguments = ["train", table, "--target", "y", "--epochs", 1, *options]
+    command_line = [sys.executable, "-c", code, *map(str, arguments)]
+    printed = subprocess.run(command_line, capture_output=True, text=True, check=True).stdout
+    assert f"{kernels} True\n" in printed
 
 
 def test_a_model_from_before_there_were_networks(tmp_path, table):
