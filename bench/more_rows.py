@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 import fastbp
-from bench.timing import processors
+from bench.machine import processors
 
 SIZE, EPOCHS = "25000000x20", 30
 PICTURE = Path(__file__).with_name("more_rows.png")

@@ -1,55 +1,74 @@
-"""Comparing times on a noisy machine: calls take turns, the fastest of several rounds counts."""
+"""Comparing times on a noisy machine: providers take turns, round after round."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-ROUNDS = 7
-ROUND_SECONDS = 0.15
-Train = Callable[[int], Any]
-"""Trains for a number of epochs."""
+import numpy as np
+
+from bench import THREADS
+from bench.cases import CASES, check
+
+READ = "read"  # a provider in every large case: a plain sum of the features by as many threads
+LARGE_BYTES = 2**26  # from here on an epoch reads memory, not a cache
 
 
-def epochs_for(train: Train) -> int:
-    """Return how many epochs take about ROUND_SECONDS, compiled for that number."""
-    epochs = 1
-    while True:
-        train(epochs)
-        started = time.perf_counter()
-        train(epochs)
-        seconds = time.perf_counter() - started
-        if seconds > ROUND_SECONDS / 2:
-            return epochs
-        epochs = max(epochs + 1, int(epochs * min(100.0, ROUND_SECONDS / max(seconds, 1e-6))))
+class Prepared:
+    """A case whose answers are checked and whose kernels are compiled, ready to be timed.
 
+    Parameters
+    ----------
+    title : str
+        Of the case.
+    providers : list of str
+    seconds : float
+        That a round of one provider should take, roughly.
+    """
 
-def interleaved(calls: dict[Any, Callable[[], object]], rounds: int) -> dict[Any, float]:
-    """Return each call's fastest time in seconds, the calls taking turns."""
-    best = dict.fromkeys(calls, float("inf"))
-    for _ in range(rounds):
-        for name, call in calls.items():
+    def __init__(self, title: str, providers: list[str], seconds: float) -> None:
+        case = CASES[title]
+        problem = case.problem()
+        self._runs = {name: case.providers[name](problem) for name in providers}
+        for name, run in self._runs.items():
+            check(case, problem, name, run)
+        if case.bytes_read >= LARGE_BYTES and case.group.startswith("neuron"):
+            self._runs[READ] = reader(problem.x)
+        self.units = {
+            name: case.units or units_for(run, seconds) for name, run in self._runs.items()
+        }
+
+    def round(self) -> dict[str, float]:
+        """Time each provider once; return seconds a unit."""
+        times = {}
+        for name, run in self._runs.items():
             started = time.perf_counter()
-            call()
-            best[name] = min(best[name], time.perf_counter() - started)
-    return best
+            run(self.units[name])
+            times[name] = (time.perf_counter() - started) / self.units[name]
+        return times
 
 
-def seconds_per_epoch(trains: dict[str, Train]) -> dict[str, float]:
-    """Return each provider's fastest seconds an epoch."""
-    epochs = {name: epochs_for(train) for name, train in trains.items()}
-    calls = {name: (lambda n=name: trains[n](epochs[n])) for name in trains}
-    return {name: t / epochs[name] for name, t in interleaved(calls, ROUNDS).items()}
+def units_for(run: Any, seconds: float) -> int:
+    """Return how many units take about so long, compiled for that number."""
+    units = 1
+    while True:
+        run(units)
+        started = time.perf_counter()
+        run(units)
+        taken = time.perf_counter() - started
+        if taken > seconds / 2:
+            return units
+        units = max(units + 1, int(units * min(100.0, seconds / max(taken, 1e-6))))
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+def reader(x: np.ndarray) -> Any:
+    """Return a function of the number of times that all threads read the rows once."""
+    parts = np.array_split(x.reshape(-1), THREADS)
+    pool = ThreadPoolExecutor(THREADS)
 
+    def read(times: int) -> None:
+        for _ in range(times):
+            list(pool.map(np.sum, parts))
 
-def on_one_processor() -> None:
-    """Bind the process to one processor, where the system can do that."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    return read

@@ -1,0 +1,121 @@
+"""pytest's side of it: options, processes that measure, what is saved beside the times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.cases import CASES, MODULES, ORDER, installed
+from bench.timing import READ
+from bench.worker import Worker
+
+ROUNDS, SECONDS = 7, 0.08  # of a round of one provider
+QUICK_ROUNDS, QUICK_SECONDS = 1, 0.001
+START_ROUNDS = 3  # of fresh processes
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="check all answers, and give the times a glance only",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("quick"):
+        config.option.benchmark_quiet = True  # a glance: its times are those of single calls
+    config.option.benchmark_columns = ["min", "median", "max", "rounds"]
+
+
+def pytest_report_header() -> list[str]:
+    missing = [name for name in MODULES if not installed(name)]
+    return [f"benchmarks: {name} is not installed and left out" for name in missing]
+
+
+class Session:
+    """The measurements of a run: a case's providers take turns, when the first one is asked for."""
+
+    def __init__(self, wanted: dict[str, list[str]], quick: bool) -> None:
+        self._wanted = wanted
+        self._quick = quick
+        self._workers: dict[int, Worker] = {}
+        self._title = ""
+        self._times: dict[str, list[float]] = {}
+        self.accuracy: dict[str, Any] = {}
+        self.machine: dict[str, Any] = {}
+
+    def times(self, title: str, provider: str) -> tuple[list[float], dict[str, Any]]:
+        """Return seconds a unit by round, and what is worth knowing of them."""
+        case = CASES[title]
+        if title != self._title:
+            self._times = self._measured(title)
+            self._title = title
+        seconds = self._times[provider]
+        known = {
+            **self.machine,
+            "provider": provider,
+            "threads": case.threads,
+            "unit": case.unit,
+            "updates": case.updates,
+            "rows": case.size[0],
+            "features": case.size[1],
+        }
+        if case.bytes_read:
+            known["GB/s"] = case.bytes_read / min(seconds) / 1e9
+        if READ in self._times:
+            known["read GB/s"] = case.bytes_read / min(self._times[READ]) / 1e9
+            known["share of read bandwidth"] = min(self._times[READ]) / min(seconds)
+        return seconds, known
+
+    def _measured(self, title: str) -> dict[str, list[float]]:
+        case = CASES[title]
+        if case.threads not in self._workers:
+            self._workers[case.threads] = Worker(case.threads)
+        worker = self._workers[case.threads]
+        self.machine = worker.machine()
+        worker.prepare(title, self._wanted[title], QUICK_SECONDS if self._quick else SECONDS)
+        rounds = START_ROUNDS if case.unit == "process" else ROUNDS
+        turns = [worker.round() for _ in range(QUICK_ROUNDS if self._quick else rounds)]
+        return {name: [turn[name] for turn in turns] for name in turns[0]}
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+
+
+SESSION = pytest.StashKey[Session]()
+
+
+@pytest.fixture(scope="session")
+def measurements(request: pytest.FixtureRequest) -> Iterator[Session]:
+    wanted: dict[str, list[str]] = {}
+    for item in request.session.items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if "title" in parameters and installed(parameters["provider"]):
+            wanted.setdefault(parameters["title"], []).append(parameters["provider"])
+    session = Session(wanted, request.config.getoption("quick"))
+    request.config.stash[SESSION] = session
+    yield session
+    session.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if {"title", "provider"} <= set(metafunc.fixturenames):
+        each = [
+            (title, provider)
+            for title, case in CASES.items()
+            for provider in ORDER
+            if provider in case.providers
+        ]
+        metafunc.parametrize(("title", "provider"), each, ids=[" | ".join(e) for e in each])
+
+
+def pytest_benchmark_update_json(
+    config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]
+) -> None:
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        output_json["accuracy"] = session.accuracy

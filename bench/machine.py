@@ -1,0 +1,62 @@
+"""What the figures depend on: processor, vector width, versions, threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench import THREADS
+
+PACKAGES = ("fastbp", "numba", "llvmlite", "numpy", "scipy", "torch", "jax", "scikit-learn")
+
+
+def machine() -> dict[str, Any]:
+    """Return all of it, by name."""
+    from fastbp.kernels._jit import vector_width
+
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "cpu": processor(),
+        "vector_bits": vector_width(),
+        "processors": processors(),
+        "threads": THREADS,
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """Return the processor's name, with family and model where the name alone is vague."""
+    fields: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    except OSError:
+        return platform.processor() or platform.machine()
+    if "model name" not in fields:
+        return platform.processor() or platform.machine()
+    return f"{fields['model name']}, family {fields['cpu family']}, model {fields['model']}"
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_bytes(default: int = 2**25) -> int:
+    """Return the size of the largest cache: beyond it an epoch reads memory (Linux)."""
+    sizes = [default]
+    units = {"K": 2**10, "M": 2**20}
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text().strip()
+        if text[-1:] in units:
+            sizes.append(int(text[:-1]) * units[text[-1]])
+    return max(sizes) if len(sizes) == 1 else max(sizes[1:])

@@ -1,0 +1,53 @@
+"""Errors of functions and of trained parameters by every provider (see ``accuracy.py``).
+
+They are saved with the run. Only fastbp is held to a bound: the others are as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench import accuracy
+from bench.cases import installed
+from bench.neurons import PROVIDERS
+
+ULPS = {"exponential": 1.1, "sigmoid": 2.1, "tanh": 2.0, "log loss": 2.0}
+DRIFT_FACTOR = 3.0  # by luck alone a mean of six problems is up to twice another
+
+
+@pytest.fixture
+def quick(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("quick"))
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("name", accuracy.FUNCTIONS)
+def test_function(measurements: Any, quick: bool, name: str, provider: str) -> None:
+    if not installed(provider):
+        pytest.skip(f"{provider} is not installed")
+    points = accuracy.POINTS // 10 if quick else accuracy.POINTS
+    for way in accuracy.ways(name, provider):
+        error = accuracy.function_errors(name, way, points)
+        found = measurements.accuracy.setdefault("ulps", {})
+        found.setdefault(name, {})[way] = error
+    if provider == "fastbp":
+        assert error.largest <= ULPS[name]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("epochs", accuracy.EPOCHS)
+def test_drift(measurements: Any, quick: bool, epochs: int, provider: str) -> None:
+    if not installed(provider):
+        pytest.skip(f"{provider} is not installed")
+    if quick and epochs > 100:
+        pytest.skip("a quick run stops at 100 epochs")
+    drift = accuracy.drift(provider, epochs)
+    measurements.accuracy.setdefault("drift", {}).setdefault(str(epochs), {})[provider] = drift
+    if provider == "fastbp":
+        assert drift <= DRIFT_FACTOR * accuracy.drift("NumPy", epochs)
+
+
+def test_fifty_digits_are_enough() -> None:
+    accuracy.check_exact()

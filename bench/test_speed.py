@@ -1,0 +1,44 @@
+"""Every workload by every provider: the answers, then the times (see ``cases.py``).
+
+The providers of a workload take turns in a process of their own, since one after the other they
+would meet different neighbours. What was measured there is played back to pytest-benchmark, whose
+figures are seconds an epoch, a call or a process.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.cases import installed
+
+
+class Playback:
+    """A clock that goes on by a time measured before whenever `round` is called."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.times: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def round(self) -> None:
+        self.now += self.times.pop(0)
+
+
+CLOCK = Playback()
+
+
+@pytest.mark.benchmark(timer=CLOCK)
+def test_speed(benchmark: Any, measurements: Any, title: str, provider: str) -> None:
+    if not installed(provider):
+        pytest.skip(f"{provider} is not installed")
+    seconds, known = measurements.times(title, provider)
+    benchmark.group = title
+    benchmark.name = provider
+    benchmark.extra_info.update(known)
+    CLOCK.times = list(seconds)
+    benchmark.pedantic(CLOCK.round, rounds=len(seconds))
+    assert not CLOCK.times

@@ -1,0 +1,97 @@
+"""Processes that measure: each has its number of threads from before anything is loaded.
+
+A :class:`Worker` is such a process. It may run in another environment (see ``compare.py``), since
+what both sides say is JSON, a line at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+TOP = Path(__file__).parent.parent
+
+
+class MeasuringError(Exception):
+    """A case could not be measured, or an answer was wrong."""
+
+
+class Worker:
+    """A process with `threads` processors that prepares a case and times rounds of it."""
+
+    def __init__(self, threads: int, python: str = sys.executable, top: Path = TOP) -> None:
+        self._process = subprocess.Popen(
+            [python, "-P", "-c", "import sys; sys.path.insert(0, sys.argv[1]);"
+             " from bench import worker; worker.serve()", str(top)],
+            cwd=top,
+            env={**os.environ, "FASTBP_BENCH_THREADS": str(threads)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def prepare(self, title: str, providers: list[str], seconds: float) -> None:
+        """Check the answers of a case's providers, and get them ready."""
+        self._ask("prepare", title, providers, seconds)
+
+    def round(self) -> dict[str, float]:
+        """Return what a unit of each provider took, in seconds."""
+        return dict(self._ask("round"))
+
+    def machine(self) -> dict[str, Any]:
+        """Return what the process runs on."""
+        return dict(self._ask("machine"))
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _ask(self, *request: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise MeasuringError(f"the measuring process ended: {self._process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise MeasuringError(answer["error"])
+        return answer["value"]
+
+
+def serve() -> None:
+    """Answer requests until there are no more."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever prints must not come between
+    from bench import THREADS
+
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+    prepared = None
+    for line in sys.stdin:
+        what, *arguments = json.loads(line)
+        try:
+            if what == "prepare":
+                from bench.timing import Prepared
+
+                prepared = None  # before the next one takes memory
+                prepared = Prepared(*arguments)
+                answer: dict[str, Any] = {"value": None}
+            elif what == "round" and prepared is not None:
+                answer = {"value": prepared.round()}
+            else:
+                from bench.machine import machine
+
+                answer = {"value": machine()}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
