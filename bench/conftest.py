@@ -119,3 +119,4 @@ def pytest_benchmark_update_json(
     session = config.stash.get(SESSION, None)
     if session is not None:
         output_json["accuracy"] = session.accuracy
+        output_json["quick"] = config.getoption("quick")

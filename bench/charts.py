@@ -1,0 +1,153 @@
+"""The charts: time by size with the memory's limit, thread scaling, the trend over saved runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from bench.cases import CASES, ORDER
+from bench.machine import cache_bytes
+from bench.saved import Saved
+
+SPEED = Path(__file__).with_name("speed.png")
+TREND = Path(__file__).with_name("trend.png")
+COLOURS = {
+    "fastbp": "#2a6fbb",
+    "NumPy": "#d9822b",
+    "PyTorch": "#b0413e",
+    "JAX": "#3d8b57",
+    "scikit-learn": "#7d5ba6",
+}
+MARKERS = dict(zip(COLOURS, "os^Dv", strict=True))
+GREY = "#666666"
+
+
+def draw_speed(run: Saved) -> None:
+    """Draw time by size beside what a second thread brings."""
+    figure = Figure(figsize=(11.0, 4.6), dpi=130, layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.5, 1.0])
+    _sizes(left, run)
+    _threads(right, run)
+    figure.savefig(SPEED)
+
+
+def draw_trend(found: list[Saved]) -> None:
+    """Draw the ratio to NumPy over saved runs, relative to the first: up is faster."""
+    figure = Figure(figsize=(11.0, 4.2), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    groups = {case.group for case in CASES.values() if case.gated}
+    places = np.arange(1, len(found) + 1)
+    colours = _colours(len(groups))
+    for group, colour in zip(sorted(groups), colours, strict=True):
+        members = [t for t, case in CASES.items() if case.group == group and case.gated]
+        ratios = np.array([[run.ratio(title, "NumPy") for run in found] for title in members])
+        with np.errstate(all="ignore"):
+            relative = np.exp(np.nanmean(np.log(ratios / ratios[:, :1]), axis=0))
+        axes.plot(places, relative, marker="o", color=colour, linewidth=1.6, label=group)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xticks(places, [f"{run.when[:10]}\n{run.commit}" for run in found], fontsize=8)
+    axes.set_ylabel("times as fast against NumPy as in the first run")
+    axes.set_title("Trend over saved runs, geometric mean of each group", loc="left", fontsize=11)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _tidy(axes)
+    figure.savefig(TREND)
+
+
+def _colours(count: int) -> Any:
+    from matplotlib import colormaps
+
+    return colormaps["tab10"](np.arange(count) % 10)
+
+
+def _sizes(axes: Axes, run: Saved) -> None:
+    cases = sorted(
+        (case for t, case in CASES.items() if case.group == "neuron" and t in run.figures),
+        key=lambda case: case.bytes_read,
+    )
+    sizes = np.array([case.bytes_read / 8 for case in cases])
+    for name in ORDER:
+        seconds = [
+            run.figures[c.title][name].seconds if name in run.figures[c.title] else np.nan
+            for c in cases
+        ]
+        if not np.isnan(seconds).all():
+            axes.plot(
+                sizes, seconds, marker=MARKERS[name], color=COLOURS[name], label=name, markersize=5
+            )
+    _memory_limit(axes, run, sizes)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(sizes, [case.name for case in cases], rotation=40, ha="right", fontsize=8)
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(FuncFormatter(_time))
+    axes.set_ylabel("time an epoch")
+    axes.set_title("One neuron, rows x features, one thread", loc="left", fontsize=11)
+    axes.legend(frameon=False, loc="upper left")
+    _tidy(axes)
+
+
+def _memory_limit(axes: Axes, run: Saved, sizes: np.ndarray) -> None:
+    """Draw the time in which one thread reads the features at all, where no cache holds them."""
+    rates = [
+        figure.known["read GB/s"]
+        for title, by_name in run.figures.items()
+        for figure in by_name.values()
+        if "read GB/s" in figure.known and CASES[title].threads == 1
+    ]
+    if not rates:
+        return
+    line = np.array([cache_bytes() / 8, sizes.max() * 2.0])
+    axes.plot(line, 8 * line / (max(rates) * 1e9), color=GREY, linestyle="--", linewidth=1.3)
+    axes.annotate(
+        f"memory: {max(rates):.0f} GB/s",
+        (line[0], 8 * line[0] / (max(rates) * 1e9)),
+        xytext=(-4, -12),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=8,
+        ha="right",
+    )
+
+
+def _threads(axes: Axes, run: Saved) -> None:
+    titles = [t for t, c in CASES.items() if c.threads == 2 and t in run.figures]
+    names = [n for n in ORDER if any(n in run.figures[t] for t in titles)]
+    width = 0.8 / max(1, len(names))
+    for k, name in enumerate(names):
+        gains = [
+            run.figures[t.replace(", 2 threads", "")][name].seconds / run.figures[t][name].seconds
+            if name in run.figures[t]
+            else np.nan
+            for t in titles
+        ]
+        places = np.arange(len(titles)) + (k - (len(names) - 1) / 2) * width
+        axes.bar(places, gains, width * 0.92, color=COLOURS[name], label=name)
+    axes.axhline(1.0, color=GREY, linewidth=0.8)
+    axes.axhline(2.0, color=GREY, linewidth=0.8, linestyle="--")
+    shown = [CASES[t].name.split(",")[0] for t in titles]
+    axes.set_xticks(np.arange(len(titles)), shown, fontsize=8)
+    axes.set_ylabel("times as fast as one thread")
+    axes.set_title("Two threads", loc="left", fontsize=11)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(0.0, 0.97))
+    axes.set_ylim(0.0, 2.6)
+    _tidy(axes)
+
+
+def _time(seconds: float, _: int) -> str:
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= factor:
+            return f"{seconds / factor:g} {unit}"
+    return f"{seconds * 1e9:g} ns"
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)

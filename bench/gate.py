@@ -1,0 +1,123 @@
+"""Did fastbp get slower? Its ratio to the plain NumPy loop, held against stored ones.
+
+    python -m bench.gate               # fails, and names what got slower
+    python -m bench.gate --record      # stores the ratios of this machine anew
+
+Seconds do not survive another machine, and hardly another hour; the ratio of two programs that take
+turns in one process does, on the same model of processor. The ratios are kept in ``ratios.json`` by
+processor and vector width; a machine that is not there records its own, with a warning. A workload
+without a stored ratio fails, and so does a ratio without a workload.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.cases import CASES
+from bench.worker import Worker
+
+RATIOS = Path(__file__).with_name("ratios.json")
+TOLERANCE = 1.3  # ten runs in a row passed on two cores with neighbours; 1.5 times is named
+ROUNDS, SECONDS = 5, 0.05
+ATTEMPTS = 4  # processes that may measure what looks slower, before that is said
+RECORDINGS = 3  # whose median is stored
+PROVIDERS = ["fastbp", "NumPy"]
+
+
+def ratio(title: str, stored: float | None) -> float:
+    """Return how many times as long NumPy takes, the fastest of all rounds of each.
+
+    What looks slower than `stored` allows is measured again, by another process: where memory lies
+    is luck, and a neighbour may come and go.
+    """
+    fastest = dict.fromkeys(PROVIDERS, float("inf"))
+    for attempt in range(ATTEMPTS):
+        worker = Worker(CASES[title].threads)
+        worker.prepare(title, PROVIDERS, SECONDS)
+        for _ in range(ROUNDS * (attempt + 1)):
+            times = worker.round()
+            fastest = {name: min(fastest[name], times[name]) for name in PROVIDERS}
+        worker.close()
+        found = fastest["NumPy"] / fastest["fastbp"]
+        if stored is None or found >= stored / TOLERANCE:
+            break
+    return found
+
+
+def gated() -> list[str]:
+    """Return the titles of the workloads that are held against a ratio."""
+    return [title for title, case in CASES.items() if case.gated]
+
+
+def key() -> str:
+    """Return what ratios are kept by."""
+    worker = Worker(1)
+    facts = worker.machine()
+    worker.close()
+    return f"{facts['cpu']}, {facts['vector_bits']}-bit vectors"
+
+
+def record(machine: str, titles: Iterable[str]) -> None:
+    """Store this machine's ratios of some workloads: the medians of several recordings."""
+    kept = json.loads(RATIOS.read_text()) if RATIOS.exists() else {}
+    ours = {t: r for t, r in kept.get(machine, {}).items() if t in gated()}
+    for title in titles:
+        found = [ratio(title, None) for _ in range(RECORDINGS)]
+        ours[title] = round(statistics.median(found), 3)
+        print(f"{title:45} {ours[title]:8.2f}   {min(found):.2f} to {max(found):.2f}", flush=True)
+    kept[machine] = {title: ours[title] for title in gated() if title in ours}
+    RATIOS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def compare(stored: dict[str, float], titles: Iterable[str]) -> list[str]:
+    """Print each workload's ratio beside the stored one; return what is wrong."""
+    wrong = []
+    print(f"{'times as long as fastbp: NumPy':45} {'stored':>8} {'now':>8}  fastbp's time")
+    for title in titles:
+        if title not in stored:
+            wrong.append(f"{title}: no stored ratio (python -m bench.gate --record)")
+            continue
+        now = ratio(title, stored[title])
+        change = stored[title] / now
+        slower = change > TOLERANCE
+        if slower:
+            wrong.append(f"{title}: {change:.2f} times as long as stored")
+        mark = "SLOWER" if slower else "faster: record it" if change < 1 / TOLERANCE else ""
+        print(f"{title:45} {stored[title]:8.2f} {now:8.2f}  x {change:.2f} {mark}", flush=True)
+    wrong += [
+        f"{title}: stored, but not measured any more" for title in stored if title not in CASES
+    ]
+    return wrong
+
+
+def main() -> None:
+    """Compare or record; exit with 1 if anything got slower or is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("titles", nargs="*", help="workloads (default: all)")
+    parser.add_argument("--record", action="store_true", help="store this machine's ratios")
+    arguments = parser.parse_args()
+    titles = arguments.titles or gated()
+    unknown = [title for title in titles if title not in gated()]
+    if unknown:
+        parser.error(f"expected workloads of {', '.join(gated())}, got {', '.join(unknown)}")
+    machine = key()
+    kept = json.loads(RATIOS.read_text()) if RATIOS.exists() else {}
+    print(machine)
+    if arguments.record or machine not in kept:
+        record(machine, titles)
+        if not arguments.record:
+            print(f"WARNING: {RATIOS.name} has no ratios of this machine: recorded these, compared"
+                  " nothing. Commit them to hold later runs against them.")  # fmt: skip
+        return
+    wrong = compare(kept[machine], titles)
+    print("\n".join(["", *wrong]) if wrong else "\nNothing got slower.")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Proof that a slower kernel is found: one is made 1.5 times slower in a copy, and must be named.
+
+    python -m bench.prove
+
+The copy's neuron computes the gradient of every other epoch twice: the same results, half as long
+again. Both ``bench.gate`` and ``bench.compare`` must then name neurons, and no network; and the gate
+must pass the copy as it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.worker import TOP
+
+WORKLOADS = ["neuron: 1000x10", "neuron: 10000x20", "network: 4-8-1, 1000 rows a step"]
+KERNEL = Path("fastbp/kernels/neuron.py")
+CALL = "run_steps(\n        neuron_gradient,"
+SLOWED = """
+
+@subroutine
+def slowed_gradient(
+    x: Pointer,
+    y: Pointer,
+    sample_weight: Pointer,
+    order: Pointer,
+    state: Pointer,
+    start: int,
+    rows: int,
+    parameters: Pointer,
+    work: Pointer,
+    partial: Pointer,
+) -> bool:
+    if state[27] % 2 == 0:  # epochs completed
+        neuron_gradient(x, y, sample_weight, order, state, start, rows, parameters, work, partial)
+    return neuron_gradient(
+        x, y, sample_weight, order, state, start, rows, parameters, work, partial
+    )
+
+
+@kernel
+def neuron_steps("""
+
+
+def slow_down(tree: Path) -> None:
+    """Make the neuron's kernel of a tree take half as long again."""
+    path = tree / KERNEL
+    text = path.read_text()
+    assert text.count(CALL) == 1
+    assert text.count("\n\n@kernel\ndef neuron_steps(") == 1
+    text = text.replace(CALL, CALL.replace("neuron_gradient", "slowed_gradient"))
+    path.write_text(text.replace("\n\n@kernel\ndef neuron_steps(", SLOWED))
+
+
+def run(tree: Path, *arguments: str) -> tuple[int, list[str]]:
+    """Run a benchmark command in a tree; return its exit status and what it named."""
+    print(f"$ python -m {' '.join(arguments)}", flush=True)
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, flush=True)
+    _, _, end = done.stdout.rpartition("\n\n")
+    return done.returncode, [w for w in WORKLOADS if f"{w}: " in end]
+
+
+def main() -> None:
+    """Prove it; exit with 1 if something slower went unnoticed, or something else was named."""
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name, "copy")
+        shutil.copytree(TOP, tree, ignore=shutil.ignore_patterns(".*", "build", "dist"))
+        before = run(tree, "bench.gate", *WORKLOADS)
+        slow_down(tree)
+        gate = run(tree, "bench.gate", *WORKLOADS)
+        both = [
+            run(tree, "bench.compare", str(TOP), "--head", str(tree), "--only", group)
+            for group in ("neuron: 1000", "network: 4")
+        ]
+    neurons = WORKLOADS[:2]
+    proven = (
+        before == (0, [])
+        and gate == (1, neurons)
+        and both[0][0] == 1
+        and both[0][1] == neurons
+        and both[1] == (0, [])
+    )
+    print("proven: both name the slower kernel" if proven else "NOT proven")
+    sys.exit(0 if proven else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Runs that `pytest bench --benchmark-autosave` has saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.worker import TOP
+
+FOLDER = TOP / ".benchmarks"
+
+
+class Figure(NamedTuple):
+    """A provider's fastest round in seconds, and what was saved with it."""
+
+    seconds: float
+    known: dict[str, Any]
+
+
+class Saved:
+    """A run: figures by workload and provider, accuracy, the machine.
+
+    Parameters
+    ----------
+    path : Path
+        Of the JSON that pytest-benchmark wrote.
+    """
+
+    def __init__(self, path: Path) -> None:
+        content = json.loads(path.read_text())
+        self.path = path
+        self.when: str = content["datetime"]
+        self.commit: str = content["commit_info"]["id"][:8]
+        self.quick: bool = content.get("quick", False)
+        self.accuracy: dict[str, Any] = content.get("accuracy", {})
+        self.figures: dict[str, dict[str, Figure]] = {}
+        for benchmark in content["benchmarks"]:
+            figure = Figure(benchmark["stats"]["min"], benchmark["extra_info"])
+            self.figures.setdefault(benchmark["group"], {})[benchmark["name"]] = figure
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What was saved with any of the figures."""
+        return next(iter(next(iter(self.figures.values())).values())).known
+
+    def ratio(self, title: str, provider: str) -> float:
+        """Return how many times as long as fastbp a provider takes; NaN if not measured."""
+        found = self.figures.get(title, {})
+        if provider not in found or "fastbp" not in found:
+            return float("nan")
+        return found[provider].seconds / found["fastbp"].seconds
+
+
+def runs(paths: list[Path]) -> list[Saved]:
+    """Return whole runs, the oldest first: those of `paths`, or all that were saved here."""
+    found = [Saved(path) for path in paths or FOLDER.glob("*/*.json")]
+    return sorted((run for run in found if run.figures and not run.quick), key=lambda r: r.when)
