@@ -40,6 +40,7 @@ IMPORTS = {
 def process(arguments: list[str], cache: str) -> Any:
     """Run Python from the top of the checkout; return the value that it printed."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is for whoever installed a library
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=Path(__file__).parent.parent,

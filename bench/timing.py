@@ -11,6 +11,7 @@ import numpy as np
 from bench import THREADS
 from bench.cases import CASES, check
 
+PAUSE_SECONDS = 0.3 if THREADS > 1 else 0.0  # idle threads of some libraries spin for a while
 READ = "read"  # a provider in every large case: a plain sum of the features by as many threads
 LARGE_BYTES = 2**26  # from here on an epoch reads memory, not a cache
 
@@ -43,6 +44,7 @@ class Prepared:
         """Time each provider once; return seconds a unit."""
         times = {}
         for name, run in self._runs.items():
+            time.sleep(PAUSE_SECONDS)
             started = time.perf_counter()
             run(self.units[name])
             times[name] = (time.perf_counter() - started) / self.units[name]

@@ -33,7 +33,7 @@ from fastbp.optimizers import (
     with_state,
 )
 from fastbp.parallel import team, threads_for
-from fastbp.rows import BLOCK_BYTES, Rows, read_only, rows_of
+from fastbp.rows import BLOCK_BYTES, Rows, is_plain, read_only, rows_of
 from fastbp.run import Kernel, Options, Outcome, Problem
 from fastbp.training import EpochState, Model, fit, train
 
@@ -595,6 +595,9 @@ def predict_network(
     ...                 activations=["relu", "identity"])
     array([[1.]])
     """
+    outputs = _predicted_as_it_is(features, weights, biases, activations)
+    if outputs is not None:
+        return outputs
     rows = rows_of("features", features)
     w, b = _checked_parameters("", weights, biases, None)
     names = activations_of("activations", activations, len(w))
@@ -625,6 +628,39 @@ def predict_network(
     with team(n_threads) as threads:
         threads.each(compute, starts)
     return outputs
+
+
+def _predicted_as_it_is(
+    features: Any, weights: Any, biases: Any, activations: Any
+) -> np.ndarray | None:
+    """Return the outputs of a few rows in arrays of the kernel's own kind; None for all else.
+
+    Half of the time of the general way, for one row. What is not right it leaves to that one,
+    which finds out where it is.
+    """
+    if not (is_plain(features, 2) and type(weights) is type(biases) is list):
+        return None
+    if not len(weights) == len(biases) > 0:
+        return None
+    sizes = [features.shape[1]]
+    for w, b in zip(weights, biases, strict=True):
+        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (sizes[-1], b.size)):
+            return None
+        sizes.append(b.size)
+    n = features.shape[0]
+    if 0 in sizes or n == 0:
+        return None
+    names = activations_of("activations", activations, len(weights))
+    plan, state = _prediction_plan(tuple(sizes), names, min(n, kernels.MOST_ROWS))
+    if n * plan.row_work > neuron.PREDICTED_AT_ONCE:
+        return None
+    parameters = np.zeros(plan.n_parameters)
+    for start, array in zip(plan.weights_at + plan.biases_at, weights + biases, strict=True):
+        parameters[start : start + array.size] = array.reshape(-1)
+    outputs = np.empty((n, sizes[-1]))
+    work = np.empty(plan.work_size)
+    finite = kernels.network_outputs(read_only(features), parameters, state, work, outputs)
+    return outputs if finite else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -15,11 +15,12 @@ from fastbp.checkpoints import digest
 from fastbp.kernels import activations, losses
 from fastbp.kernels import layout as at
 from fastbp.kernels import neuron as kernels
+from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.labels import Samples, Targets, samples
 from fastbp.optimizers import SGD, Adam, TrainingState, state_restored, with_state
 from fastbp.parallel import team, threads_for
-from fastbp.rows import BLOCK_BYTES, read_only, rows_of
+from fastbp.rows import BLOCK_BYTES, is_plain, read_only, rows_of
 from fastbp.run import Options, Outcome, Problem
 from fastbp.training import EpochState, Model, fit, train
 
@@ -30,9 +31,15 @@ ACTIVATIONS = {
     "tanh": activations.TANH,
 }
 LOSSES = {"mse": losses.MSE, "half_mse": losses.HALF_MSE, "bce": losses.BCE}
-KERNELS = uncut(kernels.neuron_small, kernels.neuron_steps, kernels.neuron_outputs)
+KERNELS = uncut(
+    kernels.neuron_small,
+    kernels.neuron_steps,
+    kernels.online_neuron_steps,
+    kernels.neuron_outputs,
+)
 
 FLOAT64 = np.dtype(np.float64)
+PREDICTED_AT_ONCE = 2**16  # work of rows: 20 microseconds
 SMALL_WORK = 10**7  # that train_neuron does in one call, 2 to 4 ms; an epoch costs 500 by itself
 
 
@@ -418,8 +425,11 @@ def _model(d: int, weights: Any, bias: Any, activation: str, loss: str) -> Model
         return {"weights": parameters[:d], "bias": float(parameters[-LANES])}
 
     def problem(samples: Samples, options: Options) -> Problem:
+        # One row in all is a full batch, with the bits of train_neuron.
+        single = options.batch_rows == 1 < samples.rows.n_rows
+        online = single and options.optimizer.code == PLAIN_SGD
         return Problem(
-            kernel=kernels.neuron_steps,
+            kernel=kernels.online_neuron_steps if online else kernels.neuron_steps,
             samples=samples,
             parameters=parameters,
             n_weights=parameters.size - LANES,
@@ -480,6 +490,9 @@ def predict_neuron(
     array([0.2689, 0.8808])
     """
     code = ACTIVATIONS[check.choice("activation", activation, ACTIVATIONS)]
+    outputs = _predicted_as_it_is(features, weights, bias, code)
+    if outputs is not None:
+        return outputs
     rows = rows_of("features", features)
     d = rows.n_features
     n_weights = check.number_array("weights", weights).size
@@ -502,3 +515,23 @@ def predict_neuron(
     with team(n_threads) as threads:
         threads.each(compute, starts)
     return outputs
+
+
+def _predicted_as_it_is(features: Any, weights: Any, bias: Any, code: int) -> np.ndarray | None:
+    """Return the outputs of a few rows in arrays of the kernel's own kind; None for all else.
+
+    A fifth of the time of the general way, for one row. What is not finite it leaves to that one,
+    which finds out where it is.
+    """
+    if not (is_plain(features, 2) and is_plain(weights, 1) and type(bias) is float):
+        return None
+    n, d = features.shape
+    if weights.size != d or not 0 < n * kernels.row_work(d) <= PREDICTED_AT_ONCE:
+        return None
+    parameters = np.zeros(-(-d // LANES) * LANES + LANES)
+    parameters[:d] = weights
+    parameters[-LANES] = bias
+    outputs = np.empty(n)
+    work = np.empty(kernels.tile_rows(d))
+    finite = kernels.neuron_outputs(read_only(features), parameters, code, work, outputs)
+    return outputs if finite else None

@@ -30,7 +30,10 @@ CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
         lambda: neuron.train_neuron(X.tolist(), Y.tolist(), W.tolist(), 0.0, 0.1, 1),
         lambda: neuron.train_neuron(X, Y, W, 0.0, 0.1, 1),
     ),
-    "fit_neuron": (lambda: neuron.fit_neuron(X, Y, W, 0.0, 0.1, 1),),
+    "fit_neuron": (
+        lambda: neuron.fit_neuron(X, Y, W, 0.0, 0.1, 1),
+        lambda: neuron.fit_neuron(X, Y, W, 0.0, 0.1, 1, batch_size=1),
+    ),
     "predict_neuron": (lambda: neuron.predict_neuron(X, W, 0.0),),
     "fit_network": (
         lambda: _fit_network(optimizer="adam"),

@@ -410,3 +410,14 @@ def read_only(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def is_plain(value: object, dimensions: int) -> bool:
+    """Return whether a value is a float64 array, contiguous, as kernels want it."""
+    return (
+        type(value) is np.ndarray
+        and value.dtype == np.float64
+        and value.ndim == dimensions
+        and value.flags.c_contiguous
+        and value.flags.aligned
+    )

@@ -180,13 +180,14 @@ def vector_operations(a, b, out):
     vector.store(p, 128, vector.fma(u, v, u))
     eighths = u * vector.broadcast(8.0) + vector.broadcast(vector.EIGHTHS)
     vector.store(p, 136, vector.two_to_eighths(eighths))
-    out[144] = vector.sum_lanes(u)
+    vector.store(p, 144, vector.sum_everywhere(u))
+    out[152] = vector.sum_lanes(u)
 
 
 def test_vector_operations():
     rng = np.random.default_rng(0)
     u, v = rng.normal(size=8) * 4, rng.normal(size=8)
-    out = np.zeros(145)
+    out = np.zeros(153)
     vector_operations(u, v, out)
     with np.errstate(all="ignore"):
         fraction, exponent = np.frexp(np.abs(u))
@@ -215,7 +216,8 @@ def test_vector_operations():
     np.testing.assert_array_equal(out[:128], np.concatenate(expected))
     np.testing.assert_allclose(out[128:136], u * v + u, rtol=1e-15)
     np.testing.assert_allclose(out[136:144], 2.0 ** (np.rint(u * 8.0) / 8.0), rtol=2.0**-53)
-    assert out[144] == tree(u)
+    assert out[152] == tree(u)
+    assert np.array_equal(out[144:152], np.full(8, tree(u)))
 
 
 def test_fma_rounds_once():

@@ -143,10 +143,8 @@ def run_whole_batches(
     p = state[N_PARAMETERS]
     partial = at(floats, PARAMETERS + 2 * p)
     work = at(partial, (state[SLOTS] + 1) * (p + PARTIAL_EXTRA))
-    while state[STATUS] == RUNNING and state[EPOCH] < state[EPOCH_LIMIT] and state[BUDGET] > 0:
+    while may_go_on(state):
         start = state[BATCH_START]
-        if not state[BLOCK_START] <= start < state[BLOCK_STOP]:
-            break
         rows = batch_stop(state) - start
         rate = rate_of_epoch(state, rates)
         finite = step(x, y, sample_weight, order, state, start, rows, rate, floats, work, partial)
@@ -161,6 +159,14 @@ def run_whole_batches(
         if start + rows == state[N_ROWS]:
             finish_epoch(state, floats, losses)
     return True
+
+
+@device_function
+def may_go_on(state: Pointer) -> bool:
+    """Return whether the call has budget, epochs and rows left."""
+    running = state[STATUS] == RUNNING and state[EPOCH] < state[EPOCH_LIMIT]
+    in_block = state[BLOCK_START] <= state[BATCH_START] < state[BLOCK_STOP]
+    return bool(running and in_block and state[BUDGET] > 0)
 
 
 @device_function

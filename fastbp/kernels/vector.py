@@ -451,10 +451,25 @@ def sum_lanes(a: Vector) -> float:
 
 @compiled_as(sum_lanes, types.float64, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
+    a = _added_to_partners(builder, a)
+    return builder.extract_element(a, ir.Constant(ir.IntType(32), 0))
+
+
+def sum_everywhere(a: Vector) -> Vector:
+    """Return the sum of the lanes, with the bits of :func:`sum_lanes`, in every lane."""
+    return broadcast(sum_lanes(a))
+
+
+@compiled_as(sum_everywhere, vector_type, vector_type)
+def _(builder: Any, a: ir.Value) -> ir.Value:
+    return _added_to_partners(builder, a)
+
+
+def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
     for step in (1, 2, 4):
         partner = [lane ^ step for lane in range(LANES)]
         a = builder.fadd(a, _shuffle(builder, a, a, partner))
-    return builder.extract_element(a, ir.Constant(ir.IntType(32), 0))
+    return a
 
 
 def sum_each(
