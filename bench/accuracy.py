@@ -321,8 +321,10 @@ def main() -> None:
     }
     drifts = {str(count): {name: drift(name, count) for name in providers} for count in epochs}
     print(tables(errors, drifts))
-    print(f"\nErrors in ulp: the largest, and the mean, of {points:,} points. Drift: the largest error"
-          f" of weights\nand bias in units of 2**-53 of the largest, mean of {PROBLEMS} problems.")  # fmt: skip
+    print(f"\nErrors in ulp: the largest, and the mean, of {points:,} points.")
+    print(
+        f"Drift: the largest error of weights and bias in units of 2**-53, mean of {PROBLEMS} runs."
+    )
     print(*(f"Not installed: {name}." for name in PROVIDERS if name not in providers))
 
 

@@ -27,16 +27,16 @@ MARKERS = dict(zip(COLOURS, "os^Dv", strict=True))
 GREY = "#666666"
 
 
-def draw_speed(run: Saved) -> None:
+def draw_speed(run: Saved, path: Path = SPEED) -> None:
     """Draw time by size beside what a second thread brings."""
     figure = Figure(figsize=(11.0, 4.6), dpi=130, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1.0])
     _sizes(left, run)
     _threads(right, run)
-    figure.savefig(SPEED)
+    figure.savefig(path)
 
 
-def draw_trend(found: list[Saved]) -> None:
+def draw_trend(found: list[Saved], path: Path = TREND) -> None:
     """Draw the ratio to NumPy over saved runs, relative to the first: up is faster."""
     figure = Figure(figsize=(11.0, 4.2), dpi=130, layout="constrained")
     axes = figure.subplots()
@@ -57,7 +57,7 @@ def draw_trend(found: list[Saved]) -> None:
     axes.set_title("Trend over saved runs, geometric mean of each group", loc="left", fontsize=11)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _tidy(axes)
-    figure.savefig(TREND)
+    figure.savefig(path)
 
 
 def _colours(count: int) -> Any:
@@ -84,7 +84,11 @@ def _sizes(axes: Axes, run: Saved) -> None:
     _memory_limit(axes, run, sizes)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(sizes, [case.name for case in cases], rotation=40, ha="right", fontsize=8)
+    names: dict[float, list[str]] = {}
+    for size, case in zip(sizes, cases, strict=True):
+        names.setdefault(size, []).append(case.name)
+    labels = ["\n".join(shown) for shown in names.values()]
+    axes.set_xticks(list(names), labels, rotation=35, ha="right", fontsize=8)
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(FuncFormatter(_time))
     axes.set_ylabel("time an epoch")
@@ -107,12 +111,11 @@ def _memory_limit(axes: Axes, run: Saved, sizes: np.ndarray) -> None:
     axes.plot(line, 8 * line / (max(rates) * 1e9), color=GREY, linestyle="--", linewidth=1.3)
     axes.annotate(
         f"memory: {max(rates):.0f} GB/s",
-        (line[0], 8 * line[0] / (max(rates) * 1e9)),
-        xytext=(-4, -12),
+        (line.mean(), 8 * line.mean() / (max(rates) * 1e9)),
+        xytext=(2, -16),
         textcoords="offset points",
         color=GREY,
         fontsize=8,
-        ha="right",
     )
 
 

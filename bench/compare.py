@@ -1,7 +1,7 @@
-"""A commit against the working tree: every workload in turns, each side in an environment of its own.
+"""A commit against the working tree: every workload in turns, each in its own environment.
 
-    python -m bench.compare HEAD~1                     # what did the last commit and my edits change?
-    python -m bench.compare v1 --only neuron           # workloads whose names begin so
+    python -m bench.compare HEAD~1               # what did the last commit and my edits change?
+    python -m bench.compare v1 --only neuron     # workloads whose names begin so
 
 Both are installed, dependencies and all, into fresh virtual environments, and measured by the
 working tree's benchmarks. A workload's change is that of its fastest round; its spread are the

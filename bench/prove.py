@@ -3,8 +3,8 @@
     python -m bench.prove
 
 The copy's neuron computes the gradient of every other epoch twice: the same results, half as long
-again. Both ``bench.gate`` and ``bench.compare`` must then name neurons, and no network; and the gate
-must pass the copy as it was.
+again. Both ``bench.gate`` and ``bench.compare`` must then name neurons, and no network; and the
+gate must pass the copy as it was.
 """
 
 from __future__ import annotations

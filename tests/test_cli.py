@@ -578,7 +578,7 @@ def test_options_reach_the_fit(table, monkeypatch):
     assert seen["start"][2] == 0.0
 
 
-NEURON = ["neuron_steps", "neuron_outputs"]
+NEURON = ["neuron_steps", "online_neuron_steps", "neuron_outputs"]
 ADAM = ["network_steps", "network_outputs"]
 SGD = ["network_steps", "tile_steps", "online_steps", "network_outputs"]
 

@@ -227,7 +227,7 @@ def test_fma_rounds_once():
             return float(mp.mpf(a) * b + c)
 
     a, b = np.full(8, 1.0 + 2.0**-30), np.arange(1.0, 9.0) + 2.0**-28
-    out = np.zeros(145)
+    out = np.zeros(153)
     vector_operations(a, b, out)
     np.testing.assert_array_equal(out[128:136], exact(a, b, a))
 
@@ -309,8 +309,11 @@ def test_nothing_beyond_the_arrays_is_read():
             sea[64 : 64 + size] = rng.random(size)
             pieces.append(sea[64 : 64 + size])
         x, y, weight = pieces[0].reshape(n, d), pieces[1], pieces[2]
-        fit = fastbp.fit_neuron(x, y, np.zeros(d), 0.0, 0.1, 2, sample_weight=weight)
-        assert np.isfinite(fit.weights).all() and np.isfinite(fit.losses).all()
+        for batch in (None, 1):
+            fit = fastbp.fit_neuron(
+                x, y, np.zeros(d), 0.0, 0.1, 2, sample_weight=weight, batch_size=batch
+            )
+            assert np.isfinite(fit.weights).all() and np.isfinite(fit.losses).all()
         assert np.isfinite(fastbp.predict_neuron(x, fit.weights, fit.bias)).all()
 
 
@@ -358,26 +361,35 @@ def test_small_problems_in_one_call():
     assert large[0] == [1.5e305]
 
 
-def test_shuffled_and_weighted():
+@pytest.mark.parametrize("batch", [1, 20])
+@pytest.mark.parametrize("d", [5, 8, 19])
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_shuffled_and_weighted(loss, d, batch):
     rng = np.random.default_rng(0)
-    x, y, weight = rng.normal(size=(70, 5)), rng.random(70), rng.random(70) + 0.1
+    x, y, weight = rng.normal(size=(70, d)), rng.random(70), rng.random(70) + 0.1
     orders = [np.random.default_rng(4).permutation(70)]
+    keywords = {"loss": loss, "batch_size": batch, "sample_weight": weight, "alpha": 0.1}
     fit = fastbp.fit_neuron(
-        x,
-        y,
-        np.zeros(5),
-        0.0,
-        0.1,
-        1,
-        batch_size=20,
-        shuffle=True,
-        random_state=4,
-        sample_weight=weight,
+        x, y, np.zeros(d), 0.0, 0.01, 1, shuffle=True, random_state=4, **keywords
     )
-    expected = reference.fit_neuron(
-        x, y, np.zeros(5), 0.0, 0.1, 1, batch_size=20, orders=orders, sample_weight=weight
-    )
+    expected = reference.fit_neuron(x, y, np.zeros(d), 0.0, 0.01, 1, orders=orders, **keywords)
     np.testing.assert_allclose(fit.weights, expected.weights, rtol=1e-12)
+    np.testing.assert_allclose(fit.bias, expected.bias, rtol=1e-12)
+    np.testing.assert_allclose(fit.losses, expected.losses, rtol=1e-13)
+
+
+def test_online_rows_that_are_not_finite():
+    x = np.ones((20, 3))
+    x[13, 1] = np.nan
+    with pytest.raises(fastbp.DataError, match="got nan in row 13, column 1"):
+        fastbp.fit_neuron(x, np.zeros(20), np.zeros(3), 0.0, 0.1, 2, batch_size=1)
+    with pytest.raises(fastbp.DivergenceError) as caught:
+        fastbp.fit_neuron(
+            np.full((9, 1), 1e200), np.ones(9), [0.0], 0.0, 1.0, 5, activation="identity",
+            batch_size=1,
+        )  # fmt: skip
+    assert caught.value.epoch == 0
+    np.testing.assert_array_equal(caught.value.weights, [0.0])
 
 
 def test_divergence_and_tolerance_are_seen_in_the_kernel():
