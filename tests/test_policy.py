@@ -99,3 +99,17 @@ def test_oracles_never_import_the_package():
         for n in ast.walk(tree)
         if isinstance(n, ast.Import | ast.ImportFrom)
     )
+
+
+def test_type_checkers_see_the_names_that_are_imported_when_used():
+    tree = ast.parse(Path(fastbp.__file__).read_text())
+    seen = {
+        alias.name: node.module.removeprefix("fastbp").lstrip(".")
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == {**fastbp._HOME_OF, "datasets": ""}
+    assert sorted(fastbp.__all__) == sorted([*seen, "__version__"])
