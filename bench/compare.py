@@ -121,11 +121,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("base", help="a commit, or a folder with a tree")
     parser.add_argument("--head", default=str(TOP), help="a commit or folder (default: this tree)")
-    parser.add_argument("--only", default="", help="workloads whose names begin so")
+    parser.add_argument("--only", nargs="+", default=[""], help="workloads whose names begin so")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
     arguments = parser.parse_args()
     titles = [t for t, case in CASES.items() if "fastbp" in case.providers]
-    chosen = [title for title in titles if title.startswith(arguments.only)]
+    chosen = [title for title in titles if title.startswith(tuple(arguments.only))]
     if not chosen:
         parser.error(f"--only: expected the beginning of one of {', '.join(titles)}")
     with tempfile.TemporaryDirectory() as name:

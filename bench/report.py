@@ -74,7 +74,7 @@ def others(run: Saved) -> str:
     rows = []
     for title in titles(run, *groups):
         unit = "step" if CASES[title].updates > 1 else CASES[title].unit
-        shown = f"{number(of_step(run.figures[title]['fastbp']) * 1e6)} a {unit}"
+        shown = f"{number(of_step(run.figures[title]['fastbp']) * 1e6)} / {unit}"
         rows.append([title, shown, *(number(run.ratio(title, peer)) for peer in PEERS)])
     return table(["", "fastbp, µs", *PEERS], rows)
 
