@@ -61,8 +61,8 @@ class Case:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of features that an epoch reads, where that is known."""
-        return 8 * self.size[0] * self.size[1]
+        """Bytes of features that an epoch reads from an array."""
+        return 8 * self.size[0] * self.size[1] if self.group.startswith("neuron") else 0
 
     @property
     def gated(self) -> bool:
@@ -153,13 +153,12 @@ def _source(n: int, d: int, kind: str, units: int = sources.EPOCHS) -> Case:
 
 
 def _windows(n: int, d: int, kind: str) -> Case:
-    keywords = {"shuffle": "window", "random_state": 0, "batch_size": 10_000}
     return Case(
         "sources",
         f"{kind}, window shuffle, {n}x{d}",
         functools.partial(sources.problem, n, d, kind),
-        {"fastbp": functools.partial(sources.with_fastbp, kind=kind, **keywords)},
-        None,  # the order is fastbp's own; its tests rebuild it
+        {"fastbp": functools.partial(sources.with_fastbp, kind=kind, **sources.WINDOWS)},
+        sources.expected_in_windows,
         size=(n, d),
         units=sources.EPOCHS,
     )

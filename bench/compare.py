@@ -11,6 +11,7 @@ quartiles of the changes from a round of the one to the next round of the other.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import statistics
 import subprocess
@@ -79,17 +80,14 @@ class Change:
 
 def change(title: str, pythons: list[str], top: Path, rounds: int) -> Change:
     """Measure a workload on both sides, in turns: base head, head base, base head..."""
-    workers = [Worker(CASES[title].threads, python, top) for python in pythons]
     times: list[list[float]] = [[], []]
-    try:
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(Worker(CASES[title].threads, p, top)) for p in pythons]
         for worker in workers:
             worker.prepare(title, ["fastbp"], SECONDS)
         for turn in range(rounds):
             for side in (0, 1) if turn % 2 == 0 else (1, 0):
                 times[side].append(workers[side].round()["fastbp"])
-    finally:
-        for worker in workers:
-            worker.close()
     return Change(*times)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cases import CASES, MODULES, ORDER, installed
 from bench.timing import READ
-from bench.worker import Worker
+from bench.worker import MeasuringError, Worker
 
 ROUNDS, SECONDS = 7, 0.08  # of a round of one provider
 QUICK_ROUNDS, QUICK_SECONDS = 1, 0.001
@@ -27,7 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("quick"):
         config.option.benchmark_quiet = True  # a glance: its times are those of single calls
-    config.option.benchmark_columns = ["min", "median", "max", "rounds"]
+    if not any(a.startswith("--benchmark-columns") for a in config.invocation_params.args):
+        config.option.benchmark_columns = ["min", "median", "max", "rounds"]
 
 
 def pytest_report_header() -> list[str]:
@@ -44,6 +45,7 @@ class Session:
         self._workers: dict[int, Worker] = {}
         self._title = ""
         self._times: dict[str, list[float]] = {}
+        self._failed: dict[str, str] = {}
         self.accuracy: dict[str, Any] = {}
         self.machine: dict[str, Any] = {}
 
@@ -51,8 +53,10 @@ class Session:
         """Return seconds a unit by round, and what is worth knowing of them."""
         case = CASES[title]
         if title != self._title:
-            self._times = self._measured(title)
-            self._title = title
+            self._title, self._times, self._failed = title, {}, {}
+            self._measure(title)
+        if provider in self._failed:
+            raise MeasuringError(self._failed[provider])
         seconds = self._times[provider]
         known = {
             **self.machine,
@@ -70,16 +74,23 @@ class Session:
             known["share of read bandwidth"] = min(self._times[READ]) / min(seconds)
         return seconds, known
 
-    def _measured(self, title: str) -> dict[str, list[float]]:
+    def _measure(self, title: str) -> None:
         case = CASES[title]
-        if case.threads not in self._workers:
-            self._workers[case.threads] = Worker(case.threads)
-        worker = self._workers[case.threads]
-        self.machine = worker.machine()
-        worker.prepare(title, self._wanted[title], QUICK_SECONDS if self._quick else SECONDS)
-        rounds = START_ROUNDS if case.unit == "process" else ROUNDS
-        turns = [worker.round() for _ in range(QUICK_ROUNDS if self._quick else rounds)]
-        return {name: [turn[name] for turn in turns] for name in turns[0]}
+        names = self._wanted[title]
+        try:
+            if case.threads not in self._workers:
+                self._workers[case.threads] = Worker(case.threads)
+            worker = self._workers[case.threads]
+            self.machine = worker.machine()
+            seconds = QUICK_SECONDS if self._quick else SECONDS
+            self._failed = worker.try_to_prepare(title, names, seconds)
+            rounds = START_ROUNDS if case.unit == "process" else ROUNDS
+            turns = [worker.round() for _ in range(QUICK_ROUNDS if self._quick else rounds)]
+        except MeasuringError as error:  # of all of them: the next case gets a new process
+            self._workers.pop(case.threads).close()
+            self._failed = dict.fromkeys(names, str(error))
+            return
+        self._times = {name: [turn[name] for turn in turns] for name in turns[0]}
 
     def close(self) -> None:
         for worker in self._workers.values():

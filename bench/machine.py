@@ -10,6 +10,7 @@ from typing import Any
 
 from bench import THREADS
 
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 PACKAGES = ("fastbp", "numba", "llvmlite", "numpy", "scipy", "torch", "jax", "scikit-learn")
 
 
@@ -26,6 +27,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": processor(),
         "vector_bits": vector_width(),
+        "cache_bytes": cache_bytes(),
         "processors": processors(),
         "threads": THREADS,
         "versions": versions,
@@ -51,12 +53,8 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cache_bytes(default: int = 2**25) -> int:
-    """Return the size of the largest cache: beyond it an epoch reads memory (Linux)."""
-    sizes = [default]
+def cache_bytes() -> int:
+    """Return the size of the largest cache, 32 MiB where that is not known (not Linux)."""
     units = {"K": 2**10, "M": 2**20}
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = path.read_text().strip()
-        if text[-1:] in units:
-            sizes.append(int(text[:-1]) * units[text[-1]])
-    return max(sizes) if len(sizes) == 1 else max(sizes[1:])
+    texts = [p.read_text().strip() for p in CACHES.glob("index*/size")]
+    return max((int(t[:-1]) * units[t[-1]] for t in texts if t[-1:] in units), default=2**25)

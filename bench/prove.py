@@ -35,7 +35,7 @@ def slowed_gradient(
     work: Pointer,
     partial: Pointer,
 ) -> bool:
-    if state[27] % 2 == 0:  # epochs completed
+    if state[EPOCH] % 2 == 0:
         neuron_gradient(x, y, sample_weight, order, state, start, rows, parameters, work, partial)
     return neuron_gradient(
         x, y, sample_weight, order, state, start, rows, parameters, work, partial

@@ -64,7 +64,7 @@ def neurons(run: Saved) -> str:
             number(ours.known["GB/s"]),
             "" if share is None else f"{share:.0%}",
         ])  # fmt: skip
-    head = "rows x features", "fastbp, µs an epoch", *PEERS[:3], "GB/s", "of what can be read"
+    head = "rows x features", "fastbp, µs an epoch", *PEERS[:3], "GB/s", "of a plain sum"
     return table(head, rows)
 
 
@@ -90,7 +90,7 @@ def threads(run: Saved) -> str:
         ]
         share = two["fastbp"].known.get("share of read bandwidth")
         rows.append([CASES[title].name, *gains, "" if share is None else f"{share:.0%}"])
-    return table(["two threads against one", "fastbp", *PEERS, "of what can be read"], rows)
+    return table(["two threads against one", "fastbp", *PEERS, "of a plain sum"], rows)
 
 
 def starts(run: Saved) -> str:
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="saved runs (default: all saved here)")
     found = runs(parser.parse_args().runs)
     if not found:
-        parser.error("no saved run: pytest bench --benchmark-autosave")
+        parser.error("no saved run of everything: pytest bench --benchmark-autosave")
     last = found[-1]
     README.write_text(rewritten(README.read_text(), last))
     charts.draw_speed(last)

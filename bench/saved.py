@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.cases import CASES
 from bench.worker import TOP
 
 FOLDER = TOP / ".benchmarks"
@@ -31,13 +32,25 @@ class Saved:
         content = json.loads(path.read_text())
         self.path = path
         self.when: str = content["datetime"]
-        self.commit: str = content["commit_info"]["id"][:8]
+        commit = content["commit_info"]
+        self.commit: str = commit["id"][:8] + (" and edits" if commit.get("dirty") else "")
         self.quick: bool = content.get("quick", False)
         self.accuracy: dict[str, Any] = content.get("accuracy", {})
         self.figures: dict[str, dict[str, Figure]] = {}
         for benchmark in content["benchmarks"]:
             figure = Figure(benchmark["stats"]["min"], benchmark["extra_info"])
             self.figures.setdefault(benchmark["group"], {})[benchmark["name"]] = figure
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was not a quick one, and nothing of fastbp's was left out."""
+        measured = {title for title, found in self.figures.items() if "fastbp" in found}
+        return not self.quick and bool(self.accuracy.get("drift")) and measured >= set(CASES)
+
+    @property
+    def processor(self) -> tuple[str, int]:
+        """What its ratios are of."""
+        return self.known["cpu"], self.known["vector_bits"]
 
     @property
     def known(self) -> dict[str, Any]:
@@ -53,6 +66,7 @@ class Saved:
 
 
 def runs(paths: list[Path]) -> list[Saved]:
-    """Return whole runs, the oldest first: those of `paths`, or all that were saved here."""
+    """Return whole runs of the machine of the last one, the oldest first: of `paths`, or all."""
     found = [Saved(path) for path in paths or FOLDER.glob("*/*.json")]
-    return sorted((run for run in found if run.figures and not run.quick), key=lambda r: r.when)
+    whole = sorted((run for run in found if run.whole), key=lambda run: run.when)
+    return [run for run in whole if run.processor == whole[-1].processor]

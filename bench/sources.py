@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import THREADS
+from bench import THREADS, neurons
 from bench.neurons import Run
 
 RATE = 0.5
+WINDOWS = {"shuffle": "window", "random_state": 0, "batch_size": 10_000}
 EPOCHS = 6  # of a fit, where an epoch does not take seconds
 
 
@@ -81,6 +82,20 @@ def expected(p: Problem, epochs: int) -> tuple[Any, Any, Any]:
     return reference.fit_neuron(p.x, p.y, np.zeros(p.x.shape[1]), 0.0, RATE, epochs, loss="bce")
 
 
+def expected_in_windows(p: Problem, epochs: int) -> tuple[Any, Any, Any]:
+    """Return what the oracle says of the rows in the orders of the window shuffle."""
+    from fastbp.order import window_order
+    from tests import reference
+
+    n, d = p.x.shape
+    random = np.random.default_rng(WINDOWS["random_state"])
+    orders = [window_order(random, n, d).part(0, n) for _ in range(epochs)]
+    return reference.fit_neuron(
+        p.x, p.y, np.zeros(d), 0.0, RATE, epochs,
+        loss="bce", batch_size=WINDOWS["batch_size"], orders=orders,
+    )  # fmt: skip
+
+
 def with_fastbp(p: Problem, kind: str, **keywords: Any) -> Run:
     """This package, from every kind of source."""
     import fastbp
@@ -112,46 +127,22 @@ def with_fastbp(p: Problem, kind: str, **keywords: Any) -> Run:
 
 def with_numpy(p: Problem) -> Run:
     """The plain loop over a memory map of a `.npy`."""
-
-    def train(epochs: int) -> tuple[Any, Any, Any]:
-        x, y = np.load(str(p.path), mmap_mode="r"), p.y
-        weights, bias, losses = np.zeros(x.shape[1]), 0.0, np.empty(epochs)
-        for epoch in range(epochs):
-            z = x @ weights + bias
-            losses[epoch] = np.mean(np.logaddexp(0.0, z) - y * z)
-            dz = 1.0 / (1.0 + np.exp(-z)) - y
-            weights = weights - RATE / len(y) * (x.T @ dz)
-            bias -= RATE / len(y) * dz.sum()
-        return weights, bias, losses
-
-    return train
+    return lambda epochs: neurons.with_numpy(mapped(p))(epochs)
 
 
 def with_pytorch(p: Problem) -> Run:
     """PyTorch over a memory map of a `.npy`."""
-    import torch
+    return lambda epochs: neurons.with_pytorch(mapped(p))(epochs)
 
-    torch.set_num_threads(THREADS)
 
-    @torch.no_grad()
-    def train(epochs: int) -> tuple[Any, Any, Any]:
-        x = torch.from_numpy(np.load(str(p.path), mmap_mode="c"))
-        y = torch.from_numpy(p.y)
-        weights, bias = torch.zeros(x.shape[1], dtype=x.dtype), torch.zeros((), dtype=x.dtype)
-        losses = torch.empty(epochs, dtype=x.dtype)
-        for epoch in range(epochs):
-            z = torch.mv(x, weights) + bias
-            losses[epoch] = torch.nn.functional.binary_cross_entropy_with_logits(z, y)
-            dz = torch.sigmoid(z) - y
-            weights -= RATE / len(y) * torch.mv(x.T, dz)
-            bias -= RATE / len(y) * dz.sum()
-        return weights.numpy(), float(bias), losses.numpy()
-
-    return train
+def mapped(p: Problem) -> neurons.Problem:
+    """Open the `.npy` ("c": PyTorch warns of arrays that can not be written)."""
+    x = np.load(str(p.path), mmap_mode="c")
+    return neurons.Problem(x, p.y, np.zeros(x.shape[1]), RATE, "bce", len(x))
 
 
 def with_jax(p: Problem) -> Run:
-    """JAX, which copies the file into memory first."""
+    """JAX, which copies the file into memory first (compiled beforehand, so apart from mapped)."""
     import jax
     import jax.numpy as jnp
 
@@ -180,15 +171,7 @@ def with_jax(p: Problem) -> Run:
 
 def with_scikit_learn(p: Problem) -> Run:
     """scikit-learn's MLPClassifier without hidden layers, over a memory map of a `.npy`."""
-    from bench import neurons
-
-    def train(epochs: int) -> tuple[Any, Any, Any]:
-        x = np.load(str(p.path), mmap_mode="r")
-        zeros = np.zeros(x.shape[1])
-        same = neurons.Problem(x, p.y, zeros, RATE, "bce", len(x))
-        return neurons.with_scikit_learn(same)(epochs)
-
-    return train
+    return lambda epochs: neurons.with_scikit_learn(mapped(p))(epochs)
 
 
 FILE_PROVIDERS: dict[str, Callable[[Problem], Run]] = {

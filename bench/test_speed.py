@@ -25,7 +25,8 @@ class Playback:
         return self.now
 
     def round(self) -> None:
-        self.now += self.times.pop(0)
+        if self.times:  # none are left where pytest-benchmark is told not to time
+            self.now += self.times.pop(0)
 
 
 CLOCK = Playback()
@@ -41,4 +42,4 @@ def test_speed(benchmark: Any, measurements: Any, title: str, provider: str) -> 
     benchmark.extra_info.update(known)
     CLOCK.times = list(seconds)
     benchmark.pedantic(CLOCK.round, rounds=len(seconds))
-    assert not CLOCK.times
+    assert benchmark.disabled or not CLOCK.times

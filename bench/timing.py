@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from bench import THREADS
-from bench.cases import CASES, check
+from bench.cases import CASES, Case, check
 
 PAUSE_SECONDS = 0.3 if THREADS > 1 else 0.0  # idle threads of some libraries spin for a while
 READ = "read"  # a provider in every large case: a plain sum of the features by as many threads
@@ -18,6 +19,8 @@ LARGE_BYTES = 2**26  # from here on an epoch reads memory, not a cache
 
 class Prepared:
     """A case whose answers are checked and whose kernels are compiled, ready to be timed.
+
+    What a provider fails with is in `failed`; the others go on.
 
     Parameters
     ----------
@@ -31,14 +34,22 @@ class Prepared:
     def __init__(self, title: str, providers: list[str], seconds: float) -> None:
         case = CASES[title]
         problem = case.problem()
-        self._runs = {name: case.providers[name](problem) for name in providers}
-        for name, run in self._runs.items():
-            check(case, problem, name, run)
-        if case.bytes_read >= LARGE_BYTES and case.group.startswith("neuron"):
-            self._runs[READ] = reader(problem.x)
-        self.units = {
-            name: case.units or units_for(run, seconds) for name, run in self._runs.items()
-        }
+        self._runs: dict[str, Any] = {}
+        self.units: dict[str, int] = {}
+        self.failed: dict[str, str] = {}
+        for name in providers:
+            try:
+                run = case.providers[name](problem)
+                check(case, problem, name, run)
+                self._add(case, name, run, seconds)
+            except Exception:
+                self.failed[name] = traceback.format_exc()
+        if case.bytes_read >= LARGE_BYTES:
+            self._add(case, READ, reader(problem.x), seconds)
+
+    def _add(self, case: Case, name: str, run: Any, seconds: float) -> None:
+        self.units[name] = warmed_up(run, case) if case.units else units_for(run, seconds)
+        self._runs[name] = run
 
     def round(self) -> dict[str, float]:
         """Time each provider once; return seconds a unit."""
@@ -49,6 +60,13 @@ class Prepared:
             run(self.units[name])
             times[name] = (time.perf_counter() - started) / self.units[name]
         return times
+
+
+def warmed_up(run: Any, case: Case) -> int:
+    """Return the units of a case's round, compiled for that number."""
+    if case.unit != "process":
+        run(case.units)
+    return case.units
 
 
 def units_for(run: Any, seconds: float) -> int:

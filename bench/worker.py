@@ -6,6 +6,7 @@ what both sides say is JSON, a line at a time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -35,9 +36,20 @@ class Worker:
             text=True,
         )  # fmt: skip
 
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def prepare(self, title: str, providers: list[str], seconds: float) -> None:
         """Check the answers of a case's providers, and get them ready."""
-        self._ask("prepare", title, providers, seconds)
+        for name, why in self.try_to_prepare(title, providers, seconds).items():
+            raise MeasuringError(f"{name}: {why}")
+
+    def try_to_prepare(self, title: str, providers: list[str], seconds: float) -> dict[str, str]:
+        """Prepare those that give the right answer; return what the others fail with."""
+        return dict(self._ask("prepare", title, providers, seconds))
 
     def round(self) -> dict[str, float]:
         """Return what a unit of each provider took, in seconds."""
@@ -49,16 +61,21 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
         self._process.wait()
 
     def _ask(self, *request: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
         if not line:
             raise MeasuringError(f"the measuring process ended: {self._process.wait()}")
         answer = json.loads(line)
@@ -84,8 +101,9 @@ def serve() -> None:
 
                 prepared = None  # before the next one takes memory
                 prepared = Prepared(*arguments)
-                answer: dict[str, Any] = {"value": None}
-            elif what == "round" and prepared is not None:
+                answer: dict[str, Any] = {"value": prepared.failed}
+            elif what == "round":
+                assert prepared is not None, "nothing is prepared"
                 answer = {"value": prepared.round()}
             else:
                 from bench.machine import machine

@@ -59,10 +59,13 @@ def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         value = globals()[name] = getattr(import_module(f"fastbp.{_HOME_OF[name]}"), name)
         return value
-    if util.find_spec(f"fastbp.{name}"):
-        return import_module(f"fastbp.{name}")
+    try:
+        if name.isidentifier() and util.find_spec(f"fastbp.{name}"):
+            return import_module(f"fastbp.{name}")
+    except ImportError as error:  # of an extra that is not installed
+        raise AttributeError(f"fastbp.{name}: {error}") from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

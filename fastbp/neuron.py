@@ -526,7 +526,7 @@ def _predicted_as_it_is(features: Any, weights: Any, bias: Any, code: int) -> np
     if not (is_plain(features, 2) and is_plain(weights, 1) and type(bias) is float):
         return None
     n, d = features.shape
-    if weights.size != d or not 0 < n * kernels.row_work(d) <= PREDICTED_AT_ONCE:
+    if n * d == 0 or weights.size != d or n * kernels.row_work(d) > PREDICTED_AT_ONCE:
         return None
     parameters = np.zeros(-(-d // LANES) * LANES + LANES)
     parameters[:d] = weights

@@ -27,6 +27,7 @@ import numpy as np
 from numba import _dynfunc
 from numba.core import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
+from numba.core.codegen import CPUCodeLibrary as CodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
@@ -187,6 +188,14 @@ def _link_only(library: Any, description: Any, environment: Any) -> Any:
     return _dynfunc.make_function(description.lookup_module(), name, "", 0, environment, (library,))
 
 
+# What the pass above leans on is Numba's own affair (tried with 0.62 and 0.68): without it,
+# functions are compiled as Numba does it, which only takes longer.
+_KNOWN = all(
+    hasattr(CodeLibrary, name)
+    for name in ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals")
+)
+
+
 class _CalleePipeline(CompilerBase):  # type: ignore[misc]
     def define_pipelines(self) -> list[Any]:
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
@@ -220,7 +229,7 @@ def _called_by_kernels(function: Function, **options: Any) -> Function:
     dispatcher = numba.njit(
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
-        pipeline_class=_CalleePipeline,
+        **({"pipeline_class": _CalleePipeline} if _KNOWN else {}),
         **options,
         **_OPTIONS,
     )(function)

@@ -108,8 +108,8 @@ def exp_clamped(x: Vector) -> Vector:
     """Return e**x with x held within the range LIMIT either way: less work than exp.
 
     2**(n/8) e**r with n = round(8 x / ln 2) and r = x - n/8 ln 2: an eighth of the range of r
-    takes half the polynomial: 1.15 times as fast. Neither the result nor its reciprocal leaves
-    the normal range.
+    takes half the polynomial, 1.15 times as fast (with AVX2 as well). Neither the result nor its
+    reciprocal leaves the normal range.
     """
     limit = broadcast(LIMIT)
     x = where_less(x, -limit, -limit, x)
