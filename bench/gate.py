@@ -37,7 +37,7 @@ def ratio(title: str, least: float) -> float:
     fastest = dict.fromkeys(PROVIDERS, float("inf"))
     for process in range(MOST_PROCESSES):
         with Worker(CASES[title].threads) as worker:
-            worker.prepare(title, PROVIDERS, SECONDS)
+            worker.prepare(title, PROVIDERS, SECONDS, "process_time")
             for _ in range(ROUNDS):
                 times = worker.round()
                 fastest = {name: min(fastest[name], times[name]) for name in PROVIDERS}

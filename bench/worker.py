@@ -42,14 +42,14 @@ class Worker:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def prepare(self, title: str, providers: list[str], seconds: float) -> None:
-        """Check the answers of a case's providers, and get them ready."""
-        for name, why in self.try_to_prepare(title, providers, seconds).items():
+    def prepare(self, title: str, providers: list[str], *how: Any) -> None:
+        """Check the answers of a case's providers, and get them ready: see timing.Prepared."""
+        for name, why in self.try_to_prepare(title, providers, *how).items():
             raise MeasuringError(f"{name}: {why}")
 
-    def try_to_prepare(self, title: str, providers: list[str], seconds: float) -> dict[str, str]:
+    def try_to_prepare(self, title: str, providers: list[str], *how: Any) -> dict[str, str]:
         """Prepare those that give the right answer; return what the others fail with."""
-        return dict(self._ask("prepare", title, providers, seconds))
+        return dict(self._ask("prepare", title, providers, *how))
 
     def round(self) -> dict[str, float]:
         """Return what a unit of each provider took, in seconds."""

@@ -258,6 +258,14 @@ def test_refused_by_fit_neuron(name, value, others, error, message):
         ((X, [1.0], 0.0), ValueError, r"features: expected 1 columns \(one a weight\), got 2"),
         ((X, W, "b"), TypeError, "bias: expected a real number"),
         (([1.0, 2.0], W, 0.0), ValueError, "features: expected 2 dimensions"),
+        # arrays of the kernel's own kind, which need no conversion
+        ((np.array([[1.0, np.nan]]), np.ones(2), 0.0), fastbp.DataError, "nan in row 0, column 1"),
+        ((np.array([[1.0, np.inf]]), np.zeros(2), 0.0), fastbp.DataError, "inf in row 0, column 1"),
+        ((np.ones((1, 2)), np.array([np.nan, 1.0]), 0.0), ValueError, "weights: .* got nan at 0"),
+        ((np.ones((1, 2)), np.ones(2), np.inf), ValueError, "bias: expected a finite number"),
+        ((np.ones((1, 3)), np.ones(2), 0.0), ValueError, "features: expected 2 columns"),
+        ((np.empty((0, 2)), np.ones(2), 0.0), fastbp.DataError, "features: expected at least one"),
+        ((np.empty((1, 0)), np.empty(0), 0.0), fastbp.DataError, "features: expected at least one"),
     ],
 )
 def test_refused_by_predict_neuron(arguments, error, message):
@@ -354,6 +362,9 @@ def test_the_shared_keywords_are_checked_for_networks_too(name):
         ({"features": [[1.0, np.nan]]}, fastbp.DataError, "features: .* nan in row 0, column 1"),
         ({"features": [[1.0, 2.0]] * 9 + [[np.inf, 0.0]]}, fastbp.DataError, "in row 9, column 0"),
         ({"features": [[1.0]]}, ValueError, r"features: expected 2 columns \(inputs\), got 1"),
+        ({"features": np.array([[np.nan, 0.0]])}, fastbp.DataError, "nan in row 0, column 0"),
+        ({"features": np.empty((0, 2))}, fastbp.DataError, "features: expected at least one row"),
+        ({"features": np.ones((1, 3))}, ValueError, r"features: expected 2 columns \(inputs\), got 3"),
         ({"weights": NAN_IN_LAYER_1}, ValueError, r"weights\[1\]: .* got inf at \(3, 0\)"),
         ({"biases": [np.zeros(10), [np.nan]]}, ValueError, r"biases\[1\]: .* got nan at 0"),
         ({"weights": [np.zeros((2, 10)), np.zeros((9, 1))]}, ValueError, r"weights\[1\]: expected \(10, 1\)"),
