@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +26,7 @@ def test_what_the_gate_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_ratios_are_stored() -> None:
-    kept = gate.json.loads(gate.RATIOS.read_text())
+    kept = json.loads(gate.RATIOS.read_text())
     assert all(list(ratios) == gate.gated() for ratios in kept.values())
 
 
@@ -57,3 +60,23 @@ def test_what_a_comparison_calls_slower() -> None:
     assert compare.Change([2 * r for r in rounds], rounds).verdict == "faster"
     assert compare.Change(rounds, rounds[::-1]).verdict == ""
     assert compare.Change(rounds, [0.9, 1.5, 0.8, 1.3]).verdict == ""
+
+
+def test_a_machine_that_is_not_known_records_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gate, "RATIOS", tmp_path / "ratios.json")
+    monkeypatch.setattr(gate, "key", lambda: "a new one")
+    monkeypatch.setattr(gate, "ratio", lambda title, least: 2.0)
+    monkeypatch.setattr(sys, "argv", ["gate"])
+    gate.main()
+    assert "WARNING: ratios.json has no ratios of this machine" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "ratios.json").read_text())
+    assert kept == {"a new one": dict.fromkeys(gate.gated(), 2.0)}
+    with pytest.raises(SystemExit) as ended:  # now it is known
+        gate.main()
+    assert ended.value.code == 0
+    monkeypatch.setattr(gate, "ratio", lambda title, least: 1.0)
+    with pytest.raises(SystemExit) as ended:
+        gate.main()
+    assert ended.value.code == 1
