@@ -31,9 +31,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.benchmark_columns = ["min", "median", "max", "rounds"]
 
 
-def pytest_report_header() -> list[str]:
-    missing = [name for name in MODULES if not installed(name)]
-    return [f"benchmarks: {name} is not installed and left out" for name in missing]
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for name in MODULES:
+        if not installed(name):
+            terminalreporter.write_line(f"{name} is not installed and was left out.")
 
 
 class Session:
