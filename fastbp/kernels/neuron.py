@@ -147,18 +147,21 @@ def losses_and_dz(
     sample_weight: Pointer,
     z: Pointer,
     sums: Pointer,
+    is_first: bool,
 ) -> None:
-    """Turn z into dz for a tile, zero beyond the rows; ACC sums.
+    """Turn z into dz for a tile, zero beyond the rows; ACC sums, OUT for a chunk's first tile.
 
     The two most wanted have loops of their own: without a choice in them their constants stay in
     registers, 1.15 times as fast.
     """
     if state[LOSS] == BCE:
-        each_row(logistic_loss, state, x, rows, parameters, y, sample_weight, z, sums)
+        each_row(logistic_loss, state, x, rows, parameters, y, sample_weight, z, sums, is_first)
     elif state[LOSS] == MSE and state[ACTIVATION] == SIGMOID:
-        each_row(sigmoid_squared_error, state, x, rows, parameters, y, sample_weight, z, sums)
+        each_row(
+            sigmoid_squared_error, state, x, rows, parameters, y, sample_weight, z, sums, is_first
+        )
     else:
-        each_row(output_loss, state, x, rows, parameters, y, sample_weight, z, sums)
+        each_row(output_loss, state, x, rows, parameters, y, sample_weight, z, sums, is_first)
 
 
 @device_function
@@ -186,6 +189,7 @@ def each_row(
     sample_weight: Pointer,
     z: Pointer,
     sums: Pointer,
+    is_first: bool,
 ) -> None:
     """Do what :func:`losses_and_dz` does with one function of the choice of losses.
 
@@ -225,36 +229,41 @@ def each_row(
             dw_1 = fma(second, dz, dw_1)
         else:
             store(z, i, dz)
-    store(sums, SUM_OF_LOSS, load(sums, SUM_OF_LOSS) + total)
-    store(sums, SUM_OF_DZ, load(sums, SUM_OF_DZ) + total_dz)
-    store(sums, SUM_OF_WEIGHT, load(sums, SUM_OF_WEIGHT) + total_weight)
-    store(sums, CHECK, load(sums, CHECK) + check)
-    store(sums, SUM_OF_DW, load(sums, SUM_OF_DW) + dw_0)
-    store(sums, SUM_OF_DW + LANES, load(sums, SUM_OF_DW + LANES) + dw_1)
+    if not is_first:
+        total = load(sums, SUM_OF_LOSS) + total
+        total_dz = load(sums, SUM_OF_DZ) + total_dz
+        total_weight = load(sums, SUM_OF_WEIGHT) + total_weight
+        check = load(sums, CHECK) + check
+        dw_0 = load(sums, SUM_OF_DW) + dw_0
+        dw_1 = load(sums, SUM_OF_DW + LANES) + dw_1
+    store(sums, SUM_OF_LOSS, total)
+    store(sums, SUM_OF_DZ, total_dz)
+    store(sums, SUM_OF_WEIGHT, total_weight)
+    store(sums, CHECK, check)
+    store(sums, SUM_OF_DW, dw_0)
+    store(sums, SUM_OF_DW + LANES, dw_1)
 
 
 @device_function
 def add_up(state: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
     """Add up the lanes of a chunk's sums; OUT in `partial` what is not there yet.
 
+    Gradients as vectors: one that is loaded after single numbers were stored waits for the stores.
     Returns whether every z was finite: only then is z - z always 0.
     """
     p = state[N_PARAMETERS]
     if state[N_FEATURES] <= NARROW:
         store(partial, 0, sum_two(load(sums, SUM_OF_DW), load(sums, SUM_OF_DW + LANES)))
-    store(partial, p - LANES, sum_two(load(sums, SUM_OF_DZ), broadcast(0.0)))
-    store(partial, p, sum_two(load(sums, SUM_OF_LOSS), load(sums, SUM_OF_WEIGHT)))
-    if state[WEIGHTED] == 0:
-        partial[p + WEIGHT_SUM] = float(rows)
+    store(partial, p - LANES, keep_first(sum_everywhere(load(sums, SUM_OF_DZ)), 1))
+    partial[p + LOSS_SUM] = sum_lanes(load(sums, SUM_OF_LOSS))
+    weighted = state[WEIGHTED] != 0
+    partial[p + WEIGHT_SUM] = sum_lanes(load(sums, SUM_OF_WEIGHT)) if weighted else float(rows)
     return sum_lanes(load(sums, CHECK)) == 0.0
 
 
 @device_function
 def sum_two(a: Vector, b: Vector) -> Vector:
-    """Return the sums of the lanes of a and of b, then zeros.
-
-    A vector, since one that is loaded after single numbers were stored waits for the stores.
-    """
+    """Return the sums of the lanes of a and of b, then zeros."""
     zero = broadcast(0.0)
     return sum_each(a, b, zero, zero, zero, zero, zero, zero)
 
@@ -275,14 +284,14 @@ def neuron_gradient(
     """Sum loss, weight and gradient over a chunk; OUT partial. Returns whether z was finite."""
     d = state[N_FEATURES]
     first = start - state[BLOCK_START]
-    clear(SUMS, work)
     lines = state[LABEL_STRIDE] == 1 and (state[WEIGHTED] == 0 or state[WEIGHT_STRIDE] == 1)
     if d <= NARROW and state[SHUFFLED] == 0 and state[ROW_STRIDE] == d and lines:
         stop = first + rows
         while first < stop:  # a range with a step would divide
             n = min(state[TILE_ROWS], stop - first)
             x_tile, y_tile, weight_tile = at(x, first * d), at(y, first), at(sample_weight, first)
-            losses_and_dz(state, x_tile, n, parameters, y_tile, weight_tile, work, work)
+            is_first = stop - first == rows
+            losses_and_dz(state, x_tile, n, parameters, y_tile, weight_tile, work, work, is_first)
             first += n
     else:
         tiles_gradient(x, y, sample_weight, order, state, first, rows, parameters, work, partial)
@@ -302,7 +311,7 @@ def tiles_gradient(
     work: Pointer,
     partial: Pointer,
 ) -> None:
-    """Take the rows from `first` on through the phases, a tile at a time; OUT partial, ACC work."""
+    """Take the rows from `first` on through the phases, a tile at a time; OUT partial, work."""
     d = state[N_FEATURES]
     tile = state[TILE_ROWS]
     p = state[N_PARAMETERS]
@@ -337,7 +346,7 @@ def tiles_gradient(
         if state[WEIGHTED] != 0 and (shuffled or weight_stride != 1):
             weight_tile = at(scratch, tile)
             gather_numbers(sample_weight, weight_stride, order, shuffled, i, n, weight_tile)
-        losses_and_dz(state, x_tile, n, parameters, y_tile, weight_tile, z, work)
+        losses_and_dz(state, x_tile, n, parameters, y_tile, weight_tile, z, work, i == first)
         if not narrow:
             wide_backward(x_tile, d, tile_stride, n, ahead, z, partial)
 
