@@ -15,6 +15,7 @@ from fastbp.checkpoints import digest
 from fastbp.kernels import activations, losses
 from fastbp.kernels import layout as at
 from fastbp.kernels import neuron as kernels
+from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.labels import Samples, Targets, samples
@@ -34,7 +35,7 @@ LOSSES = {"mse": losses.MSE, "half_mse": losses.HALF_MSE, "bce": losses.BCE}
 KERNELS = uncut(
     kernels.neuron_small,
     kernels.neuron_steps,
-    kernels.online_neuron_steps,
+    online_neuron_steps,
     kernels.neuron_outputs,
 )
 
@@ -429,7 +430,7 @@ def _model(d: int, weights: Any, bias: Any, activation: str, loss: str) -> Model
         single = options.batch_rows == 1 < samples.rows.n_rows
         online = single and options.optimizer.code == PLAIN_SGD
         return Problem(
-            kernel=kernels.online_neuron_steps if online else kernels.neuron_steps,
+            kernel=online_neuron_steps if online else kernels.neuron_steps,
             samples=samples,
             parameters=parameters,
             n_weights=parameters.size - LANES,
