@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from fastbp.errors import DataError as DataError
     from fastbp.errors import DivergenceError as DivergenceError
     from fastbp.errors import FastbpError as FastbpError
+    from fastbp.estimators.mlp import MLPClassifier as MLPClassifier
+    from fastbp.estimators.mlp import MLPRegressor as MLPRegressor
+    from fastbp.estimators.neurons import NeuronClassifier as NeuronClassifier
+    from fastbp.estimators.neurons import NeuronRegressor as NeuronRegressor
     from fastbp.network import NetworkFit as NetworkFit
     from fastbp.network import fit_network as fit_network
     from fastbp.network import initialize_network as initialize_network
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "environment": ("show_versions",),
     "errors": ("CheckpointError", "DataError", "DivergenceError", "FastbpError"),
+    "estimators.mlp": ("MLPClassifier", "MLPRegressor"),
+    "estimators.neurons": ("NeuronClassifier", "NeuronRegressor"),
     "network": (
         "NetworkFit", "fit_network", "initialize_network", "loss_and_gradient", "predict_network",
     ),

@@ -44,6 +44,7 @@ class DivergenceError(FastbpError, ArithmeticError):
 
     weights: Any
     bias: Any
+    biases: Any
 
     def __init__(
         self, message: str, *, epoch: int, losses: np.ndarray, parameters: dict[str, Any]

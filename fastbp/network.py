@@ -22,7 +22,6 @@ from fastbp.kernels import losses as loss_codes
 from fastbp.kernels import network as kernels
 from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.update import PLAIN_SGD
-from fastbp.kernels.vector import LANES
 from fastbp.labels import Samples, Targets, check_weights, samples
 from fastbp.optimizers import (
     SGD,
@@ -42,7 +41,6 @@ LOSSES = {**neuron.LOSSES, "cross_entropy": loss_codes.CROSS_ENTROPY}
 KERNELS = uncut(
     kernels.network_steps, kernels.tile_steps, kernels.online_steps, kernels.network_outputs
 )
-FILLING = np.zeros(LANES)
 CALL_WORK = (
     2**22
 )  # that one call predicts, 1.5 ms: for threads to share, and Ctrl-C to come through
@@ -456,14 +454,80 @@ def _check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarra
         check.all_finite(f"{prefix}biases[{index}]", b)
 
 
-def _flat(weights: list[np.ndarray], biases: list[np.ndarray]) -> np.ndarray:
-    """Return all parameters in one vector, each array filled up with zeros to whole vectors."""
-    pieces = []
-    for array in (*weights, *biases):
-        pieces.append(array.ravel())
-        if array.size % LANES:
-            pieces.append(FILLING[: -array.size % LANES])
-    return np.concatenate(pieces)
+@dataclass(frozen=True)
+class Layers:
+    """Sizes, inputs first, with the kernels' numbers of activations and loss.
+
+    `report` is how losses are told: the contract's way, or scikit-learn's.
+    """
+
+    sizes: tuple[int, ...]
+    activations: tuple[int, ...]
+    loss: int
+    report: int = at.OWN
+
+    def plan(self, label_columns: int, batch_rows: int) -> kernels.Plan:
+        """Return where everything lies; the parameters lie alike for all rows."""
+        return kernels.plan(self.sizes, self.activations, label_columns, batch_rows)
+
+    def flat(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
+        """Return all parameters in one vector, each array filled up with zeros to whole vectors."""
+        plan = self.plan(1, 1)
+        parameters = np.zeros(plan.n_parameters)
+        starts = plan.weights_at + plan.biases_at
+        for start, array in zip(starts, (*weights, *biases), strict=True):
+            parameters[start : start + array.size] = array.reshape(-1)
+        return parameters
+
+    def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Return views of such a vector by layer."""
+        plan = self.plan(1, 1)
+        shapes = list(pairwise(self.sizes))
+        return {
+            "weights": [
+                parameters[start : start + n * m].reshape(n, m)
+                for start, (n, m) in zip(plan.weights_at, shapes, strict=True)
+            ],
+            "biases": [
+                parameters[start : start + m]
+                for start, (_, m) in zip(plan.biases_at, shapes, strict=True)
+            ],
+        }
+
+    def problem(
+        self,
+        parameters: np.ndarray,
+        samples: Samples,
+        options: Options,
+        result: Callable[[Outcome], Any],
+    ) -> Problem:
+        """Return the problem of these rows, from flat start values."""
+        label_columns = samples.rows.n_labels
+        plan = self.plan(label_columns, options.batch_rows)
+        kernel = _kernel(plan, options)
+        uses_blas = plan.uses_blas and kernel is kernels.network_steps
+        return Problem(
+            kernel=kernel,
+            samples=samples,
+            parameters=parameters,
+            n_weights=plan.n_weights,
+            settings={
+                at.LOSS: self.loss,
+                at.REPORT: self.report,
+                at.N_LAYERS: len(self.activations),
+                at.LABEL_COLUMNS: label_columns,
+                at.CLASSES: samples.classes,
+                at.GEMM: gemm_address() if uses_blas else 0,
+            },
+            tile_rows=plan.tile_rows,
+            chunk_rows=plan.chunk_rows,
+            row_work=plan.row_work,
+            work_size=plan.work_size,
+            named=self.named,
+            result=result,
+            table=plan.table,
+            uses_blas=uses_blas,
+        )
 
 
 def _model(
@@ -488,30 +552,13 @@ def _model(
     if names[-1] == "softmax" and loss != "cross_entropy":
         raise ValueError(f"loss: expected 'cross_entropy' with 'softmax', got {loss!r}")
     sizes = (rows.n_features, *(layer.shape[1] for layer in w))
-    numbers = tuple(ACTIVATIONS[name] for name in names)
-    parameters = _flat(w, b)
+    layers = Layers(sizes, tuple(ACTIVATIONS[name] for name in names), LOSSES[loss])
+    parameters = layers.flat(w, b)
 
     def problem(samples: Samples, options: Options) -> Problem:
-        label_columns = samples.rows.n_labels
-        plan = kernels.plan(sizes, numbers, label_columns, options.batch_rows)
-        kernel = _kernel(plan, options)
-        uses_blas = plan.uses_blas and kernel is kernels.network_steps
-
-        def named(parameters: np.ndarray) -> dict[str, Any]:
-            return {
-                "weights": [
-                    parameters[start : start + n * m].reshape(n, m)
-                    for start, n, m in zip(plan.weights_at, sizes[:-1], sizes[1:], strict=True)
-                ],
-                "biases": [
-                    parameters[start : start + m]
-                    for start, m in zip(plan.biases_at, sizes[1:], strict=True)
-                ],
-            }
-
         def result(outcome: Outcome) -> NetworkFit:
             return NetworkFit(
-                **named(outcome.parameters),
+                **layers.named(outcome.parameters),
                 losses=outcome.losses,
                 activations=names,
                 loss=loss,
@@ -520,27 +567,7 @@ def _model(
                 state=outcome.state,
             )
 
-        return Problem(
-            kernel=kernel,
-            samples=samples,
-            parameters=parameters,
-            n_weights=plan.n_weights,
-            settings={
-                at.LOSS: LOSSES[loss],
-                at.N_LAYERS: len(names),
-                at.LABEL_COLUMNS: label_columns,
-                at.CLASSES: samples.classes,
-                at.GEMM: gemm_address() if uses_blas else 0,
-            },
-            tile_rows=plan.tile_rows,
-            chunk_rows=plan.chunk_rows,
-            row_work=plan.row_work,
-            work_size=plan.work_size,
-            named=named,
-            result=result,
-            table=plan.table,
-            uses_blas=uses_blas,
-        )
+        return layers.problem(parameters, samples, options, result)
 
     arguments = {
         "layer sizes": sizes,
@@ -595,9 +622,12 @@ def predict_network(
     ...                 activations=["relu", "identity"])
     array([[1.]])
     """
-    outputs = _predicted_as_it_is(features, weights, biases, activations)
-    if outputs is not None:
-        return outputs
+    if type(weights) is type(biases) is list and len(weights) == len(biases) > 0:
+        names = activations_of("activations", activations, len(weights))
+        numbers = tuple(ACTIVATIONS[name] for name in names)
+        outputs = predicted_as_it_is(features, weights, biases, numbers)
+        if outputs is not None:
+            return outputs
     rows = rows_of("features", features)
     w, b = _checked_parameters("", weights, biases, None)
     names = activations_of("activations", activations, len(w))
@@ -605,10 +635,24 @@ def predict_network(
     if w[0].shape[0] != d:
         raise ValueError(f"features: expected {w[0].shape[0]} columns (inputs), got {d}")
     sizes = (d, *[layer.shape[1] for layer in w])
-    plan, state = _prediction_plan(sizes, names, min(rows.n_rows, kernels.MOST_ROWS))
-    parameters = _flat(w, b)
-    outputs = np.empty((rows.n_rows, sizes[-1]))
-    most = min(BLOCK_BYTES // (8 * d), CALL_WORK // plan.row_work)
+    layers = Layers(sizes, tuple(ACTIVATIONS[name] for name in names), 0)
+    return predicted(rows, layers, w, b)
+
+
+def predicted(
+    rows: Rows,
+    layers: Layers,
+    w: list[np.ndarray],
+    b: list[np.ndarray],
+    n_threads: int | None = None,
+) -> np.ndarray:
+    """Return the outputs (N, K) of a network for rows that fit it."""
+    plan, state = _prediction_plan(
+        layers.sizes, layers.activations, min(rows.n_rows, kernels.MOST_ROWS)
+    )
+    parameters = layers.flat(w, b)
+    outputs = np.empty((rows.n_rows, layers.sizes[-1]))
+    most = min(BLOCK_BYTES // (8 * rows.n_features), CALL_WORK // plan.row_work)
     step = max(1, most // plan.tile_rows) * plan.tile_rows
 
     def compute(start: int) -> None:
@@ -624,23 +668,21 @@ def predict_network(
         return outputs
     starts = list(range(0, rows.n_rows, step))
     total = rows.n_rows * plan.row_work
-    n_threads = threads_for(total, total, len(starts), None) if rows.concurrent else 1
+    n_threads = threads_for(total, total, len(starts), n_threads) if rows.concurrent else 1
     with team(n_threads) as threads:
         threads.each(compute, starts)
     return outputs
 
 
-def _predicted_as_it_is(
-    features: Any, weights: Any, biases: Any, activations: Any
+def predicted_as_it_is(
+    features: Any, weights: list[Any], biases: list[Any], activations: tuple[int, ...]
 ) -> np.ndarray | None:
     """Return the outputs of a few rows in arrays of the kernel's own kind; None for all else.
 
     Half of the time of the general way, for one row. What is not right it leaves to that one,
     which finds out where it is.
     """
-    if not (is_plain(features, 2) and type(weights) is type(biases) is list):
-        return None
-    if not len(weights) == len(biases) > 0:
+    if not is_plain(features, 2):
         return None
     sizes = [features.shape[1]]
     for w, b in zip(weights, biases, strict=True):
@@ -650,8 +692,7 @@ def _predicted_as_it_is(
     n = features.shape[0]
     if 0 in sizes or n == 0:
         return None
-    names = activations_of("activations", activations, len(weights))
-    plan, state = _prediction_plan(tuple(sizes), names, min(n, kernels.MOST_ROWS))
+    plan, state = _prediction_plan(tuple(sizes), activations, min(n, kernels.MOST_ROWS))
     if n * plan.row_work > neuron.PREDICTED_AT_ONCE:
         return None
     parameters = np.zeros(plan.n_parameters)
@@ -665,10 +706,10 @@ def _predicted_as_it_is(
 
 @functools.lru_cache(maxsize=256)
 def _prediction_plan(
-    sizes: tuple[int, ...], activations: tuple[str, ...], batch_rows: int
+    sizes: tuple[int, ...], activations: tuple[int, ...], batch_rows: int
 ) -> tuple[kernels.Plan, np.ndarray]:
     """Return the plan of a network, and the kernel's integers, which it only reads."""
-    plan = kernels.plan(sizes, tuple(ACTIVATIONS[name] for name in activations), 1, batch_rows)
+    plan = kernels.plan(sizes, activations, 1, batch_rows)
     state = np.zeros(at.N_INTEGERS + len(plan.table), dtype=np.int64)
     state[at.N_FEATURES] = sizes[0]
     state[at.TILE_ROWS] = plan.tile_rows

@@ -30,7 +30,7 @@ class SGD:
     Parameters
     ----------
     momentum : float
-        From 0 to below 1; 0 is plain gradient descent.
+        From 0 to 1; 0 is plain gradient descent, 1 never slows down.
     nesterov : bool
 
     Raises
@@ -50,7 +50,9 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "momentum", _fraction("momentum", self.momentum))
+        object.__setattr__(self, "momentum", check.real("momentum", self.momentum))
+        if not 0.0 <= self.momentum <= 1.0:
+            raise ValueError(f"momentum: expected a number from 0 to 1, got {self.momentum}")
         if not isinstance(self.nesterov, bool | np.bool_):
             raise TypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
         object.__setattr__(self, "nesterov", bool(self.nesterov))

@@ -8,6 +8,7 @@ from typing import Any, Protocol, get_args
 
 import numpy as np
 
+import fastbp
 from fastbp import archive
 from fastbp.errors import CheckpointError
 from fastbp.network import NetworkFit
@@ -29,22 +30,24 @@ class Storable(Protocol):
 
 Model = Neuron | NeuronFit | NetworkFit | Layer | Perceptron | TableModel
 KINDS: dict[str, type[Storable]] = {kind.__name__: kind for kind in get_args(Model)}
+ESTIMATORS = "MLPClassifier", "MLPRegressor", "NeuronClassifier", "NeuronRegressor"
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
+def save(model: Storable, path: str | os.PathLike[str]) -> None:
     """Write a model to a safetensors file.
 
     Parameters
     ----------
-    model : NeuronFit, NetworkFit, Neuron, Layer, Perceptron or TableModel
-        A fit's `state` is kept with it, so that training can go on from the file.
+    model : NeuronFit, NetworkFit, Neuron, Layer, Perceptron, TableModel or an estimator
+        A fit's `state` is kept with it, and all of an estimator, so that training can go on from
+        the file. (An estimator's `callback` cannot be kept.)
     path : path-like
         Its folder must exist. An old file is replaced at once or, if writing fails, left as it is.
 
     Raises
     ------
     TypeError
-        If the model is of another type.
+        If the model is of another type, or an estimator's parameter is a function.
     OSError
         If the file cannot be written.
 
@@ -60,7 +63,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     True
     """
     kind = type(model).__name__
-    if KINDS.get(kind) is not type(model):
+    if _kind(kind) is not type(model):
         raise TypeError(f"model: expected {_listed()}, got {kind}")
     archive.write(Path(path), kind, model.to_stored())
 
@@ -74,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    NeuronFit, NetworkFit, Neuron, Layer, Perceptron or TableModel
+    NeuronFit, NetworkFit, Neuron, Layer, Perceptron, TableModel or an estimator
 
     Raises
     ------
@@ -85,10 +88,19 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     path = Path(path)
     kind, content = archive.read(path)
-    if kind not in KINDS:
+    found = _kind(kind)
+    if found is None:
         raise CheckpointError(f"{path}: expected {_listed()}, got {kind}")
-    return KINDS[kind].from_stored(*content)
+    return found.from_stored(*content)
+
+
+def _kind(name: str) -> type[Storable] | None:
+    """Return the class of this name, if such models can be stored."""
+    if name in ESTIMATORS:  # only they need scikit-learn
+        found: type[Storable] = getattr(fastbp, name)
+        return found
+    return KINDS.get(name)
 
 
 def _listed() -> str:
-    return ", ".join(sorted(KINDS))
+    return ", ".join(sorted([*KINDS, *ESTIMATORS]))

@@ -26,7 +26,7 @@ from fastbp.optimizers import GradientOnly, TrainingState, optimizer_of
 from fastbp.parallel import team, threads_for
 from fastbp.rows import Rows, read_only
 from fastbp.run import Options, Outcome, Problem, Run
-from fastbp.validation import Validator, problem_options, split
+from fastbp.validation import Objective, problem_options, split
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,14 @@ def fit(
     against = None
     if held_out is not None:
         against = model.problem(held_out, problem_options(held_out.rows.n_rows))
-    return problem.result(train(problem, options, against, file))
+    outcome = train(problem, options, against, file)
+    if outcome.stopped == "interrupted":
+        warnings.warn(
+            f"interrupted after {len(outcome.losses)} epochs: the parameters hold every completed"
+            " update",
+            stacklevel=3,
+        )
+    return problem.result(outcome)
 
 
 def _described_options(options: Options, random_state: Any) -> dict[str, Any]:
@@ -251,7 +258,7 @@ def train(
         stack.callback(run.close)
         validator = None
         if against is not None:
-            validator = Validator(against, workers, requests)
+            validator = Objective(against, workers, requests)
             stack.callback(validator.close)
         fitting = _Fitting(run, validator, checkpoint)
         if saved is None:
@@ -279,7 +286,7 @@ class _Fitting:
     """One fit under way: what happens between the slices of its run."""
 
     def __init__(
-        self, run: Run, validator: Validator | None, checkpoint: Checkpoint | None
+        self, run: Run, validator: Objective | None, checkpoint: Checkpoint | None
     ) -> None:
         self.run = run
         self.problem, self.options = run.problem, run.options
@@ -436,7 +443,7 @@ class _Fitting:
         return isinstance(answer, bool | np.bool_) and bool(answer)
 
     def _answer(self, requests: Requests) -> None:
-        """Answer a Ctrl-C: with an exception where one is wanted, else with a warning."""
+        """Answer a Ctrl-C: with an exception where one is wanted, else by coming to an end."""
         requests.answered = True
         if not self.options.returns_on_interrupt:
             raise KeyboardInterrupt
@@ -445,10 +452,6 @@ class _Fitting:
             run.parameters[:] = run.epoch_start
             run.state[at.STATUS] = at.DIVERGED
             self._raise_for_status()
-        warnings.warn(
-            f"interrupted after {run.epoch} epochs: the parameters hold every completed update",
-            stacklevel=6,
-        )
 
     def _snapshot(self) -> Snapshot:
         state = self.run.training_state()

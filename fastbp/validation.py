@@ -170,19 +170,29 @@ def split(samples: Samples, fraction: float) -> tuple[Samples, Samples]:
     return parts[0], parts[1]
 
 
-def problem_options(n_rows: int) -> Options:
-    """Return the options of a pass that only adds up losses."""
-    return Options(learning_rate=0.0, epochs=1, batch_rows=n_rows, optimizer=GradientOnly())
+def problem_options(n_rows: int, alpha: float = 0.0) -> Options:
+    """Return the options of a pass that only adds up losses and gradients."""
+    return Options(
+        learning_rate=0.0, epochs=1, batch_rows=n_rows, optimizer=GradientOnly(), alpha=alpha
+    )
 
 
-class Validator:
-    """Computes the loss of parameters on other rows: the weighted mean, without penalty."""
+class Objective:
+    """Loss and gradient of all rows of a problem at any parameters: a weighted mean."""
 
-    def __init__(self, problem: Problem, threads: Team, requests: Requests) -> None:
+    def __init__(
+        self, problem: Problem, threads: Team, requests: Requests, alpha: float = 0.0
+    ) -> None:
         self.samples = problem.samples
         self._requests = requests
-        options = problem_options(problem.rows.n_rows)
+        options = problem_options(problem.rows.n_rows, alpha)
         self._run = Run(problem, options, threads, requests=requests)
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """That of the last loss, flat like the parameters; overwritten by the next."""
+        gradient: np.ndarray = self._run.moments[0]
+        return gradient
 
     def loss(self, parameters: np.ndarray) -> float | None:
         """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""

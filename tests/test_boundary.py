@@ -408,7 +408,7 @@ def test_refused_by_initialize_network(arguments, error, message):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: fastbp.SGD(momentum=1.0), ValueError, "momentum: expected a number from 0 to"),
+        (lambda: fastbp.SGD(momentum=1.1), ValueError, "momentum: expected a number from 0 to"),
         (lambda: fastbp.SGD(momentum=-0.1), ValueError, "momentum: expected a number from 0 to"),
         (lambda: fastbp.SGD(momentum="high"), TypeError, "momentum: expected a real number"),
         (lambda: fastbp.SGD(nesterov=1), TypeError, "nesterov: expected True or False, got 1"),

@@ -4,16 +4,27 @@ This file also runs with the JIT off (``NUMBA_DISABLE_JIT=1``), where it and ``t
 must reach every line of the kernels.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.special import xlogy
 
 import fastbp
-from fastbp.kernels import blas, products, update
+from fastbp import network
+from fastbp.kernels import activations as codes
+from fastbp.kernels import blas, losses, products, update
+from fastbp.kernels import layout as at
 from fastbp.kernels import network as kernels
 from fastbp.kernels._jit import kernel, vector_width
 from fastbp.kernels.vector import data, lane, load, square_root, store, store_first
+from fastbp.labels import Samples
+from fastbp.rows import Labelled, rows_of
+from fastbp.training import train
+from fastbp.validation import problem_options
 from tests import reference
 from tests.problems import assert_same_network, network_bits, network_problem
+from tests.tolerances import CENTRAL_DIFFERENCE, ROUNDING
 
 SEA = 1e300  # around what may be read: a stray store or a used stray load is seen
 
@@ -337,3 +348,88 @@ def test_steps_without_a_stored_gradient_change_no_bit(sizes, batch_size, monkey
     monkeypatch.setattr(kernels, "tile_steps", kernels.network_steps)
     by_gradient, *_ = fit(sizes, 40, "half_mse", "identity", **keywords)
     assert network_bits(by_gradient) == network_bits(expected)
+
+
+def told(loss, z, y, weight, n_outputs):
+    """The loss of a batch as scikit-learn's MLP tells it, from z, without the penalty."""
+    eps = np.finfo(float).eps
+    if loss == losses.HALF_MSE:
+        each = (z - y) ** 2 / 2 / n_outputs
+    elif loss == losses.BCE:
+        # by way of z: scikit-learn's own ln(1 - a) has no digits left where a is almost 1
+        each = np.clip(np.logaddexp(0.0, np.where(y > 0.5, -z, z)), -np.log1p(-eps), -np.log(eps))
+    elif loss == losses.CROSS_ENTROPY:
+        each = -y * np.log(np.clip(np.exp(reference.log_softmax(z)), eps, 1 - eps))
+    else:
+        each = xlogy(y, y / np.exp(z)) - y + np.exp(z)
+    return np.average(each.sum(axis=1), weights=weight)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "output"),
+    [
+        (losses.HALF_MSE, codes.IDENTITY),
+        (losses.BCE, codes.SIGMOID),
+        (losses.CROSS_ENTROPY, codes.SOFTMAX),
+        (losses.HALF_POISSON_DEVIANCE, codes.EXPONENTIAL),
+    ],
+)
+def test_losses_as_scikit_learn_tells_them(loss, output, weighted):
+    """By its rows counts each batch, whatever their weights; log losses stop at epsilon's."""
+    sizes, n, alpha = (4, 5, 3), 13, 0.25
+    layers = network.Layers(sizes, (codes.TANH, output), loss, at.SCIKIT_LEARN)
+    rng = np.random.default_rng(loss)
+    x = rng.normal(size=(n, 4))
+    w, b = [rng.normal(size=(4, 5)), rng.normal(size=(5, 3))], [rng.normal(size=5), np.zeros(3)]
+    if loss == losses.CROSS_ENTROPY:
+        y = np.eye(3)[rng.integers(0, 3, n)]
+    else:
+        y = rng.integers(0, 2 if loss == losses.BCE else 4, (n, 3)).astype(float)
+    if loss in (losses.BCE, losses.CROSS_ENTROPY):
+        w[1] *= 60.0  # far beyond what epsilon leaves
+    weight = rng.uniform(0.5, 2.0, n) if weighted else None
+    samples = Samples(Labelled(rows_of("x", x), y, weight), False, None)
+    options = replace(problem_options(n, alpha), batch_rows=8)
+    outcome = train(layers.problem(layers.flat(w, b), samples, options, lambda o: o), options)
+    z = np.tanh(x @ w[0] + b[0]) @ w[1] + b[1]
+    penalty = alpha / 2 * sum((v**2).sum() for v in w)
+    expected = sum(
+        (stop - start)
+        * (
+            told(loss, z[start:stop], y[start:stop], None if weight is None else part, 3)
+            + penalty / part.sum()
+        )
+        for start, stop, part in (
+            (s, e, np.ones(e - s) if weight is None else weight[s:e]) for s, e in ((0, 8), (8, n))
+        )
+    )
+    np.testing.assert_allclose(outcome.losses[0], expected / n, rtol=ROUNDING)
+
+
+def test_poisson_deviance_descends_by_its_derivative():
+    layers = network.Layers(
+        (3, 4, 2), (codes.TANH, codes.EXPONENTIAL), losses.HALF_POISSON_DEVIANCE
+    )
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(9, 3)), rng.integers(0, 3, (9, 2)).astype(float)
+    start = layers.flat(
+        [rng.normal(size=(3, 4)), rng.normal(size=(4, 2))], [np.ones(4), np.ones(2)]
+    )
+    samples = Samples(Labelled(rows_of("x", x), y, None), False, None)
+    (w, b), rows = layers.named(start).values(), rows_of("x", x)
+    expected = np.exp(np.tanh(x @ w[0] + b[0]) @ w[1] + b[1])
+    np.testing.assert_allclose(network.predicted(rows, layers, w, b), expected, rtol=ROUNDING)
+
+    def outcome(parameters):
+        options = problem_options(9)
+        return train(layers.problem(parameters, samples, options, lambda o: o), options)
+
+    gradient = outcome(start).gradient
+    for i in np.flatnonzero(start):
+        step = np.zeros_like(start)
+        step[i] = 1e-5
+        difference = outcome(start + step).losses[0] - outcome(start - step).losses[0]
+        np.testing.assert_allclose(
+            gradient[i], difference / 2e-5, rtol=CENTRAL_DIFFERENCE, atol=CENTRAL_DIFFERENCE
+        )

@@ -11,6 +11,7 @@ SIGMOID = 1
 RELU = 2
 TANH = 3
 SOFTMAX = 4  # of a whole layer: see losses.py
+EXPONENTIAL = 5  # of outputs only, with the Poisson deviance
 
 
 @device_function

@@ -14,10 +14,20 @@ from fastbp.kernels.layout import (
     N_LAYERS,
     N_PARAMETERS,
     OUTPUTS,
+    REPORT,
+    SCIKIT_LEARN,
     WEIGHT_SUM,
     WEIGHTED,
 )
-from fastbp.kernels.losses import CROSS_ENTROPY, MSE, cross_entropy, output_loss
+from fastbp.kernels.losses import (
+    CROSS_ENTROPY,
+    HALF_POISSON_DEVIANCE,
+    MSE,
+    cross_entropy,
+    half_poisson_deviance,
+    output_loss,
+    told_as_scikit_learn,
+)
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -52,6 +62,7 @@ def losses_and_dz(
     k = layer(state, index)[OUTPUTS]
     activation = layer(state, index)[LAYER_ACTIVATION]
     loss = state[LOSS]
+    otherwise = state[REPORT] == SCIKIT_LEARN
     share = broadcast(1.0 / k if loss == MSE else 1.0)
     total = broadcast(0.0)
     total_weight = broadcast(0.0)
@@ -62,12 +73,19 @@ def losses_and_dz(
         total_weight = total_weight + weight
         if loss == CROSS_ENTROPY:
             value = cross_entropy(z, y, state[CLASSES] != 0, k, width, i)
+            if otherwise:
+                value = told_as_scikit_learn(loss, k, value)
             total = total + keep_first(value, valid) * weight
             for j in range(i, k * width, width):
                 store(z, j, keep_first(load(z, j) * weight, valid))
         else:
             for j in range(i, k * width, width):
-                value, dz = output_loss(activation, loss, load(z, j), load(y, j))
+                if loss == HALF_POISSON_DEVIANCE:
+                    value, dz = half_poisson_deviance(load(z, j), load(y, j))
+                else:
+                    value, dz = output_loss(activation, loss, load(z, j), load(y, j))
+                if otherwise:
+                    value = told_as_scikit_learn(loss, k, value)
                 total = total + keep_first(value * share, valid) * weight
                 store(z, j, keep_first(dz * share * weight, valid))
     partial[state[N_PARAMETERS] + LOSS_SUM] += sum_lanes(total)

@@ -37,6 +37,7 @@ WORK_SIZE = 26  # float64 scratch of each thread
 ROW_STRIDE = 35  # numbers from a row of x to the next, D or more
 LABEL_STRIDE = 36  # the same of y, LABEL_COLUMNS or more
 WEIGHT_STRIDE = 37  # and of sample_weight
+REPORT = 38  # how losses are told: OWN, or as scikit-learn does; gradients are the same
 
 # --- int64: the position ------------------------------------------------------------------
 EPOCH = 27  # epochs completed
@@ -61,6 +62,10 @@ A_AT = 4  # where the activations (outputs, tile) begin in a thread's scratch
 D_AT = 5  # and their derivatives, which become dz; for the output z, which becomes dz
 METHOD = 6  # of its products: see network.py
 LAYER_FIELDS = 8
+
+# values of REPORT
+OWN = 0
+SCIKIT_LEARN = 1
 
 # values of STATUS
 RUNNING = 0

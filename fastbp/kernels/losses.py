@@ -6,6 +6,8 @@ softmax of a row takes all its outputs: those lie `width` apart, rows side by si
 
 from __future__ import annotations
 
+import math
+
 from fastbp.kernels._jit import device_function
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.exponential import exp, exp_clamped, log1p, log_of_sum
@@ -24,6 +26,12 @@ MSE = 0
 HALF_MSE = 1
 BCE = 2
 CROSS_ENTROPY = 3
+HALF_POISSON_DEVIANCE = 4  # of networks only
+
+EPSILON = 2.0**-52
+LEAST_LOG_LOSS = -math.log1p(-EPSILON)
+MOST_LOG_LOSS = -math.log(EPSILON)
+"""Those of scikit-learn, which moves probabilities away from 0 and 1 by the machine's epsilon."""
 
 
 @device_function
@@ -63,6 +71,31 @@ def binary_cross_entropy(z: Vector, y: Vector) -> tuple[Vector, Vector]:
     linear = z * where_less(zero, z, one_minus_y, -y)
     lost = e - (s - one)
     return linear + log_of_sum(s, lost * larger), fma(-y, complement, one_minus_y * a)
+
+
+@device_function
+def half_poisson_deviance(z: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return y ln(y/a) - y + a for a = e**z and y from 0 on, and its dz = a - y.
+
+    0 ln 0 is 0 (McCullagh and Nelder, Generalized Linear Models, 1989, table 2.1).
+    """
+    zero = broadcast(0.0)
+    a = exp(z)
+    log_y = log_of_sum(where_less(zero, y, y, broadcast(1.0)), zero)
+    error = a - y
+    return fma(y, log_y - z, error), error
+
+
+@device_function
+def told_as_scikit_learn(loss: int, n_outputs: int, value: Vector) -> Vector:
+    """Return the loss of an output as scikit-learn's MLP reports it, for labels 0 and 1."""
+    if loss == HALF_MSE:
+        value = value * broadcast(1.0 / n_outputs)
+    elif loss in (BCE, CROSS_ENTROPY):
+        least, most = broadcast(LEAST_LOG_LOSS), broadcast(MOST_LOG_LOSS)
+        value = where_less(value, least, least, value)
+        value = where_less(most, value, most, value)
+    return value
 
 
 @device_function

@@ -14,9 +14,16 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from fastbp.kernels._jit import device_function, kernel, subroutine, vector_width
-from fastbp.kernels.activations import RELU, SOFTMAX, activate, activate_with_derivative
+from fastbp.kernels.activations import (
+    EXPONENTIAL,
+    RELU,
+    SOFTMAX,
+    activate,
+    activate_with_derivative,
+)
 from fastbp.kernels.blas import gemm
 from fastbp.kernels.dense import gather_rows
+from fastbp.kernels.exponential import exp
 from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
 from fastbp.kernels.layout import (
     A_AT,
@@ -551,6 +558,9 @@ def output_activations(table: Pointer, width: int, z: Pointer) -> None:
     for i in range(0, width, LANES):
         if last[LAYER_ACTIVATION] == SOFTMAX:
             softmax(z, last[OUTPUTS], width, i)
+        elif last[LAYER_ACTIVATION] == EXPONENTIAL:
+            for j in range(i, last[OUTPUTS] * width, width):
+                store(z, j, exp(load(z, j)))
         else:
             for j in range(i, last[OUTPUTS] * width, width):
                 store(z, j, activate(last[LAYER_ACTIVATION], load(z, j)))

@@ -45,8 +45,10 @@ from fastbp.kernels.layout import (
     NO_ROW,
     PARAMETERS,
     PARTIAL_EXTRA,
+    REPORT,
     ROW_NOT_FINITE,
     RUNNING,
+    SCIKIT_LEARN,
     SEGMENT_CHUNKS,
     SEGMENT_FIRST,
     SLOTS,
@@ -153,7 +155,7 @@ def run_whole_batches(
             if state[BAD_ROW] != NO_ROW:
                 state[STATUS] = ROW_NOT_FINITE
                 break
-        account(floats, partial[p + LOSS_SUM], partial[p + WEIGHT_SUM])
+        account_batch(state, floats, partial[p + LOSS_SUM], partial[p + WEIGHT_SUM], rows)
         state[BUDGET] -= 1
         state[BATCH_START] = start + rows
         if start + rows == state[N_ROWS]:
@@ -236,9 +238,11 @@ def finish_batch(state: Pointer, floats: Pointer, total: Pointer, rates: Pointer
     """One update with the gradient of (sum of losses + alpha/2 sum w**2) / n."""
     p = state[N_PARAMETERS]
     n = total[p + WEIGHT_SUM]
-    account(floats, total[p + LOSS_SUM] + penalty(state, floats), n)
+    stop = batch_stop(state)
+    loss = total[p + LOSS_SUM] + penalty(state, floats)
+    account_batch(state, floats, loss, n, stop - state[BATCH_START])
     update(state, floats, rate_of_epoch(state, rates), n, total)
-    state[BATCH_START] = batch_stop(state)
+    state[BATCH_START] = stop
     state[NEXT_CHUNK] = 0
 
 
@@ -255,6 +259,15 @@ def penalty(state: Pointer, floats: Pointer) -> float:
     if alpha == 0.0:
         return 0.0
     return float(0.5 * alpha * sum_of_squares(state[N_WEIGHTS], at(floats, PARAMETERS)))
+
+
+@device_function
+def account_batch(state: Pointer, floats: Pointer, loss: float, n: float, rows: int) -> None:
+    """Add a batch's loss to the epoch's, by its n, or by its rows, as scikit-learn does."""
+    if state[REPORT] == SCIKIT_LEARN and n != rows:
+        account(floats, loss / n * rows, rows)
+    else:
+        account(floats, loss, n)
 
 
 @device_function

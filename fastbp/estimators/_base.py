@@ -1,0 +1,691 @@
+"""What the classifier and the regressor share: scikit-learn's training, by fastbp's kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.optimize
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.optimize import _check_optimize_result
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from fastbp import _validation as check
+from fastbp._blas import limit_this_thread, one_blas_thread
+from fastbp._interrupt import Requests
+from fastbp.errors import DivergenceError
+from fastbp.estimators._compat import CallbackSupportMixin, Tasks, validate
+from fastbp.estimators._epochs import AfterEpoch, HeldOut
+from fastbp.estimators._exchange import from_sklearn, from_torch, to_torch
+from fastbp.estimators._solver import Solver
+from fastbp.estimators._stored import Stored
+from fastbp.kernels import activations as codes
+from fastbp.kernels import layout as at
+from fastbp.kernels import losses as loss_codes
+from fastbp.labels import Samples, check_weights
+from fastbp.network import Layers, predicted, predicted_as_it_is
+from fastbp.optimizers import SGD, Adam
+from fastbp.parallel import team, threads_for
+from fastbp.rows import Labelled, Rows, rows_of, settled
+from fastbp.run import Options as RunOptions
+from fastbp.run import Outcome
+from fastbp.sparse import SparseRows
+from fastbp.training import EpochState, train
+from fastbp.validation import Objective, problem_options
+
+STOCHASTIC = "sgd", "adam"
+ACTIVATIONS = {
+    "identity": codes.IDENTITY,
+    "logistic": codes.SIGMOID,
+    "tanh": codes.TANH,
+    "relu": codes.RELU,
+    "softmax": codes.SOFTMAX,
+    "exp": codes.EXPONENTIAL,
+}
+# Those of scikit-learn are told its way, the others as the rest of fastbp tells them.
+LOSSES = {
+    "squared_error": (loss_codes.HALF_MSE, at.SCIKIT_LEARN),
+    "poisson": (loss_codes.HALF_POISSON_DEVIANCE, at.SCIKIT_LEARN),
+    "log_loss": (loss_codes.BCE, at.SCIKIT_LEARN),  # with softmax cross-entropy
+    "mse": (loss_codes.MSE, at.OWN),
+    "half_mse": (loss_codes.HALF_MSE, at.OWN),
+    "bce": (loss_codes.BCE, at.OWN),
+    "cross_entropy": (loss_codes.CROSS_ENTROPY, at.OWN),
+}
+FLOATS = np.float64, np.float32
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and"
+    " need to be preprocessed."
+)
+
+
+class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
+    """A multi-layer perceptron with scikit-learn's parameters and attributes."""
+
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    best_loss_: float | None
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "keep_optimizer": ["boolean"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "callback": [callable, None],
+        "progress": ["boolean", StrOptions({"always"})],
+    }
+
+    # --- other libraries -------------------------------------------------------------------
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Self:
+        """Return a model that goes on where one of scikit-learn's stands.
+
+        Parameters
+        ----------
+        model : estimator
+            Of scikit-learn's class of the same name, fitted or not. It is copied: parameters,
+            all that it has learned, and its optimizer, so that `partial_fit` does what it would
+            have done.
+
+        Returns
+        -------
+        model : object
+
+        Raises
+        ------
+        TypeError
+            If it is something else.
+        """
+        made: Self = from_sklearn(cls, model)
+        return made
+
+    @classmethod
+    def from_torch(cls, module: Any, *, classes: Any = None, **parameters: Any) -> Self:
+        """Return a model with the layers of a PyTorch module.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            Linear layers with one kind of activation for all hidden ones: ReLU, Tanh, Sigmoid or
+            none. At the end nothing, Sigmoid or Softmax; a classifier takes what comes without
+            one as the logits of its classes. Dropout and Flatten are passed over.
+        classes : array-like of shape (n_classes,), default=None
+            A classifier's classes in rising order; by default numbers from 0. Two outputs become
+            one, with the same probabilities. Not with a Sigmoid for each of several labels.
+        **parameters
+            Those of the estimator, such as `solver`.
+
+        Returns
+        -------
+        model : object
+            Fitted: it can predict, and `partial_fit`, or `fit` with ``warm_start=True``, goes on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the module is of another kind, or has other parts.
+        """
+        made: Self = from_torch(cls, module, classes, parameters)
+        return made
+
+    def to_torch(self, *, logits: bool = False) -> Any:
+        """Return a PyTorch module that gives the same outputs.
+
+        Parameters
+        ----------
+        logits : bool, default=False
+            Whether to leave out the activation of the output.
+
+        Returns
+        -------
+        module : torch.nn.Sequential
+            Of the dtype of ``coefs_``. A classifier of two classes has one output, the
+            probability of the second.
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is not installed.
+        """
+        check_is_fitted(self)
+        return to_torch(self, logits)
+
+    # --- what the two differ in ------------------------------------------------------------
+
+    @abstractmethod
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, np.ndarray]:
+        """Return checked features and targets; a classifier notes its classes."""
+
+    @abstractmethod
+    def _labels(self, y: Any) -> np.ndarray:
+        """Return targets as the kernels want them, (N, K), or (N, 1) numbers of classes."""
+
+    @abstractmethod
+    def _output_activation(self) -> str:
+        """Return the name of the output's activation."""
+
+    @abstractmethod
+    def _score_of(self, outputs: np.ndarray, labels: np.ndarray, weight: Any) -> float:
+        """Return the score of outputs (N, K) on such labels."""
+
+    def _class_weighted(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
+        """Return weights of samples with those of their classes."""
+        return sample_weight
+
+    # --- training --------------------------------------------------------------------------
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any = None,
+        y_val: Any = None,
+        incremental: bool = False,
+    ) -> Self:
+        hidden = self._hidden_sizes()
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        tasks = Tasks(
+            self, 1 if incremental else self.max_iter, _for_callbacks(X, y, sample_weight)
+        )
+        X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        sample_weight = self._class_weighted(y, sample_weight, incremental)
+        labels = self._labels(y)
+        self._random_state = check_random_state(self.random_state)
+        self._begin(first_pass, X, hidden, labels)
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val, y_val: expected both or neither")
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(X, labels, sample_weight, tasks)
+        else:
+            validation = None if X_val is None else self._given_validation(X_val, y_val)
+            self._fit_stochastic(X, labels, sample_weight, validation, incremental, tasks)
+        if not all(np.isfinite(w).all() for w in (*self.coefs_, *self.intercepts_)):
+            raise ValueError(NOT_FINITE)
+        tasks.close(lambda: self._attributes_of(self.coefs_, self.intercepts_))
+        return self
+
+    def _hidden_sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        hidden = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(hidden) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        return [int(size) for size in hidden]
+
+    def _begin(self, first_pass: bool, X: Any, hidden: list[int], labels: np.ndarray) -> None:
+        """Draw the start values of a new model; see to what an old one lacks, if it was set."""
+        if first_pass:
+            self.out_activation_ = self._output_activation()
+            self.n_outputs_ = self._n_outputs(labels)
+            self._dtype = X.dtype.name
+            sizes = [X.shape[1], *hidden, self.n_outputs_]
+            pairs = [self._drawn(n, m) for n, m in pairwise(sizes)]
+            self.coefs_, self.intercepts_ = [w for w, _ in pairs], [b for _, b in pairs]
+            for name in (*self._curves(), "n_iter_", "t_", "_best_coefs"):
+                self.__dict__.pop(name, None)
+        else:
+            self._check_set(X.shape[1], labels)
+        self.n_layers_ = len(self.coefs_) + 1
+        missing = {"n_iter_": 0, "t_": 0}
+        if self.solver in STOCHASTIC:
+            missing |= self._curves()
+        for name, value in missing.items():
+            self.__dict__.setdefault(name, value)
+
+    def _curves(self) -> dict[str, Any]:
+        """Return what is told of each epoch, for the beginning."""
+        early = self.early_stopping
+        return {
+            "loss_curve_": [],
+            "validation_loss_curve_": [],
+            "validation_scores_": [] if early else None,
+            "best_validation_score_": -np.inf if early else None,
+            "best_loss_": None if early else np.inf,
+            "_no_improvement_count": 0,
+        }
+
+    def _n_outputs(self, labels: np.ndarray) -> int:
+        return int(labels.shape[1])
+
+    def _drawn(self, n_inputs: int, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a layer as scikit-learn does (Glorot and Bengio, AISTATS 2010)."""
+        bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (n_inputs + n_outputs))
+        w = self._random_state.uniform(-bound, bound, (n_inputs, n_outputs))
+        b = self._random_state.uniform(-bound, bound, n_outputs)
+        return w.astype(self._dtype, copy=False), b.astype(self._dtype, copy=False)
+
+    def _check_set(self, n_features: int, labels: np.ndarray) -> None:
+        """Refuse layers that do not fit each other or the data: anybody may have set them."""
+        self.__dict__.setdefault("out_activation_", self._output_activation())
+        self.__dict__.setdefault("n_outputs_", self._n_outputs(labels))
+        if not hasattr(self, "_dtype"):
+            kept = np.result_type(*self.coefs_, *self.intercepts_) == np.float32
+            self._dtype = "float32" if kept else "float64"
+        if len(self.coefs_) != len(self.intercepts_) or not self.coefs_:
+            raise ValueError(
+                f"coefs_, intercepts_: expected one of each for each layer, got"
+                f" {len(self.coefs_)} and {len(self.intercepts_)}"
+            )
+        n_inputs = n_features
+        for index, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+            if np.ndim(w) != 2 or w.shape[0] != n_inputs or np.shape(b) != (w.shape[1],):
+                raise ValueError(
+                    f"coefs_[{index}], intercepts_[{index}]: expected shapes ({n_inputs}, m) and"
+                    f" (m,), got {np.shape(w)} and {np.shape(b)}"
+                )
+            n_inputs = w.shape[1]
+        if n_inputs != self.n_outputs_:
+            raise ValueError(
+                f"coefs_[-1]: expected {self.n_outputs_} columns (outputs), got {n_inputs}"
+            )
+
+    def _layers(self) -> Layers:
+        """Return the layers as the kernels know them."""
+        loss, report = LOSSES[self.loss]
+        if self.out_activation_ == "softmax":
+            loss = loss_codes.CROSS_ENTROPY
+        sizes = (self.coefs_[0].shape[0], *(w.shape[1] for w in self.coefs_))
+        hidden = (ACTIVATIONS[self.activation],) * (len(self.coefs_) - 1)
+        return Layers(sizes, (*hidden, ACTIVATIONS[self.out_activation_]), loss, report)
+
+    def _samples(self, X: Any, labels: np.ndarray, weight: Any) -> Samples:
+        if weight is not None:
+            weight = check.sample_weights("sample_weight", weight, len(labels))
+        classes = labels.shape[1] != self.n_outputs_
+        return Samples(Labelled(_rows(X), labels, weight), classes, None)
+
+    def _given_validation(self, X: Any, y: Any) -> tuple[Any, np.ndarray, None]:
+        X = validate(self, X, reset=False, accept_sparse=["csr", "csc"], dtype=FLOATS)
+        return X, self._validation_labels(y, X.shape[0]), None
+
+    @abstractmethod
+    def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:
+        """Return the labels of given validation data."""
+
+    def _split(self, X: Any, labels: np.ndarray, weight: Any) -> tuple[Any, Any]:
+        """Return data to train on and data held out, chosen as scikit-learn does."""
+        stratify = labels.astype(bool) if self._stratifies() else None
+        numbers = np.arange(len(labels))
+        parts = train_test_split(
+            numbers,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=stratify,
+        )
+        if len(parts[1]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of"
+                " your dataset."
+            )
+        kept, held_out = (
+            (X[part], labels[part], None if weight is None else weight[part]) for part in parts
+        )
+        return kept, held_out
+
+    def _stratifies(self) -> bool:
+        return False
+
+    def _solver(self, incremental: bool) -> Solver:
+        """Return the optimizer of this fit: a new one, but where training goes on."""
+        old: Solver | None = getattr(self, "_optimizer", None)
+        if old is not None and (incremental or (self.warm_start and self.keep_optimizer)):
+            return old
+        if self.solver == "adam":
+            adam = Adam(beta_1=self.beta_1, beta_2=self.beta_2, epsilon=self.epsilon)
+            return Solver(adam, self.learning_rate_init, self.learning_rate_init)
+        sgd = SGD(momentum=self.momentum, nesterov=bool(self.nesterovs_momentum))
+        rate = self.learning_rate_init
+        return Solver(sgd, rate, rate, self.learning_rate, self.power_t)
+
+    def _fit_stochastic(
+        self,
+        X: Any,
+        labels: np.ndarray,
+        weight: Any,
+        validation: Any,
+        incremental: bool,
+        tasks: Tasks,
+    ) -> None:
+        solver = self._optimizer = self._solver(incremental)
+        if self.early_stopping and incremental and validation is None:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.early_stopping and validation is None:
+            (X, labels, weight), validation = self._split(X, labels, weight)
+        if self.early_stopping and self.validation_scores_ is None:  # set since the last fit
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        elif not self.early_stopping and self.best_loss_ is None:
+            self.best_loss_ = np.inf
+        samples = self._samples(X, labels, weight)
+        layers = self._layers()
+        if not (incremental and self.validation_scores_ and hasattr(self, "_best_coefs")):
+            self._best_coefs, self._best_intercepts = self._cast(self.coefs_, self.intercepts_)
+        parameters = layers.flat(self.coefs_, self.intercepts_)
+        held_out = None if validation is None else self._held_out(*validation)
+        after = AfterEpoch(self, solver, len(labels), held_out, self.early_stopping, tasks)
+        options = self._run_options(samples, solver, incremental, parameters, after)
+        problem = layers.problem(parameters, samples, options, lambda outcome: outcome)
+        against = None
+        if held_out is not None:
+            pass_options = problem_options(held_out.samples.rows.n_rows)
+            against = layers.problem(parameters, held_out.samples, pass_options, lambda o: o)
+        self.n_iter_ = 0
+        tasks.begin(lambda: self._attributes_of(self.coefs_, self.intercepts_))
+        with self._kept(layers, after):
+            outcome = train(problem, options, against)
+            self._take(outcome, layers, after, incremental)
+
+    def _run_options(
+        self,
+        samples: Samples,
+        solver: Solver,
+        incremental: bool,
+        parameters: np.ndarray,
+        after: AfterEpoch,
+    ) -> RunOptions:
+        n_rows = samples.rows.n_rows
+        batch_rows = min(200, n_rows)
+        if self.batch_size != "auto":
+            if self.batch_size > n_rows:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. It is going to be"
+                    " clipped",
+                    stacklevel=5,
+                )
+            batch_rows = int(np.clip(self.batch_size, 1, n_rows))
+        if not self.shuffle:
+            check_weights("sample_weight", samples.rows, batch_rows)
+        return RunOptions(
+            learning_rate=lambda epoch: solver.learning_rate,
+            epochs=1 if incremental else self.max_iter,
+            batch_rows=batch_rows,
+            optimizer=solver.rule,
+            shuffle=bool(self.shuffle),
+            random=self._random_state,
+            draw=_cumulative_orders(),
+            alpha=float(self.alpha),
+            n_threads=self.n_threads,
+            callback=after,
+            progress=self.progress,
+            state=solver.state_for(parameters),
+            resumable=False,
+            pauses=True,
+        )
+
+    def _held_out(self, X: Any, labels: np.ndarray, weight: Any) -> HeldOut:
+        samples = self._samples(X, labels, weight)
+
+        def score(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> float:
+            outputs = predicted(samples.rows, self._layers(), coefs, intercepts, self.n_threads)
+            return self._score_of(outputs, labels, weight)
+
+        return HeldOut(samples, score)
+
+    @contextlib.contextmanager
+    def _kept(self, layers: Layers, after: AfterEpoch) -> Iterator[None]:
+        """Lose nothing that was computed before an exception."""
+        try:
+            yield
+        except DivergenceError as error:
+            self._set(error.weights, error.biases)
+            if not self.early_stopping:
+                raise ValueError(NOT_FINITE) from error
+            # scikit-learn goes on to the last epoch with nothing but NaN
+            self.n_iter_ += 1
+            self.loss_curve_.append(np.nan)
+            after.note_score(float("nan"), [], [])
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+            self.stopped_ = "diverged"
+            warnings.warn(
+                f"Stochastic Optimizer: diverged in iteration {self.n_iter_}; the parameters with"
+                " the best validation score were restored.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+        except Exception as error:
+            outcome = error.__dict__.pop("fit", None)  # that of the callback's own exception
+            if isinstance(outcome, Outcome):
+                self._set(**_renamed(layers.named(outcome.parameters)))
+                self._optimizer.keep(outcome.state)
+            raise
+
+    def _take(self, outcome: Outcome, layers: Layers, after: AfterEpoch, incremental: bool) -> None:
+        """Take over what training gave."""
+        self._optimizer.keep(outcome.state)
+        self._set(**_renamed(layers.named(outcome.parameters)))
+        self.stopped_ = "tol" if after.early else outcome.stopped
+        if outcome.stopped == "interrupted":
+            warnings.warn("Training interrupted by user.", stacklevel=6)
+        elif outcome.stopped == "epochs" and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the"
+                " optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+        if self.early_stopping and (after.early or not incremental):
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+
+    def _set(self, coefs_: list[np.ndarray], intercepts_: list[np.ndarray]) -> None:
+        self.coefs_, self.intercepts_ = self._cast(coefs_, intercepts_)
+
+    def _cast(
+        self, coefs: list[np.ndarray], intercepts: list[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return copies in the dtype of the features that the model was made for."""
+        return [w.astype(self._dtype) for w in coefs], [b.astype(self._dtype) for b in intercepts]
+
+    def _attributes_of(
+        self, coefs: list[np.ndarray], intercepts: list[np.ndarray]
+    ) -> dict[str, Any]:
+        """Return what an estimator must have to predict with these parameters."""
+        cast = self._cast(coefs, intercepts)
+        return {"coefs_": cast[0], "intercepts_": cast[1]}
+
+    # --- L-BFGS ----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _objective(
+        self, X: Any, labels: np.ndarray, weight: Any, passes: int
+    ) -> Iterator[Callable[[np.ndarray], tuple[float, np.ndarray]]]:
+        """Give the function from packed parameters to the loss and its packed gradient."""
+        layers = self._layers()
+        samples = self._samples(X, labels, weight)
+        n_rows = samples.rows.n_rows
+        check_weights("sample_weight", samples.rows, n_rows)
+        start = layers.flat(self.coefs_, self.intercepts_)
+        alpha = float(self.alpha)
+        problem = layers.problem(start, samples, problem_options(n_rows, alpha), lambda o: o)
+        work = n_rows * problem.row_work
+        pieces = -(-n_rows // min(problem.chunk_rows, n_rows))
+        threads = threads_for(work, passes * work, pieces, self.n_threads)
+        blas = problem.uses_blas
+        with (
+            one_blas_thread() if blas else contextlib.nullcontext(),
+            team(threads, limit_this_thread if blas else None) as workers,
+        ):
+            objective = Objective(problem, workers, Requests(), alpha)
+
+            def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
+                loss = objective.loss(layers.flat(*_unpacked(layers, packed)))
+                assert loss is not None  # no interrupt is deferred here
+                gradient = layers.named(objective.gradient)
+                return loss, _packed(gradient["weights"], gradient["biases"])
+
+            try:
+                yield evaluate
+            finally:
+                objective.close()
+
+    def _loss_grad_lbfgs(
+        self, packed_coef_inter: np.ndarray, X: Any, y: Any, *rest: Any
+    ) -> tuple[float, np.ndarray]:
+        """Return loss and gradient at packed parameters, for targets (N, K).
+
+        The name and the arguments are scikit-learn's, for what looks at its inside; `rest` begins
+        with the weights of the samples, from its release 1.7 on.
+        """
+        labels = np.ascontiguousarray(y, dtype=np.float64)
+        weight = rest[0] if rest and isinstance(rest[0], np.ndarray) else None
+        with self._objective(X, labels, weight, 1) as evaluate:
+            return evaluate(packed_coef_inter)
+
+    def _fit_lbfgs(self, X: Any, labels: np.ndarray, weight: Any, tasks: Tasks) -> None:
+        layers = self._layers()
+        self.n_iter_ = 0
+        self.stopped_ = "epochs"
+
+        def after_iteration(intermediate_result: Any) -> None:
+            loss, x = float(intermediate_result.fun), intermediate_result.x
+            coefs, intercepts = _unpacked(layers, x)
+            self.n_iter_ += 1
+            self.loss_ = loss
+            self._set(coefs, intercepts)
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+            parameters = {"weights": coefs, "biases": intercepts}
+            state = EpochState(self.n_iter_ - 1, loss, None, parameters)
+            asked = self.callback is not None and self.callback(state) is True
+            told = False
+            if tasks:
+                told = tasks.end(lambda: self._attributes_of(coefs, intercepts))
+                if not told:
+                    tasks.begin(lambda: self._attributes_of(coefs, intercepts))
+            if asked or told:
+                self.stopped_ = "callback"
+                raise StopIteration
+
+        tasks.begin(lambda: self._attributes_of(self.coefs_, self.intercepts_))
+        with self._objective(X, labels, weight, self.max_iter) as evaluate:
+            found = scipy.optimize.minimize(
+                evaluate,
+                _packed(self.coefs_, self.intercepts_).astype(np.float64),
+                method="L-BFGS-B",
+                jac=True,
+                callback=after_iteration,
+                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+            )
+        self.n_iter_ = int(found.nit)
+        if self.stopped_ != "callback":
+            self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
+            self.stopped_ = "tol" if found.success else "epochs"
+        self.loss_ = float(found.fun)
+        self._set(*_unpacked(layers, found.x))
+
+    # --- prediction ------------------------------------------------------------------------
+
+    def _outputs(self, X: Any, out_activation: str | None = None) -> np.ndarray:
+        """Return the outputs (N, K) of features that may be anything, or their pre-activations."""
+        hidden = (ACTIVATIONS[self.activation],) * (len(self.coefs_) - 1)
+        numbers = (*hidden, ACTIVATIONS[out_activation or self.out_activation_])
+        own = self.__dict__
+        if type(X) is np.ndarray and "feature_names_in_" not in own and "coefs_" in own:
+            # scikit-learn's checks take 100 microseconds; what is not right here is left to them
+            as_is = predicted_as_it_is(X, self.coefs_, self.intercepts_, numbers)
+            if as_is is not None:
+                return as_is
+        X = validate(self, X, accept_sparse=["csr", "csc"], reset=False)
+        dtype = np.result_type(X.dtype, *self.coefs_)
+        coefs, intercepts = (
+            [np.asarray(a, dtype=np.float64) for a in arrays]
+            for arrays in (self.coefs_, self.intercepts_)
+        )
+        layers = replace(self._layers(), activations=numbers)
+        outputs = predicted(_rows(X), layers, coefs, intercepts, self.n_threads)
+        return outputs.astype(dtype, copy=False) if dtype == np.float32 else outputs
+
+    def _is_stochastic(self) -> bool:
+        if self.solver not in STOCHASTIC:
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers."
+                f" {self.solver} is not stochastic."
+            )
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _rows(X: Any) -> Rows:
+    if sparse.issparse(X):
+        return settled(SparseRows(X.tocsr(), "X"))
+    return rows_of("X", X)
+
+
+def _cumulative_orders() -> Callable[[Any, int], np.ndarray]:
+    """Return a way to draw orders as scikit-learn does: each shuffles the one before it."""
+    order: np.ndarray | None = None
+
+    def draw(random: Any, n_rows: int) -> np.ndarray:
+        nonlocal order
+        drawn = random.permutation(n_rows)
+        order = drawn if order is None else order[drawn]
+        return order
+
+    return draw
+
+
+def _for_callbacks(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+    return {"X": X, "y": y, "metadata": metadata}
+
+
+def _renamed(named: dict[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:
+    return {"coefs_": named["weights"], "intercepts_": named["biases"]}
+
+
+def _packed(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
+    """Return all parameters in one vector, in scikit-learn's order."""
+    return np.concatenate([a.ravel() for a in (*coefs, *intercepts)])
+
+
+def _unpacked(layers: Layers, packed: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return views of such a vector by layer."""
+    shapes = [*pairwise(layers.sizes), *((m,) for m in layers.sizes[1:])]
+    ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
+    parts = [part.reshape(s) for part, s in zip(np.split(packed, ends), shapes, strict=True)]
+    n = len(layers.sizes) - 1
+    return parts[:n], parts[n:]

@@ -1,0 +1,751 @@
+"""The multi-layer perceptrons with scikit-learn's interface: its numbers, and what they add."""
+
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", exc_type=ImportError)
+
+import sklearn
+from scipy import sparse
+from sklearn import neural_network as theirs
+from sklearn.base import clone
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    make_multilabel_classification,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from sklearn.utils.class_weight import compute_sample_weight
+
+import fastbp
+from fastbp import MLPClassifier, MLPRegressor
+from tests.estimator_checks import checked
+
+NEW = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 7)  # losses, weights of samples
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+# What the issue of these estimators allows. Measured: losses 2e-11, parameters 2e-10 at most, of
+# Adam with tanh on the digits, where rounding grows from epoch to epoch; the others 1e-13.
+LOSS, PARAMETERS = 1e-6, 1e-4
+
+
+def _data():
+    digits, cancer, diabetes = (
+        load(return_X_y=True) for load in (load_digits, load_breast_cancer, load_diabetes)
+    )
+    return {
+        "digits": digits,
+        "cancer": (scale(cancer[0]), cancer[1]),
+        "diabetes": (scale(diabetes[0]), scale(diabetes[1])),
+    }
+
+
+DATA = _data()
+X_IRIS, Y_IRIS = load_iris(return_X_y=True)
+
+
+def kinds(name):
+    return (
+        (theirs.MLPRegressor, MLPRegressor)
+        if name == "diabetes"
+        else (theirs.MLPClassifier, MLPClassifier)
+    )
+
+
+def both(name, **parameters):
+    """Return scikit-learn's model and ours, fitted to the same data."""
+    X, y = DATA[name]
+    return tuple(kind(**parameters).fit(X, y) for kind in kinds(name))
+
+
+def assert_same_training(their, our, X):
+    assert our.n_iter_ == their.n_iter_
+    assert our.t_ == their.t_
+    np.testing.assert_allclose(our.loss_curve_, their.loss_curve_, rtol=LOSS)
+    assert_same_parameters(their, our)
+    if hasattr(their, "classes_"):
+        np.testing.assert_array_equal(our.predict(X), their.predict(X))
+    else:
+        np.testing.assert_allclose(our.predict(X), their.predict(X), rtol=LOSS, atol=LOSS)
+
+
+def assert_same_parameters(their, our):
+    for name in ("coefs_", "intercepts_"):
+        pairs = zip(getattr(our, name), getattr(their, name), strict=True)
+        for ours, other in pairs:
+            assert ours.dtype == other.dtype
+            np.testing.assert_allclose(ours, other, rtol=0, atol=PARAMETERS)
+
+
+SOLVERS = {
+    "adam": {"solver": "adam"},
+    "constant": {"solver": "sgd", "learning_rate": "constant"},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling"},
+    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 1e-3, "n_iter_no_change": 3},
+    "plain": {"solver": "sgd", "momentum": 0.0, "alpha": 0.0, "batch_size": 50},
+    "heavy ball": {"solver": "sgd", "nesterovs_momentum": False, "shuffle": False},
+    "early": {"solver": "adam", "early_stopping": True, "n_iter_no_change": 5},
+}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("name", DATA)
+def test_training_is_that_of_scikit_learn(name, activation, solver):
+    parameters = {"learning_rate_init": 0.002 if name == "digits" else 0.02, **SOLVERS[solver]}
+    their, our = both(
+        name,
+        activation=activation,
+        hidden_layer_sizes=(20, 10),
+        random_state=1,
+        max_iter=80,
+        **parameters,
+    )
+    assert_same_training(their, our, DATA[name][0])
+    if not parameters.get("early_stopping"):
+        assert our.best_loss_ == pytest.approx(their.best_loss_, rel=LOSS)
+    else:
+        assert our.best_loss_ is None
+        np.testing.assert_allclose(our.validation_scores_, their.validation_scores_, rtol=LOSS)
+        assert our.best_validation_score_ == pytest.approx(their.best_validation_score_, rel=LOSS)
+        assert len(our.validation_loss_curve_) == our.n_iter_
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_defaults_to_the_end(name):
+    assert_same_training(*both(name, random_state=0), DATA[name][0])
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("name", DATA)
+def test_lbfgs_is_that_of_scikit_learn(name, activation):
+    X, y = DATA[name]
+    kind, our_kind = kinds(name)
+    their, our = (
+        k(solver="lbfgs", activation=activation, max_iter=5, random_state=0, alpha=0.1).fit(X, y)
+        for k in (kind, our_kind)
+    )
+    assert our.n_iter_ == their.n_iter_ == 5
+    assert our.loss_ == pytest.approx(their.loss_, rel=LOSS)
+    packed = np.concatenate([a.ravel() for a in (*their.coefs_, *their.intercepts_)])
+    targets = their._label_binarizer.transform(y) if hasattr(their, "classes_") else y[:, None]
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, len(X))
+    for sample_weight in (None, weight) if NEW else (None,):
+        loss, gradient = our._loss_grad_lbfgs(packed, X, targets, sample_weight)
+        other, other_gradient = _their_loss(their, packed, X, targets, sample_weight)
+        assert loss == pytest.approx(other, rel=1e-12)
+        size = np.abs(other_gradient).max()
+        np.testing.assert_allclose(gradient, other_gradient, rtol=1e-12, atol=1e-12 * size)
+    their, our = both(name, solver="lbfgs", activation=activation, max_iter=300, random_state=0)
+    assert our.score(X, y) == pytest.approx(their.score(X, y), abs=0.01)
+
+
+def _their_loss(model, packed, X, y, sample_weight):
+    n = model.n_layers_ - 1
+    lists = [X] + [None] * n, [None] * n, [None] * n, [None] * n
+    weight = (sample_weight,) if NEW else ()
+    return model._loss_grad_lbfgs(packed, X, y, *weight, *lists)
+
+
+@pytest.mark.skipif(not NEW, reason="weights of samples came with scikit-learn 1.7")
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("name", DATA)
+def test_sample_weight_is_that_of_scikit_learn(name, solver):
+    X, y = DATA[name]
+    weight = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
+    their, our = (
+        kind(solver=solver, max_iter=5, random_state=0).fit(X, y, sample_weight=weight)
+        for kind in kinds(name)
+    )
+    assert our.loss_ == pytest.approx(their.loss_, rel=LOSS)
+    assert_same_parameters(their, our)
+
+
+@pytest.mark.skipif(not NEW, reason="the Poisson loss came with scikit-learn 1.7")
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_poisson_is_that_of_scikit_learn(solver):
+    X, _ = DATA["diabetes"]
+    y = np.random.default_rng(0).poisson(np.exp(0.5 * X[:, :2]))
+    y[:5] = 0
+    their, our = (
+        kind(loss="poisson", solver=solver, max_iter=10, random_state=0).fit(X, y)
+        for kind in (theirs.MLPRegressor, MLPRegressor)
+    )
+    if solver != "lbfgs":
+        assert_same_training(their, our, X)
+    assert our.loss_ == pytest.approx(their.loss_, rel=LOSS)
+    assert our.out_activation_ == "exp"
+    with pytest.raises(ValueError, match="y: expected no negative numbers with loss='poisson'"):
+        our.fit(X, -y)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_several_outputs(solver):
+    X, _ = DATA["diabetes"]
+    Y = X[:, :3] ** 2
+    their, our = (
+        kind(solver=solver, max_iter=5, random_state=0, alpha=1.0).fit(X, Y)
+        for kind in (theirs.MLPRegressor, MLPRegressor)
+    )
+    assert our.loss_ == pytest.approx(their.loss_, rel=LOSS)
+    np.testing.assert_allclose(our.predict(X), their.predict(X), atol=LOSS)
+    X, Y = make_multilabel_classification(200, random_state=0)
+    their, our = (
+        kind(solver=solver, max_iter=5, random_state=0).fit(X, Y)
+        for kind in (theirs.MLPClassifier, MLPClassifier)
+    )
+    assert our.loss_ == pytest.approx(their.loss_, rel=LOSS)
+    np.testing.assert_allclose(our.predict_proba(X), their.predict_proba(X), atol=LOSS)
+    np.testing.assert_array_equal(our.predict(X), their.predict(X))
+
+
+def test_sparse_rows_and_labels():
+    X, y = DATA["digits"]
+    dense = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    for make in (sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array):
+        model = MLPClassifier(max_iter=3, random_state=0).fit(make(X), y)
+        assert model.loss_curve_ == dense.loss_curve_
+        np.testing.assert_array_equal(model.predict(make(X)), dense.predict(X))
+
+
+def test_large_sparse_rows_are_read_in_blocks(monkeypatch):
+    monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", 1000)
+    monkeypatch.setattr("fastbp.rows.BLOCK_BYTES", 20_000)
+    X, y = DATA["digits"]
+    for shuffle in (False, True):
+        fits = [
+            MLPClassifier(max_iter=2, random_state=0, shuffle=shuffle, batch_size=30).fit(rows, y)
+            for rows in (X, sparse.csr_matrix(X))
+        ]
+        assert fits[0].loss_curve_ == fits[1].loss_curve_
+
+
+def test_float32_is_computed_in_float64_and_cast_back():
+    X, y = DATA["cancer"]
+    X = X.astype(np.float32)
+    single = MLPClassifier(max_iter=20, random_state=0).fit(X, y)
+    double = MLPClassifier(max_iter=20, random_state=0).fit(X.astype(np.float64), y)
+    assert {a.dtype for a in (*single.coefs_, *single.intercepts_)} == {np.dtype(np.float32)}
+    assert single.predict_proba(X).dtype == np.float32
+    assert single.predict_log_proba(X).dtype == np.float32
+    for a, b in zip(single.coefs_, double.coefs_, strict=True):
+        # start values are rounded to float32, too
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_any_number_of_threads_gives_the_same_bits(kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 30))
+    y = (X[:, 0] > 0) if kind is MLPClassifier else X[:, 0]
+    for solver in ("sgd", "adam", "lbfgs"):
+        fits = [
+            kind(solver=solver, batch_size=1500, max_iter=4, random_state=0, n_threads=n).fit(X, y)
+            for n in (1, 2, 3)
+        ]
+        for other in fits[1:]:
+            assert other.loss_ == fits[0].loss_
+            for a, b in zip(other.coefs_, fits[0].coefs_, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+# --- going on -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameters", [{}, {"solver": "sgd", "learning_rate": "invscaling"}])
+def test_warm_start_and_partial_fit_are_those_of_scikit_learn(parameters):
+    X, y = DATA["digits"]
+    models = [
+        kind(max_iter=3, random_state=0, warm_start=True, **parameters)
+        for kind in (theirs.MLPClassifier, MLPClassifier)
+    ]
+    for model in models:
+        model.fit(X, y).fit(X, y)
+    assert_same_training(*models, X)
+    for model in models:
+        model.partial_fit(X[:500], y[:500]).partial_fit(X[500:], y[500:])
+    assert_same_training(*models, X)
+
+
+def test_the_optimizer_can_be_kept_over_warm_starts():
+    X, y = DATA["cancer"]
+    whole = MLPClassifier(max_iter=6, shuffle=False, random_state=0).fit(X, y)
+    parts = MLPClassifier(
+        max_iter=3, shuffle=False, random_state=0, warm_start=True, keep_optimizer=True
+    )
+    parts.fit(X, y).fit(X, y)
+    assert parts.loss_curve_ == whole.loss_curve_
+    parts.set_params(keep_optimizer=False).fit(X, y)
+    assert parts.loss_curve_[7] != pytest.approx(
+        MLPClassifier(max_iter=9, shuffle=False, random_state=0).fit(X, y).loss_curve_[7], rel=1e-6
+    )
+
+
+def test_layers_can_be_set():
+    X, y = DATA["cancer"]
+    model = MLPClassifier(hidden_layer_sizes=(5,), max_iter=2, random_state=0).fit(X, y)
+    before = model.predict_proba(X)
+    model.coefs_ = [w * 2.0 for w in model.coefs_]
+    assert abs(model.predict_proba(X) - before).max() > 0.01
+    fresh = MLPClassifier(warm_start=True, max_iter=1, random_state=0)
+    fresh.coefs_, fresh.intercepts_ = model.coefs_, model.intercepts_
+    fresh.fit(X, y)
+    assert [w.shape for w in fresh.coefs_] == [(30, 5), (5, 1)]
+    assert fresh.loss_ < 10.0 * MLPClassifier(max_iter=1, random_state=0).fit(X, y).loss_
+    model.coefs_[1] = np.ones((6, 1))
+    with pytest.raises(
+        ValueError, match=r"coefs_\[1\], intercepts_\[1\]: expected shapes \(5, m\)"
+    ):
+        model.partial_fit(X, y)
+
+
+def test_validation_data_of_ones_own():
+    X, y = DATA["cancer"]
+    train, held_out = (X[:400], y[:400]), (X[400:], y[400:])
+    model = MLPClassifier(
+        early_stopping=True, n_iter_no_change=3, learning_rate_init=0.05, random_state=0
+    )
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
+        model.partial_fit(*train, classes=[0, 1])
+    for _ in range(200):
+        model.partial_fit(*train, classes=[0, 1], X_val=held_out[0], y_val=held_out[1])
+        if model.stopped_ == "tol":
+            break
+    assert model.stopped_ == "tol" and len(model.loss_curve_) < 100
+    assert model.score(*held_out) == model.best_validation_score_ == max(model.validation_scores_)
+    assert len(model.validation_loss_curve_) == len(model.validation_scores_)
+    whole = clone(model).fit(*train, X_val=held_out[0], y_val=held_out[1])
+    assert whole.score(*held_out) == whole.best_validation_score_
+    watching = MLPClassifier(random_state=0, max_iter=5)
+    watching.fit(*train, X_val=held_out[0], y_val=held_out[1])
+    assert len(watching.validation_loss_curve_) == 5 and watching.validation_scores_ is None
+    assert watching.loss_curve_ == MLPClassifier(random_state=0, max_iter=5).fit(*train).loss_curve_
+
+
+def test_validation_loss_is_the_loss_without_penalty():
+    X, y = DATA["digits"]
+    model = MLPClassifier(alpha=10.0, random_state=0, max_iter=3)
+    model.fit(X[:1000], y[:1000], X_val=X[1000:], y_val=y[1000:])
+    log = -model.predict_log_proba(X[1000:])[np.arange(797), y[1000:]].mean()
+    assert model.validation_loss_curve_[-1] == pytest.approx(log, rel=1e-12)
+
+
+# --- what scikit-learn does not have ------------------------------------------------------------
+
+
+def test_class_weight_is_a_weight_of_samples():
+    X, y = DATA["digits"]
+    for class_weight in ("balanced", {c: 1.0 + c for c in range(10)}):
+        ours = MLPClassifier(class_weight=class_weight, max_iter=3, random_state=0).fit(X, y)
+        weight = compute_sample_weight(class_weight, y)
+        other = MLPClassifier(max_iter=3, random_state=0).fit(X, y, sample_weight=weight)
+        assert ours.loss_curve_ == other.loss_curve_
+    with pytest.raises(ValueError, match="class_weight: 'balanced' is for fit"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=range(10))
+
+
+@pytest.mark.parametrize("loss", ["bce", "cross_entropy", "mse", "half_mse"])
+def test_losses_of_fit_network(loss):
+    X, y = DATA["digits"]
+    model = MLPClassifier(
+        (20,), loss=loss, solver="sgd", shuffle=False, random_state=0, max_iter=4, alpha=0.5
+    )
+    start = clone(model).set_params(max_iter=1, learning_rate_init=1e-300).fit(X, y)
+    model.fit(X, y)
+    soft = loss == "cross_entropy"
+    fit = fastbp.fit_network(
+        X,
+        y if soft else np.eye(10)[y],
+        start.coefs_,
+        start.intercepts_,
+        0.001,
+        4,
+        activations=["relu", "softmax" if soft else "sigmoid"],
+        loss=loss,
+        optimizer=fastbp.SGD(momentum=0.9, nesterov=True),
+        batch_size=200,
+        alpha=0.5,
+    )
+    assert model.loss_curve_ == fit.losses.tolist()
+    np.testing.assert_array_equal(model.coefs_[0], fit.weights[0])
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("loss", ["bce", "cross_entropy", "mse", "half_mse"])
+def test_losses_of_fit_network_for_numbers(loss):
+    X, _ = DATA["diabetes"]
+    Y = np.random.default_rng(0).dirichlet([1.0, 2.0], len(X))
+    model = MLPRegressor(loss=loss, random_state=0, max_iter=2).fit(X, Y)
+    names = ["relu", {"bce": "sigmoid", "cross_entropy": "softmax"}.get(loss, "identity")]
+    own, *_ = fastbp.loss_and_gradient(
+        X, Y, model.coefs_, model.intercepts_, activations=names, loss=loss, alpha=1e-4
+    )
+    again = MLPRegressor(
+        loss=loss, random_state=0, max_iter=1, warm_start=True, batch_size=len(X), shuffle=False
+    )
+    again.coefs_, again.intercepts_ = model.coefs_, model.intercepts_
+    assert again.fit(X, Y).loss_ == own
+
+
+def test_log_probabilities_stay_finite():
+    X, y = DATA["digits"]
+    model = MLPClassifier(max_iter=2, random_state=0).fit(X, y)
+    model.coefs_ = [w * 30.0 for w in model.coefs_]
+    logs = model.predict_log_proba(X)
+    assert model.predict_proba(X).min() == 0.0
+    assert np.isfinite(logs).all() and logs.min() < -745.0
+
+
+def test_callback_sees_each_epoch_and_may_stop():
+    X, y = DATA["cancer"]
+    seen = []
+
+    def callback(state):
+        seen.append((state.epoch, state.loss, state.weights[0].shape, state.biases[1].shape))
+        return len(seen) == 4
+
+    for solver in ("adam", "lbfgs"):
+        seen.clear()
+        model = MLPClassifier((7,), solver=solver, callback=callback, random_state=0).fit(X, y)
+        assert [epoch for epoch, *_ in seen] == [0, 1, 2, 3]
+        assert seen[-1][1:] == (model.loss_, (30, 7), (1,))
+        assert model.n_iter_ == 4 and model.stopped_ == "callback"
+
+
+def test_what_was_computed_survives_a_callback_that_fails():
+    X, y = DATA["cancer"]
+
+    def callback(state):
+        if state.epoch == 2:
+            raise RuntimeError("mine")
+
+    model = MLPClassifier(callback=callback, random_state=0)
+    with pytest.raises(RuntimeError, match="mine"):
+        model.fit(X, y)
+    expected = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
+    assert model.loss_curve_ == expected.loss_curve_
+
+
+def test_divergence_leaves_what_was_there_before():
+    X, y = DATA["diabetes"]
+    model = MLPRegressor(activation="identity", solver="sgd", learning_rate_init=50.0)
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        model.fit(X, y)
+    assert all(np.isfinite(w).all() for w in model.coefs_)
+    assert np.isfinite(model.loss_curve_).all()
+    model.set_params(early_stopping=True)
+    with pytest.warns(ConvergenceWarning, match="diverged in iteration"):
+        model.fit(X, y)
+    assert np.isnan(model.validation_scores_[-1]) and model.stopped_ == "diverged"
+    assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal that a process can send itself")
+def test_ctrl_c_ends_the_fit_with_what_there_is():
+    code = """
+import os, signal, warnings
+import numpy as np
+from fastbp import MLPRegressor
+X = np.random.default_rng(0).normal(size=(100, 3))
+def callback(state):
+    if state.epoch == 5:
+        os.kill(os.getpid(), signal.SIGINT)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    model = MLPRegressor(callback=callback, random_state=0).fit(X, X[:, 0])
+print(model.n_iter_, model.stopped_, len(model.loss_curve_), caught[0].message)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "6 interrupted 6 Training interrupted by user.\n", done.stderr
+
+
+def test_scikit_learns_own_callbacks():
+    callbacks = pytest.importorskip("sklearn.callback", reason="came with scikit-learn 1.9")
+    X, y = DATA["cancer"]
+
+    class Watching:
+        def __init__(self):
+            self.told = []
+
+        def setup(self, estimator, context):
+            self.told.append("setup")
+
+        def teardown(self, estimator, context):
+            self.told.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context, *, X=None):
+            self.told.append(f"begin {context.task_name}")
+
+        def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+            self.told.append(f"end {context.task_name} {fitted_estimator.score(X, y) > 0.5}")
+            return context.task_name == "epoch" and context.task_id == 1
+
+    assert isinstance(Watching(), callbacks.FitCallback)
+    for solver in ("adam", "lbfgs"):
+        watching = Watching()
+        model = MLPClassifier(solver=solver, random_state=0).set_callbacks(watching).fit(X, y)
+        epoch = ["begin epoch", "end epoch True"]
+        assert watching.told == [
+            "setup", "begin fit", *epoch, *epoch, "end fit True", "teardown",
+        ]  # fmt: skip
+        assert model.n_iter_ == 2 and model.stopped_ == "callback"
+
+
+# --- other libraries, files ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"solver": "sgd", "learning_rate": "invscaling"}, {"solver": "sgd", "momentum": 0.0}],
+)
+def test_a_model_of_scikit_learn_goes_on(parameters):
+    X, y = DATA["digits"]
+    random_state = np.random.RandomState(3)
+    their = theirs.MLPClassifier(max_iter=3, random_state=random_state, **parameters).fit(X, y)
+    our = MLPClassifier.from_sklearn(their)
+    np.testing.assert_array_equal(our.predict(X), their.predict(X))
+    for model in (their, our):
+        model.partial_fit(X, y).partial_fit(X, y)
+    assert_same_training(their, our, X)
+    with pytest.raises(
+        TypeError, match=r"model: expected scikit-learn's MLPClassifier, got MLPReg"
+    ):
+        MLPClassifier.from_sklearn(theirs.MLPRegressor())
+    assert MLPRegressor.from_sklearn(theirs.MLPRegressor(alpha=3.0)).alpha == 3.0
+
+
+def _labels(kind):
+    _, y = DATA["digits"]
+    return {
+        "words": np.array(["no", "yes"], dtype=object)[y % 2],
+        "numbers": y,
+        "several": np.stack([y > 3, y % 2], axis=1).astype(int),
+        "regression": y / 9.0,
+    }[kind]
+
+
+@pytest.mark.parametrize("labels", ["words", "numbers", "several", "regression"])
+@pytest.mark.parametrize("way", ["file", "pickle"])
+def test_saved_models_predict_and_go_on(tmp_path, way, labels):
+    X, _ = DATA["digits"]
+    y = _labels(labels)
+    kind = MLPRegressor if labels == "regression" else MLPClassifier
+    model = kind(hidden_layer_sizes=(10,), max_iter=3, random_state=np.random.RandomState(0)).fit(
+        X, y
+    )
+    if way == "file":
+        fastbp.save(model, tmp_path / "model.safetensors")
+        again = fastbp.load(tmp_path / "model.safetensors")
+    else:
+        again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert repr(again.get_params()["hidden_layer_sizes"]) == "(10,)"
+    assert again.loss_curve_ == model.loss_curve_
+    again.partial_fit(X, y)
+    assert again.loss_ == model.partial_fit(X, y).loss_
+
+
+def test_files_hold_no_functions(tmp_path):
+    X, y = DATA["cancer"]
+    model = MLPClassifier(callback=print, max_iter=1).fit(X, y)
+    with pytest.raises(TypeError, match="got callback=<built-in function print>; set it to None"):
+        fastbp.save(model, tmp_path / "model.safetensors")
+    model.set_params(callback=None, class_weight={0: 1.0, 1: np.float64(2.0)})
+    fastbp.save(model, tmp_path / "model.safetensors")
+    assert fastbp.load(tmp_path / "model.safetensors").class_weight == {0: 1.0, 1: 2.0}
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("labels", ["words", "numbers", "several", "regression"])
+def test_there_and_back_with_pytorch(labels, double):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
+    dtype = np.float64 if double else np.float32
+    X, y = DATA["digits"][0].astype(dtype), _labels(labels)
+    kind = MLPRegressor if labels == "regression" else MLPClassifier
+    model = kind(hidden_layer_sizes=(10, 5), activation="tanh", max_iter=3, random_state=0).fit(
+        X, y
+    )
+    module = model.to_torch()
+    with torch.no_grad():
+        outputs = module(torch.from_numpy(X)).numpy()
+    close = {"rtol": 1e-12 if double else 1e-4, "atol": 0 if double else 1e-6}
+    if kind is MLPRegressor:
+        own = model.predict(X)[:, None]
+    else:
+        own = model.predict_proba(X)[:, -outputs.shape[1] :]
+    np.testing.assert_allclose(outputs, own, **close)
+    classes = model.classes_ if labels in ("words", "numbers") else None
+    again = kind.from_torch(module, **({} if classes is None else {"classes": classes}))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert again.hidden_layer_sizes == (10, 5) and again.coefs_[0].dtype == dtype
+    again.partial_fit(X, y)
+    assert again.loss_ < 5.0
+
+
+def test_modules_of_pytorch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
+    nn = torch.nn
+    X = DATA["digits"][0]
+    two = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 2))
+    two = two.double().eval()
+    model = MLPClassifier.from_torch(two, classes=["a", "b"], solver="sgd", alpha=0.0)
+    with torch.no_grad():
+        expected = torch.softmax(two(torch.from_numpy(X)), 1).numpy()
+    np.testing.assert_allclose(model.predict_proba(X), expected, rtol=1e-9)
+    assert model.activation == "relu" and model.solver == "sgd"
+    linear, tanh, relu = nn.Linear(4, 4), nn.Tanh(), nn.ReLU()
+    for bad, error, message in (
+        (linear, TypeError, "module: expected torch.nn.Sequential, got Linear"),
+        (nn.Sequential(linear), ValueError, "at least two Linear layers"),
+        (nn.Sequential(linear, relu, linear, tanh, linear), ValueError, "one activation"),
+        (nn.Sequential(linear, nn.GELU(), linear), ValueError, "got GELU as part 1"),
+        (nn.Sequential(linear, nn.Softmax(1), linear), ValueError, "one activation"),
+    ):
+        with pytest.raises(error, match=message):
+            MLPClassifier.from_torch(bad)
+    with pytest.raises(ValueError, match="classes: expected 4 classes in rising order"):
+        MLPClassifier.from_torch(nn.Sequential(linear, relu, linear), classes=[3, 2, 1, 0])
+    with pytest.raises(ValueError, match="expected a linear output for a regressor, got Tanh"):
+        MLPRegressor.from_torch(nn.Sequential(linear, relu, linear, tanh))
+    assert MLPRegressor.from_torch(nn.Sequential(linear, relu, linear, nn.Sigmoid())).loss == "bce"
+
+
+# --- scikit-learn's tools -----------------------------------------------------------------------
+
+
+@checked(MLPClassifier(max_iter=100), MLPRegressor(max_iter=100))
+@pytest.mark.filterwarnings("ignore")
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_grid_search_in_parallel(backend):
+    import joblib
+
+    X, y = X_IRIS, Y_IRIS
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier((5,), max_iter=30, random_state=0))
+    grid = {"mlpclassifier__alpha": [1e-4, 1.0], "mlpclassifier__solver": ["adam", "lbfgs"]}
+    with joblib.parallel_backend(backend), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        search = GridSearchCV(pipeline, grid, n_jobs=2, cv=2).fit(X, y)
+    alone = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
+    )
+
+
+def test_cross_validation_clone_and_html():
+    model = MLPClassifier((5,), max_iter=30, random_state=0, class_weight="balanced")
+    scores = cross_val_score(model, scale(X_IRIS), Y_IRIS, cv=3)
+    assert scores.shape == (3,)
+    copied = clone(model.fit(X_IRIS, Y_IRIS))
+    assert copied.get_params() == model.get_params() and not hasattr(copied, "coefs_")
+    assert "MLPClassifier" in model._repr_html_()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_names_of_features(library):
+    frames = pytest.importorskip(library)
+    names = ["a", "b", "c", "d"]
+    X = frames.DataFrame(dict(zip(names, scale(X_IRIS).T, strict=True)))
+    if not hasattr(StandardScaler().fit(X), "feature_names_in_"):
+        pytest.skip(f"this release of scikit-learn does not know the names of {library}'s tables")
+    model = MLPClassifier((5,), max_iter=5, random_state=0).fit(X, Y_IRIS)
+    assert model.feature_names_in_.tolist() == names
+    expected = clone(model).fit(X.to_numpy(), Y_IRIS)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X.to_numpy()))
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        model.predict(X.to_numpy())
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(X[["b", "a", "c", "d"]])
+
+
+def test_weights_are_routed():
+    X, y = X_IRIS, Y_IRIS
+    weight = np.arange(1.0, 151.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = MLPClassifier((5,), max_iter=5, random_state=0).set_fit_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, model).fit(X, y, sample_weight=weight)
+    expected = clone(model).fit(scale(X), y, sample_weight=weight)
+    np.testing.assert_allclose(pipeline[-1].coefs_[0], expected.coefs_[0])
+
+
+def test_outputs_of_transformers_are_taken():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X_IRIS, columns=["a", "b", "c", "d"])
+    model = MLPClassifier((5,), max_iter=5, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), model).set_output(transform="pandas")
+    assert pipeline.fit(frame, Y_IRIS)[-1].feature_names_in_.tolist() == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"alpha": -1.0}, "'alpha' parameter of MLPClassifier must be"),
+        ({"class_weight": "fair"}, "'class_weight' parameter of MLPClassifier must be"),
+        ({"n_threads": 0}, "'n_threads' parameter of MLPClassifier must be"),
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0, got"),
+        ({"loss": "cross_entropy"}, "loss: expected 'log_loss' or 'bce' with two classes"),
+    ],
+)
+def test_wrong_parameters(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**parameters).fit(*DATA["cancer"])
+
+
+def test_wrong_validation_data_and_weights():
+    X, y = DATA["cancer"]
+    model = MLPClassifier(max_iter=1)
+    for arguments, message in (
+        ({"X_val": X}, "X_val, y_val: expected both or neither"),
+        ({"X_val": X[:, 1:], "y_val": y}, "X has 29 features, but MLPClassifier is expecting 30"),
+        ({"X_val": X, "y_val": y[1:]}, "y_val: expected 569 rows, as X_val has, got 568"),
+        ({"X_val": X, "y_val": y + 1}, "y_val: expected classes of"),
+        ({"sample_weight": -np.ones(569)}, "sample_weight: expected no negative weight"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(X, y, **arguments)
+
+
+def test_a_row_is_predicted_as_in_a_batch():
+    X, _ = DATA["digits"]
+    for labels in ("words", "numbers", "several", "regression"):
+        kind = MLPRegressor if labels == "regression" else MLPClassifier
+        model = kind(hidden_layer_sizes=(10,), max_iter=3, random_state=0).fit(X, _labels(labels))
+        for predict in ("predict", "predict_proba")[: 1 if labels == "regression" else 2]:
+            whole = getattr(model, predict)(X)
+            np.testing.assert_array_equal(getattr(model, predict)(X[3:4]), whole[3:4])
+            np.testing.assert_array_equal(getattr(model, predict)(X[3:4].tolist()), whole[3:4])
+    with pytest.raises(ValueError, match="X has 3 features, but"):
+        model.predict(np.ones((1, 3)))
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        model.predict(np.full((1, 64), np.nan))
+
+
+def test_importing_fastbp_needs_no_scikit_learn():
+    code = """
+import sys
+sys.modules["sklearn"] = None
+import fastbp
+assert "MLPClassifier" in dir(fastbp)
+try:
+    fastbp.MLPClassifier
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "the estimators need scikit-learn: pip install 'fastbp[estimators]'\n"
