@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import calls, networks, neurons, predictions, sources, starts
+from bench import calls, estimators, networks, neurons, predictions, sources, starts
 
 MODULES = {"PyTorch": "torch", "JAX": "jax", "scikit-learn": "sklearn", "Numba": "numba"}
 ORDER = ("fastbp", "NumPy", "PyTorch", "JAX", "scikit-learn", "Numba")
@@ -169,6 +169,24 @@ def _start(group: str, name: str, providers: Any, checked: bool) -> Case:
     return Case(group, name, calls.problem, providers, expected, unit="process", units=1)
 
 
+def _estimators() -> list[Case]:
+    """Trainings to the end, and a prediction; without scikit-learn there are no estimators."""
+    if not installed("scikit-learn"):
+        return []
+    prediction = Case(
+        "estimator", "predict one row", estimators.PROBLEMS["defaults"], estimators.PREDICTIONS,
+        estimators.expected_prediction, unit="call",
+    )  # fmt: skip
+    trainings = [
+        Case(
+            "estimator", f"fit of digits, {name}", make, estimators.PROVIDERS,
+            estimators.expected_training, unit="fit", units=1,
+        )
+        for name, make in estimators.PROBLEMS.items()
+    ]  # fmt: skip
+    return [*trainings, prediction]
+
+
 SIZES = [
     (100, 2), (1000, 10), (10_000, 2), (10_000, 20), (2000, 100),
     (100_000, 10), (100_000, 100), (1_000_000, 50),
@@ -205,6 +223,7 @@ ALL = [
     _source(*SOURCE, "virtual normal"),
     _windows(*SOURCE, "memory"),
     _windows(*SOURCE, "npy"),
+    *_estimators(),
     _start("first call", "empty cache", starts.EMPTY_CACHE_PROVIDERS, True),
     _start("first call", "warm cache", starts.WARM_CACHE_PROVIDERS, True),
     _start("import", "fresh process", starts.IMPORT_PROVIDERS, False),

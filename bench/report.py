@@ -22,9 +22,8 @@ from bench.saved import Figure, Saved, runs
 from bench.worker import TOP
 
 README = TOP / "README.md"
-MARKS = "<!-- {}: python -m bench.report -->\n", "<!-- end of {} -->\n"
+MARKS = "<!-- {}: python -m {} -->\n", "<!-- end of {} -->\n"
 PEERS = tuple(name for name in ORDER if name not in ("fastbp", "Numba"))
-UNITS = {"epoch": 1e6, "call": 1e6, "process": 1.0}
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -70,7 +69,15 @@ def neurons(run: Saved) -> str:
 
 def others(run: Saved) -> str:
     """Write all else on one thread: microseconds, and the others as multiples."""
-    groups = "call", "neuron, log loss", "online", "mini-batch", "network", "prediction"
+    groups = (
+        "call",
+        "neuron, log loss",
+        "online",
+        "mini-batch",
+        "network",
+        "prediction",
+        "estimator",
+    )
     rows = []
     for title in titles(run, *groups):
         unit = "step" if CASES[title].updates > 1 else CASES[title].unit
@@ -148,13 +155,18 @@ BLOCKS = {
 def rewritten(text: str, run: Saved) -> str:
     """Return the README with every block that is marked in it written anew."""
     for name, write in BLOCKS.items():
-        begin, end = (mark.format(name) for mark in MARKS)
-        if text.count(begin) != 1 or text.count(end) != 1:
-            raise ValueError(f"README: expected the marks {begin!r} and {end!r} once")
-        before, rest = text.split(begin)
-        _, after = rest.split(end)
-        text = f"{before}{begin}\n{write(run)}\n{end}{after}"
+        text = replaced(text, name, write(run))
     return text
+
+
+def replaced(text: str, name: str, content: str, command: str = "bench.report") -> str:
+    """Return the README with the block of this name, which this command writes, written anew."""
+    begin, end = MARKS[0].format(name, command), MARKS[1].format(name)
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"README: expected the marks {begin!r} and {end!r} once")
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def main() -> None:
