@@ -7,9 +7,6 @@ import warnings
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn", exc_type=ImportError)
-
 import sklearn
 from scipy import sparse
 from sklearn import neural_network as theirs

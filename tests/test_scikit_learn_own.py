@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sklearn", exc_type=ImportError)
-
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 IMPORTED = re.compile(r"^from sklearn\.neural_network import .*$", re.MULTILINE)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
+
+from sklearn.utils import check_array
 
 try:
     from sklearn.utils.validation import validate_data as _validate_data
@@ -16,6 +19,11 @@ except ImportError:  # before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing: this release has no callbacks."""
+
+
+_FINITE = next(name for name in inspect.signature(check_array).parameters if "all_finite" in name)
+UNREAD = {_FINITE: False}
+"""Arguments of `validate` that spare its look for what is not finite: kernels look themselves."""
 
 
 def validate(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
