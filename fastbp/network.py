@@ -6,7 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +35,7 @@ from fastbp.parallel import team, threads_for
 from fastbp.rows import BLOCK_BYTES, Rows, is_plain, read_only, rows_of
 from fastbp.run import Kernel, Options, Outcome, Problem
 from fastbp.training import EpochState, Model, fit, train
+from fastbp.validation import pass_options
 
 ACTIVATIONS = {**neuron.ACTIVATIONS, "softmax": codes.SOFTMAX}
 LOSSES = {**neuron.LOSSES, "cross_entropy": loss_codes.CROSS_ENTROPY}
@@ -319,12 +320,9 @@ def loss_and_gradient(
         rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
     )
     check_weights("sample_weight", data.rows, rows.n_rows)
-    options = Options(
-        learning_rate=0.0,
-        epochs=1,
-        batch_rows=rows.n_rows,
-        optimizer=GradientOnly(),
-        alpha=check.real("alpha", alpha, minimum=0.0),
+    penalty = check.real("alpha", alpha, minimum=0.0)
+    options = replace(
+        pass_options(rows.n_rows, GradientOnly(), penalty),
         returns_on_interrupt=False,
         raises_on_divergence=False,
     )

@@ -133,7 +133,16 @@ class GradientOnly:
     constants: dict[int, float] = field(default_factory=dict)
 
 
-Optimizer = SGD | Adam | GradientOnly
+@dataclass(frozen=True)
+class LossOnly:
+    """No optimizer, and no gradient."""
+
+    code = update.KEEP_LOSS
+    n_moments = 0
+    constants: dict[int, float] = field(default_factory=dict)
+
+
+Optimizer = SGD | Adam | GradientOnly | LossOnly
 NAMES: dict[str, SGD | Adam] = {"sgd": SGD(), "adam": Adam()}
 
 

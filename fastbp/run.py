@@ -23,6 +23,7 @@ from fastbp.labels import Samples
 from fastbp.optimizers import (
     SGD,
     GradientOnly,
+    LossOnly,
     Optimizer,
     TrainingState,
     generator_from,
@@ -265,7 +266,7 @@ class Run:
             random = generator_state(self.random)
             if self.drawn is not None and self.drawn[0] == self.epoch:
                 random = self.drawn[1]  # the order of an epoch that is not complete
-        assert not isinstance(self.options.optimizer, GradientOnly)
+        assert not isinstance(self.options.optimizer, GradientOnly | LossOnly)
         nothing = np.empty(0)
         return TrainingState(
             optimizer=self.options.optimizer,

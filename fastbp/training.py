@@ -22,11 +22,11 @@ from fastbp.checkpoints import Checkpoint, Saved, Snapshot
 from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout as at
 from fastbp.labels import Samples, Targets, check_weights, samples, validation_samples
-from fastbp.optimizers import GradientOnly, TrainingState, optimizer_of
+from fastbp.optimizers import GradientOnly, LossOnly, TrainingState, optimizer_of
 from fastbp.parallel import team, threads_for
 from fastbp.rows import Rows, read_only
 from fastbp.run import Options, Outcome, Problem, Run
-from fastbp.validation import Objective, problem_options, split
+from fastbp.validation import Objective, pass_options, split
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ def fit(
     problem = model.problem(data, options)
     against = None
     if held_out is not None:
-        against = model.problem(held_out, problem_options(held_out.rows.n_rows))
+        against = model.problem(held_out, pass_options(held_out.rows.n_rows))
     outcome = train(problem, options, against, file)
     if outcome.stopped == "interrupted":
         warnings.warn(
@@ -258,7 +258,7 @@ def train(
         stack.callback(run.close)
         validator = None
         if against is not None:
-            validator = Objective(against, workers, requests)
+            validator = Objective(against, pass_options(against.rows.n_rows), workers, requests)
             stack.callback(validator.close)
         fitting = _Fitting(run, validator, checkpoint)
         if saved is None:
@@ -482,8 +482,9 @@ class _Fitting:
         run = self.run
         overrun = run.state[at.STATUS] == at.DIVERGED  # only where that raises nothing
         losses = run.losses[: run.epoch + overrun].copy()
-        if isinstance(self.options.optimizer, GradientOnly):
-            return Outcome(run.parameters.copy(), losses, stopped, None, run.moments[0].copy())
+        if isinstance(self.options.optimizer, GradientOnly | LossOnly):
+            gradient = run.moments[0].copy() if len(run.moments) else None
+            return Outcome(run.parameters.copy(), losses, stopped, None, gradient)
         ended = stopped not in ("interrupted", "error")  # there the latest parameters are wanted
         chosen = self.best if self.best is not None and ended else self._snapshot()
         validation_losses = None

@@ -10,13 +10,14 @@ import numpy as np
 from fastbp._interrupt import Requests, WaitInterruptedError
 from fastbp.kernels import layout as at
 from fastbp.labels import Samples
-from fastbp.optimizers import GradientOnly
+from fastbp.optimizers import LossOnly, Optimizer
 from fastbp.parallel import Team
 from fastbp.rows import Block, Rows, settled
 from fastbp.run import Options, Problem, Run
 
 PIECE_BYTES = 2**19  # what is read to choose from stays in the caches
 MOST_HELD_OUT = 3 * 10**9  # products of two numbers of runs are int64
+LOSS_ONLY = LossOnly()
 FEW = 64  # reading so many rows on end takes about as long as reaching a single one
 
 
@@ -170,27 +171,34 @@ def split(samples: Samples, fraction: float) -> tuple[Samples, Samples]:
     return parts[0], parts[1]
 
 
-def problem_options(n_rows: int, alpha: float = 0.0) -> Options:
-    """Return the options of a pass that only adds up losses and gradients."""
-    return Options(
-        learning_rate=0.0, epochs=1, batch_rows=n_rows, optimizer=GradientOnly(), alpha=alpha
-    )
+def pass_options(n_rows: int, rule: Optimizer = LOSS_ONLY, alpha: float = 0.0) -> Options:
+    """Return the options of one pass over all rows that updates nothing."""
+    return Options(learning_rate=0.0, epochs=1, batch_rows=n_rows, optimizer=rule, alpha=alpha)
 
 
 class Objective:
-    """Loss and gradient of all rows of a problem at any parameters: a weighted mean."""
+    """The loss of all rows of a problem at any parameters, a weighted mean, or its gradient, too.
+
+    Parameters
+    ----------
+    problem : Problem
+    options : Options
+        Those that it was made with, of :func:`pass_options`.
+    threads : Team
+    requests : Requests
+        Interrupts, which cut a pass short.
+    """
 
     def __init__(
-        self, problem: Problem, threads: Team, requests: Requests, alpha: float = 0.0
+        self, problem: Problem, options: Options, threads: Team, requests: Requests
     ) -> None:
         self.samples = problem.samples
         self._requests = requests
-        options = problem_options(problem.rows.n_rows, alpha)
         self._run = Run(problem, options, threads, requests=requests)
 
     @property
     def gradient(self) -> np.ndarray:
-        """That of the last loss, flat like the parameters; overwritten by the next."""
+        """That of the last loss, with ``GradientOnly``; flat, and overwritten by the next."""
         gradient: np.ndarray = self._run.moments[0]
         return gradient
 

@@ -10,7 +10,7 @@ import pytest
 
 import fastbp
 from fastbp import archive, checkpoints
-from fastbp.optimizers import GradientOnly
+from fastbp.optimizers import LossOnly
 from tests.problems import network_bits, network_problem, python
 
 X, Y, W, B, RNG = network_problem((4, 6, 1), 200)
@@ -58,7 +58,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(keywords, every, tmp_pa
 
     def cut_off(self):
         nonlocal slices
-        if not isinstance(self.options.optimizer, GradientOnly):  # of the validation loss
+        if not isinstance(self.options.optimizer, LossOnly):  # of the validation loss
             slices += 1
             if slices % (every + 1) == 0:
                 raise Killed

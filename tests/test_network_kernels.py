@@ -19,9 +19,10 @@ from fastbp.kernels import network as kernels
 from fastbp.kernels._jit import kernel, vector_width
 from fastbp.kernels.vector import data, lane, load, square_root, store, store_first
 from fastbp.labels import Samples
+from fastbp.optimizers import GradientOnly, LossOnly
 from fastbp.rows import Labelled, rows_of
 from fastbp.training import train
-from fastbp.validation import problem_options
+from fastbp.validation import pass_options
 from tests import reference
 from tests.problems import assert_same_network, network_bits, network_problem
 from tests.tolerances import CENTRAL_DIFFERENCE, ROUNDING
@@ -390,8 +391,13 @@ def test_losses_as_scikit_learn_tells_them(loss, output, weighted):
         w[1] *= 60.0  # far beyond what epsilon leaves
     weight = rng.uniform(0.5, 2.0, n) if weighted else None
     samples = Samples(Labelled(rows_of("x", x), y, weight), False, None)
-    options = replace(problem_options(n, alpha), batch_rows=8)
-    outcome = train(layers.problem(layers.flat(w, b), samples, options, lambda o: o), options)
+    start = layers.flat(w, b)
+    told_losses = []
+    for rule in (GradientOnly(), LossOnly()):
+        options = replace(pass_options(n, rule, alpha), batch_rows=8)
+        outcome = train(layers.problem(start, samples, options, lambda o: o), options)
+        told_losses += outcome.losses.tolist()
+    assert told_losses[0] == told_losses[1]
     z = np.tanh(x @ w[0] + b[0]) @ w[1] + b[1]
     penalty = alpha / 2 * sum((v**2).sum() for v in w)
     expected = sum(
@@ -404,7 +410,7 @@ def test_losses_as_scikit_learn_tells_them(loss, output, weighted):
             (s, e, np.ones(e - s) if weight is None else weight[s:e]) for s, e in ((0, 8), (8, n))
         )
     )
-    np.testing.assert_allclose(outcome.losses[0], expected / n, rtol=ROUNDING)
+    np.testing.assert_allclose(told_losses[0], expected / n, rtol=ROUNDING)
 
 
 def test_poisson_deviance_descends_by_its_derivative():
@@ -422,7 +428,7 @@ def test_poisson_deviance_descends_by_its_derivative():
     np.testing.assert_allclose(network.predicted(rows, layers, w, b), expected, rtol=ROUNDING)
 
     def outcome(parameters):
-        options = problem_options(9)
+        options = pass_options(9, GradientOnly())
         return train(layers.problem(parameters, samples, options, lambda o: o), options)
 
     gradient = outcome(start).gradient

@@ -35,14 +35,14 @@ from fastbp.kernels import layout as at
 from fastbp.kernels import losses as loss_codes
 from fastbp.labels import Samples, check_weights
 from fastbp.network import Layers, predicted, predicted_as_it_is
-from fastbp.optimizers import SGD, Adam
+from fastbp.optimizers import SGD, Adam, GradientOnly
 from fastbp.parallel import team, threads_for
 from fastbp.rows import Labelled, Rows, rows_of, settled
 from fastbp.run import Options as RunOptions
 from fastbp.run import Outcome
 from fastbp.sparse import SparseRows
 from fastbp.training import EpochState, train
-from fastbp.validation import Objective, problem_options
+from fastbp.validation import Objective, pass_options
 
 STOCHASTIC = "sgd", "adam"
 ACTIVATIONS = {
@@ -408,8 +408,8 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         problem = layers.problem(parameters, samples, options, lambda outcome: outcome)
         against = None
         if held_out is not None:
-            pass_options = problem_options(held_out.samples.rows.n_rows)
-            against = layers.problem(parameters, held_out.samples, pass_options, lambda o: o)
+            once = pass_options(held_out.samples.rows.n_rows)
+            against = layers.problem(parameters, held_out.samples, once, lambda o: o)
         self.n_iter_ = 0
         tasks.begin(lambda: self._attributes_of(self.coefs_, self.intercepts_))
         with self._kept(layers, after):
@@ -535,8 +535,8 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         n_rows = samples.rows.n_rows
         check_weights("sample_weight", samples.rows, n_rows)
         start = layers.flat(self.coefs_, self.intercepts_)
-        alpha = float(self.alpha)
-        problem = layers.problem(start, samples, problem_options(n_rows, alpha), lambda o: o)
+        options = pass_options(n_rows, GradientOnly(), float(self.alpha))
+        problem = layers.problem(start, samples, options, lambda o: o)
         work = n_rows * problem.row_work
         pieces = -(-n_rows // min(problem.chunk_rows, n_rows))
         threads = threads_for(work, passes * work, pieces, self.n_threads)
@@ -545,7 +545,7 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
             one_blas_thread() if blas else contextlib.nullcontext(),
             team(threads, limit_this_thread if blas else None) as workers,
         ):
-            objective = Objective(problem, workers, Requests(), alpha)
+            objective = Objective(problem, options, workers, Requests())
 
             def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
                 loss = objective.loss(layers.flat(*_unpacked(layers, packed)))

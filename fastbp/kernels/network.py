@@ -40,6 +40,7 @@ from fastbp.kernels.layout import (
     N_FEATURES,
     N_LAYERS,
     N_PARAMETERS,
+    OPTIMIZER,
     OUTPUTS,
     PARAMETERS,
     PARTIAL_EXTRA,
@@ -70,7 +71,7 @@ from fastbp.kernels.products import (
     transpose,
 )
 from fastbp.kernels.steps import run_steps, run_whole_batches
-from fastbp.kernels.update import all_finite
+from fastbp.kernels.update import KEEP_LOSS, all_finite
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -206,7 +207,8 @@ def network_gradient(
         finite &= tile_forward(
             mode, x, y, sample_weight, order, state, first, n, parameters, work, partial
         )
-        backward(mode, state, n, parameters, work, partial, partial)
+        if state[OPTIMIZER] != KEEP_LOSS:
+            backward(mode, state, n, parameters, work, partial, partial)
     return finite
 
 

@@ -40,6 +40,7 @@ MOMENTUM_SGD = 1
 NESTEROV_SGD = 2
 ADAM = 3
 KEEP_GRADIENT = 4  # no update: the gradient is what is wanted
+KEEP_LOSS = 5  # no gradient either; a network does not go backward
 
 
 @device_function
@@ -83,7 +84,7 @@ def update(state: Pointer, floats: Pointer, rate: float, n: float, gradient: Poi
         for i in range(0, p, LANES):
             g = penalised(i, n_weights, alpha, gradient, parameters)
             store(moments, i, g / broadcast(n))
-    else:
+    elif optimizer != KEEP_LOSS:
         nesterov = optimizer == NESTEROV_SGD
         momentum = floats[MOMENTUM]
         momentum_update(
