@@ -468,6 +468,11 @@ class Layers:
         """Return where everything lies; the parameters lie alike for all rows."""
         return kernels.plan(self.sizes, self.activations, label_columns, batch_rows)
 
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in a vector of all parameters, with what fills it up."""
+        return self.plan(1, 1).n_parameters
+
     def flat(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
         """Return all parameters in one vector, each array filled up with zeros to whole vectors."""
         plan = self.plan(1, 1)

@@ -81,6 +81,12 @@ class EpochState:
         return [*super().__dir__(), *self.parameters]
 
 
+def asks_to_stop(callback: Callable[[EpochState], Any] | None, state: EpochState) -> bool:
+    """Call a user's function, if there is one; return whether it returned True."""
+    answer = callback is not None and callback(state)
+    return isinstance(answer, bool | np.bool_) and bool(answer)
+
+
 def fit(
     model: Model,
     features: Rows,
@@ -438,9 +444,9 @@ class _Fitting:
             self.validation_losses[-1] if self.validation_losses else None,
             named,
         )
-        answer = self.options.callback(state)
+        stops = asks_to_stop(self.options.callback, state)
         self.told = epoch
-        return isinstance(answer, bool | np.bool_) and bool(answer)
+        return stops
 
     def _answer(self, requests: Requests) -> None:
         """Answer a Ctrl-C: with an exception where one is wanted, else by coming to an end."""

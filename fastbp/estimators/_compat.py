@@ -70,6 +70,16 @@ class Tasks:
                 estimator=self._estimator, reconstruction_attributes=attributes, **self._data
             )
 
+    def next(self, attributes: Callable[[], dict[str, Any]], last: bool) -> bool:
+        """Tell of an epoch's end and, unless it is the last, of the next one's start.
+
+        Returns whether a callback asks to stop.
+        """
+        stop = self.end(attributes)
+        if not (stop or last):
+            self.begin(attributes)
+        return stop
+
     def end(self, attributes: Callable[[], dict[str, Any]]) -> bool:
         """Tell of its end; return whether a callback asks to stop."""
         if self._epoch is None:

@@ -11,7 +11,7 @@ import numpy as np
 from fastbp.estimators._compat import Tasks
 from fastbp.estimators._solver import Solver
 from fastbp.labels import Samples
-from fastbp.training import EpochState
+from fastbp.training import EpochState, asks_to_stop
 
 Parameters = tuple[list[np.ndarray], list[np.ndarray]]
 
@@ -42,8 +42,6 @@ class AfterEpoch:
     n_samples : int
         Rows of an epoch.
     held_out : HeldOut or None
-    stops_early : bool
-        Whether the score on held-out data decides, not the loss.
     tasks : Tasks
         scikit-learn's callbacks.
     """
@@ -54,11 +52,10 @@ class AfterEpoch:
         solver: Solver,
         n_samples: int,
         held_out: HeldOut | None,
-        stops_early: bool,
         tasks: Tasks,
     ) -> None:
         self._est, self._solver, self._n_samples = estimator, solver, n_samples
-        self._held_out, self._stops_early, self._tasks = held_out, stops_early, tasks
+        self._held_out, self._tasks = held_out, tasks
         self.early = False
         """Whether patience has run out."""
 
@@ -77,25 +74,12 @@ class AfterEpoch:
             self.early = solver.trigger_stopping(self._why(), est.verbose)
             if not self.early:
                 est._no_improvement_count = 0
-        asked = est.callback is not None and est.callback(state) is True
-        return self._tell(state) or asked or self.early
-
-    def _tell(self, state: EpochState) -> bool:
-        """Tell scikit-learn's callbacks of this epoch and of the next."""
-        if not self._tasks:
-            return False
-
-        def attributes() -> dict[str, Any]:
-            found: dict[str, Any] = self._est._attributes_of(state.weights, state.biases)
-            return found
-
-        stop = self._tasks.end(attributes)
-        if not (stop or self.early):
-            self._tasks.begin(attributes)
-        return stop
+        last = asks_to_stop(est.callback, state) or self.early
+        told = self._tasks.next(lambda: est._reconstruction(state.weights, state.biases), last)
+        return last or told
 
     def _why(self) -> str:
-        what = "Validation score" if self._stops_early else "Training loss"
+        what = "Validation score" if self._est.early_stopping else "Training loss"
         return (
             f"{what} did not improve more than tol={self._est.tol:f} for"
             f" {self._est.n_iter_no_change} consecutive epochs."
@@ -106,22 +90,36 @@ class AfterEpoch:
         est = self._est
         if state.validation_loss is not None:
             est.validation_loss_curve_.append(state.validation_loss)
-        if self._held_out is not None and self._stops_early:
+        if self._held_out is not None and est.early_stopping:
             score = self._held_out.score(state.weights, state.biases)
-            self.note_score(score, state.weights, state.biases)
+            if self._note_score(score):
+                est._keep_best(state.weights, state.biases)
             return
         stale = state.loss > est.best_loss_ - est.tol
         est._no_improvement_count = est._no_improvement_count + 1 if stale else 0
         est.best_loss_ = min(est.best_loss_, state.loss)
 
-    def note_score(self, score: float, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
-        """Keep a score on held-out data, NaN of a model that diverged."""
+    def diverged(self) -> None:
+        """Note an epoch that early stopping saves: as in scikit-learn its score is NaN.
+
+        There training goes on with nothing but NaN to the last epoch.
+        """
+        est = self._est
+        est.n_iter_ += 1
+        est.loss_curve_.append(np.nan)
+        self._note_score(float("nan"))
+        est.coefs_, est.intercepts_ = est._best_coefs, est._best_intercepts
+        est.stopped_ = "diverged"
+
+    def _note_score(self, score: float) -> bool:
+        """Count the epochs whose score is no better; return whether this one is the best."""
         est = self._est
         est.validation_scores_.append(score)
         if est.verbose:
             print(f"Validation score: {score:f}")
         stale = score < est.best_validation_score_ + est.tol
         est._no_improvement_count = est._no_improvement_count + 1 if stale else 0
-        if score > est.best_validation_score_:
+        best = score > est.best_validation_score_
+        if best:
             est.best_validation_score_ = score
-            est._best_coefs, est._best_intercepts = est._cast(weights, biases)
+        return bool(best)

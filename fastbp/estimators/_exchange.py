@@ -16,7 +16,7 @@ from fastbp.estimators._solver import Solver
 from fastbp.optimizers import SGD, Adam
 
 if TYPE_CHECKING:
-    from fastbp.estimators._base import BaseMLP
+    from fastbp.estimators._mlp import BaseMLP
 
 # names of PyTorch's modules
 ACTIVATIONS = {"ReLU": "relu", "Tanh": "tanh", "Sigmoid": "logistic", "Identity": "identity"}

@@ -27,7 +27,7 @@ from fastbp.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.optimizers import SGD, Adam, TrainingState
 from fastbp.rows import ArrayRows, Labelled, Rows, is_plain, settled
 from fastbp.sparse import SparseRows
-from fastbp.training import EpochState
+from fastbp.training import EpochState, asks_to_stop
 
 KINDS = [np.dtype(code) for code in "dfe?bBhHiIlLqQ"]
 """What the engine converts itself, a block at a time if there is much."""
@@ -354,11 +354,8 @@ class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
             def reached() -> dict[str, Any]:
                 return self._reconstruction(*state.parameters.values())
 
-            answer = own is not None and own(state)
-            stop = tasks.end(reached) or (isinstance(answer, bool | np.bool_) and bool(answer))
-            if not stop:
-                tasks.begin(reached)
-            return stop
+            last = asks_to_stop(own, state)
+            return tasks.next(reached, last) or last
 
         return told
 

@@ -17,8 +17,8 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _validation as check
-from fastbp.estimators._base import FLOATS, BaseMLP
 from fastbp.estimators._compat import validate
+from fastbp.estimators._mlp import FLOATS, BaseMLP
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]

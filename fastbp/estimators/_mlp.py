@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.optimize
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastbp import _validation as check
-from fastbp._blas import limit_this_thread, one_blas_thread
-from fastbp._interrupt import Requests
-from fastbp.errors import DivergenceError
 from fastbp.estimators._compat import CallbackSupportMixin, Tasks, validate
-from fastbp.estimators._epochs import AfterEpoch, HeldOut
 from fastbp.estimators._exchange import from_sklearn, from_torch, to_torch
+from fastbp.estimators._lbfgs import fit_lbfgs, objective
 from fastbp.estimators._solver import Solver
+from fastbp.estimators._stochastic import NOT_FINITE, Data, fit_stochastic
 from fastbp.estimators._stored import Stored
 from fastbp.kernels import activations as codes
 from fastbp.kernels import layout as at
 from fastbp.kernels import losses as loss_codes
-from fastbp.labels import Samples, check_weights
+from fastbp.labels import Samples
 from fastbp.network import Layers, predicted, predicted_as_it_is
-from fastbp.optimizers import SGD, Adam, GradientOnly
-from fastbp.parallel import team, threads_for
 from fastbp.rows import Labelled, Rows, rows_of, settled
-from fastbp.run import Options as RunOptions
-from fastbp.run import Outcome
 from fastbp.sparse import SparseRows
-from fastbp.training import EpochState, train
-from fastbp.validation import Objective, pass_options
 
 STOCHASTIC = "sgd", "adam"
 ACTIVATIONS = {
@@ -64,10 +49,6 @@ LOSSES = {
     "cross_entropy": (loss_codes.CROSS_ENTROPY, at.OWN),
 }
 FLOATS = np.float64, np.float32
-NOT_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and"
-    " need to be preprocessed."
-)
 
 
 class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
@@ -78,6 +59,9 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     best_loss_: float | None
+    stopped_: str
+    n_iter_: int
+    _optimizer: Solver
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -237,14 +221,15 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         self._begin(first_pass, X, hidden, labels)
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val, y_val: expected both or neither")
+        data = Data(X, labels, sample_weight)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(X, labels, sample_weight, tasks)
+            fit_lbfgs(self, data, tasks)
         else:
             validation = None if X_val is None else self._given_validation(X_val, y_val)
-            self._fit_stochastic(X, labels, sample_weight, validation, incremental, tasks)
+            fit_stochastic(self, data, validation, incremental, tasks)
         if not all(np.isfinite(w).all() for w in (*self.coefs_, *self.intercepts_)):
             raise ValueError(NOT_FINITE)
-        tasks.close(lambda: self._attributes_of(self.coefs_, self.intercepts_))
+        tasks.close(self._reconstruction)
         return self
 
     def _hidden_sizes(self) -> list[int]:
@@ -330,185 +315,29 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         hidden = (ACTIVATIONS[self.activation],) * (len(self.coefs_) - 1)
         return Layers(sizes, (*hidden, ACTIVATIONS[self.out_activation_]), loss, report)
 
-    def _samples(self, X: Any, labels: np.ndarray, weight: Any) -> Samples:
+    def _samples(self, data: Data) -> Samples:
+        weight = data.weight
         if weight is not None:
-            weight = check.sample_weights("sample_weight", weight, len(labels))
-        classes = labels.shape[1] != self.n_outputs_
-        return Samples(Labelled(_rows(X), labels, weight), classes, None)
+            weight = check.sample_weights("sample_weight", weight, len(data.labels))
+        classes = data.labels.shape[1] != self.n_outputs_
+        return Samples(Labelled(_rows(data.X), data.labels, weight), classes, None)
 
-    def _given_validation(self, X: Any, y: Any) -> tuple[Any, np.ndarray, None]:
+    def _given_validation(self, X: Any, y: Any) -> Data:
         X = validate(self, X, reset=False, accept_sparse=["csr", "csc"], dtype=FLOATS)
-        return X, self._validation_labels(y, X.shape[0]), None
+        return Data(X, self._validation_labels(y, X.shape[0]), None)
 
     @abstractmethod
     def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:
         """Return the labels of given validation data."""
 
-    def _split(self, X: Any, labels: np.ndarray, weight: Any) -> tuple[Any, Any]:
-        """Return data to train on and data held out, chosen as scikit-learn does."""
-        stratify = labels.astype(bool) if self._stratifies() else None
-        numbers = np.arange(len(labels))
-        parts = train_test_split(
-            numbers,
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=stratify,
-        )
-        if len(parts[1]) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of"
-                " your dataset."
-            )
-        kept, held_out = (
-            (X[part], labels[part], None if weight is None else weight[part]) for part in parts
-        )
-        return kept, held_out
-
     def _stratifies(self) -> bool:
         return False
 
-    def _solver(self, incremental: bool) -> Solver:
-        """Return the optimizer of this fit: a new one, but where training goes on."""
-        old: Solver | None = getattr(self, "_optimizer", None)
-        if old is not None and (incremental or (self.warm_start and self.keep_optimizer)):
-            return old
-        if self.solver == "adam":
-            adam = Adam(beta_1=self.beta_1, beta_2=self.beta_2, epsilon=self.epsilon)
-            return Solver(adam, self.learning_rate_init, self.learning_rate_init)
-        sgd = SGD(momentum=self.momentum, nesterov=bool(self.nesterovs_momentum))
-        rate = self.learning_rate_init
-        return Solver(sgd, rate, rate, self.learning_rate, self.power_t)
+    def _set(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> None:
+        self.coefs_, self.intercepts_ = self._cast(coefs, intercepts)
 
-    def _fit_stochastic(
-        self,
-        X: Any,
-        labels: np.ndarray,
-        weight: Any,
-        validation: Any,
-        incremental: bool,
-        tasks: Tasks,
-    ) -> None:
-        solver = self._optimizer = self._solver(incremental)
-        if self.early_stopping and incremental and validation is None:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        if self.early_stopping and validation is None:
-            (X, labels, weight), validation = self._split(X, labels, weight)
-        if self.early_stopping and self.validation_scores_ is None:  # set since the last fit
-            self.validation_scores_, self.best_validation_score_ = [], -np.inf
-        elif not self.early_stopping and self.best_loss_ is None:
-            self.best_loss_ = np.inf
-        samples = self._samples(X, labels, weight)
-        layers = self._layers()
-        if not (incremental and self.validation_scores_ and hasattr(self, "_best_coefs")):
-            self._best_coefs, self._best_intercepts = self._cast(self.coefs_, self.intercepts_)
-        parameters = layers.flat(self.coefs_, self.intercepts_)
-        held_out = None if validation is None else self._held_out(*validation)
-        after = AfterEpoch(self, solver, len(labels), held_out, self.early_stopping, tasks)
-        options = self._run_options(samples, solver, incremental, parameters, after)
-        problem = layers.problem(parameters, samples, options, lambda outcome: outcome)
-        against = None
-        if held_out is not None:
-            once = pass_options(held_out.samples.rows.n_rows)
-            against = layers.problem(parameters, held_out.samples, once, lambda o: o)
-        self.n_iter_ = 0
-        tasks.begin(lambda: self._attributes_of(self.coefs_, self.intercepts_))
-        with self._kept(layers, after):
-            outcome = train(problem, options, against)
-            self._take(outcome, layers, after, incremental)
-
-    def _run_options(
-        self,
-        samples: Samples,
-        solver: Solver,
-        incremental: bool,
-        parameters: np.ndarray,
-        after: AfterEpoch,
-    ) -> RunOptions:
-        n_rows = samples.rows.n_rows
-        batch_rows = min(200, n_rows)
-        if self.batch_size != "auto":
-            if self.batch_size > n_rows:
-                warnings.warn(
-                    "Got `batch_size` less than 1 or larger than sample size. It is going to be"
-                    " clipped",
-                    stacklevel=5,
-                )
-            batch_rows = int(np.clip(self.batch_size, 1, n_rows))
-        if not self.shuffle:
-            check_weights("sample_weight", samples.rows, batch_rows)
-        return RunOptions(
-            learning_rate=lambda epoch: solver.learning_rate,
-            epochs=1 if incremental else self.max_iter,
-            batch_rows=batch_rows,
-            optimizer=solver.rule,
-            shuffle=bool(self.shuffle),
-            random=self._random_state,
-            draw=_cumulative_orders(),
-            alpha=float(self.alpha),
-            n_threads=self.n_threads,
-            callback=after,
-            progress=self.progress,
-            state=solver.state_for(parameters),
-            resumable=False,
-            pauses=True,
-        )
-
-    def _held_out(self, X: Any, labels: np.ndarray, weight: Any) -> HeldOut:
-        samples = self._samples(X, labels, weight)
-
-        def score(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> float:
-            outputs = predicted(samples.rows, self._layers(), coefs, intercepts, self.n_threads)
-            return self._score_of(outputs, labels, weight)
-
-        return HeldOut(samples, score)
-
-    @contextlib.contextmanager
-    def _kept(self, layers: Layers, after: AfterEpoch) -> Iterator[None]:
-        """Lose nothing that was computed before an exception."""
-        try:
-            yield
-        except DivergenceError as error:
-            self._set(error.weights, error.biases)
-            if not self.early_stopping:
-                raise ValueError(NOT_FINITE) from error
-            # scikit-learn goes on to the last epoch with nothing but NaN
-            self.n_iter_ += 1
-            self.loss_curve_.append(np.nan)
-            after.note_score(float("nan"), [], [])
-            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
-            self.stopped_ = "diverged"
-            warnings.warn(
-                f"Stochastic Optimizer: diverged in iteration {self.n_iter_}; the parameters with"
-                " the best validation score were restored.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-        except Exception as error:
-            outcome = error.__dict__.pop("fit", None)  # that of the callback's own exception
-            if isinstance(outcome, Outcome):
-                self._set(**_renamed(layers.named(outcome.parameters)))
-                self._optimizer.keep(outcome.state)
-            raise
-
-    def _take(self, outcome: Outcome, layers: Layers, after: AfterEpoch, incremental: bool) -> None:
-        """Take over what training gave."""
-        self._optimizer.keep(outcome.state)
-        self._set(**_renamed(layers.named(outcome.parameters)))
-        self.stopped_ = "tol" if after.early else outcome.stopped
-        if outcome.stopped == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=6)
-        elif outcome.stopped == "epochs" and not incremental:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the"
-                " optimization hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-        if self.early_stopping and (after.early or not incremental):
-            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
-
-    def _set(self, coefs_: list[np.ndarray], intercepts_: list[np.ndarray]) -> None:
-        self.coefs_, self.intercepts_ = self._cast(coefs_, intercepts_)
+    def _keep_best(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> None:
+        self._best_coefs, self._best_intercepts = self._cast(coefs, intercepts)
 
     def _cast(
         self, coefs: list[np.ndarray], intercepts: list[np.ndarray]
@@ -516,47 +345,12 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         """Return copies in the dtype of the features that the model was made for."""
         return [w.astype(self._dtype) for w in coefs], [b.astype(self._dtype) for b in intercepts]
 
-    def _attributes_of(
-        self, coefs: list[np.ndarray], intercepts: list[np.ndarray]
-    ) -> dict[str, Any]:
-        """Return what an estimator must have to predict with these parameters."""
-        cast = self._cast(coefs, intercepts)
-        return {"coefs_": cast[0], "intercepts_": cast[1]}
-
-    # --- L-BFGS ----------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _objective(
-        self, X: Any, labels: np.ndarray, weight: Any, passes: int
-    ) -> Iterator[Callable[[np.ndarray], tuple[float, np.ndarray]]]:
-        """Give the function from packed parameters to the loss and its packed gradient."""
-        layers = self._layers()
-        samples = self._samples(X, labels, weight)
-        n_rows = samples.rows.n_rows
-        check_weights("sample_weight", samples.rows, n_rows)
-        start = layers.flat(self.coefs_, self.intercepts_)
-        options = pass_options(n_rows, GradientOnly(), float(self.alpha))
-        problem = layers.problem(start, samples, options, lambda o: o)
-        work = n_rows * problem.row_work
-        pieces = -(-n_rows // min(problem.chunk_rows, n_rows))
-        threads = threads_for(work, passes * work, pieces, self.n_threads)
-        blas = problem.uses_blas
-        with (
-            one_blas_thread() if blas else contextlib.nullcontext(),
-            team(threads, limit_this_thread if blas else None) as workers,
-        ):
-            objective = Objective(problem, options, workers, Requests())
-
-            def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
-                loss = objective.loss(layers.flat(*_unpacked(layers, packed)))
-                assert loss is not None  # no interrupt is deferred here
-                gradient = layers.named(objective.gradient)
-                return loss, _packed(gradient["weights"], gradient["biases"])
-
-            try:
-                yield evaluate
-            finally:
-                objective.close()
+    def _reconstruction(self, coefs: Any = None, intercepts: Any = None) -> dict[str, Any]:
+        """Return what an estimator must have to predict with these parameters, or its own."""
+        if coefs is None:
+            coefs, intercepts = self.coefs_, self.intercepts_
+        found = self._cast(coefs, intercepts)
+        return {"coefs_": found[0], "intercepts_": found[1]}
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, y: Any, *rest: Any
@@ -568,50 +362,8 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         """
         labels = np.ascontiguousarray(y, dtype=np.float64)
         weight = rest[0] if rest and isinstance(rest[0], np.ndarray) else None
-        with self._objective(X, labels, weight, 1) as evaluate:
+        with objective(self, Data(X, labels, weight), 1) as (evaluate, _):
             return evaluate(packed_coef_inter)
-
-    def _fit_lbfgs(self, X: Any, labels: np.ndarray, weight: Any, tasks: Tasks) -> None:
-        layers = self._layers()
-        self.n_iter_ = 0
-        self.stopped_ = "epochs"
-
-        def after_iteration(intermediate_result: Any) -> None:
-            loss, x = float(intermediate_result.fun), intermediate_result.x
-            coefs, intercepts = _unpacked(layers, x)
-            self.n_iter_ += 1
-            self.loss_ = loss
-            self._set(coefs, intercepts)
-            if self.verbose:
-                print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
-            parameters = {"weights": coefs, "biases": intercepts}
-            state = EpochState(self.n_iter_ - 1, loss, None, parameters)
-            asked = self.callback is not None and self.callback(state) is True
-            told = False
-            if tasks:
-                told = tasks.end(lambda: self._attributes_of(coefs, intercepts))
-                if not told:
-                    tasks.begin(lambda: self._attributes_of(coefs, intercepts))
-            if asked or told:
-                self.stopped_ = "callback"
-                raise StopIteration
-
-        tasks.begin(lambda: self._attributes_of(self.coefs_, self.intercepts_))
-        with self._objective(X, labels, weight, self.max_iter) as evaluate:
-            found = scipy.optimize.minimize(
-                evaluate,
-                _packed(self.coefs_, self.intercepts_).astype(np.float64),
-                method="L-BFGS-B",
-                jac=True,
-                callback=after_iteration,
-                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
-            )
-        self.n_iter_ = int(found.nit)
-        if self.stopped_ != "callback":
-            self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
-            self.stopped_ = "tol" if found.success else "epochs"
-        self.loss_ = float(found.fun)
-        self._set(*_unpacked(layers, found.x))
 
     # --- prediction ------------------------------------------------------------------------
 
@@ -655,37 +407,6 @@ def _rows(X: Any) -> Rows:
     return rows_of("X", X)
 
 
-def _cumulative_orders() -> Callable[[Any, int], np.ndarray]:
-    """Return a way to draw orders as scikit-learn does: each shuffles the one before it."""
-    order: np.ndarray | None = None
-
-    def draw(random: Any, n_rows: int) -> np.ndarray:
-        nonlocal order
-        drawn = random.permutation(n_rows)
-        order = drawn if order is None else order[drawn]
-        return order
-
-    return draw
-
-
 def _for_callbacks(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
     metadata = None if sample_weight is None else {"sample_weight": sample_weight}
     return {"X": X, "y": y, "metadata": metadata}
-
-
-def _renamed(named: dict[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:
-    return {"coefs_": named["weights"], "intercepts_": named["biases"]}
-
-
-def _packed(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
-    """Return all parameters in one vector, in scikit-learn's order."""
-    return np.concatenate([a.ravel() for a in (*coefs, *intercepts)])
-
-
-def _unpacked(layers: Layers, packed: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return views of such a vector by layer."""
-    shapes = [*pairwise(layers.sizes), *((m,) for m in layers.sizes[1:])]
-    ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
-    parts = [part.reshape(s) for part, s in zip(np.split(packed, ends), shapes, strict=True)]
-    n = len(layers.sizes) - 1
-    return parts[:n], parts[n:]
