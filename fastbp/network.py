@@ -502,7 +502,7 @@ class Layers:
         parameters: np.ndarray,
         samples: Samples,
         options: Options,
-        result: Callable[[Outcome], Any],
+        result: Callable[[Outcome], Any] = lambda outcome: outcome,
     ) -> Problem:
         """Return the problem of these rows, from flat start values."""
         label_columns = samples.rows.n_labels

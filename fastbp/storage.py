@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
 import numpy as np
 
-import fastbp
 from fastbp import archive
 from fastbp.errors import CheckpointError
 from fastbp.network import NetworkFit
@@ -30,7 +30,13 @@ class Storable(Protocol):
 
 Model = Neuron | NeuronFit | NetworkFit | Layer | Perceptron | TableModel
 KINDS: dict[str, type[Storable]] = {kind.__name__: kind for kind in get_args(Model)}
-ESTIMATORS = "MLPClassifier", "MLPRegressor", "NeuronClassifier", "NeuronRegressor"
+ESTIMATORS = {
+    "MLPClassifier": "mlp",
+    "MLPRegressor": "mlp",
+    "NeuronClassifier": "neurons",
+    "NeuronRegressor": "neurons",
+}
+"""Where they are: only they need scikit-learn."""
 
 
 def save(model: Storable, path: str | os.PathLike[str]) -> None:
@@ -96,10 +102,12 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 def _kind(name: str) -> type[Storable] | None:
     """Return the class of this name, if such models can be stored."""
-    if name in ESTIMATORS:  # only they need scikit-learn
-        found: type[Storable] = getattr(fastbp, name)
-        return found
-    return KINDS.get(name)
+    if name not in ESTIMATORS:
+        return KINDS.get(name)
+    found: type[Storable] = getattr(
+        importlib.import_module(f"fastbp.estimators.{ESTIMATORS[name]}"), name
+    )
+    return found
 
 
 def _listed() -> str:

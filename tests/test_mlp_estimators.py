@@ -298,7 +298,11 @@ def test_layers_can_be_set():
     fresh.coefs_, fresh.intercepts_ = model.coefs_, model.intercepts_
     fresh.fit(X, y)
     assert [w.shape for w in fresh.coefs_] == [(30, 5), (5, 1)]
-    assert fresh.loss_ < 10.0 * MLPClassifier(max_iter=1, random_state=0).fit(X, y).loss_
+    assert fresh.loss_ == model.set_params(warm_start=True, max_iter=1).fit(X, y).loss_
+    with pytest.raises(ValueError, match="X has 1 features, but MLPClassifier is expecting 30"):
+        fresh.predict(X[:, :1].copy())
+    model.coefs_ = [w.tolist() for w in model.coefs_]
+    np.testing.assert_array_equal(model.predict(X), fresh.predict(X))
     model.coefs_[1] = np.ones((6, 1))
     with pytest.raises(
         ValueError, match=r"coefs_\[1\], intercepts_\[1\]: expected shapes \(5, m\)"
@@ -441,7 +445,8 @@ def test_divergence_leaves_what_was_there_before():
     with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
         model.fit(X, y)
     assert all(np.isfinite(w).all() for w in model.coefs_)
-    assert np.isfinite(model.loss_curve_).all()
+    assert np.isfinite(model.loss_curve_[:-1]).all() and np.isnan(model.loss_curve_[-1])
+    assert model.stopped_ == "diverged" and model.t_ == model.n_iter_ * len(X)
     model.set_params(early_stopping=True)
     with pytest.warns(ConvergenceWarning, match="diverged in iteration"):
         model.fit(X, y)
@@ -498,6 +503,41 @@ def test_scikit_learns_own_callbacks():
             "setup", "begin fit", *epoch, *epoch, "end fit True", "teardown",
         ]  # fmt: skip
         assert model.n_iter_ == 2 and model.stopped_ == "callback"
+
+
+def test_scikit_learns_callbacks_are_told_of_each_epoch_once():
+    pytest.importorskip("sklearn.callback", reason="came with scikit-learn 1.9")
+    X, y = DATA["cancer"]
+
+    class Counting:
+        def __init__(self):
+            self.epochs = 0
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context, *, X=None):
+            self.epochs += context.task_name == "epoch" and X is not None
+
+    for parameters in (
+        {"solver": "lbfgs", "tol": 1e-2},
+        {"max_iter": 4},
+        {"callback": lambda state: state.epoch == 2},
+        {"early_stopping": True, "n_iter_no_change": 1, "tol": 0.1},
+    ):
+        counting = Counting()
+        model = MLPClassifier((3,), random_state=0, **parameters).set_callbacks(counting)
+        assert model.fit(X, y).n_iter_ == counting.epochs
+        counting = Counting()
+        if "solver" not in parameters and "early_stopping" not in parameters:
+            model.set_callbacks(counting).partial_fit(X, y)
+            assert counting.epochs == 1
 
 
 # --- other libraries, files ---------------------------------------------------------------------
@@ -588,7 +628,13 @@ def test_there_and_back_with_pytorch(labels, double):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert again.hidden_layer_sizes == (10, 5) and again.coefs_[0].dtype == dtype
     again.partial_fit(X, y)
-    assert again.loss_ < 5.0
+    first = kind(**{**model.get_params(), "warm_start": True}).set_params(max_iter=1)
+    first.coefs_, first.intercepts_ = model.coefs_, model.intercepts_
+    loss = first.set_params(random_state=5).fit(X, y).loss_
+    again = kind.from_torch(
+        module, random_state=5, **({} if classes is None else {"classes": classes})
+    )
+    assert again.partial_fit(X, y).loss_ == pytest.approx(loss, rel=1e-6)
 
 
 def test_modules_of_pytorch():
@@ -605,9 +651,17 @@ def test_modules_of_pytorch():
     linear, tanh, relu = nn.Linear(4, 4), nn.Tanh(), nn.ReLU()
     for bad, error, message in (
         (linear, TypeError, "module: expected torch.nn.Sequential, got Linear"),
-        (nn.Sequential(linear), ValueError, "at least two Linear layers"),
+        (nn.Sequential(relu), ValueError, "got ReLU.* as part 0"),
         (nn.Sequential(linear, relu, linear, tanh, linear), ValueError, "one activation"),
-        (nn.Sequential(linear, nn.GELU(), linear), ValueError, "got GELU as part 1"),
+        (nn.Sequential(linear, nn.GELU(), linear), ValueError, "got GELU.* as part 1"),
+        (
+            nn.Sequential(linear, relu, linear, tanh),
+            ValueError,
+            "at the end of a classifier, got T",
+        ),
+        (nn.Sequential(linear, nn.Softmax(0)), ValueError, "got Softmax.* as part 1"),
+        (nn.Sequential(nn.Linear(4, 1), nn.Softmax(1)), ValueError, "got Softmax of 1"),
+        (nn.Sequential(linear, relu, nn.Linear(5, 3)), ValueError, r"shapes \(4, m\)"),
         (nn.Sequential(linear, nn.Softmax(1), linear), ValueError, "one activation"),
     ):
         with pytest.raises(error, match=message):
@@ -617,6 +671,233 @@ def test_modules_of_pytorch():
     with pytest.raises(ValueError, match="expected a linear output for a regressor, got Tanh"):
         MLPRegressor.from_torch(nn.Sequential(linear, relu, linear, tanh))
     assert MLPRegressor.from_torch(nn.Sequential(linear, relu, linear, nn.Sigmoid())).loss == "bce"
+    soft = nn.Sequential(linear, nn.Softmax(1))
+    with pytest.raises(ValueError, match="loss: expected one for a Softmax at the end, got 'bce'"):
+        MLPClassifier.from_torch(soft, loss="bce")
+    with pytest.raises(TypeError, match="activation: expected none"):
+        MLPClassifier.from_torch(soft, activation="tanh")
+    alone = MLPClassifier.from_torch(soft.double())
+    assert alone.hidden_layer_sizes == () and type(alone.to_torch()[-1]) is nn.Softmax
+    X, y = DATA["digits"]
+    model = MLPClassifier(loss="bce", max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="logits: expected True for one class against the rest"):
+        model.to_torch()
+    with torch.no_grad():
+        logits = model.to_torch(logits=True)(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(logits, model._outputs(X, "identity"), rtol=1e-9, atol=1e-9)
+
+
+# --- odd turns ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_another_number_of_outputs_is_refused(solver):
+    X, y = DATA["diabetes"]
+    targets = {1: y, **{n: np.tile(y[:, None], n) for n in (2, 3, 50)}}
+    for first, second in ((1, 50), (50, 1), (3, 2)):
+        model = MLPRegressor(hidden_layer_sizes=(6,), solver=solver, max_iter=2)
+        model.set_params(warm_start=True).fit(X, targets[first])
+        before = [w.copy() for w in model.coefs_]
+        with pytest.raises(ValueError, match=f"y: expected the {first} outputs that the model has"):
+            model.fit(X, targets[second])
+        np.testing.assert_array_equal(model.coefs_[1], before[1])
+        assert model.predict(X).shape == ((len(X), first) if first > 1 else (len(X),))
+
+
+def test_the_loss_may_change_between_warm_starts():
+    X, y = DATA["digits"]
+    model = MLPClassifier((8,), loss="bce", warm_start=True, max_iter=2, random_state=0).fit(X, y)
+    model.set_params(loss="log_loss").fit(X, y)
+    assert model.out_activation_ == "softmax"
+    fresh = MLPClassifier((8,), warm_start=True, max_iter=2, random_state=0)
+    bce = MLPClassifier((8,), loss="bce", max_iter=2, random_state=0).fit(X, y)
+    fresh.coefs_, fresh.intercepts_ = bce.coefs_, bce.intercepts_
+    assert fresh.fit(X, y).loss_curve_ == model.loss_curve_[2:]
+
+
+def test_labels_of_another_kind_are_refused():
+    X, y = DATA["digits"]
+    model = MLPClassifier((8,), max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="not fitted with multilabel input"):
+        model.partial_fit(X, np.eye(10, dtype=int)[y])
+    with pytest.raises(TypeError, match="y: expected numbers, got text"):
+        MLPRegressor(max_iter=1).fit(X, y.astype(str))
+    with pytest.raises(TypeError, match="float"):
+        MLPClassifier((3.7,)).fit(X, y)
+
+
+@pytest.mark.parametrize("way", ["one class", "one row", "sparse labels", "words", "booleans"])
+def test_odd_labels_are_taken_as_scikit_learn_takes_them(way):
+    X, y = DATA["digits"]
+    if way == "sparse labels":
+        X, dense = make_multilabel_classification(100, random_state=0)
+        y = sparse.csr_matrix(dense)
+    else:
+        y = {
+            "one class": np.full(len(y), 7),
+            "one row": y,
+            "words": np.array(["a", "b", "c"], dtype=object)[y % 3],
+            "booleans": y > 4,
+        }[way]
+    rows = slice(0, 1) if way == "one row" else slice(None)
+    their, our = (
+        kind(hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X[rows], y[rows])
+        for kind in (theirs.MLPClassifier, MLPClassifier)
+    )
+    np.testing.assert_allclose(our.loss_curve_, their.loss_curve_, rtol=LOSS)
+    predicted, expected = our.predict(X), their.predict(X)
+    assert type(predicted) is type(expected) and predicted.dtype == expected.dtype
+    if way == "sparse labels":
+        predicted, expected = predicted.toarray(), expected.toarray()
+    np.testing.assert_array_equal(predicted, expected)
+
+
+def test_class_weight_where_a_batch_lacks_classes():
+    X, y = DATA["cancer"]
+    model = MLPClassifier((8,), class_weight={1: 10.0}, random_state=0)
+    model.partial_fit(X[y == 0], y[y == 0], classes=[0, 1])
+    other = MLPClassifier((8,), random_state=0).partial_fit(X[y == 0], y[y == 0], classes=[0, 1])
+    assert model.loss_ == other.loss_
+    X, Y = make_multilabel_classification(100, n_classes=2, random_state=0)
+    weights = [{0: 1.0, 1: 3.0}, {0: 2.0, 1: 1.0}]
+    model = MLPClassifier((8,), class_weight=weights, max_iter=2, random_state=0).fit(X, Y)
+    weight = np.where(Y[:, 0], 3.0, 1.0) * np.where(Y[:, 1], 1.0, 2.0)
+    other = MLPClassifier((8,), max_iter=2, random_state=0).fit(X, Y, sample_weight=weight)
+    assert model.loss_curve_ == other.loss_curve_
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 1},
+        {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.01},
+        {"max_iter": 3},
+    ],
+)
+def test_verbose_prints_what_scikit_learn_does(parameters, capsys):
+    printed = []
+    for kind in kinds("digits"):
+        kind(verbose=True, random_state=0, **parameters).fit(*DATA["digits"])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and printed[0].count("\n") >= 3
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_as_much_is_drawn_as_by_scikit_learn(early_stopping):
+    X, y = DATA["cancer"]
+    states = []
+    for kind in kinds("cancer"):
+        random_state = np.random.RandomState(0)
+        kind(
+            random_state=random_state, early_stopping=early_stopping, tol=0.01, n_iter_no_change=2
+        ).fit(X, y)
+        states.append(random_state.randint(2**31, size=3).tolist())
+    assert states[0] == states[1]
+
+
+def test_warnings_point_to_the_caller():
+    X, y = DATA["cancer"]
+    diverging = MLPRegressor(
+        activation="identity", solver="sgd", learning_rate_init=1e6, early_stopping=True
+    )
+    for model, data in (
+        (MLPClassifier(max_iter=1), (X, y)),
+        (MLPClassifier(batch_size=1000, max_iter=1), (X, y)),
+        (diverging, (100.0 * X, X[:, 0])),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(*data)
+        assert caught and {warning.filename for warning in caught} == {__file__}
+
+
+def test_a_refused_fit_changes_nothing():
+    X, y = DATA["digits"]
+    model = MLPClassifier((8,), max_iter=2, random_state=0).fit(X, y)
+    before = pickle.dumps(model)
+    bad = (
+        lambda: model.fit(X, y, X_val=X),
+        lambda: model.fit(X, y, sample_weight=-np.ones(len(y))),
+        lambda: model.fit(X[:, :3], y + 1, sample_weight=[1.0]),
+        lambda: model.fit(X, y, X_val=X, y_val=np.full(len(y), 11)),
+        lambda: model.partial_fit(X, y + 1),
+    )
+    for fit in bad:
+        with pytest.raises(ValueError, match=r"X_val|sample_weight|y_val|not in"):
+            fit()
+        assert pickle.dumps(model) == before
+
+
+def test_other_solvers_between_warm_starts():
+    X, y = DATA["cancer"]
+    model = MLPClassifier((8,), warm_start=True, keep_optimizer=True, max_iter=3, random_state=0)
+    model.fit(X, y).set_params(solver="sgd").fit(X, y)
+    assert isinstance(model._optimizer.rule, fastbp.SGD)
+    model.set_params(solver="lbfgs").fit(X, y).set_params(solver="adam", early_stopping=True)
+    model.fit(X, y)
+    assert model.best_loss_ is not None and len(model.validation_scores_) == model.n_iter_
+
+
+def test_early_stopping_by_call_begins_anew_after_fit():
+    X, y = DATA["cancer"]
+    model = MLPClassifier((8,), early_stopping=True, n_iter_no_change=3, random_state=0)
+    model.fit(X[:300], y[:300])
+    assert model._no_improvement_count > 3
+    model.partial_fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    assert model._no_improvement_count == 0
+    assert model.best_validation_score_ == model.validation_scores_[-1]
+
+
+def test_validation_losses_stand_beside_their_epochs():
+    X, y = DATA["cancer"]
+    model = MLPClassifier((8,), random_state=0)
+    for held_out in (None, X, None):
+        validation = {} if held_out is None else {"X_val": held_out, "y_val": y}
+        model.partial_fit(X, y, classes=[0, 1], **validation)
+    assert np.isnan(model.validation_loss_curve_).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callbacks_may_say_numpys_true_and_write_nothing(solver):
+    X, y = DATA["cancer"]
+
+    def callback(state):
+        with pytest.raises(ValueError, match="read-only"):
+            state.weights[0][:] = 5.0
+        return np.bool_(state.epoch == 1)
+
+    assert MLPClassifier((8,), solver=solver, callback=callback).fit(X, y).n_iter_ == 2
+
+
+def test_how_lbfgs_ends():
+    X, y = DATA["digits"]
+    for parameters, stopped in (
+        ({"max_iter": 3}, "epochs"),
+        ({"max_fun": 3}, "max_fun"),
+        ({"tol": 1.0}, "tol"),
+    ):
+        model = MLPClassifier((8,), solver="lbfgs", random_state=0, **parameters).fit(X, y)
+        assert model.stopped_ == stopped
+    with pytest.raises(ValueError, match="X_val: expected None with solver='lbfgs'"):
+        model.fit(X, y, X_val=X, y_val=y)
+
+
+@pytest.mark.parametrize("way", ["bar", "none"])
+def test_progress(way, capsys):
+    MLPClassifier((8,), max_iter=2, progress="always" if way == "bar" else False).fit(
+        *DATA["cancer"]
+    )
+    assert ("epoch 2/2" in capsys.readouterr().err) == (way == "bar")
+
+
+def test_few_rows_of_float32_are_predicted_without_validation(monkeypatch):
+    X, y = DATA["cancer"]
+    X = X.astype(np.float32)
+    model = MLPClassifier((8,), max_iter=2, random_state=0).fit(X, y)
+    expected = model.predict_proba(X.tolist()[:3]).astype(np.float32)
+    monkeypatch.setattr("fastbp.estimators._mlp.validate", None)
+    assert model.predict_proba(X[:3]).dtype == np.float32
+    np.testing.assert_allclose(model.predict_proba(X[:3]), expected, rtol=1e-6)
 
 
 # --- scikit-learn's tools -----------------------------------------------------------------------

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+# scikit-learn's own, private or not: a new release that moves one breaks this file alone.
+from sklearn.base import _fit_context
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval as Interval
+from sklearn.utils._param_validation import Options as Options
+from sklearn.utils._param_validation import StrOptions as StrOptions
+from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
+from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+__all__ = [
+    "UNREAD", "CallbackSupportMixin", "Interval", "Options", "StrOptions", "Tasks",
+    "check_optimize_result", "check_partial_fit_first_call", "check_sample_weight", "fit_method",
+    "validate",
+]  # fmt: skip
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 try:
     from sklearn.utils.validation import validate_data as _validate_data
@@ -20,6 +36,9 @@ except ImportError:  # before 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing: this release has no callbacks."""
 
+
+fit_method: Callable[[Method], Method] = _fit_context(prefer_skip_nested_validation=True)
+"""Decorates `fit` and `partial_fit`: checks parameters, and ends callbacks."""
 
 _FINITE = next(name for name in inspect.signature(check_array).parameters if "all_finite" in name)
 UNREAD = {_FINITE: False}
@@ -92,8 +111,9 @@ class Tasks:
         )
 
     def close(self, attributes: Callable[[], dict[str, Any]]) -> None:
-        """Tell of the fit's end, and of an epoch's that was begun but cut short."""
-        self.end(attributes)
+        """Tell of the fit's end."""
+        if self._epoch is not None:  # begun, but there was no such epoch
+            self._epoch.call_on_fit_task_end(estimator=self._estimator)
         if self._fit is not None:
             self._fit.call_on_fit_task_end(
                 estimator=self._estimator, reconstruction_attributes=attributes, **self._data

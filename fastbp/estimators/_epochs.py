@@ -88,8 +88,7 @@ class AfterEpoch:
     def _count(self, state: EpochState) -> None:
         """Count the epochs that brought nothing better; keep the best parameters."""
         est = self._est
-        if state.validation_loss is not None:
-            est.validation_loss_curve_.append(state.validation_loss)
+        self._note_validation_loss(state.validation_loss)
         if self._held_out is not None and est.early_stopping:
             score = self._held_out.score(state.weights, state.biases)
             if self._note_score(score):
@@ -99,16 +98,23 @@ class AfterEpoch:
         est._no_improvement_count = est._no_improvement_count + 1 if stale else 0
         est.best_loss_ = min(est.best_loss_, state.loss)
 
-    def diverged(self) -> None:
-        """Note an epoch that early stopping saves: as in scikit-learn its score is NaN.
+    def _note_validation_loss(self, loss: float | None) -> None:
+        """Keep a loss; NaN stands for the epochs without, once there is one."""
+        curve = self._est.validation_loss_curve_
+        if curve or loss is not None:
+            curve += [np.nan] * (len(self._est.loss_curve_) - 1 - len(curve))
+            curve.append(np.nan if loss is None else loss)
 
-        There training goes on with nothing but NaN to the last epoch.
-        """
+    def diverged(self) -> None:
+        """Note an epoch without a finite end; scikit-learn goes on with nothing but NaN."""
         est = self._est
         est.n_iter_ += 1
-        est.loss_curve_.append(np.nan)
-        self._note_score(float("nan"))
-        est.coefs_, est.intercepts_ = est._best_coefs, est._best_intercepts
+        est.t_ += self._n_samples
+        est.loss_ = float("nan")
+        est.loss_curve_.append(est.loss_)
+        self._note_validation_loss(est.loss_ if self._held_out is not None else None)
+        if est.early_stopping:
+            self._note_score(float("nan"))
         est.stopped_ = "diverged"
 
     def _note_score(self, score: float) -> bool:

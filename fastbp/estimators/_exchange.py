@@ -41,6 +41,8 @@ def from_sklearn(kind: type[BaseMLP], model: Any) -> Any:
             setattr(ours, name, copy.deepcopy(value))
     if hasattr(ours, "coefs_"):
         ours._dtype = ours.coefs_[0].dtype.name
+        if hasattr(ours, "loss_curve_"):
+            ours.validation_loss_curve_ = []
         if hasattr(model, "_optimizer"):
             ours._optimizer = _solver_from(model._optimizer, ours)
     return ours
@@ -79,10 +81,12 @@ def _solver_from(optimizer: Any, ours: BaseMLP) -> Solver:
 
 def from_torch(kind: type[BaseMLP], module: Any, classes: Any, parameters: dict[str, Any]) -> Any:
     """Return a model of ours with the layers of a PyTorch module."""
+    for name in ("hidden_layer_sizes", "activation"):
+        if name in parameters:
+            raise TypeError(f"{name}: expected none, since the module has it")
     coefs, intercepts, hidden, last = _read(module)
-    model = kind(
-        hidden_layer_sizes=tuple(w.shape[1] for w in coefs[:-1]), activation=hidden, **parameters
-    )
+    sizes = tuple(w.shape[1] for w in coefs[:-1])
+    model = kind(hidden_layer_sizes=sizes, activation=hidden, **parameters)
     if is_classifier(model):
         _set_classes(model, classes, coefs, intercepts, last)
     elif classes is not None:
@@ -90,11 +94,13 @@ def from_torch(kind: type[BaseMLP], module: Any, classes: Any, parameters: dict[
     else:
         _set_loss(model, last, "loss" in parameters)
     model.coefs_, model.intercepts_ = coefs, intercepts
-    model._dtype = coefs[0].dtype.name
+    model._check_layers(coefs[0].shape[0])
     model.n_features_in_ = coefs[0].shape[0]
     model.n_outputs_ = coefs[-1].shape[1]
     model.n_layers_ = len(coefs) + 1
     model.out_activation_ = model._output_activation()
+    if last == "Softmax" and model.n_outputs_ > 1 and model.out_activation_ != "softmax":
+        raise ValueError(f"loss: expected one for a Softmax at the end, got {model.loss!r}")
     return model
 
 
@@ -111,31 +117,41 @@ def _read(module: Any) -> tuple[list[np.ndarray], list[np.ndarray], str, str | N
             bias = part.bias
             intercepts.append(np.zeros(w.shape[1], w.dtype) if bias is None else _array(bias))
             after.append(None)
-        elif (name in ACTIVATIONS or name == "Softmax") and after and after[-1] is None:
+        elif (name in ACTIVATIONS or _is_softmax(part)) and after and after[-1] is None:
             after[-1] = name
         elif name not in NOTHING_TO_DO:
             raise ValueError(
                 "module: expected Linear layers, each followed by one of ReLU, Tanh, Sigmoid or"
-                f" Identity, and Softmax at the end at most, got {name} as part {number}"
+                " Identity, and Softmax(dim=1) at the end at most, got"
+                f" {check.describe(part)} as part {number}"
             )
     hidden = {ACTIVATIONS.get(name or "Identity", "softmax") for name in after[:-1]}
-    if len(coefs) < 2 or len(hidden) != 1 or "softmax" in hidden:
+    if not coefs or len(hidden) > 1 or "softmax" in hidden:
         raise ValueError(
-            "module: expected at least two Linear layers with one activation for all hidden ones,"
-            f" got {len(coefs)} with {sorted(hidden)}"
+            "module: expected Linear layers with one activation for all hidden ones, got"
+            f" {len(coefs)} with {sorted(hidden)}"
         )
-    return coefs, intercepts, hidden.pop(), None if after[-1] == "Identity" else after[-1]
+    activation = hidden.pop() if hidden else "relu"
+    return coefs, intercepts, activation, None if after[-1] == "Identity" else after[-1]
+
+
+def _is_softmax(part: Any) -> bool:
+    return type(part).__name__ == "Softmax" and part.dim in (1, -1)
 
 
 def _parts(module: Any) -> Iterator[Any]:
     """Give the modules of a Sequential in order, those of Sequentials in it as well."""
-    if type(module).__name__ != "Sequential":
+    if not _is_sequential(module):
         raise TypeError(f"module: expected torch.nn.Sequential, got {check.describe(module)}")
     for child in module:  # unlike `children()`, with all that is there twice
-        if type(child).__name__ == "Sequential":
+        if _is_sequential(child):
             yield from _parts(child)
         else:
             yield child
+
+
+def _is_sequential(module: Any) -> bool:
+    return any(kind.__name__ == "Sequential" for kind in type(module).__mro__)
 
 
 def _array(parameter: Any) -> np.ndarray:
@@ -151,6 +167,11 @@ def _set_classes(
 ) -> None:
     """Give a classifier its classes; two outputs of a softmax become one of a sigmoid."""
     n = coefs[-1].shape[1]
+    if last not in (None, "Sigmoid", "Softmax") or (n == 1 and last == "Softmax"):
+        raise ValueError(
+            "module: expected nothing, Sigmoid, or Softmax of several outputs, at the end of a"
+            f" classifier, got {last} of {n}"
+        )
     if n > 1 and last == "Sigmoid":
         if classes is not None:
             raise ValueError("classes: expected None for several labels a row (a Sigmoid of each)")
@@ -185,8 +206,19 @@ def to_torch(model: Any, logits: bool) -> Any:
     """Return a Sequential that gives the same outputs."""
     import torch
 
+    kind, several = model.out_activation_, is_classifier(model) and model.n_outputs_ > 1
+    if not logits and kind == "exp":
+        raise ValueError(
+            "logits: expected True with loss='poisson': PyTorch has no module for the exponential"
+        )
+    if not logits and kind == "logistic" and several and model._kind == "multiclass":
+        raise ValueError(
+            "logits: expected True for one class against the rest: PyTorch has no module that"
+            " divides by the sum"
+        )
+    model._check_layers(model.coefs_[0].shape[0])
     parts: list[Any] = []
-    for w, b in zip(model.coefs_, model.intercepts_, strict=True):
+    for w, b in zip(*model._cast(model.coefs_, model.intercepts_), strict=True):
         n_inputs, n_outputs = w.shape
         linear = torch.nn.Linear(n_inputs, n_outputs, dtype=torch.from_numpy(w[:1]).dtype)
         with torch.no_grad():
@@ -194,12 +226,8 @@ def to_torch(model: Any, logits: bool) -> Any:
             linear.bias.copy_(torch.from_numpy(b.copy()))
         parts += [linear, getattr(torch.nn, MODULES[model.activation])()]
     parts.pop()
-    if not logits and model.out_activation_ == "softmax":
+    if not logits and kind == "softmax":
         parts.append(torch.nn.Softmax(dim=1))
-    elif not logits and model.out_activation_ == "logistic":
+    elif not logits and kind == "logistic":
         parts.append(torch.nn.Sigmoid())
-    elif not logits and model.out_activation_ == "exp":
-        raise ValueError(
-            "logits: expected True with loss='poisson': PyTorch has no module for the exponential"
-        )
     return torch.nn.Sequential(*parts)

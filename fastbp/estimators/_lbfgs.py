@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.optimize
-from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp._blas import limit_this_thread, one_blas_thread
 from fastbp._interrupt import Requests
-from fastbp.estimators._compat import Tasks
+from fastbp.estimators._compat import Tasks, check_optimize_result
 from fastbp.estimators._stochastic import Data
 from fastbp.labels import check_weights
 from fastbp.network import Layers
 from fastbp.optimizers import GradientOnly
 from fastbp.parallel import team, threads_for
+from fastbp.rows import read_only
 from fastbp.training import EpochState, asks_to_stop
 from fastbp.validation import Objective, pass_options
 
@@ -47,8 +47,8 @@ class Packing:
         return self._parameters
 
     def named(self, packed: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Return weights and biases by layer."""
-        return self._layers.named(self.flat(packed).copy())
+        """Return read-only weights and biases by layer."""
+        return self._layers.named(read_only(self.flat(packed).copy()))
 
 
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def objective(
     check_weights("sample_weight", samples.rows, n_rows)
     start = layers.flat(model.coefs_, model.intercepts_)
     options = pass_options(n_rows, GradientOnly(), float(model.alpha))
-    problem = layers.problem(start, samples, options, lambda outcome: outcome)
+    problem = layers.problem(start, samples, options)
     work = n_rows * problem.row_work
     pieces = -(-n_rows // min(problem.chunk_rows, n_rows))
     threads = threads_for(work, passes * work, pieces, model.n_threads)
@@ -84,11 +84,12 @@ def objective(
             rows_loss.close()
 
 
-def fit_lbfgs(model: BaseMLP, data: Data, tasks: Tasks) -> None:
-    """Train until SciPy says so, or a callback does."""
-    model.n_iter_ = 0
-    tasks.begin(model._reconstruction)
+def fit_lbfgs(model: BaseMLP, data: Data, tasks: Tasks, accept: Callable[[], None]) -> None:
+    """Train until SciPy says so, or a callback does; `accept` is called when all is checked."""
     with objective(model, data, model.max_iter) as (evaluate, packing):
+        accept()
+        model.n_iter_ = 0
+        tasks.begin(model._reconstruction)
         after = AfterIteration(model, packing, tasks)
         start = packing.packed(model._layers().flat(model.coefs_, model.intercepts_))
         try:
@@ -108,8 +109,9 @@ def fit_lbfgs(model: BaseMLP, data: Data, tasks: Tasks) -> None:
     if after.asked:
         model.n_iter_, model.stopped_ = int(found.nit), "callback"
     else:
-        model.n_iter_ = _check_optimize_result("lbfgs", found, model.max_iter)
-        model.stopped_ = "tol" if found.success else "epochs"
+        model.n_iter_ = check_optimize_result("lbfgs", found, model.max_iter)
+        ends = {0: "tol", 1: "epochs" if found.nit >= model.max_iter else "max_fun"}
+        model.stopped_ = ends.get(found.status, "line search")
 
 
 class AfterIteration:
@@ -132,7 +134,7 @@ class AfterIteration:
             print(f"Iteration {model.n_iter_}, loss = {model.loss_:.8f}")
         if model.callback is None and not self._tasks:
             return
-        named = self._packing.named(self.last)
+        named = self._packing.named(self.last)  # read-only
         state = EpochState(model.n_iter_ - 1, model.loss_, None, named)
         self.asked = asks_to_stop(model.callback, state)
         self.asked |= self._tasks.next(lambda: model._reconstruction(*named.values()), self.asked)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from numbers import Integral, Real
@@ -11,11 +14,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _validation as check
-from fastbp.estimators._compat import CallbackSupportMixin, Tasks, validate
+from fastbp.estimators._compat import (
+    CallbackSupportMixin,
+    Interval,
+    Options,
+    StrOptions,
+    Tasks,
+    check_sample_weight,
+    validate,
+)
 from fastbp.estimators._exchange import from_sklearn, from_torch, to_torch
 from fastbp.estimators._lbfgs import fit_lbfgs, objective
 from fastbp.estimators._solver import Solver
@@ -49,6 +59,7 @@ LOSSES = {
     "cross_entropy": (loss_codes.CROSS_ENTROPY, at.OWN),
 }
 FLOATS = np.float64, np.float32
+FEW = 2**14  # numbers of rows that are converted at once
 
 
 class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
@@ -130,7 +141,8 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         module : torch.nn.Sequential
             Linear layers with one kind of activation for all hidden ones: ReLU, Tanh, Sigmoid or
             none. At the end nothing, Sigmoid or Softmax; a classifier takes what comes without
-            one as the logits of its classes. Dropout and Flatten are passed over.
+            one as the logits of its classes. Dropout and Flatten are passed over. Parameters that
+            are neither float64 nor float32 become float32.
         classes : array-like of shape (n_classes,), default=None
             A classifier's classes in rising order; by default numbers from 0. Two outputs become
             one, with the same probabilities. Not with a Sigmoid for each of several labels.
@@ -168,6 +180,9 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         ------
         ImportError
             If PyTorch is not installed.
+        ValueError
+            If it has no module for the output: the exponential of the Poisson loss, and several
+            classes told one against the rest, which need ``logits=True``.
         """
         check_is_fitted(self)
         return to_torch(self, logits)
@@ -212,21 +227,22 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         tasks = Tasks(
             self, 1 if incremental else self.max_iter, _for_callbacks(X, y, sample_weight)
         )
-        X, y = self._validate_input(X, y, incremental, reset=first_pass)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        sample_weight = self._class_weighted(y, sample_weight, incremental)
-        labels = self._labels(y)
-        self._random_state = check_random_state(self.random_state)
-        self._begin(first_pass, X, hidden, labels)
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val, y_val: expected both or neither")
-        data = Data(X, labels, sample_weight)
-        if self.solver == "lbfgs":
-            fit_lbfgs(self, data, tasks)
-        else:
-            validation = None if X_val is None else self._given_validation(X_val, y_val)
-            fit_stochastic(self, data, validation, incremental, tasks)
+        with unchanged_if_refused(self) as accept:
+            reset = first_pass or not hasattr(self, "n_features_in_")
+            X, y = self._validate_input(X, y, incremental, reset=reset)
+            if sample_weight is not None:
+                sample_weight = check_sample_weight(sample_weight, X)
+            sample_weight = self._class_weighted(y, sample_weight, incremental)
+            if sample_weight is not None:
+                sample_weight = check.sample_weights("sample_weight", sample_weight, X.shape[0])
+            data = Data(X, self._labels(y), sample_weight)
+            self._random_state = check_random_state(self.random_state)
+            self._begin(first_pass, data, hidden)
+            validation = self._given_validation(X_val, y_val)
+            if self.solver == "lbfgs":
+                fit_lbfgs(self, data, tasks, accept)
+            else:
+                fit_stochastic(self, data, validation, incremental, tasks, accept)
         if not all(np.isfinite(w).all() for w in (*self.coefs_, *self.intercepts_)):
             raise ValueError(NOT_FINITE)
         tasks.close(self._reconstruction)
@@ -237,21 +253,27 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         hidden = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         if np.any(np.array(hidden) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        return [int(size) for size in hidden]
+        return [operator.index(size) for size in hidden]
 
-    def _begin(self, first_pass: bool, X: Any, hidden: list[int], labels: np.ndarray) -> None:
+    def _begin(self, first_pass: bool, data: Data, hidden: list[int]) -> None:
         """Draw the start values of a new model; see to what an old one lacks, if it was set."""
+        self.out_activation_ = self._output_activation()
+        self.n_outputs_ = self._n_outputs(data.labels)
+        n_features = data.X.shape[1]
         if first_pass:
-            self.out_activation_ = self._output_activation()
-            self.n_outputs_ = self._n_outputs(labels)
-            self._dtype = X.dtype.name
-            sizes = [X.shape[1], *hidden, self.n_outputs_]
+            self._dtype = data.X.dtype.name
+            sizes = [n_features, *hidden, self.n_outputs_]
             pairs = [self._drawn(n, m) for n, m in pairwise(sizes)]
             self.coefs_, self.intercepts_ = [w for w, _ in pairs], [b for _, b in pairs]
             for name in (*self._curves(), "n_iter_", "t_", "_best_coefs"):
                 self.__dict__.pop(name, None)
         else:
-            self._check_set(X.shape[1], labels)
+            self._check_layers(n_features)
+            if self.coefs_[-1].shape[1] != self.n_outputs_:
+                raise ValueError(
+                    f"y: expected the {self.coefs_[-1].shape[1]} outputs that the model has, got"
+                    f" {self.n_outputs_}"
+                )
         self.n_layers_ = len(self.coefs_) + 1
         missing = {"n_iter_": 0, "t_": 0}
         if self.solver in STOCHASTIC:
@@ -281,30 +303,26 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         b = self._random_state.uniform(-bound, bound, n_outputs)
         return w.astype(self._dtype, copy=False), b.astype(self._dtype, copy=False)
 
-    def _check_set(self, n_features: int, labels: np.ndarray) -> None:
+    def _check_layers(self, n_features: int) -> None:
         """Refuse layers that do not fit each other or the data: anybody may have set them."""
-        self.__dict__.setdefault("out_activation_", self._output_activation())
-        self.__dict__.setdefault("n_outputs_", self._n_outputs(labels))
-        if not hasattr(self, "_dtype"):
-            kept = np.result_type(*self.coefs_, *self.intercepts_) == np.float32
-            self._dtype = "float32" if kept else "float64"
         if len(self.coefs_) != len(self.intercepts_) or not self.coefs_:
             raise ValueError(
                 f"coefs_, intercepts_: expected one of each for each layer, got"
                 f" {len(self.coefs_)} and {len(self.intercepts_)}"
             )
+        self.coefs_ = [np.asarray(w) for w in self.coefs_]
+        self.intercepts_ = [np.asarray(b) for b in self.intercepts_]
+        if not hasattr(self, "_dtype"):
+            kept = np.result_type(*self.coefs_, *self.intercepts_) == np.float32
+            self._dtype = "float32" if kept else "float64"
         n_inputs = n_features
         for index, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            if np.ndim(w) != 2 or w.shape[0] != n_inputs or np.shape(b) != (w.shape[1],):
+            if w.ndim != 2 or w.shape[0] != n_inputs or b.shape != (w.shape[1],):
                 raise ValueError(
                     f"coefs_[{index}], intercepts_[{index}]: expected shapes ({n_inputs}, m) and"
-                    f" (m,), got {np.shape(w)} and {np.shape(b)}"
+                    f" (m,), got {w.shape} and {b.shape}"
                 )
             n_inputs = w.shape[1]
-        if n_inputs != self.n_outputs_:
-            raise ValueError(
-                f"coefs_[-1]: expected {self.n_outputs_} columns (outputs), got {n_inputs}"
-            )
 
     def _layers(self) -> Layers:
         """Return the layers as the kernels know them."""
@@ -316,13 +334,16 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         return Layers(sizes, (*hidden, ACTIVATIONS[self.out_activation_]), loss, report)
 
     def _samples(self, data: Data) -> Samples:
-        weight = data.weight
-        if weight is not None:
-            weight = check.sample_weights("sample_weight", weight, len(data.labels))
-        classes = data.labels.shape[1] != self.n_outputs_
-        return Samples(Labelled(_rows(data.X), data.labels, weight), classes, None)
+        classes = data.labels.shape[1] == 1 < self.n_outputs_
+        return Samples(Labelled(_rows(data.X), data.labels, data.weight), classes, None)
 
-    def _given_validation(self, X: Any, y: Any) -> Data:
+    def _given_validation(self, X: Any, y: Any) -> Data | None:
+        if (X is None) != (y is None):
+            raise ValueError("X_val, y_val: expected both or neither")
+        if X is None:
+            return None
+        if self.solver == "lbfgs":
+            raise ValueError("X_val: expected None with solver='lbfgs', which has no epochs")
         X = validate(self, X, reset=False, accept_sparse=["csr", "csc"], dtype=FLOATS)
         return Data(X, self._validation_labels(y, X.shape[0]), None)
 
@@ -369,23 +390,34 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
 
     def _outputs(self, X: Any, out_activation: str | None = None) -> np.ndarray:
         """Return the outputs (N, K) of features that may be anything, or their pre-activations."""
+        if "coefs_" not in self.__dict__ or "out_activation_" not in self.__dict__:
+            check_is_fitted(self, ["coefs_", "out_activation_"])
         hidden = (ACTIVATIONS[self.activation],) * (len(self.coefs_) - 1)
         numbers = (*hidden, ACTIVATIONS[out_activation or self.out_activation_])
-        own = self.__dict__
-        if type(X) is np.ndarray and "feature_names_in_" not in own and "coefs_" in own:
+        if type(X) is np.ndarray and "feature_names_in_" not in self.__dict__:
             # scikit-learn's checks take 100 microseconds; what is not right here is left to them
-            as_is = predicted_as_it_is(X, self.coefs_, self.intercepts_, numbers)
-            if as_is is not None:
-                return as_is
+            outputs = self._outputs_of_few(X, numbers)
+            if outputs is not None:
+                return outputs
         X = validate(self, X, accept_sparse=["csr", "csc"], reset=False)
-        dtype = np.result_type(X.dtype, *self.coefs_)
-        coefs, intercepts = (
-            [np.asarray(a, dtype=np.float64) for a in arrays]
-            for arrays in (self.coefs_, self.intercepts_)
-        )
+        self._check_layers(X.shape[1])
         layers = replace(self._layers(), activations=numbers)
-        outputs = predicted(_rows(X), layers, coefs, intercepts, self.n_threads)
-        return outputs.astype(dtype, copy=False) if dtype == np.float32 else outputs
+        outputs = predicted(_rows(X), layers, *self._as_float64(), self.n_threads)
+        single = np.result_type(X.dtype, *self.coefs_) == np.float32
+        return outputs.astype(np.float32) if single else outputs
+
+    def _outputs_of_few(self, X: np.ndarray, numbers: tuple[int, ...]) -> np.ndarray | None:
+        """Return the outputs of rows that need no check, if they are few."""
+        if X.dtype == np.float64:
+            return predicted_as_it_is(X, self.coefs_, self.intercepts_, numbers)
+        if X.dtype != np.float32 or X.size > FEW or self._dtype != "float32":
+            return None
+        outputs = predicted_as_it_is(X.astype(np.float64), *self._as_float64(), numbers)
+        return None if outputs is None else outputs.astype(np.float32)
+
+    def _as_float64(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        coefs = [np.asarray(w, dtype=np.float64) for w in self.coefs_]
+        return coefs, [np.asarray(b, dtype=np.float64) for b in self.intercepts_]
 
     def _is_stochastic(self) -> bool:
         if self.solver not in STOCHASTIC:
@@ -399,6 +431,27 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+@contextlib.contextmanager
+def unchanged_if_refused(model: Any) -> Iterator[Callable[[], None]]:
+    """Undo what a fit has set if it raises before training begins: nothing learned is lost.
+
+    It gives the function to call when all has been checked.
+    """
+    before, accepted = dict(vars(model)), False
+
+    def accept() -> None:
+        nonlocal accepted
+        accepted = True
+
+    try:
+        yield accept
+    except Exception:
+        if not accepted:
+            vars(model).clear()
+            vars(model).update(before)
+        raise
 
 
 def _rows(X: Any) -> Rows:

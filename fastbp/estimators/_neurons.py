@@ -13,13 +13,19 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _validation as check
 from fastbp.errors import DataError, DivergenceError
 from fastbp.estimators._coded import Survey
-from fastbp.estimators._compat import UNREAD, CallbackSupportMixin, Tasks, validate
+from fastbp.estimators._compat import (
+    UNREAD,
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    Tasks,
+    validate,
+)
 from fastbp.estimators._rates import curvature, steepness
 from fastbp.estimators._stored import Stored
 from fastbp.network import NetworkFit, fit_network, initialize_network, predict_network

@@ -40,9 +40,18 @@ class Solver:
     moments: np.ndarray | None = field(default=None, repr=False)
     powers: tuple[float, float] = (1.0, 1.0)
 
+    def go_on_from(self, old: Solver) -> None:
+        """Take over running means of the same kind, and the rate, if it began as this one's."""
+        if type(self.rule) is type(old.rule):
+            self.moments, self.powers = old.moments, old.powers
+            begun = self.learning_rate_init, self.schedule
+            if begun == (old.learning_rate_init, old.schedule):
+                self.learning_rate = old.learning_rate
+
     def state_for(self, parameters: np.ndarray) -> TrainingState | None:
         """Return what a fit from these parameters goes on from."""
-        if self.moments is None or self.moments.shape[1:] != parameters.shape:
+        shape = (self.rule.n_moments, *parameters.shape)
+        if self.moments is None or self.moments.shape != shape:
             return None
         return TrainingState(
             optimizer=self.rule,

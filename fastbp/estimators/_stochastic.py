@@ -47,9 +47,17 @@ class Data(NamedTuple):
 
 
 def fit_stochastic(
-    model: BaseMLP, data: Data, validation: Data | None, incremental: bool, tasks: Tasks
+    model: BaseMLP,
+    data: Data,
+    validation: Data | None,
+    incremental: bool,
+    tasks: Tasks,
+    accept: Callable[[], None],
 ) -> None:
-    """Train: a whole fit, or `incremental`, one epoch of `partial_fit`."""
+    """Train: a whole fit, or `incremental`, one epoch of `partial_fit`.
+
+    `accept` is called when all has been checked.
+    """
     solver = model._optimizer = _solver(model, incremental)
     if model.early_stopping and validation is None:
         if incremental:
@@ -62,11 +70,12 @@ def fit_stochastic(
     held_out = None if validation is None else _held_out(model, layers, validation)
     after = AfterEpoch(model, solver, len(data.labels), held_out, tasks)
     options = _options(model, samples, solver, incremental, parameters, after)
-    problem = layers.problem(parameters, samples, options, lambda outcome: outcome)
+    problem = layers.problem(parameters, samples, options)
     against = None
     if held_out is not None:
         once = pass_options(held_out.samples.rows.n_rows)
-        against = layers.problem(parameters, held_out.samples, once, lambda outcome: outcome)
+        against = layers.problem(parameters, held_out.samples, once)
+    accept()
     model.n_iter_ = 0
     tasks.begin(model._reconstruction)
     with _keeping(model, layers, after):
@@ -77,14 +86,18 @@ def fit_stochastic(
 def _solver(model: BaseMLP, incremental: bool) -> Solver:
     """Return the optimizer of this fit: a new one, but where training goes on."""
     old: Solver | None = getattr(model, "_optimizer", None)
-    if old is not None and (incremental or (model.warm_start and model.keep_optimizer)):
+    if old is not None and incremental:
         return old
     rate = float(model.learning_rate_init)
     if model.solver == "adam":
         adam = Adam(beta_1=model.beta_1, beta_2=model.beta_2, epsilon=model.epsilon)
-        return Solver(adam, rate, rate)
-    sgd = SGD(momentum=model.momentum, nesterov=bool(model.nesterovs_momentum))
-    return Solver(sgd, rate, rate, model.learning_rate, model.power_t)
+        new = Solver(adam, rate, rate)
+    else:
+        sgd = SGD(momentum=model.momentum, nesterov=bool(model.nesterovs_momentum))
+        new = Solver(sgd, rate, rate, model.learning_rate, model.power_t)
+    if old is not None and model.warm_start and model.keep_optimizer:
+        new.go_on_from(old)
+    return new
 
 
 def _split(model: BaseMLP, data: Data) -> tuple[Data, Data]:
@@ -109,7 +122,13 @@ def _prepare(model: BaseMLP, incremental: bool) -> None:
         model.validation_scores_, model.best_validation_score_ = [], -np.inf
     elif not model.early_stopping and model.best_loss_ is None:
         model.best_loss_ = np.inf
-    if not (incremental and model.validation_scores_ and hasattr(model, "_best_coefs")):
+    by_call = incremental and model.early_stopping
+    if by_call and not model.__dict__.get("_stops_by_call"):  # the scores of `fit` were others'
+        model.best_validation_score_, model._no_improvement_count = -np.inf, 0
+    elif by_call:
+        return
+    model._stops_by_call = by_call
+    if model.early_stopping:
         model._keep_best(model.coefs_, model.intercepts_)
 
 
@@ -179,9 +198,10 @@ def _keeping(model: BaseMLP, layers: Layers, after: AfterEpoch) -> Iterator[None
         yield
     except DivergenceError as error:
         model._set(error.weights, error.biases)
+        after.diverged()
         if not model.early_stopping:
             raise ValueError(NOT_FINITE) from error
-        after.diverged()
+        model.coefs_, model.intercepts_ = model._best_coefs, model._best_intercepts
         warnings.warn(
             f"Stochastic Optimizer: diverged in iteration {model.n_iter_}; the parameters with"
             " the best validation score were restored.",

@@ -12,7 +12,9 @@ from fastbp.estimators._solver import Solver
 from fastbp.optimizers import SGD, Adam, TrainingState, generator_from, generator_state
 
 RECORDS: dict[str, type] = {kind.__name__: kind for kind in (SGD, Adam, Solver, TrainingState)}
-LEFT_OUT = "_skl_callbacks", "_callback_fit_ctx", "_parent_callback_ctx"  # of scikit-learn
+LEFT_OUT = (  # what scikit-learn's callbacks leave behind
+    "_skl_callbacks", "_skl_callbacks_to_teardown", "_callback_fit_ctx", "_parent_callback_ctx",
+)  # fmt: skip
 
 
 class Stored(BaseEstimator):  # type: ignore[misc]

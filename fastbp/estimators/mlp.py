@@ -6,18 +6,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import log_softmax
-from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from fastbp import _validation as check
-from fastbp.estimators._compat import validate
+from fastbp.estimators._compat import (
+    StrOptions,
+    check_partial_fit_first_call,
+    fit_method,
+    validate,
+)
 from fastbp.estimators._mlp import FLOATS, BaseMLP
 
 
@@ -86,9 +89,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         More epochs in a row than this without progress end the training.
     max_fun : int, default=15000
         Evaluations of the loss at most, by L-BFGS.
-    class_weight : dict, 'balanced' or None, default=None
+    class_weight : dict, list of dict, 'balanced' or None, default=None
         Weights of the classes, with which those of the samples are multiplied; 'balanced' makes
-        all classes count alike.
+        all classes count alike. For several labels a dict for each. They weight the score on rows
+        that `early_stopping` holds out, too, as weights of samples do.
     loss : {'log_loss', 'bce', 'cross_entropy', 'mse', 'half_mse'}, default='log_loss'
         'log_loss' is scikit-learn's: cross-entropy of a softmax for more than two classes, binary
         cross-entropy of a sigmoid for two, or for several labels a row. The others are fastbp's
@@ -97,8 +101,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         errors of sigmoids, 'mse' and 'half_mse'. Their losses are told as the rest of fastbp
         tells them, log losses never clipped.
     keep_optimizer : bool, default=False
-        Whether a warm start goes on with the optimizer, too: its running means and its rate. (In
-        scikit-learn, and here by default, only `partial_fit` does.)
+        Whether a warm start goes on with the optimizer, too: with its running means, if it is of
+        the same kind, and with its rate, if `learning_rate_init` and `learning_rate` are the same.
+        (In scikit-learn, and here by default, only `partial_fit` does.)
     n_threads : int or None, default=None
         Threads to compute with; None decides by size. The result is the same, bit for bit.
     callback : callable or None, default=None
@@ -126,8 +131,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     best_loss_ : float or None
         The least of them; None with `early_stopping`.
     validation_loss_curve_ : list of float
-        The loss on held-out or given validation rows after each epoch, without penalty; empty
-        where there are none.
+        The loss on held-out or given validation rows after each epoch, without penalty; NaN for
+        an epoch without such rows, empty where there have never been any.
     validation_scores_ : list of float or None
         The score on them after each epoch, accuracy, with `early_stopping`.
     best_validation_score_ : float or None
@@ -137,7 +142,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     n_iter_ : int
         Epochs, or iterations, of the last fit.
     stopped_ : str
-        Why it ended: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'.
+        Why it ended: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'; that of L-BFGS
+        'max_fun' or 'line search' as well.
     n_layers_, n_outputs_ : int
         Layers, inputs included; outputs.
     out_activation_ : {'softmax', 'logistic'}
@@ -151,7 +157,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     ConvergenceWarning
         If training ends with `max_iter`.
     UserWarning
-        After Ctrl-C, which ends the training: the parameters hold every completed update.
+        After Ctrl-C, which ends 'sgd' and 'adam': the parameters hold every completed update.
+        (From L-BFGS it raises; the parameters are those of the last iteration.)
 
     Notes
     -----
@@ -178,7 +185,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "loss": [StrOptions({"log_loss", "bce", "cross_entropy", "mse", "half_mse"})],
     }
 
@@ -245,7 +252,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self.callback = callback
         self.progress = progress
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_method
     def fit(
         self,
         X: Any,
@@ -281,7 +288,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, X_val, y_val)
 
     @available_if(lambda estimator: estimator._is_stochastic())  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_method
     def partial_fit(
         self,
         X: Any,
@@ -310,7 +317,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self : object
         """
-        if _check_partial_fit_first_call(self, classes):
+        if check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             several = type_of_target(y).startswith("multilabel")
             self._label_binarizer.fit(y if several else classes)
@@ -327,8 +334,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_classes) for several labels
         """
-        if "coefs_" not in self.__dict__:
-            check_is_fitted(self)
         return self._classes_of(self._outputs(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -344,8 +349,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             Rows sum to 1, but for several labels. Of one against the rest, the outputs are
             divided by their sum.
         """
-        if "coefs_" not in self.__dict__:
-            check_is_fitted(self)
         outputs = self._outputs(X)
         if self.n_outputs_ == 1:
             return np.concatenate([1 - outputs, outputs], axis=1)
@@ -428,6 +431,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _labels(self, y: Any) -> np.ndarray:
         if self._kind.startswith("multilabel"):
             return np.ascontiguousarray(self._label_binarizer.transform(y), dtype=np.float64)
+        if np.ndim(y) != 1:
+            raise ValueError("The object was not fitted with multilabel input.")
         numbers: np.ndarray = np.searchsorted(self.classes_, y).astype(np.float64)[:, None]
         if self._kind == "multiclass" and self._output_activation() == "logistic":
             return np.asarray(numbers == np.arange(len(self.classes_)), dtype=np.float64)
@@ -437,10 +442,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return len(self.classes_) if self._kind == "multiclass" else int(labels.shape[1])
 
     def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:
-        unknown = np.setdiff1d(unique_labels(y), self.classes_, assume_unique=True)
+        several = self._kind.startswith("multilabel")
+        y = check_array(y, accept_sparse="csr", ensure_2d=several, dtype=None, input_name="y_val")
+        if not several:
+            y = column_or_1d(y, warn=True)
+        if several and y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y_val: expected {self.n_outputs_} columns, got {y.shape[1]}")
+        unknown: Any = () if several else np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
             raise ValueError(f"y_val: expected classes of {self.classes_}, got {unknown} as well")
-        labels = self._labels(y if self._kind.startswith("multilabel") else np.asarray(y).ravel())
+        labels = self._labels(y)
         if len(labels) != n_rows:
             raise ValueError(f"y_val: expected {n_rows} rows, as X_val has, got {len(labels)}")
         return labels
@@ -465,7 +476,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 "class_weight: 'balanced' is for fit, which sees all classes; for partial_fit"
                 " expected a dict, as of sklearn.utils.class_weight.compute_class_weight"
             )
-        weight = compute_sample_weight(self.class_weight, y)
+        if self._kind.startswith("multilabel"):
+            weight = compute_sample_weight(self.class_weight, y)
+        else:  # there need not be rows of every class
+            of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            weight = of_classes[np.searchsorted(self.classes_, y)]
         return weight if sample_weight is None else weight * sample_weight
 
     def _numbers_of(self, outputs: np.ndarray) -> np.ndarray:
@@ -571,8 +586,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     max_fun : int, default=15000
         Evaluations of the loss at most, by L-BFGS.
     keep_optimizer : bool, default=False
-        Whether a warm start goes on with the optimizer, too: its running means and its rate. (In
-        scikit-learn, and here by default, only `partial_fit` does.)
+        Whether a warm start goes on with the optimizer, too: with its running means, if it is of
+        the same kind, and with its rate, if `learning_rate_init` and `learning_rate` are the same.
+        (In scikit-learn, and here by default, only `partial_fit` does.)
     n_threads : int or None, default=None
         Threads to compute with; None decides by size. The result is the same, bit for bit.
     callback : callable or None, default=None
@@ -598,8 +614,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     best_loss_ : float or None
         The least of them; None with `early_stopping`.
     validation_loss_curve_ : list of float
-        The loss on held-out or given validation rows after each epoch, without penalty; empty
-        where there are none.
+        The loss on held-out or given validation rows after each epoch, without penalty; NaN for
+        an epoch without such rows, empty where there have never been any.
     validation_scores_ : list of float or None
         The score on them after each epoch, R**2, with `early_stopping`.
     best_validation_score_ : float or None
@@ -609,7 +625,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     n_iter_ : int
         Epochs, or iterations, of the last fit.
     stopped_ : str
-        Why it ended: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'.
+        Why it ended: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'; that of L-BFGS
+        'max_fun' or 'line search' as well.
     n_layers_, n_outputs_ : int
         Layers, inputs included; outputs.
     out_activation_ : {'identity', 'exp', 'logistic', 'softmax'}
@@ -623,7 +640,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     ConvergenceWarning
         If training ends with `max_iter`.
     UserWarning
-        After Ctrl-C, which ends the training: the parameters hold every completed update.
+        After Ctrl-C, which ends 'sgd' and 'adam': the parameters hold every completed update.
+        (From L-BFGS it raises; the parameters are those of the last iteration.)
 
     Notes
     -----
@@ -714,7 +732,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         self.callback = callback
         self.progress = progress
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_method
     def fit(
         self,
         X: Any,
@@ -750,7 +768,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, X_val, y_val)
 
     @available_if(lambda estimator: estimator._is_stochastic())  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_method
     def partial_fit(
         self,
         X: Any,
@@ -789,8 +807,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_outputs) with several
         """
-        if "coefs_" not in self.__dict__:
-            check_is_fitted(self)
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
@@ -809,6 +825,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if y.dtype.kind in "US":
+            raise TypeError("y: expected numbers, got text")
         return X, y
 
     def _labels(self, y: Any, name: str = "y") -> np.ndarray:
@@ -822,6 +840,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return labels
 
     def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y_val")
         labels = self._labels(y, "y_val")
         if labels.shape != (n_rows, self.n_outputs_):
             raise ValueError(

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import log_expit, logsumexp
-from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import column_or_1d, compute_class_weight
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets
 
 from fastbp.estimators._coded import Coded, Survey, carried, codes_of, survey
+from fastbp.estimators._compat import StrOptions, check_partial_fit_first_call, fit_method
 from fastbp.estimators._neurons import Neurons
 from fastbp.optimizers import SGD, Adam
 from fastbp.rows import Rows
@@ -194,7 +194,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         self.callback = callback
         self.progress = progress
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_method
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronClassifier:
         """Train.
 
@@ -220,7 +220,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
             self._fit_rows(coded, rate, again, X, y, sample_weight)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_method
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
     ) -> NeuronClassifier:
@@ -252,7 +252,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
             )
         again = self._fitted
         rows, labels = self._checked(X, y, reset=not again)
-        _check_partial_fit_first_call(self, classes)
+        check_partial_fit_first_call(self, classes)
         with self._telling(X):
             coded, rate = self._coded(rows, labels, sample_weight, self.classes_, again)
             self._partial_fit_rows(coded, rate, again)
@@ -559,7 +559,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         self.callback = callback
         self.progress = progress
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_method
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
         """Train.
 
@@ -585,7 +585,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
             self._fit_rows(rows, rate, again, X, y, sample_weight)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_method
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
         """Train for one epoch over these rows, and go on where the last call ended.
 

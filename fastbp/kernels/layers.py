@@ -20,13 +20,15 @@ from fastbp.kernels.layout import (
     WEIGHTED,
 )
 from fastbp.kernels.losses import (
+    BCE,
     CROSS_ENTROPY,
+    HALF_MSE,
     HALF_POISSON_DEVIANCE,
     MSE,
     cross_entropy,
     half_poisson_deviance,
+    log_loss_as_told,
     output_loss,
-    told_as_scikit_learn,
 )
 from fastbp.kernels.vector import (
     LANES,
@@ -62,7 +64,7 @@ def losses_and_dz(
     k = layer(state, index)[OUTPUTS]
     activation = layer(state, index)[LAYER_ACTIVATION]
     loss = state[LOSS]
-    otherwise = state[REPORT] == SCIKIT_LEARN
+    as_scikit_learn = state[REPORT] == SCIKIT_LEARN
     share = broadcast(1.0 / k if loss == MSE else 1.0)
     total = broadcast(0.0)
     total_weight = broadcast(0.0)
@@ -73,8 +75,8 @@ def losses_and_dz(
         total_weight = total_weight + weight
         if loss == CROSS_ENTROPY:
             value = cross_entropy(z, y, state[CLASSES] != 0, k, width, i)
-            if otherwise:
-                value = told_as_scikit_learn(loss, k, value)
+            if as_scikit_learn:
+                value = log_loss_as_told(value, broadcast(1.0))
             total = total + keep_first(value, valid) * weight
             for j in range(i, k * width, width):
                 store(z, j, keep_first(load(z, j) * weight, valid))
@@ -84,8 +86,10 @@ def losses_and_dz(
                     value, dz = half_poisson_deviance(load(z, j), load(y, j))
                 else:
                     value, dz = output_loss(activation, loss, load(z, j), load(y, j))
-                if otherwise:
-                    value = told_as_scikit_learn(loss, k, value)
+                if as_scikit_learn and loss == HALF_MSE:
+                    value = value * broadcast(1.0 / k)
+                elif as_scikit_learn and loss == BCE:
+                    value = log_loss_as_told(value, load(y, j))
                 total = total + keep_first(value * share, valid) * weight
                 store(z, j, keep_first(dz * share * weight, valid))
     partial[state[N_PARAMETERS] + LOSS_SUM] += sum_lanes(total)

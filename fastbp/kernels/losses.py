@@ -6,8 +6,6 @@ softmax of a row takes all its outputs: those lie `width` apart, rows side by si
 
 from __future__ import annotations
 
-import math
-
 from fastbp.kernels._jit import device_function
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.exponential import exp, exp_clamped, log1p, log_of_sum
@@ -29,9 +27,6 @@ CROSS_ENTROPY = 3
 HALF_POISSON_DEVIANCE = 4  # of networks only
 
 EPSILON = 2.0**-52
-LEAST_LOG_LOSS = -math.log1p(-EPSILON)
-MOST_LOG_LOSS = -math.log(EPSILON)
-"""Those of scikit-learn, which moves probabilities away from 0 and 1 by the machine's epsilon."""
 
 
 @device_function
@@ -87,15 +82,18 @@ def half_poisson_deviance(z: Vector, y: Vector) -> tuple[Vector, Vector]:
 
 
 @device_function
-def told_as_scikit_learn(loss: int, n_outputs: int, value: Vector) -> Vector:
-    """Return the loss of an output as scikit-learn's MLP reports it, for labels 0 and 1."""
-    if loss == HALF_MSE:
-        value = value * broadcast(1.0 / n_outputs)
-    elif loss in (BCE, CROSS_ENTROPY):
-        least, most = broadcast(LEAST_LOG_LOSS), broadcast(MOST_LOG_LOSS)
-        value = where_less(value, least, least, value)
-        value = where_less(most, value, most, value)
-    return value
+def log_loss_as_told(value: Vector, y: Vector) -> Vector:
+    """Return a log loss as scikit-learn's MLP reports it, for labels 0 and 1.
+
+    There it is the logarithm of a probability that was rounded, of label 0 one minus that of
+    label 1, and moved away from 0 and 1 by the machine's epsilon.
+    """
+    one, least, most = broadcast(1.0), broadcast(EPSILON), broadcast(1.0 - EPSILON)
+    p = exp(-value)
+    p = where_less(y, broadcast(0.5), one - (one - p), p)
+    p = where_less(p, least, least, p)
+    p = where_less(most, p, most, p)
+    return (value - value) - log_of_sum(p, broadcast(0.0))  # NaN stays NaN
 
 
 @device_function
