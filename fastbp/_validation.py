@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 import operator
+import os
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -84,6 +85,8 @@ def _raise_ragged(name: str, value: Any) -> NoReturn:
 
 def matrix(name: str, value: Any) -> np.ndarray:
     """Return features: two dimensions, neither of them empty."""
+    if isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name}: expected real numbers, got text; open_rows(path) reads files")
     array = number_array(name, value)
     if array.ndim != 2:
         raise ValueError(

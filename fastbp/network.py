@@ -45,6 +45,7 @@ KERNELS = uncut(
 CALL_WORK = (
     2**22
 )  # that one call predicts, 1.5 ms: for threads to share, and Ctrl-C to come through
+MANY = 2**14  # parameters whose copying takes longer than finding out that it is not needed
 GOES_WITH = {"bce": "sigmoid", "cross_entropy": "softmax"}
 """The losses that are computed from z, for one output activation only."""
 
@@ -475,12 +476,7 @@ class Layers:
 
     def flat(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
         """Return all parameters in one vector, each array filled up with zeros to whole vectors."""
-        plan = self.plan(1, 1)
-        parameters = np.zeros(plan.n_parameters)
-        starts = plan.weights_at + plan.biases_at
-        for start, array in zip(starts, (*weights, *biases), strict=True):
-            parameters[start : start + array.size] = array.reshape(-1)
-        return parameters
+        return _flat(self.plan(1, 1), (*weights, *biases))
 
     def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return views of such a vector by layer."""
@@ -642,6 +638,28 @@ def predict_network(
     return predicted(rows, layers, w, b)
 
 
+def _flat(plan: kernels.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    parameters = np.zeros(plan.n_parameters)
+    for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
+        parameters[start : start + array.size] = array.reshape(-1)
+    return parameters
+
+
+def _whole(plan: kernels.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the flat vector that many parameters are views of, or else a new one; to be read."""
+    base = arrays[0].base
+    if base is None or plan.n_parameters < MANY:
+        return _flat(plan, arrays)
+    if not is_plain(base, 1) or base.size != plan.n_parameters:
+        return _flat(plan, arrays)
+    first = base.__array_interface__["data"][0]
+    for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
+        at_home = array.__array_interface__["data"][0] == first + 8 * start
+        if array.base is not base or not at_home or not array.flags.c_contiguous:
+            return _flat(plan, arrays)
+    return base
+
+
 def predicted(
     rows: Rows,
     layers: Layers,
@@ -653,7 +671,7 @@ def predicted(
     plan, state = _prediction_plan(
         layers.sizes, layers.activations, min(rows.n_rows, kernels.MOST_ROWS)
     )
-    parameters = layers.flat(w, b)
+    parameters = _whole(plan, (*w, *b))
     outputs = np.empty((rows.n_rows, layers.sizes[-1]))
     most = min(BLOCK_BYTES // (8 * rows.n_features), CALL_WORK // plan.row_work)
     step = max(1, most // plan.tile_rows) * plan.tile_rows
@@ -685,7 +703,7 @@ def predicted_as_it_is(
     Half of the time of the general way, for one row. What is not right it leaves to that one,
     which finds out where it is.
     """
-    if not is_plain(features, 2):
+    if not is_plain(features, 2) or len(weights) != len(biases):
         return None
     sizes = [features.shape[1]]
     for w, b in zip(weights, biases, strict=True):
@@ -698,9 +716,7 @@ def predicted_as_it_is(
     plan, state = _prediction_plan(tuple(sizes), activations, min(n, kernels.MOST_ROWS))
     if n * plan.row_work > neuron.PREDICTED_AT_ONCE:
         return None
-    parameters = np.zeros(plan.n_parameters)
-    for start, array in zip(plan.weights_at + plan.biases_at, weights + biases, strict=True):
-        parameters[start : start + array.size] = array.reshape(-1)
+    parameters = _whole(plan, weights + biases)
     outputs = np.empty((n, sizes[-1]))
     work = np.empty(plan.work_size)
     finite = kernels.network_outputs(read_only(features), parameters, state, work, outputs)

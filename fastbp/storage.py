@@ -46,7 +46,8 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     ----------
     model : NeuronFit, NetworkFit, Neuron, Layer, Perceptron, TableModel or an estimator
         A fit's `state` is kept with it, and all of an estimator, so that training can go on from
-        the file. (An estimator's `callback` cannot be kept.)
+        the file. (An estimator's `callback` cannot be kept; scikit-learn's own callbacks are left
+        out. A pipeline is no model of this library: it can be pickled.)
     path : path-like
         Its folder must exist. An old file is replaced at once or, if writing fails, left as it is.
 

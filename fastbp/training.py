@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class EpochState:
     epoch: int
     loss: float
     validation_loss: float | None
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = field(repr=False)
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -557,7 +557,7 @@ def test_a_model_of_scikit_learn_goes_on(parameters):
         model.partial_fit(X, y).partial_fit(X, y)
     assert_same_training(their, our, X)
     with pytest.raises(
-        TypeError, match=r"model: expected scikit-learn's MLPClassifier, got MLPReg"
+        TypeError, match="model: expected scikit-learn's MLPClassifier, got sklearn"
     ):
         MLPClassifier.from_sklearn(theirs.MLPRegressor())
     assert MLPRegressor.from_sklearn(theirs.MLPRegressor(alpha=3.0)).alpha == 3.0
@@ -888,6 +888,22 @@ def test_progress(way, capsys):
         *DATA["cancer"]
     )
     assert ("epoch 2/2" in capsys.readouterr().err) == (way == "bar")
+
+
+def test_wide_layers_are_not_copied_to_predict(monkeypatch):
+    X, y = DATA["digits"]
+    model = MLPClassifier((300,), max_iter=1, random_state=0).fit(X, y)
+    expected = pickle.loads(pickle.dumps(model)).predict_proba(X[:5])
+    model.coefs_[0][0, 0] += 1.0
+    changed = pickle.loads(pickle.dumps(model)).predict_proba(X)
+    monkeypatch.setattr("fastbp.network._flat", None)
+    np.testing.assert_array_equal(model.predict_proba(X), changed)
+    model.coefs_[0][0, 0] -= 1.0
+    np.testing.assert_allclose(model.predict_proba(X[:5].copy()), expected, rtol=1e-12)
+    monkeypatch.undo()
+    model.coefs_[1] = 2.0 * model.coefs_[1]
+    other = pickle.loads(pickle.dumps(model)).predict_proba(X)
+    np.testing.assert_array_equal(model.predict_proba(X), other)
 
 
 def test_few_rows_of_float32_are_predicted_without_validation(monkeypatch):

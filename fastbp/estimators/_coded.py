@@ -186,7 +186,7 @@ def codes_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     if unknown.any():
         row = int(np.argmax(unknown))
         raise ValueError(
-            f"y: expected labels of the classes {classes.tolist()}, got {y[row]!r} in row {row}"
+            f"y: expected labels of the classes {classes.tolist()}, got {y[row]} in row {row}"
         )
     return codes.astype(np.float64)
 

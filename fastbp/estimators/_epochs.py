@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from fastbp.estimators._compat import Tasks
 from fastbp.estimators._solver import Solver
@@ -66,17 +67,23 @@ class AfterEpoch:
         est.loss_ = state.loss
         est.t_ += self._n_samples
         est.loss_curve_.append(state.loss)
-        if est.verbose:
-            print(f"Iteration {est.n_iter_}, loss = {state.loss:.8f}")
+        self._say(f"Iteration {est.n_iter_}, loss = {state.loss:.8f}")
+        if state.validation_loss is not None and not est.early_stopping:
+            self._say(f"Validation loss = {state.validation_loss:.8f}")
         self._count(state)
         solver.iteration_ends(est.t_)
         if est._no_improvement_count > est.n_iter_no_change:
-            self.early = solver.trigger_stopping(self._why(), est.verbose)
+            self.early, why = solver.trigger_stopping(self._why())
+            self._say(why)
             if not self.early:
                 est._no_improvement_count = 0
         last = asks_to_stop(est.callback, state) or self.early
         told = self._tasks.next(lambda: est._reconstruction(state.weights, state.biases), last)
         return last or told
+
+    def _say(self, text: str) -> None:
+        if self._est.verbose:
+            tqdm.write(text)  # above a bar
 
     def _why(self) -> str:
         what = "Validation score" if self._est.early_stopping else "Training loss"
@@ -121,8 +128,7 @@ class AfterEpoch:
         """Count the epochs whose score is no better; return whether this one is the best."""
         est = self._est
         est.validation_scores_.append(score)
-        if est.verbose:
-            print(f"Validation score: {score:f}")
+        self._say(f"Validation score: {score:f}")
         stale = score < est.best_validation_score_ + est.tol
         est._no_improvement_count = est._no_improvement_count + 1 if stale else 0
         best = score > est.best_validation_score_

@@ -32,7 +32,8 @@ def from_sklearn(kind: type[BaseMLP], model: Any) -> Any:
     theirs = getattr(neural_network, kind.__name__)
     if not isinstance(model, theirs):
         raise TypeError(
-            f"model: expected scikit-learn's {kind.__name__}, got {type(model).__name__}"
+            f"model: expected scikit-learn's {kind.__name__}, got"
+            f" {type(model).__module__}.{type(model).__name__}"
         )
     parameters = model.get_params(deep=False)
     ours = kind(**copy.deepcopy(parameters))

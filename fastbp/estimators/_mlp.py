@@ -142,7 +142,8 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
             Linear layers with one kind of activation for all hidden ones: ReLU, Tanh, Sigmoid or
             none. At the end nothing, Sigmoid or Softmax; a classifier takes what comes without
             one as the logits of its classes. Dropout and Flatten are passed over. Parameters that
-            are neither float64 nor float32 become float32.
+            are neither float64 nor float32 become float32. (For several labels a row it must end
+            with Sigmoid.)
         classes : array-like of shape (n_classes,), default=None
             A classifier's classes in rising order; by default numbers from 0. Two outputs become
             one, with the same probabilities. Not with a Sigmoid for each of several labels.
@@ -152,7 +153,8 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         Returns
         -------
         model : object
-            Fitted: it can predict, and `partial_fit`, or `fit` with ``warm_start=True``, goes on.
+            Fitted, but without curves: it can predict, and `partial_fit`, or `fit` with
+            ``warm_start=True``, goes on; another `fit` begins anew.
 
         Raises
         ------
@@ -222,6 +224,7 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         y_val: Any = None,
         incremental: bool = False,
     ) -> Self:
+        refuse_rows(X)
         hidden = self._hidden_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         tasks = Tasks(
@@ -363,7 +366,14 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
     def _cast(
         self, coefs: list[np.ndarray], intercepts: list[np.ndarray]
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return copies in the dtype of the features that the model was made for."""
+        """Return copies in the dtype of the features that the model was made for.
+
+        In float64 they are views of one vector, which predictions need not copy.
+        """
+        if self._dtype == "float64":
+            layers = Layers((len(coefs[0]), *(w.shape[1] for w in coefs)), (0,) * len(coefs), 0)
+            named = layers.named(layers.flat(coefs, intercepts))
+            return named["weights"], named["biases"]
         return [w.astype(self._dtype) for w in coefs], [b.astype(self._dtype) for b in intercepts]
 
     def _reconstruction(self, coefs: Any = None, intercepts: Any = None) -> dict[str, Any]:
@@ -399,6 +409,7 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
             outputs = self._outputs_of_few(X, numbers)
             if outputs is not None:
                 return outputs
+        refuse_rows(X)
         X = validate(self, X, accept_sparse=["csr", "csc"], reset=False)
         self._check_layers(X.shape[1])
         layers = replace(self._layers(), activations=numbers)
@@ -452,6 +463,15 @@ def unchanged_if_refused(model: Any) -> Iterator[Callable[[], None]]:
             vars(model).clear()
             vars(model).update(before)
         raise
+
+
+def refuse_rows(X: Any) -> None:
+    """Refuse rows of a source, which scikit-learn would take for a single number."""
+    if isinstance(X, Rows):
+        raise TypeError(
+            "X: expected an array, a table or a sparse matrix, got rows of a source; those are for"
+            " NeuronClassifier, NeuronRegressor and fit_network"
+        )
 
 
 def _rows(X: Any) -> Rows:

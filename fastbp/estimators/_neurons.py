@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -122,6 +123,8 @@ class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
                 if len(y) != X.n_rows:
                     raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
             return settled(X), y
+        if isinstance(X, str | os.PathLike):
+            raise TypeError("X: expected rows, got a path; open_rows(path, target=...) opens it")
         X, y = validate(self, X, y, reset=reset, dtype=KINDS, accept_sparse="csr", **UNREAD, **how)
         return settled(SparseRows(X, "X") if issparse(X) else ArrayRows(X, "X")), y
 
@@ -165,10 +168,12 @@ class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
         """Say in scikit-learn's words what is wrong with the rows of an array."""
         try:
             yield
-        except DataError:
-            if not isinstance(X, Rows):
-                validate(self, X, reset=False, dtype=KINDS, accept_sparse="csr")
-            raise
+        except DataError as error:
+            if isinstance(X, Rows):
+                raise
+            validate(self, X, reset=False, dtype=KINDS, accept_sparse="csr")
+            text = str(error).replace("X: target: ", "y: ").replace("'bce'", repr(self.loss))
+            raise DataError(text, error.row) from None
 
     # --- training -----------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -71,8 +70,11 @@ class Solver:
         if isinstance(self.rule, SGD) and self.schedule == "invscaling":
             self.learning_rate = self.learning_rate_init / (time_step + 1) ** self.power_t
 
-    def trigger_stopping(self, message: str, verbose: Any) -> bool:
-        """Return whether to stop where nothing gets better; an adaptive rate falls first."""
+    def trigger_stopping(self, message: str) -> tuple[bool, str]:
+        """Return whether to stop where nothing gets better, and the message with what is done.
+
+        An adaptive rate falls first.
+        """
         stops = True
         if isinstance(self.rule, Adam) or self.schedule != "adaptive":
             message += " Stopping."
@@ -82,6 +84,4 @@ class Solver:
             self.learning_rate /= 5.0
             message += f" Setting learning rate to {self.learning_rate:f}"
             stops = False
-        if verbose:
-            print(message)
-        return stops
+        return stops, message

@@ -61,7 +61,9 @@ def fit_stochastic(
     solver = model._optimizer = _solver(model, incremental)
     if model.early_stopping and validation is None:
         if incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
+            raise ValueError(
+                "partial_fit does not support early_stopping=True without X_val and y_val"
+            )
         data, validation = _split(model, data)
     _prepare(model, incremental)
     samples = model._samples(data)

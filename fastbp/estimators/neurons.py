@@ -292,7 +292,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
 
     def _take_classes(self, classes: np.ndarray, again: bool) -> None:
         if classes.size < 2:
-            raise ValueError(f"y: expected at least two classes, got one class: {classes[0]!r}")
+            raise ValueError(f"y: expected at least two classes, got one class: {classes[0]}")
         if again and not np.array_equal(self.classes_, classes):
             raise ValueError(
                 f"y: expected the classes {self.classes_.tolist()} to go on with, got"
