@@ -21,6 +21,7 @@ from fastbp.kernels import layout as at
 from fastbp.kernels import losses as loss_codes
 from fastbp.kernels import network as kernels
 from fastbp.kernels.blas import gemm_address
+from fastbp.kernels.sparse import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.labels import Samples, Targets, check_weights, samples
 from fastbp.optimizers import (
@@ -34,13 +35,18 @@ from fastbp.optimizers import (
 from fastbp.parallel import team, threads_for
 from fastbp.rows import BLOCK_BYTES, Rows, is_plain, read_only, rows_of
 from fastbp.run import Kernel, Options, Outcome, Problem
+from fastbp.sparse import Compressed
 from fastbp.training import EpochState, Model, fit, train
 from fastbp.validation import pass_options
 
 ACTIVATIONS = {**neuron.ACTIVATIONS, "softmax": codes.SOFTMAX}
 LOSSES = {**neuron.LOSSES, "cross_entropy": loss_codes.CROSS_ENTROPY}
 KERNELS = uncut(
-    kernels.network_steps, kernels.tile_steps, kernels.online_steps, kernels.network_outputs
+    kernels.network_steps,
+    kernels.tile_steps,
+    kernels.online_steps,
+    sparse_steps,
+    kernels.network_outputs,
 )
 CALL_WORK = (
     2**22
@@ -465,9 +471,9 @@ class Layers:
     loss: int
     report: int = at.OWN
 
-    def plan(self, label_columns: int, batch_rows: int) -> kernels.Plan:
+    def plan(self, label_columns: int, batch_rows: int, compressed: bool = False) -> kernels.Plan:
         """Return where everything lies; the parameters lie alike for all rows."""
-        return kernels.plan(self.sizes, self.activations, label_columns, batch_rows)
+        return kernels.plan(self.sizes, self.activations, label_columns, batch_rows, compressed)
 
     @property
     def n_parameters(self) -> int:
@@ -502,8 +508,10 @@ class Layers:
     ) -> Problem:
         """Return the problem of these rows, from flat start values."""
         label_columns = samples.rows.n_labels
-        plan = self.plan(label_columns, options.batch_rows)
-        kernel = _kernel(plan, options)
+        inside = samples.rows.resident
+        compressed = inside is not None and isinstance(inside.features, Compressed)
+        plan = self.plan(label_columns, options.batch_rows, compressed)
+        kernel = sparse_steps if compressed else _kernel(plan, options)
         uses_blas = plan.uses_blas and kernel is kernels.network_steps
         return Problem(
             kernel=kernel,

@@ -32,6 +32,7 @@ from fastbp.optimizers import (
 from fastbp.order import Order, Permutation, Random, window_order
 from fastbp.parallel import Team
 from fastbp.rows import Rows, aligned_zeros, as_line, read_only
+from fastbp.sparse import Compressed
 from fastbp.supply import Supply
 
 SLICE_SECONDS = 0.05
@@ -393,7 +394,7 @@ class Run:
                 of=f" in the order drawn for epoch {self.first_epoch + self.epoch}",
             )
 
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _arrays(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
         """Return features, labels, weights and order for the next slice."""
         more = self.epoch + 1 < self.options.epochs
         start, stop, block, order = self._supply.rows(self.position, more)
@@ -401,7 +402,11 @@ class Run:
         self.state[at.BLOCK_START] = start
         self.state[at.BLOCK_STOP] = stop
         assert block.labels is not None
-        x, self.state[at.ROW_STRIDE] = as_line(block.features)
+        x: Any
+        if isinstance(block.features, Compressed):
+            x = block.features.arrays
+        else:
+            x, self.state[at.ROW_STRIDE] = as_line(block.features)
         y, self.state[at.LABEL_STRIDE] = as_line(block.labels)
         weight = NO_FLOATS
         if block.weight is not None:

@@ -1,13 +1,30 @@
-"""Rows of a sparse matrix."""
+"""Rows of a sparse matrix: made dense a block at a time, or as they are."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastbp.rows import Block, Rows, digest_of
+from fastbp.rows import Block, Rows, digest_of, read_only
+
+DENSE_FROM = 0.25  # filled so far, compressed rows take about as long as dense ones
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """The features of compressed rows (N, D), as kernels read them.
+
+    Attributes
+    ----------
+    arrays : tuple of numpy.ndarray
+        The values that are not zero, float64, and, as one array of int64, the N + 1 places where
+        the values of each row begin, then the column of each value.
+    """
+
+    arrays: tuple[np.ndarray, np.ndarray]
 
 
 class SparseRows(Rows):
@@ -34,3 +51,19 @@ class SparseRows(Rows):
         parts = self._matrix.data, self._matrix.indices, self._matrix.indptr
         text = f"{self._matrix.shape} " + " ".join(map(digest_of, parts))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class CompressedRows(SparseRows):
+    """Such a matrix as it is, for networks of two layers or more; its values must be finite."""
+
+    def __init__(self, matrix: Any, name: str = "features") -> None:
+        super().__init__(matrix, name)
+        places = np.concatenate([matrix.indptr, matrix.indices]).astype(np.int64, copy=False)
+        values = np.ascontiguousarray(matrix.data, dtype=np.float64)
+        compressed: Any = Compressed((read_only(values), read_only(places)))
+        self.resident = Block(compressed)
+
+
+def is_thin(matrix: Any) -> bool:
+    """Return whether so little of a sparse matrix is filled that it is better left as it is."""
+    return bool(matrix.nnz < DENSE_FROM * matrix.shape[0] * matrix.shape[1])

@@ -215,6 +215,34 @@ def test_sparse_rows_and_labels():
         np.testing.assert_array_equal(model.predict(make(X)), dense.predict(X))
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_thin_sparse_rows_are_never_made_dense(monkeypatch, solver):
+    X = sparse.random(400, 3000, 0.01, format="csr", random_state=0)
+    y = np.arange(400) % 3
+    parameters = {"solver": solver, "hidden_layer_sizes": (20, 5), "max_iter": 4}
+    their = theirs.MLPClassifier(random_state=0, **parameters).fit(X, y)
+    monkeypatch.setattr("fastbp.sparse.SparseRows.fill", None)
+    fits = []
+    for n_threads in (1, 2):
+        for kind in (sparse.csr_matrix, sparse.csc_array):
+            model = MLPClassifier(random_state=0, n_threads=n_threads, **parameters)
+            fits.append(model.fit(kind(X), y))
+    assert len({fit.loss_ for fit in fits}) == 1
+    assert fits[0].loss_ == pytest.approx(their.loss_, rel=LOSS)
+    assert_same_parameters(their, fits[0])
+    np.testing.assert_allclose(
+        fits[0].predict_proba(X), their.predict_proba(X), rtol=LOSS, atol=LOSS
+    )
+    for activation in ("identity", "logistic", "tanh"):
+        models = [
+            kind(activation=activation, random_state=0, early_stopping=True, **parameters)
+            for kind in (theirs.MLPClassifier, MLPClassifier)
+        ]
+        losses = [model.fit(X, y).loss_ for model in models]
+        assert losses[1] == pytest.approx(losses[0], rel=LOSS)
+        np.testing.assert_array_equal(models[1].predict(X), models[0].predict(X))
+
+
 def test_large_sparse_rows_are_read_in_blocks(monkeypatch):
     monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", 1000)
     monkeypatch.setattr("fastbp.rows.BLOCK_BYTES", 20_000)
@@ -225,6 +253,7 @@ def test_large_sparse_rows_are_read_in_blocks(monkeypatch):
             for rows in (X, sparse.csr_matrix(X))
         ]
         assert fits[0].loss_curve_ == fits[1].loss_curve_
+        np.testing.assert_array_equal(fits[1].predict(sparse.csr_matrix(X)), fits[0].predict(X))
 
 
 def test_float32_is_computed_in_float64_and_cast_back():

@@ -5,9 +5,11 @@ must reach every line of the kernels.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.special import expit, softmax, xlogy
 
 import fastbp
@@ -16,11 +18,14 @@ from fastbp.kernels import activations as codes
 from fastbp.kernels import blas, losses, products, update
 from fastbp.kernels import layout as at
 from fastbp.kernels import network as kernels
+from fastbp.kernels import sparse as sparse_kernels
 from fastbp.kernels._jit import kernel, vector_width
 from fastbp.kernels.vector import data, lane, load, square_root, store, store_first
 from fastbp.labels import Samples
-from fastbp.optimizers import GradientOnly, LossOnly
+from fastbp.optimizers import Adam, GradientOnly, LossOnly
 from fastbp.rows import Labelled, rows_of
+from fastbp.run import Options
+from fastbp.sparse import CompressedRows
 from fastbp.training import train
 from fastbp.validation import pass_options
 from tests import reference
@@ -56,6 +61,12 @@ def transposed(x, columns, stride, order, shuffled, first, rows, scratch, result
 @kernel
 def row_multiplied(terms, outputs, a, w, b, result):
     products.multiply_row(terms, outputs, data(a), data(w), data(b), data(result))
+
+
+@kernel
+def bad_row_of_compressed(values, places, state):
+    x = data(values), data(places)
+    return sparse_kernels.no_bad_row(x, data(places), data(state), 0, 1)
 
 
 @kernel
@@ -432,3 +443,34 @@ def test_poisson_deviance_descends_by_its_derivative():
         np.testing.assert_allclose(
             gradient[i], difference / 2e-5, rtol=CENTRAL_DIFFERENCE, atol=CENTRAL_DIFFERENCE
         )
+
+
+@pytest.mark.parametrize("hidden", [(5,), (33, 2), (64,)])
+@pytest.mark.parametrize("activation", [codes.RELU, codes.TANH])
+def test_compressed_rows_give_what_dense_ones_do(hidden, activation):
+    """Shuffled and weighted, in batches of two tiles, one of them cut, and rows without a value."""
+    rng = np.random.default_rng(len(hidden))
+    n, d, k = 300, 21, 2
+    x = rng.normal(size=(n, d)) * (rng.random((n, d)) < 0.2)
+    x[3] = 0.0
+    y, weight = rng.normal(size=(n, k)), rng.uniform(0.5, 2.0, n)
+    sizes = (d, *hidden, k)
+    names = (activation,) * len(hidden) + (codes.IDENTITY,)
+    layers = network.Layers(sizes, names, losses.HALF_MSE)
+    weights = [rng.normal(size=shape) / 3 for shape in pairwise(sizes)]
+    start = layers.flat(weights, [rng.normal(size=m) for m in sizes[1:]])
+    outcomes = []
+    for rows in (rows_of("x", x), CompressedRows(sparse.csr_matrix(x))):
+        samples = Samples(Labelled(rows, y, weight), False, None)
+        for rule in (GradientOnly(), LossOnly(), Adam()):
+            options = Options(
+                0.01, 2, 290, rule, True, np.random.RandomState(0), alpha=0.5, pauses=True
+            )
+            outcomes.append(train(layers.problem(start, samples, options), options))
+    for dense, compressed in zip(outcomes[:3], outcomes[3:], strict=True):
+        np.testing.assert_allclose(compressed.losses, dense.losses, rtol=ROUNDING)
+        np.testing.assert_allclose(compressed.parameters, dense.parameters, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        outcomes[3].gradient, outcomes[0].gradient, rtol=ROUNDING, atol=ROUNDING
+    )
+    assert bad_row_of_compressed(np.ones(1), np.ones(1, int), np.ones(1, int)) == at.NO_ROW

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
+from scipy.special import expit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -37,7 +38,7 @@ from fastbp.kernels import losses as loss_codes
 from fastbp.labels import Samples
 from fastbp.network import Layers, predicted, predicted_as_it_is
 from fastbp.rows import Labelled, Rows, rows_of, settled
-from fastbp.sparse import SparseRows
+from fastbp.sparse import CompressedRows, SparseRows, is_thin
 
 STOCHASTIC = "sgd", "adam"
 ACTIVATIONS = {
@@ -338,7 +339,13 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
 
     def _samples(self, data: Data) -> Samples:
         classes = data.labels.shape[1] == 1 < self.n_outputs_
-        return Samples(Labelled(_rows(data.X), data.labels, data.weight), classes, None)
+        sparse_rows = self._stays_sparse(data.X)
+        rows = CompressedRows(data.X.tocsr(), "X") if sparse_rows else _rows(data.X)
+        return Samples(Labelled(rows, data.labels, data.weight), classes, None)
+
+    def _stays_sparse(self, X: Any) -> bool:
+        """Return whether rows go to the kernels compressed."""
+        return sparse.issparse(X) and len(self.coefs_) > 1 and is_thin(X)
 
     def _given_validation(self, X: Any, y: Any) -> Data | None:
         if (X is None) != (y is None):
@@ -413,9 +420,21 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         X = validate(self, X, accept_sparse=["csr", "csc"], reset=False)
         self._check_layers(X.shape[1])
         layers = replace(self._layers(), activations=numbers)
-        outputs = predicted(_rows(X), layers, *self._as_float64(), self.n_threads)
+        outputs = self._predicted(X, layers, *self._as_float64())
         single = np.result_type(X.dtype, *self.coefs_) == np.float32
         return outputs.astype(np.float32) if single else outputs
+
+    def _predicted(
+        self, X: Any, layers: Layers, coefs: list[np.ndarray], intercepts: list[np.ndarray]
+    ) -> np.ndarray:
+        """Return the outputs; of thin sparse rows, the first layer is SciPy's product."""
+        if self._stays_sparse(X):
+            z = X @ coefs[0] + intercepts[0]
+            phi = {"logistic": expit, "tanh": np.tanh, "relu": relu}.get(self.activation)
+            X = z if phi is None else phi(z, out=z)
+            layers = replace(layers, sizes=layers.sizes[1:], activations=layers.activations[1:])
+            coefs, intercepts = coefs[1:], intercepts[1:]
+        return predicted(_rows(X), layers, coefs, intercepts, self.n_threads)
 
     def _outputs_of_few(self, X: np.ndarray, numbers: tuple[int, ...]) -> np.ndarray | None:
         """Return the outputs of rows that need no check, if they are few."""
@@ -465,6 +484,12 @@ def unchanged_if_refused(model: Any) -> Iterator[Callable[[], None]]:
         raise
 
 
+def relu(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Return max(x, 0); OUT out."""
+    result: np.ndarray = np.maximum(x, 0.0, out=out)
+    return result
+
+
 def refuse_rows(X: Any) -> None:
     """Refuse rows of a source, which scikit-learn would take for a single number."""
     if isinstance(X, Rows):
@@ -475,9 +500,9 @@ def refuse_rows(X: Any) -> None:
 
 
 def _rows(X: Any) -> Rows:
-    if sparse.issparse(X):
-        return settled(SparseRows(X.tocsr(), "X"))
-    return rows_of("X", X)
+    if not sparse.issparse(X):
+        return rows_of("X", X)
+    return settled(SparseRows(X.tocsr(), "X"))
 
 
 def _for_callbacks(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from fastbp.estimators._compat import Tasks
 from fastbp.estimators._epochs import AfterEpoch, HeldOut
 from fastbp.estimators._solver import Solver
 from fastbp.labels import Samples, check_weights
-from fastbp.network import Layers, predicted
+from fastbp.network import Layers
 from fastbp.optimizers import SGD, Adam
 from fastbp.run import Options, Outcome
 from fastbp.training import train
@@ -138,7 +138,7 @@ def _held_out(model: BaseMLP, layers: Layers, data: Data) -> HeldOut:
     samples = model._samples(data)
 
     def score(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> float:
-        outputs = predicted(samples.rows, layers, coefs, intercepts, model.n_threads)
+        outputs = model._predicted(data.X, layers, coefs, intercepts)
         return model._score_of(outputs, data.labels, data.weight)
 
     return HeldOut(samples, score)

@@ -97,6 +97,8 @@ TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many: with
 MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 with 32 rows: 1.09 times as long
 TILE_WORK = 2**27  # see row_work, 45 ms: of a very wide network, fewer rows, for Ctrl-C's sake
 CHUNK_WORK = 2**17  # 40 microseconds
+FEW_INPUTS = 64  # as many of a compressed row are reckoned with
+COMPRESSED_TILES = 8  # of a chunk, at least: each has a gradient of all weights to clear and add
 
 
 @dataclass(frozen=True)
@@ -132,31 +134,38 @@ class Plan:
 
 @functools.lru_cache(maxsize=256)
 def plan(
-    sizes: tuple[int, ...], activations: tuple[int, ...], label_columns: int, batch_rows: int
+    sizes: tuple[int, ...],
+    activations: tuple[int, ...],
+    label_columns: int,
+    batch_rows: int,
+    compressed: bool = False,
 ) -> Plan:
     """Lay out a network of these sizes (inputs first) for batches of so many rows.
 
     All batches that are larger than a tile are laid out alike: no bit depends on how many rows
-    there are to come.
+    there are to come. Of `compressed` rows no tile of inputs is laid out, and their work is
+    taken to be that of FEW_INPUTS.
     """
     outputs = sizes[1:]
     weights = [_whole(n * m) for n, m in pairwise(sizes)]
     weights_at = list(accumulate(weights, initial=0))
     biases_at = list(accumulate(map(_whole, outputs), initial=weights_at[-1]))
-    numbers = _whole(label_columns) + LANES + _whole(sizes[0]) + 2 * sum(outputs)
-    macs = sum(n * m for n, m in pairwise(sizes))
-    row_work = 3 * macs // 8 + 2 * sum(outputs) + sizes[0] // 2 + 10
+    inputs = 0 if compressed else sizes[0]
+    numbers = _whole(label_columns) + LANES + _whole(inputs) + 2 * sum(outputs)
+    shapes = list(pairwise((min(sizes[0], FEW_INPUTS), *outputs) if compressed else sizes))
+    macs = sum(n * m for n, m in shapes)
+    row_work = 3 * macs // 8 + 2 * sum(outputs) + inputs // 2 + 10
     least = min(LEAST_ROWS, TILE_WORK // row_work)
     most = max(least, min(MOST_ROWS, TILE_BYTES // (8 * numbers))) // LANES * LANES
     tile = min(max(most, LANES), _whole(batch_rows))
-    methods = [_method(n, m, tile) for n, m in pairwise(sizes)]
-    place = (_whole(label_columns) + 1 + _whole(sizes[0])) * tile
+    methods = [_method(n, m, tile) for n, m in shapes]
+    place = (_whole(label_columns) + 1 + _whole(inputs)) * tile
     table: list[int] = []
     for index, n in enumerate(outputs):
         at_a, at_d = place, place + n * tile
         table += [n, activations[index], weights_at[index], biases_at[index], at_a, at_d]
         table += [methods[index], 0]
-        place = at_d + n * tile
+        place = at_d + (_whole(n) if compressed and index == 0 else n) * tile
     table += [0, 0, 0, 0, place, 0, 0, 0]
     return Plan(
         n_parameters=biases_at[-1],
@@ -165,9 +174,10 @@ def plan(
         biases_at=tuple(biases_at[:-1]),
         table=tuple(table),
         tile_rows=tile,
-        chunk_rows=max(1, CHUNK_WORK // (row_work * tile)) * tile,
+        chunk_rows=max(COMPRESSED_TILES if compressed else 1, CHUNK_WORK // (row_work * tile))
+        * tile,
         row_work=row_work,
-        work_size=place + max(map(_whole, sizes)) * tile,
+        work_size=place + max(map(_whole, (inputs, *outputs))) * tile + 4 * LANES,
         uses_blas=BLAS in methods,
     )
 
@@ -208,7 +218,7 @@ def network_gradient(
             mode, x, y, sample_weight, order, state, first, n, parameters, work, partial
         )
         if state[OPTIMIZER] != KEEP_LOSS:
-            backward(mode, state, n, parameters, work, partial, partial)
+            backward(mode, state, 0, n, parameters, work, partial, partial)
     return finite
 
 
@@ -238,7 +248,7 @@ def tile_step(
     )
     factor = at(partial, state[N_PARAMETERS] + PARTIAL_EXTRA)
     factor[0] = -(rate / partial[state[N_PARAMETERS] + WEIGHT_SUM])
-    backward(DESCEND, state, rows, parameters, work, factor, parameters)
+    backward(DESCEND, state, 0, rows, parameters, work, factor, parameters)
     return finite
 
 
@@ -267,26 +277,46 @@ def tile_forward(
     OUT (mode PLAIN) or ACC (PLUS) loss and weight in `partial`. Returns whether x was finite,
     which only the first epoch looks at.
     """
-    p = state[N_PARAMETERS]
     width = padded(n)
-    shuffled = state[SHUFFLED] != 0
     d = state[N_FEATURES]
-    label_columns = state[LABEL_COLUMNS]
-    weights = at(work, padded(label_columns) * state[TILE_ROWS])
     inputs = inputs_at(state, work)
     scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    lay_out(x, d, state[ROW_STRIDE], order, shuffled, first, n, scratch, inputs)
+    lay_out(x, d, state[ROW_STRIDE], order, state[SHUFFLED] != 0, first, n, scratch, inputs)
+    forward(state, 0, width, inputs, parameters, work, True)
+    tile_losses(mode, y, sample_weight, order, state, first, n, work, partial)
+    return state[EPOCH] > 0 or all_finite(d * width, inputs)
+
+
+@subroutine
+def tile_losses(
+    mode: int,
+    y: Pointer,
+    sample_weight: Pointer,
+    order: Pointer,
+    state: Pointer,
+    first: int,
+    n: int,
+    work: Pointer,
+    partial: Pointer,
+) -> None:
+    """Turn the output's z of n rows into dz; OUT (mode PLAIN) or ACC loss and weight in `partial`.
+
+    OUT work: labels and weights at its beginning.
+    """
+    p = state[N_PARAMETERS]
+    shuffled = state[SHUFFLED] != 0
+    label_columns = state[LABEL_COLUMNS]
+    weights = at(work, padded(label_columns) * state[TILE_ROWS])
+    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
     lay_out(y, label_columns, state[LABEL_STRIDE], order, shuffled, first, n, scratch, work)
     if state[WEIGHTED] != 0:
         stride = state[WEIGHT_STRIDE]
         lay_out(sample_weight, 1, stride, order, shuffled, first, n, scratch, weights)
-    forward(state, width, inputs, parameters, work, True)
     if mode == PLAIN:
         partial[p + LOSS_SUM] = 0.0
         partial[p + WEIGHT_SUM] = 0.0
     z = at(work, layer(state, state[N_LAYERS] - 1)[D_AT])
-    losses_and_dz(state, n, width, work, weights, z, partial)
-    return state[EPOCH] > 0 or all_finite(d * width, inputs)
+    losses_and_dz(state, n, padded(n), work, weights, z, partial)
 
 
 @device_function
@@ -314,16 +344,22 @@ def lay_out(
 
 @subroutine
 def forward(
-    state: Pointer, width: int, inputs: Pointer, parameters: Pointer, work: Pointer, training: bool
+    state: Pointer,
+    first: int,
+    width: int,
+    inputs: Pointer,
+    parameters: Pointer,
+    work: Pointer,
+    training: bool,
 ) -> None:
-    """Compute a = phi(a_before W + b) of all layers, the output's z only; OUT work.
+    """Compute a = phi(a_before W + b) of all layers from `first` on, the output's z only; OUT work.
 
     In training the derivatives phi'(z), too: computed from z, not from a, they keep their
     digits. (That of ReLU is read off a.)
     """
     n_layers = state[N_LAYERS]
     a_before = inputs
-    for index in range(n_layers):
+    for index in range(first, n_layers):
         now = layer(state, index)
         n_inputs = inputs_of(state, index)
         n = now[OUTPUTS]
@@ -344,34 +380,41 @@ def forward(
         else:
             multiply(PLUS_START, n_inputs, n, width, w, n, 1, a_before, width, b, z, width)
         if hidden:
-            for i in range(0, n * width, LANES):
-                if training:
-                    value, derivative = activate_with_derivative(activation, load(z, i))
-                    store(z, i, derivative)
-                else:
-                    value = activate(activation, load(z, i))
-                store(a, i, value)
+            activate_layer(activation, n * width, z, a, training)
         a_before = a
+
+
+@subroutine
+def activate_layer(activation: int, size: int, z: Pointer, a: Pointer, training: bool) -> None:
+    """Compute a = phi(z); OUT a, and in training z, which becomes phi'(z)."""
+    for i in range(0, size, LANES):
+        if training:
+            value, derivative = activate_with_derivative(activation, load(z, i))
+            store(z, i, derivative)
+        else:
+            value = activate(activation, load(z, i))
+        store(a, i, value)
 
 
 @subroutine
 def backward(
     mode: int,
     state: Pointer,
+    last: int,
     n: int,
     parameters: Pointer,
     work: Pointer,
     factor: Pointer,
     target: Pointer,
 ) -> None:
-    """Go back through all layers from the output's dz; the gradient goes to `target` as `mode`.
+    """Go back through the layers down to `last`; the gradient goes to `target` as `mode`.
 
-    dz_before = (dz W') phi'(z_before), with the weights from before the update, then
-    dW = a_before' dz and db = sum dz.
+    From the output's dz: dz_before = (dz W') phi'(z_before), with the weights from before the
+    update, then dW = a_before' dz and db = sum dz. Below `last` there is dz, and no more.
     """
     width = padded(n)
     scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    for back in range(state[N_LAYERS]):
+    for back in range(state[N_LAYERS] - last):
         index = state[N_LAYERS] - 1 - back
         now = layer(state, index)
         n_inputs = inputs_of(state, index)
@@ -523,7 +566,7 @@ def network_outputs(x: Any, parameters: Any, state: Any, work: Any, outputs: Any
         if rows == 1:
             row_forward(table, data(x), data(parameters), scratch)
         else:
-            forward(table, width, scratch, data(parameters), scratch, False)
+            forward(table, 0, width, scratch, data(parameters), scratch, False)
         output_activations(table, width, z)
         for i in range(n):
             for j in range(k):
