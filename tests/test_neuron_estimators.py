@@ -845,3 +845,15 @@ def test_scikit_learns_callbacks(make):
     recorder = Recorder()
     NeuronRegressor(max_iter=2, tol=None).set_callbacks(recorder).fit(X, y)
     assert recorder.calls == ["setup", "begin fit", *epoch * 2, "end fit", "teardown"]
+
+
+def test_verbose_prints_each_epoch(capsys):
+    X, y = two_classes()
+    model = NeuronClassifier(verbose=True, max_iter=2, tol=None, early_stopping=True).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == (
+        f"Iteration 2, loss = {model.loss_curve_[1]:.8f},"
+        f" validation loss = {model.validation_loss_curve_[1]:.8f}"
+    )
+    NeuronClassifier(verbose=True).partial_fit(X, y, classes=[0, 1])
+    assert capsys.readouterr().out.startswith("Iteration 1, loss = 0.69314718")

@@ -15,6 +15,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
 
 from fastbp import _validation as check
 from fastbp.errors import DataError, DivergenceError
@@ -102,6 +103,7 @@ class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
         "warm_start": ["boolean"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "callback": [callable, None],
+        "verbose": ["verbose"],
         "progress": ["boolean", StrOptions({"always"})],
     }
 
@@ -348,7 +350,10 @@ class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
         """Train for one epoch that goes on where the last one ended."""
         before = getattr(self, "loss_curve_", []) if again else []
         start, state = self._start(rows.n_labels, again), self._state(again)
-        self._train(rows, start, rate, 1, before, callback=self.callback, state=state)
+        tasks = Tasks(self, 1, {})
+        callback = self._callback(tasks, start)
+        fit = self._train(rows, start, rate, 1, before, callback=callback, state=state)
+        tasks.close(lambda: self._reconstruction(*list(fit)[:2]))
 
     def _refuse_early_stopping(self) -> None:
         if self.early_stopping:
@@ -357,11 +362,14 @@ class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
     def _callback(self, tasks: Tasks, start: Start) -> Callable[[EpochState], Any] | None:
         """Return what is called after each epoch: the user's function, and scikit-learn's."""
         own: Callable[[EpochState], Any] | None = self.callback
-        if not tasks:
+        if not tasks and not self.verbose:
             return own
         tasks.begin(lambda: self._reconstruction(*start.parameters))
 
         def told(state: EpochState) -> bool:
+            if self.verbose:
+                tqdm.write(_line(state))  # above a bar
+
             def reached() -> dict[str, Any]:
                 return self._reconstruction(*state.parameters.values())
 
@@ -437,3 +445,11 @@ class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
             return predict_network(
                 rows, [np.ascontiguousarray(weights.T)], [self.intercept_], activations=[activation]
             )
+
+
+def _line(state: EpochState) -> str:
+    """Return what is printed of an epoch."""
+    text = f"Iteration {state.epoch + 1}, loss = {state.loss:.8f}"
+    if state.validation_loss is not None:
+        text += f", validation loss = {state.validation_loss:.8f}"
+    return text

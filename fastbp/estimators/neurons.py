@@ -80,6 +80,8 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         Called after each epoch with a :class:`fastbp.training.EpochState`; returning True stops.
         Its weights are those of the engine: (n_features,) and a bias, for more than two classes
         lists with one layer of (n_features, n_classes).
+    verbose : bool or int, default=False
+        Whether to print the loss of each epoch.
     progress : bool or "always", default=False
         True shows a bar in a terminal or a notebook.
 
@@ -172,6 +174,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         class_weight: dict[Any, float] | str | None = None,
         n_threads: int | None = None,
         callback: Callable[[EpochState], Any] | None = None,
+        verbose: bool | int = False,
         progress: bool | str = False,
     ) -> None:
         self.loss = loss
@@ -192,6 +195,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         self.class_weight = class_weight
         self.n_threads = n_threads
         self.callback = callback
+        self.verbose = verbose
         self.progress = progress
 
     @fit_method
@@ -463,6 +467,8 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         Called after each epoch with a :class:`fastbp.training.EpochState`; returning True stops.
         Its weights are those of the engine: (n_features,) and a bias, of several outputs lists
         with one layer of (n_features, n_outputs).
+    verbose : bool or int, default=False
+        Whether to print the loss of each epoch.
     progress : bool or "always", default=False
         True shows a bar in a terminal or a notebook.
 
@@ -537,6 +543,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         warm_start: bool = False,
         n_threads: int | None = None,
         callback: Callable[[EpochState], Any] | None = None,
+        verbose: bool | int = False,
         progress: bool | str = False,
     ) -> None:
         self.loss = loss
@@ -557,6 +564,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         self.warm_start = warm_start
         self.n_threads = n_threads
         self.callback = callback
+        self.verbose = verbose
         self.progress = progress
 
     @fit_method
