@@ -2,23 +2,18 @@
 
 import dataclasses
 import os
-import pickle
 import signal
 import threading
 import tracemalloc
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -38,13 +33,7 @@ from fastbp import (
 )
 from fastbp._interrupt import Requests
 from fastbp.estimators._rates import curvature
-from tests.estimator_checks import checked
 from tests.tolerances import ROUNDING
-
-
-@checked(NeuronClassifier(), NeuronRegressor())
-def test_scikit_learns_own_checks(estimator, check):
-    check(estimator)
 
 
 def standardised(load):
@@ -234,34 +223,6 @@ def test_relu_leaves_zero_and_the_same_seed_gives_the_same_start():
 # --- scikit-learn's tools ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_grid_search_on_two_workers(backend):
-    X, y = standardised(load_iris)
-    pipe = make_pipeline(StandardScaler(), NeuronClassifier(max_iter=50, tol=None))
-    grid = {"neuronclassifier__alpha": [0.0, 10.0], "neuronclassifier__batch_size": [None, 50]}
-    grid["neuronclassifier__random_state"] = [0]
-    with joblib.parallel_backend(backend):
-        found = GridSearchCV(pipe, grid, n_jobs=2, cv=3).fit(X, y)
-    alone = GridSearchCV(pipe, grid, cv=3).fit(X, y)
-    for split in range(3):
-        key = f"split{split}_test_score"
-        np.testing.assert_array_equal(found.cv_results_[key], alone.cv_results_[key])
-    assert found.score(X, y) > 0.9
-
-
-def test_cross_validation_clone_pickle_and_html():
-    X, y = standardised(load_iris)
-    model = NeuronClassifier(solver=SGD(momentum=0.5), random_state=0)
-    assert cross_val_score(model, X, y, cv=3).min() > 0.85
-    assert clone(model).get_params()["solver"] == SGD(momentum=0.5)
-    model.fit(X, y)
-    again = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    same(again.partial_fit(X, y), model.partial_fit(X, y))
-    assert "NeuronClassifier" in model._repr_html_()
-    assert repr(NeuronRegressor(alpha=1)) == "NeuronRegressor(alpha=1)"
-
-
 @pytest.mark.parametrize(
     "model",
     [
@@ -281,40 +242,6 @@ def test_files_keep_all_that_goes_on(tmp_path, model):
     assert repr(again) == repr(model) and type(again) is type(model)
     assert (again.predict(table) == model.predict(table)).all()
     same(again.partial_fit(table, y), model.partial_fit(table, y))
-
-
-@pytest.mark.parametrize("kind", ["pandas", "polars"])
-def test_tables_name_the_features_also_behind_set_output(kind):
-    module = pytest.importorskip(kind)
-    X, y = standardised(load_iris)
-    table = module.DataFrame({name: X[:, j] for j, name in enumerate("abcd")})
-    if not hasattr(StandardScaler().fit(table), "feature_names_in_"):
-        pytest.skip(f"scikit-learn {sklearn.__version__} finds no names in this {kind}")
-    model = NeuronClassifier().fit(table, y)
-    assert model.feature_names_in_.tolist() == list("abcd")
-    same(model, NeuronClassifier().fit(X, y))
-    np.testing.assert_array_equal(model.predict(table), model.predict(table))
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(table[list("abdc")])
-    with pytest.warns(UserWarning, match="valid feature names"):
-        model.predict(X)
-    pipe = make_pipeline(StandardScaler(), NeuronRegressor()).set_output(transform=kind)
-    assert pipe.fit(table, y)[-1].feature_names_in_.tolist() == list("abcd")
-
-
-def test_weights_are_routed():
-    X, y = two_classes()
-    weight = np.random.default_rng(0).integers(0, 4, len(y)).astype(float)
-    with sklearn.config_context(enable_metadata_routing=True):
-        model = NeuronClassifier().set_fit_request(sample_weight=True)
-        model.set_score_request(sample_weight=True)
-        scores = cross_val_score(model, X, y, cv=3, params={"sample_weight": weight})
-        assert scores.shape == (3,)
-        found = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model).fit(
-            X, y, sample_weight=weight
-        )
-    expected = NeuronClassifier().fit(StandardScaler().fit_transform(X), y, weight)
-    same(found[-1], expected)
 
 
 @pytest.mark.parametrize("make", [two_classes, three_classes])
