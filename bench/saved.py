@@ -44,8 +44,18 @@ class Saved:
     @property
     def whole(self) -> bool:
         """Whether it was not a quick one, and nothing of fastbp's was left out."""
-        measured = {title for title, found in self.figures.items() if "fastbp" in found}
-        return not self.quick and bool(self.accuracy.get("drift")) and measured >= set(CASES)
+        return not self.quick and bool(self.accuracy.get("drift")) and self.measured >= set(CASES)
+
+    @property
+    def gated(self) -> bool:
+        """Whether it has all that the trend shows: runs from before the newest workloads do."""
+        gated = {title for title, case in CASES.items() if case.gated}
+        return not self.quick and self.measured >= gated
+
+    @property
+    def measured(self) -> set[str]:
+        """The workloads that fastbp has done."""
+        return {title for title, found in self.figures.items() if "fastbp" in found}
 
     @property
     def processor(self) -> tuple[str, int]:
@@ -66,7 +76,13 @@ class Saved:
 
 
 def runs(paths: list[Path]) -> list[Saved]:
-    """Return whole runs of the machine of the last one, the oldest first: of `paths`, or all."""
-    found = [Saved(path) for path in paths or FOLDER.glob("*/*.json")]
-    whole = sorted((run for run in found if run.whole), key=lambda run: run.when)
-    return [run for run in whole if run.processor == whole[-1].processor]
+    """Return the last whole run, of `paths` or all, after those before it for the trend.
+
+    These are of the same processor, the oldest first.
+    """
+    found = sorted(map(Saved, paths or FOLDER.glob("*/*.json")), key=lambda run: run.when)
+    last = max((i for i, run in enumerate(found) if run.whole), default=None)
+    if last is None:
+        return []
+    same = [run for run in found[:last] if run.gated and run.processor == found[last].processor]
+    return [*same, found[last]]
