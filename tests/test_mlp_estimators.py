@@ -26,7 +26,11 @@ import fastbp
 from fastbp import MLPClassifier, MLPRegressor
 
 NEW = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 7)  # losses, weights of samples
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # scikit-learn 1.5's own class, with a SciPy that is much newer
+    pytest.mark.filterwarnings("ignore:.*iprint:DeprecationWarning"),
+]
 
 # What the issue of these estimators allows. Measured: losses 2e-11, parameters 2e-10 at most, of
 # Adam with tanh on the digits, where rounding grows from epoch to epoch; the others 1e-13.
