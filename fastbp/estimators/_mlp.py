@@ -269,7 +269,7 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
             sizes = [n_features, *hidden, self.n_outputs_]
             pairs = [self._drawn(n, m) for n, m in pairwise(sizes)]
             self.coefs_, self.intercepts_ = [w for w, _ in pairs], [b for _, b in pairs]
-            for name in (*self._curves(), "n_iter_", "t_", "_best_coefs"):
+            for name in (*self._curves(), "n_iter_", "t_", "_best_coefs", "_best_intercepts"):
                 self.__dict__.pop(name, None)
         else:
             self._check_layers(n_features)
