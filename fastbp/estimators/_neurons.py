@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -73,7 +74,7 @@ class Start:
         return [self.weights.T], [self.biases]
 
 
-class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
+class Neurons(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
     """What both estimators share: parameters, training, and the outputs of fitted neurons."""
 
     coef_: np.ndarray
@@ -385,9 +386,9 @@ class Neurons(CallbackSupportMixin, Stored):  # type: ignore[misc]
 
     # --- what comes of it ---------------------------------------------------------------------
 
+    @abstractmethod
     def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
         """Return copies of an engine's parameters, by name and of the shapes that users see."""
-        raise NotImplementedError
 
     def _reconstruction(self, weights: Any, bias: Any) -> dict[str, Any]:
         """Return what makes a fitted estimator, for scikit-learn's callbacks."""
