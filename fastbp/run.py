@@ -31,7 +31,7 @@ from fastbp.optimizers import (
 )
 from fastbp.order import Order, Permutation, Random, window_order
 from fastbp.parallel import Team
-from fastbp.rows import Rows, aligned_zeros, as_line, read_only
+from fastbp.rows import Block, Rows, aligned_zeros, as_line, read_only
 from fastbp.sparse import Compressed
 from fastbp.supply import Supply
 
@@ -161,6 +161,7 @@ class Run:
         self.rate_error: Exception | None = None
         self.budget = 1
         self.first_epoch = 0  # of this fit, counted over all that it continues
+        self._lined: tuple[Block | None, Any] = (None, None)
         self.drawn: tuple[int, dict[str, Any] | None] | None = None
         self._lay_out()
         self._supply = Supply(
@@ -401,6 +402,12 @@ class Run:
         self.state[at.SHUFFLED] = order is not None
         self.state[at.BLOCK_START] = start
         self.state[at.BLOCK_STOP] = stop
+        if block is not self._lined[0]:  # rows in place are the same block in every slice
+            self._lined = block, self._lines(block)
+        return *self._lined[1], NO_ORDER if order is None else order
+
+    def _lines(self, block: Block) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return a block's arrays as kernels take them, and set how far apart their rows are."""
         assert block.labels is not None
         x: Any
         if isinstance(block.features, Compressed):
@@ -411,4 +418,4 @@ class Run:
         weight = NO_FLOATS
         if block.weight is not None:
             weight, self.state[at.WEIGHT_STRIDE] = as_line(block.weight)
-        return x, y, weight, NO_ORDER if order is None else order
+        return x, y, weight
