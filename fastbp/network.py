@@ -512,7 +512,7 @@ class Layers:
         compressed = inside is not None and isinstance(inside.features, Compressed)
         plan = self.plan(label_columns, options.batch_rows, compressed)
         kernel = sparse_steps if compressed else _kernel(plan, options)
-        uses_blas = plan.uses_blas and kernel is kernels.network_steps
+        uses_blas = plan.uses_blas and kernel is not kernels.online_steps
         return Problem(
             kernel=kernel,
             samples=samples,
@@ -658,7 +658,7 @@ def _whole(plan: kernels.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
     base = arrays[0].base
     if base is None or plan.n_parameters < MANY:
         return _flat(plan, arrays)
-    if not is_plain(base, 1) or base.size != plan.n_parameters:
+    if not is_plain(base, 1) or base.size != plan.n_parameters or not base.flags.writeable:
         return _flat(plan, arrays)
     first = base.__array_interface__["data"][0]
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):

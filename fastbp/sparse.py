@@ -58,6 +58,7 @@ class CompressedRows(SparseRows):
 
     def __init__(self, matrix: Any, name: str = "features") -> None:
         super().__init__(matrix, name)
+        matrix.check_format(full_check=True)  # kernels reach what the indices say
         places = np.concatenate([matrix.indptr, matrix.indices]).astype(np.int64, copy=False)
         values = np.ascontiguousarray(matrix.data, dtype=np.float64)
         compressed: Any = Compressed((read_only(values), read_only(places)))

@@ -244,6 +244,13 @@ def test_thin_sparse_rows_are_never_made_dense(monkeypatch, solver):
         np.testing.assert_array_equal(models[1].predict(X), models[0].predict(X))
 
 
+def test_sparse_rows_that_point_beyond_the_columns_are_refused():
+    X = sparse.random(20, 50, 0.05, format="csr", random_state=0)
+    X.indices[3] = 10**6
+    with pytest.raises(ValueError, match="indices must be"):
+        MLPClassifier((3,), max_iter=1).fit(X, np.arange(20) % 2)
+
+
 def test_large_sparse_rows_are_read_in_blocks(monkeypatch):
     monkeypatch.setattr("fastbp.rows.WHOLE_BYTES", 1000)
     monkeypatch.setattr("fastbp.rows.BLOCK_BYTES", 20_000)

@@ -451,10 +451,16 @@ def test_poisson_deviance_descends_by_its_derivative():
         )
 
 
-@pytest.mark.parametrize("hidden", [(5,), (33, 2), (64,)])
+@pytest.mark.parametrize(
+    ("hidden", "blas"), [((5,), False), ((33, 2), False), ((64,), False), ((33, 20), True)]
+)
 @pytest.mark.parametrize("activation", [codes.RELU, codes.TANH])
-def test_compressed_rows_give_what_dense_ones_do(hidden, activation):
+def test_compressed_rows_give_what_dense_ones_do(hidden, blas, activation, monkeypatch):
     """Shuffled and weighted, in batches of two tiles, one of them cut, and rows without a value."""
+    if blas:
+        monkeypatch.setattr(kernels, "plan", kernels.plan.__wrapped__)  # no plan of others is kept
+        monkeypatch.setattr(kernels, "BLAS_FROM", 100)
+        monkeypatch.setattr(kernels, "BLAS_FROM_NARROW", 100)
     rng = np.random.default_rng(len(hidden))
     n, d, k = 300, 21, 2
     x = rng.normal(size=(n, d)) * (rng.random((n, d)) < 0.2)
