@@ -24,7 +24,7 @@ import fastbp
 from bench.cases import installed
 from bench.neurons import PROVIDERS, Problem
 from fastbp.kernels import exponential, losses, vector
-from fastbp.kernels._jit import kernel
+from fastbp.kernels.jit import kernel
 
 DIGITS = 50
 POINTS = 20_000

@@ -16,7 +16,7 @@ PACKAGES = ("fastbp", "numba", "llvmlite", "numpy", "scipy", "torch", "jax", "sc
 
 def machine() -> dict[str, Any]:
     """Return all of it, by name."""
-    from fastbp.kernels._jit import vector_width
+    from fastbp.kernels.jit import vector_width
 
     versions = {"python": platform.python_version()}
     for package in PACKAGES:

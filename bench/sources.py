@@ -84,7 +84,7 @@ def expected(p: Problem, epochs: int) -> tuple[Any, Any, Any]:
 
 def expected_in_windows(p: Problem, epochs: int) -> tuple[Any, Any, Any]:
     """Return what the oracle says of the rows in the orders of the window shuffle."""
-    from fastbp.order import window_order
+    from fastbp.data.order import window_order
     from tests import reference
 
     n, d = p.x.shape

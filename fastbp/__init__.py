@@ -7,51 +7,52 @@ from fastbp._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fastbp import datasets as datasets
-    from fastbp.environment import show_versions as show_versions
+    from fastbp.data.sources.opening import open_rows as open_rows
     from fastbp.errors import CheckpointError as CheckpointError
     from fastbp.errors import DataError as DataError
     from fastbp.errors import DivergenceError as DivergenceError
     from fastbp.errors import FastbpError as FastbpError
-    from fastbp.estimators.mlp import MLPClassifier as MLPClassifier
-    from fastbp.estimators.mlp import MLPRegressor as MLPRegressor
-    from fastbp.estimators.neurons import NeuronClassifier as NeuronClassifier
-    from fastbp.estimators.neurons import NeuronRegressor as NeuronRegressor
-    from fastbp.network import NetworkFit as NetworkFit
-    from fastbp.network import fit_network as fit_network
-    from fastbp.network import initialize_network as initialize_network
-    from fastbp.network import loss_and_gradient as loss_and_gradient
-    from fastbp.network import predict_network as predict_network
-    from fastbp.neuron import NeuronFit as NeuronFit
-    from fastbp.neuron import fit_neuron as fit_neuron
-    from fastbp.neuron import predict_neuron as predict_neuron
-    from fastbp.neuron import train_neuron as train_neuron
-    from fastbp.objects import Layer as Layer
-    from fastbp.objects import Neuron as Neuron
-    from fastbp.objects import Perceptron as Perceptron
-    from fastbp.optimizers import SGD as SGD
-    from fastbp.optimizers import Adam as Adam
-    from fastbp.parallel import get_num_threads as get_num_threads
-    from fastbp.parallel import set_num_threads as set_num_threads
-    from fastbp.readiness import warmup as warmup
-    from fastbp.sources import open_rows as open_rows
+    from fastbp.estimators.mlp.classifier import MLPClassifier as MLPClassifier
+    from fastbp.estimators.mlp.regressor import MLPRegressor as MLPRegressor
+    from fastbp.estimators.neuron.classifier import NeuronClassifier as NeuronClassifier
+    from fastbp.estimators.neuron.regressor import NeuronRegressor as NeuronRegressor
+    from fastbp.models.initialization import initialize_network as initialize_network
+    from fastbp.models.network import NetworkFit as NetworkFit
+    from fastbp.models.network import fit_network as fit_network
+    from fastbp.models.network import loss_and_gradient as loss_and_gradient
+    from fastbp.models.network import predict_network as predict_network
+    from fastbp.models.neuron import NeuronFit as NeuronFit
+    from fastbp.models.neuron import fit_neuron as fit_neuron
+    from fastbp.models.neuron import predict_neuron as predict_neuron
+    from fastbp.models.neuron import train_neuron as train_neuron
+    from fastbp.models.step_by_step import Layer as Layer
+    from fastbp.models.step_by_step import Neuron as Neuron
+    from fastbp.models.step_by_step import Perceptron as Perceptron
     from fastbp.storage import load as load
     from fastbp.storage import save as save
+    from fastbp.system.threads import get_num_threads as get_num_threads
+    from fastbp.system.threads import set_num_threads as set_num_threads
+    from fastbp.system.versions import show_versions as show_versions
+    from fastbp.training.optimizers import SGD as SGD
+    from fastbp.training.optimizers import Adam as Adam
+    from fastbp.warm_up import warmup as warmup
 
 _HOMES = {
-    "environment": ("show_versions",),
+    "data.sources.opening": ("open_rows",),
     "errors": ("CheckpointError", "DataError", "DivergenceError", "FastbpError"),
-    "estimators.mlp": ("MLPClassifier", "MLPRegressor"),
-    "estimators.neurons": ("NeuronClassifier", "NeuronRegressor"),
-    "network": (
-        "NetworkFit", "fit_network", "initialize_network", "loss_and_gradient", "predict_network",
-    ),
-    "neuron": ("NeuronFit", "fit_neuron", "predict_neuron", "train_neuron"),
-    "objects": ("Layer", "Neuron", "Perceptron"),
-    "optimizers": ("SGD", "Adam"),
-    "parallel": ("get_num_threads", "set_num_threads"),
-    "readiness": ("warmup",),
-    "sources": ("open_rows",),
+    "estimators.mlp.classifier": ("MLPClassifier",),
+    "estimators.mlp.regressor": ("MLPRegressor",),
+    "estimators.neuron.classifier": ("NeuronClassifier",),
+    "estimators.neuron.regressor": ("NeuronRegressor",),
+    "models.initialization": ("initialize_network",),
+    "models.network": ("NetworkFit", "fit_network", "loss_and_gradient", "predict_network"),
+    "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron", "train_neuron"),
+    "models.step_by_step": ("Layer", "Neuron", "Perceptron"),
     "storage": ("load", "save"),
+    "system.threads": ("get_num_threads", "set_num_threads"),
+    "system.versions": ("show_versions",),
+    "training.optimizers": ("SGD", "Adam"),
+    "warm_up": ("warmup",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", "datasets", *_HOME_OF]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from fastbp._interrupt import leave_on_interrupt
+from fastbp.system.interrupts import leave_on_interrupt
 
 
 def main() -> None:
     """Run the command, or say which extra it needs."""
     leave_on_interrupt()
     try:
-        from fastbp import cli
+        from fastbp.command import app
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("fastbp"):
             raise
         sys.exit(f"Error: the command needs {error.name}: install fastbp with its extra 'cli'")
-    cli.main()
+    app.main()
 
 
 if __name__ == "__main__":

@@ -16,23 +16,24 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import _validation as check
-from fastbp import archive
-from fastbp._interrupt import uncut
+from fastbp import arguments
+from fastbp.data.rows import Block, Rows
+from fastbp.data.sources.writing import fill_together, generating_threads, write_npy
 from fastbp.kernels import random as kernels
 from fastbp.kernels.vector import LANES
-from fastbp.network import CALL_WORK, activations_of, predict_network
-from fastbp.parallel import Team, team, threads_for
-from fastbp.rows import BLOCK_BYTES, Block, Rows
+from fastbp.models.layers import activations_of
+from fastbp.models.network import predict_network
+from fastbp.models.prediction import CALL_WORK
+from fastbp.system.interrupts import interrupt_safe
+from fastbp.system.threads import team
 
 Seed = int | np.random.Generator | np.random.RandomState | None
 
 DISTRIBUTIONS = {"normal": kernels.NORMAL, "uniform": kernels.UNIFORM}
 TASKS = ("regression", "classification")
-KERNELS = uncut(kernels.random_rows, kernels.neuron_rows)
+KERNELS = interrupt_safe(kernels.random_rows, kernels.neuron_rows)
 FEATURES, NOISE, TEACHER, SEED = 1, 2, 3, 4  # the numbers of the streams that a seed makes
 NO_ORDER = np.empty(0, dtype=np.int64)
-NUMBER_WORK = 3  # of a random number, as in fastbp.parallel: 1 nanosecond
 MOST_NUMBERS = 2**63  # in a matrix: their own numbers are int64
 
 
@@ -98,8 +99,8 @@ def make_neuron_dataset(
     >>> bool((rows.block(0, 1000).features == X).all())
     True
     """
-    n = check.whole("n_samples", n_samples, minimum=1)
-    d = check.whole("n_features", n_features, minimum=1)
+    n = arguments.whole("n_samples", n_samples, minimum=1)
+    d = arguments.whole("n_features", n_features, minimum=1)
     rows = _NeuronRows(n, d, distribution, noise, seed)
     features, labels = _delivered(rows, out, virtual)
     return features, None if labels is None else labels[:, 0], rows.weights, rows.bias
@@ -168,9 +169,9 @@ def make_network_dataset(
     >>> bool((classes == y.argmax(axis=1)).all())
     True
     """
-    n = check.whole("n_samples", n_samples, minimum=1)
+    n = arguments.whole("n_samples", n_samples, minimum=1)
     sizes = _layer_sizes(layer_sizes)
-    classes = check.choice("task", task, TASKS) == "classification"
+    classes = arguments.choice("task", task, TASKS) == "classification"
     if classes and sizes[-1] < 2:
         raise ValueError("layer_sizes: expected at least 2 outputs for classification, got 1")
     if activations is None:
@@ -186,8 +187,8 @@ def make_network_dataset(
 def _layer_sizes(value: Any) -> list[int]:
     value = value.tolist() if isinstance(value, np.ndarray) else value
     sizes = [
-        check.whole(f"layer_sizes[{i}]", n, minimum=1)
-        for i, n in enumerate(check.sequence("layer_sizes", value, "integers"))
+        arguments.whole(f"layer_sizes[{i}]", n, minimum=1)
+        for i, n in enumerate(arguments.sequence("layer_sizes", value, "integers"))
     ]
     if len(sizes) < 2:
         raise ValueError(f"layer_sizes: expected at least 2 sizes, got {len(sizes)}")
@@ -202,7 +203,7 @@ class VirtualRows(Rows):
     """
 
     name = "virtual rows"
-    by_row = True
+    random_access = True
     teacher: str
 
     def __init__(
@@ -217,8 +218,8 @@ class VirtualRows(Rows):
         if n_rows * max(n_features, n_labels) >= MOST_NUMBERS:
             raise ValueError("n_samples: expected fewer than 2**63 numbers in all, got more")
         self.n_rows, self.n_features, self.n_labels = n_rows, n_features, n_labels
-        self.distribution = check.choice("distribution", distribution, DISTRIBUTIONS)
-        self.noise = check.real("noise", noise, minimum=0.0)
+        self.distribution = arguments.choice("distribution", distribution, DISTRIBUTIONS)
+        self.noise = arguments.real("noise", noise, minimum=0.0)
         self._code = DISTRIBUTIONS[self.distribution]
         key = _key(seed)
         self._keys = np.array([kernels.derived(key, stream) for stream in (FEATURES, NOISE)])
@@ -341,8 +342,8 @@ class _NetworkRows(VirtualRows):
 def _key(seed: Seed) -> int:
     """Return 64 bits: an integer's own, mixed, or ones that a generator gives."""
     if seed is None or isinstance(seed, np.random.Generator | np.random.RandomState):
-        return int.from_bytes(check.random_generator("seed", seed).bytes(8), "little")
-    return kernels.derived(check.whole("seed", seed, minimum=0), SEED)
+        return int.from_bytes(arguments.random_generator("seed", seed).bytes(8), "little")
+    return kernels.derived(arguments.whole("seed", seed, minimum=0), SEED)
 
 
 def _delivered(
@@ -358,52 +359,10 @@ def _delivered(
         if path.suffix != ".npy":
             raise ValueError(f"out: expected a name that ends in '.npy', got {path.name!r}")
         write_npy(rows, path)
-        from fastbp.sources import open_rows
+        from fastbp.data.sources.opening import open_rows
 
         return open_rows(path, target=list(range(-rows.n_labels, 0))), None
     whole = rows.empty(rows.n_rows)
-    with team(_threads(rows)) as threads:
-        _fill_together(rows, 0, whole, threads)
+    with team(generating_threads(rows)) as threads:
+        fill_together(rows, 0, whole, threads)
     return whole.features, whole.labels
-
-
-def _block_rows(rows: Rows) -> int:
-    return max(1, BLOCK_BYTES // rows.row_bytes)
-
-
-def _threads(rows: Rows) -> int:
-    work = rows.n_rows * (rows.n_features + rows.n_labels) * NUMBER_WORK
-    return threads_for(work, work, -(-rows.n_rows // _block_rows(rows)), None)
-
-
-def _fill_together(rows: Rows, start: int, whole: Block, threads: Team) -> None:
-    """Write the rows from `start` on, a block a thread; OUT whole."""
-    n_rows, step = len(whole.features), _block_rows(rows)
-
-    def fill(first: int) -> None:
-        last = min(first + step, n_rows)
-        rows.fill(start + first, start + last, whole.part(first, last))
-
-    threads.each(fill, range(0, n_rows, step))
-
-
-def write_npy(rows: Rows, path: Path) -> None:
-    """Write features and labels side by side as a matrix in NumPy's format, in constant memory."""
-    d, columns = rows.n_features, rows.n_features + rows.n_labels
-    header = {
-        "descr": np.dtype(np.float64).str,
-        "fortran_order": False,
-        "shape": (rows.n_rows, columns),
-    }
-    n_threads = _threads(rows)
-    step = min(rows.n_rows, n_threads * _block_rows(rows))
-    block, matrix = rows.empty(step), np.empty((step, columns))
-    with team(n_threads) as threads, archive.replacing(path) as file:
-        np.lib.format.write_array_header_2_0(file, header)
-        for start in range(0, rows.n_rows, step):
-            n = min(step, rows.n_rows - start)
-            part = block.part(0, n)
-            _fill_together(rows, start, part, threads)
-            matrix[:n, :d] = part.features
-            matrix[:n, d:] = part.labels
-            file.write(matrix[:n].data)

@@ -9,12 +9,12 @@ from typing import Any, Protocol, get_args
 
 import numpy as np
 
-from fastbp import archive
 from fastbp.errors import CheckpointError
-from fastbp.network import NetworkFit
-from fastbp.neuron import NeuronFit
-from fastbp.objects import Layer, Neuron, Perceptron
-from fastbp.tables import TableModel
+from fastbp.models.network import NetworkFit
+from fastbp.models.neuron import NeuronFit
+from fastbp.models.step_by_step import Layer, Neuron, Perceptron
+from fastbp.models.table_model import TableModel
+from fastbp.system import archive
 
 
 class Storable(Protocol):
@@ -31,10 +31,10 @@ class Storable(Protocol):
 Model = Neuron | NeuronFit | NetworkFit | Layer | Perceptron | TableModel
 KINDS: dict[str, type[Storable]] = {kind.__name__: kind for kind in get_args(Model)}
 ESTIMATORS = {
-    "MLPClassifier": "mlp",
-    "MLPRegressor": "mlp",
-    "NeuronClassifier": "neurons",
-    "NeuronRegressor": "neurons",
+    "MLPClassifier": "mlp.classifier",
+    "MLPRegressor": "mlp.regressor",
+    "NeuronClassifier": "neuron.classifier",
+    "NeuronRegressor": "neuron.regressor",
 }
 """Where they are: only they need scikit-learn."""
 

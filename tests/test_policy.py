@@ -49,7 +49,7 @@ def jit_violations(source, is_jit_module):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_one_file_holds_the_jit_policy(path):
-    assert jit_violations(path.read_text(), path.name == "_jit.py") == []
+    assert jit_violations(path.read_text(), path.name == "jit.py") == []
 
 
 @pytest.mark.parametrize(

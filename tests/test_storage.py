@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.tables import TableModel
+from fastbp.models.table_model import TableModel
 
 
 def models():
@@ -101,7 +101,7 @@ def test_newer_and_foreign_files(tmp_path, monkeypatch):
     save_file({"weights": np.zeros(2)}, path)
     with pytest.raises(fastbp.CheckpointError, match="expected a file of fastbp"):
         fastbp.load(path)
-    monkeypatch.setattr("fastbp.archive.FORMAT", 2)
+    monkeypatch.setattr("fastbp.system.archive.FORMAT", 2)
     fastbp.save(models()[0], path)
     monkeypatch.undo()
     with pytest.raises(fastbp.CheckpointError, match="expected format 1 or older, got 2"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastbp.kernels._jit import device_function
 from fastbp.kernels.exponential import LIMIT, exp_clamped, tanh, tanh_and_exponential
+from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import Vector, broadcast, where_less
 
 IDENTITY = 0

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbp.kernels._jit import device_function
+from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import (
     EIGHTHS,
     SHIFT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastbp.kernels._jit import device_function, subroutine
+from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.layout import (
     CLASSES,
     LAYER_ACTIVATION,
@@ -27,7 +27,7 @@ from fastbp.kernels.losses import (
     MSE,
     cross_entropy,
     half_poisson_deviance,
-    log_loss_as_told,
+    log_loss_as_scikit_learn_reports,
     output_loss,
 )
 from fastbp.kernels.vector import (
@@ -76,7 +76,7 @@ def losses_and_dz(
         if loss == CROSS_ENTROPY:
             value = cross_entropy(z, y, state[CLASSES] != 0, k, width, i)
             if as_scikit_learn:
-                value = log_loss_as_told(value, broadcast(1.0))
+                value = log_loss_as_scikit_learn_reports(value, broadcast(1.0))
             total = total + keep_first(value, valid) * weight
             for j in range(i, k * width, width):
                 store(z, j, keep_first(load(z, j) * weight, valid))
@@ -89,7 +89,7 @@ def losses_and_dz(
                 if as_scikit_learn and loss == HALF_MSE:
                     value = value * broadcast(1.0 / k)
                 elif as_scikit_learn and loss == BCE:
-                    value = log_loss_as_told(value, load(y, j))
+                    value = log_loss_as_scikit_learn_reports(value, load(y, j))
                 total = total + keep_first(value * share, valid) * weight
                 store(z, j, keep_first(dz * share * weight, valid))
     partial[state[N_PARAMETERS] + LOSS_SUM] += sum_lanes(total)

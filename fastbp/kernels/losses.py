@@ -6,9 +6,9 @@ softmax of a row takes all its outputs: those lie `width` apart, rows side by si
 
 from __future__ import annotations
 
-from fastbp.kernels._jit import device_function
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.exponential import exp, exp_clamped, log1p, log_of_sum
+from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import (
     Pointer,
     Vector,
@@ -82,7 +82,7 @@ def half_poisson_deviance(z: Vector, y: Vector) -> tuple[Vector, Vector]:
 
 
 @device_function
-def log_loss_as_told(value: Vector, y: Vector) -> Vector:
+def log_loss_as_scikit_learn_reports(value: Vector, y: Vector) -> Vector:
     """Return a log loss as scikit-learn's MLP reports it, for labels 0 and 1.
 
     There it is the logarithm of a probability that was rounded, of label 0 one minus that of

@@ -8,12 +8,8 @@ all layers, through the loss, and back, while it is in the nearest caches.
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import Any
 
-from fastbp.kernels._jit import device_function, kernel, subroutine, vector_width
 from fastbp.kernels.activations import (
     EXPONENTIAL,
     RELU,
@@ -22,8 +18,8 @@ from fastbp.kernels.activations import (
     activate_with_derivative,
 )
 from fastbp.kernels.blas import gemm
-from fastbp.kernels.dense import gather_rows
 from fastbp.kernels.exponential import exp
+from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
 from fastbp.kernels.layout import (
     A_AT,
@@ -53,9 +49,7 @@ from fastbp.kernels.layout import (
     WEIGHTS_AT,
 )
 from fastbp.kernels.losses import softmax
-from fastbp.kernels.neuron import first_bad_row, padded
-from fastbp.kernels.online import online_step
-from fastbp.kernels.products import (
+from fastbp.kernels.matmul import (
     DESCEND,
     PLAIN,
     PLUS,
@@ -70,128 +64,13 @@ from fastbp.kernels.products import (
     sums_of_products,
     transpose,
 )
+from fastbp.kernels.matvec import gather_rows
+from fastbp.kernels.neuron import first_bad_row, padded
+from fastbp.kernels.online_network import online_step
+from fastbp.kernels.plan import BLAS, OUTER
 from fastbp.kernels.steps import run_steps, run_whole_batches
 from fastbp.kernels.update import KEEP_LOSS, all_finite
-from fastbp.kernels.vector import (
-    LANES,
-    Pointer,
-    at,
-    broadcast,
-    data,
-    load,
-    store,
-)
-
-# METHOD of a layer: how its products are computed
-SUMS = 0  # own loops; the gradient of the weights as sums over the rows
-OUTER = 1  # own loops; that gradient with the neurons side by side
-BLAS = 2
-
-OUTER_FROM = 16  # inputs and outputs; where sums are short, of fewer than 64 rows, 8 outputs
-# Weights of a layer from which BLAS multiplies. With 512-bit vectors our loops are ahead of
-# OpenBLAS at 64 x 100 (28 against 22 multiply-adds a nanosecond), 784 x 256 (28, 24) and
-# 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). In 16 registers of 256 bits, which
-# hold half a block, they are behind from 64 x 100 on (15 against 20).
-BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
-TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many: within a twentieth
-MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 with 32 rows: 1.09 times as long
-TILE_WORK = 2**27  # see row_work, 45 ms: of a very wide network, fewer rows, for Ctrl-C's sake
-CHUNK_WORK = 2**17  # 40 microseconds
-FEW_INPUTS = 64  # as many of a compressed row are reckoned with
-COMPRESSED_TILES = 8  # of a chunk, at least: each has a gradient of all weights to clear and add
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Where everything of a network lies, and in what pieces its rows are taken.
-
-    Attributes
-    ----------
-    n_parameters, n_weights
-        P, and how many of them are weights, in whole vectors.
-    weights_at, biases_at
-        Where those of each layer begin in the parameters.
-    table
-        The table of layers.
-    tile_rows, chunk_rows, row_work, work_size
-        Rows of a tile and of a chunk; the work of a row in units of about a third of a
-        nanosecond; the float64 scratch of one thread.
-    uses_blas
-        Whether any layer does.
-    """
-
-    n_parameters: int
-    n_weights: int
-    weights_at: tuple[int, ...]
-    biases_at: tuple[int, ...]
-    table: tuple[int, ...]
-    tile_rows: int
-    chunk_rows: int
-    row_work: int
-    work_size: int
-    uses_blas: bool
-
-
-@functools.lru_cache(maxsize=256)
-def plan(
-    sizes: tuple[int, ...],
-    activations: tuple[int, ...],
-    label_columns: int,
-    batch_rows: int,
-    compressed: bool = False,
-) -> Plan:
-    """Lay out a network of these sizes (inputs first) for batches of so many rows.
-
-    All batches that are larger than a tile are laid out alike: no bit depends on how many rows
-    there are to come. Of `compressed` rows no tile of inputs is laid out, and their work is
-    taken to be that of FEW_INPUTS.
-    """
-    outputs = sizes[1:]
-    weights = [_whole(n * m) for n, m in pairwise(sizes)]
-    weights_at = list(accumulate(weights, initial=0))
-    biases_at = list(accumulate(map(_whole, outputs), initial=weights_at[-1]))
-    inputs = 0 if compressed else sizes[0]
-    numbers = _whole(label_columns) + LANES + _whole(inputs) + 2 * sum(outputs)
-    shapes = list(pairwise((min(sizes[0], FEW_INPUTS), *outputs) if compressed else sizes))
-    macs = sum(n * m for n, m in shapes)
-    row_work = 3 * macs // 8 + 2 * sum(outputs) + inputs // 2 + 10
-    least = min(LEAST_ROWS, TILE_WORK // row_work)
-    most = max(least, min(MOST_ROWS, TILE_BYTES // (8 * numbers))) // LANES * LANES
-    tile = min(max(most, LANES), _whole(batch_rows))
-    methods = [_method(n, m, tile) for n, m in shapes]
-    place = (_whole(label_columns) + 1 + _whole(inputs)) * tile
-    table: list[int] = []
-    for index, n in enumerate(outputs):
-        at_a, at_d = place, place + n * tile
-        table += [n, activations[index], weights_at[index], biases_at[index], at_a, at_d]
-        table += [methods[index], 0]
-        place = at_d + (_whole(n) if compressed and index == 0 else n) * tile
-    table += [0, 0, 0, 0, place, 0, 0, 0]
-    return Plan(
-        n_parameters=biases_at[-1],
-        n_weights=weights_at[-1],
-        weights_at=tuple(weights_at[:-1]),
-        biases_at=tuple(biases_at[:-1]),
-        table=tuple(table),
-        tile_rows=tile,
-        chunk_rows=max(COMPRESSED_TILES if compressed else 1, CHUNK_WORK // (row_work * tile))
-        * tile,
-        row_work=row_work,
-        work_size=place + max(map(_whole, (inputs, *outputs))) * tile + 4 * LANES,
-        uses_blas=BLAS in methods,
-    )
-
-
-def _whole(size: int) -> int:
-    """Return a size rounded up to whole vectors."""
-    return -(-size // LANES) * LANES
-
-
-def _method(n_inputs: int, n_outputs: int, tile: int) -> int:
-    if n_inputs * n_outputs >= (BLAS_FROM if vector_width() >= 512 else BLAS_FROM_NARROW):
-        return BLAS
-    fewest = OUTER_FROM if tile >= 64 else LANES
-    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= fewest else SUMS
+from fastbp.kernels.vector import LANES, Pointer, at, broadcast, data, load, store
 
 
 @subroutine

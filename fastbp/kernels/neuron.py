@@ -13,19 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.kernels._jit import device_function, kernel, subroutine, template
 from fastbp.kernels.activations import SIGMOID, activate
-from fastbp.kernels.dense import (
-    NARROW,
-    forward,
-    gather_numbers,
-    gather_rows,
-    load_up_to,
-    narrow_columns,
-    narrow_z,
-    wide_backward,
-    wide_forward,
-)
+from fastbp.kernels.jit import device_function, kernel, subroutine, template
 from fastbp.kernels.layout import (
     ACTIVATION,
     BLOCK_START,
@@ -45,16 +34,19 @@ from fastbp.kernels.layout import (
     WEIGHT_SUM,
     WEIGHTED,
 )
-from fastbp.kernels.losses import (
-    BCE,
-    MSE,
-    binary_cross_entropy,
-    output_loss,
-    squared_error,
+from fastbp.kernels.losses import BCE, MSE, binary_cross_entropy, output_loss, squared_error
+from fastbp.kernels.matvec import (
+    NARROW,
+    forward,
+    gather_numbers,
+    gather_rows,
+    load_up_to,
+    narrow_columns,
+    narrow_z,
+    wide_backward,
+    wide_forward,
 )
-from fastbp.kernels.steps import (
-    run_steps,
-)
+from fastbp.kernels.steps import run_steps
 from fastbp.kernels.update import all_finite, clear, sgd_update
 from fastbp.kernels.vector import (
     LANES,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbp.kernels._jit import device_function, kernel, subroutine
-from fastbp.kernels.dense import load_up_to
+from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layout import (
     ACTIVATION,
     ALPHA,
@@ -34,6 +33,7 @@ from fastbp.kernels.layout import (
     WEIGHTED,
 )
 from fastbp.kernels.losses import output_loss
+from fastbp.kernels.matvec import load_up_to
 from fastbp.kernels.neuron import first_bad_row
 from fastbp.kernels.steps import account, finish_epoch, may_go_on, penalty, rate_of_epoch
 from fastbp.kernels.vector import (

@@ -26,9 +26,9 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 
-from fastbp.kernels._jit import device_function, kernel, subroutine
-from fastbp.kernels.dense import forward
 from fastbp.kernels.exponential import log_of_sum
+from fastbp.kernels.jit import device_function, kernel, subroutine
+from fastbp.kernels.matvec import forward
 from fastbp.kernels.vector import (
     LANES,
     Pointer,

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbp.kernels._jit import device_function, subroutine, template
 from fastbp.kernels.atomics import atomic_add, atomic_load, atomic_store, compare_and_swap
+from fastbp.kernels.jit import device_function, subroutine, template
 from fastbp.kernels.layout import (
     ALPHA,
     BAD_ROW,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from fastbp.kernels._jit import device_function, subroutine
+from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.layout import (
     ALPHA,
     BETA_1,

@@ -25,7 +25,7 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, register_model
 
-from fastbp.kernels._jit import vector_width
+from fastbp.kernels.jit import vector_width
 
 LANES = 8
 Vector = Any

@@ -1,0 +1,100 @@
+"""Scalars and names that come in: each function returns what it was given, checked.
+
+Every message has the form ``name: expected ..., got ...``.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+RateFunction = Callable[[int], float]
+
+
+def sequence(name: str, value: Any, of: str) -> list[Any]:
+    """Return a list or the like as a list; `of` says what is in it."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise TypeError(f"{name}: expected a sequence of {of}, got {describe(value)}")
+    return list(value)
+
+
+def real(name: str, value: Any, *, minimum: float | None = None) -> float:
+    """Return a finite float."""
+    single = isinstance(value, np.ndarray | np.generic) and value.size == 1
+    scalar = value.item() if single and value is not np.ma.masked else value
+    if not isinstance(scalar, numbers.Real | Decimal):
+        raise TypeError(f"{name}: expected a real number, got {describe(value)}")
+    try:
+        number = float(scalar)
+    except OverflowError:
+        number = np.inf
+    if not np.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {number}")
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{name}: expected at least {minimum:g}, got {number}")
+    return number
+
+
+def whole(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int:
+    """Return an integer from `minimum` to `maximum`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
+    if number < minimum:
+        raise ValueError(f"{name}: expected at least {minimum}, got {number}")
+    if number > maximum:
+        raise ValueError(f"{name}: expected at most {maximum}, got a larger number")
+    return number
+
+
+def choice(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return one of the known names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a name, got {describe(value)}")
+    known = list(known)
+    if value not in known:
+        listed = ", ".join(repr(k) for k in known)
+        raise ValueError(f"{name}: expected one of {listed}, got {value!r}")
+    return value
+
+
+def progress(name: str, value: Any) -> bool | str:
+    """Return whether to show a bar: where it can be seen, or always."""
+    if not isinstance(value, bool | np.bool_ | str) or value not in (True, False, "always"):
+        raise ValueError(f"{name}: expected True, False or 'always', got {value!r}")
+    return value if isinstance(value, str) else bool(value)
+
+
+def optional_callable(name: str, value: Any) -> Any:
+    """Return a callable or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}: expected a callable or None, got {describe(value)}")
+    return value
+
+
+def learning_rate(name: str, value: Any) -> RateFunction | float:
+    """Return a finite number, or a callable from the epoch to one."""
+    return value if callable(value) else real(name, value)
+
+
+def random_generator(name: str, value: Any) -> np.random.Generator | np.random.RandomState:
+    """Return a generator: a new one for None or a seed, the caller's own otherwise."""
+    if isinstance(value, np.random.Generator | np.random.RandomState):
+        return value
+    if value is None:
+        return np.random.default_rng()
+    return np.random.default_rng(whole(name, value, minimum=0))
+
+
+def describe(value: Any) -> str:
+    """Return a value's type and, shortened, the value."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

@@ -1,0 +1,64 @@
+"""The command line: make rows, train on them, predict, describe the machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from fastbp._version import __version__
+from fastbp.command.options import one_line_errors
+from fastbp.command.predict import predict
+from fastbp.command.report import print_grid
+from fastbp.command.synth import synth
+from fastbp.command.train import train
+from fastbp.system.interrupts import EXIT_CODE
+from fastbp.system.versions import environment, kernel_cache
+from fastbp.warm_up import CALLS, warmup
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fastbp")
+def command() -> None:
+    """Backpropagation for one neuron and small networks, as fast as the machine allows."""
+
+
+@command.command("warmup")
+@click.argument("functions", nargs=-1, type=click.Choice(list(CALLS)), metavar="[FUNCTION]...")
+def compile_ahead(functions: tuple[str, ...]) -> None:
+    """Compile the kernels of each FUNCTION ahead of time, say in a container's image.
+
+    They are kept in a cache on disk, for this user, these versions and this kind of processor.
+    Without FUNCTION: train_neuron, fit_neuron, predict_neuron, fit_network, loss_and_gradient,
+    predict_network, make_neuron_dataset and make_network_dataset.
+    """
+    with one_line_errors():
+        click.echo(warmup(*functions, progress=True))
+    click.echo(f"kernel cache: {kernel_cache()}")
+
+
+@command.command()
+def info() -> None:
+    """Print versions, threads, vector width and cache folder, for bug reports."""
+    with one_line_errors():
+        print_grid(list(environment().items()), "bold", "none")
+
+
+for subcommand in (synth, train, predict):
+    command.add_command(subcommand)
+
+
+def main() -> None:
+    """Run the command; Ctrl-C exits with 130, as shells have it."""
+    try:
+        command(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_CODE)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,131 @@
+"""Start values and the fit of the command, and what the fit is worth."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbp.command import plain_loop
+from fastbp.command.loss_log import LossLog
+from fastbp.command.settings import Settings
+from fastbp.data.rows import Rows
+from fastbp.errors import CheckpointError
+from fastbp.models.initialization import initialize_network
+from fastbp.models.network import fit_network
+from fastbp.models.neuron import fit_neuron
+from fastbp.models.table_model import Fit, class_numbers_of, outputs_of
+from fastbp.system import archive
+from fastbp.warm_up import warmup
+
+PLAIN_SECONDS = 3.0  # after so long the plain loop is not run to its end, but extrapolated
+
+
+def fit_rows(
+    rows: Rows, settings: Settings, n_classes: int, log: LossLog | None
+) -> tuple[Fit, float]:
+    """Train; return the fit, and the seconds it took once compiled."""
+    n_outputs, activation, loss = settings.output(n_classes)
+    keywords: dict[str, Any] = {
+        "loss": loss,
+        "optimizer": settings.optimizer,
+        "batch_size": settings.batch_size,
+        "shuffle": "window" if settings.shuffle else False,
+        "random_state": settings.seed,
+        "alpha": settings.alpha,
+        "validation": settings.validation,
+        "tol": None if settings.patience is None else 0.0,
+        "n_iter_no_change": settings.patience or 1,
+        "n_threads": settings.threads,
+        "checkpoint": settings.checkpoint,
+        "checkpoint_every": settings.checkpoint_every,
+        "callback": log,
+        "progress": True,
+    }
+    how = (settings.learning_rate, settings.epochs)
+    started = time.perf_counter()
+    if log is not None:
+        log.start()
+    fit: Fit
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an interrupt is reported by the command
+        if settings.hidden:
+            names = [settings.activation] * len(settings.hidden) + [activation]
+            start = initialize_network(
+                (rows.n_features, *settings.hidden, n_outputs),
+                activations=names,
+                scheme="he_normal" if settings.activation == "relu" else "glorot_uniform",
+                random_state=settings.seed,
+            )
+            fit = fit_network(rows, None, *start, *how, activations=names, **keywords)
+        else:
+            zeros = np.zeros(rows.n_features)
+            fit = fit_neuron(rows, None, zeros, 0.0, *how, activation=activation, **keywords)
+    return fit, time.perf_counter() - started
+
+
+def get_ready(settings: Settings) -> None:
+    """Compile or load what this training needs: it is not training."""
+    import tqdm.auto  # noqa: F401
+
+    if not settings.hidden:
+        needed = "fit_neuron", "predict_neuron"
+    elif settings.optimizer == "adam":  # a single kernel of the three: it saves a third
+        needed = "loss_and_gradient", "predict_network"
+    else:
+        needed = "fit_network", "predict_network"
+    warmup(*needed, progress=True)
+
+
+def epochs_in(checkpoint: Path | None) -> int:
+    """Return how many whole epochs a checkpoint holds; 0 without one."""
+    if checkpoint is None:
+        return 0
+    with contextlib.suppress(OSError, CheckpointError):  # the fit itself will say what is wrong
+        _, (arrays, _) = archive.read(checkpoint)
+        return len(arrays.get("losses", ()))
+    return 0
+
+
+def held_out_figure(fit: Fit, rows: Rows, classes: bool) -> tuple[str, str]:
+    """Return what the fit is worth on rows that it has not seen: a name and a number."""
+    total = 0.0
+    for _, block in rows.blocks():
+        assert block.labels is not None
+        outputs, labels = outputs_of(fit, block.features), block.labels[:, 0]
+        hits = class_numbers_of(outputs) == labels if classes else (outputs - labels) ** 2
+        total += float(hits.sum())
+    if classes:
+        return "accuracy", f"{total / rows.n_rows:.2%}"
+    return "root mean square error", f"{math.sqrt(total / rows.n_rows):.6g}"
+
+
+def time_plain_loop(
+    rows: Rows, settings: Settings, loss: str, epochs: int
+) -> plain_loop.LoopTime | None:
+    """Time the plain NumPy loop, where it does the same; Ctrl-C leaves it out of the report."""
+    all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows
+    same = not settings.hidden and settings.optimizer == "sgd" and settings.alpha == 0.0
+    if rows.in_memory is None or not (same and all_at_once) or settings.validation is not None:
+        return None
+    x, y = rows.in_memory.features, rows.in_memory.labels
+    assert y is not None
+    how = (settings.learning_rate, epochs, settings.activation, loss)
+    try:
+        start = np.zeros(rows.n_features)
+        return plain_loop.seconds_of_loop(x, y[:, 0], start, 0.0, *how, PLAIN_SECONDS)
+    except KeyboardInterrupt:
+        return None
+
+
+def best_epoch(fit: Fit) -> int | None:
+    """Return the epoch of the least validation loss, counted from 1, if there is any."""
+    validation = fit.validation_losses
+    if validation is None or not np.isfinite(validation).any():
+        return None
+    return int(np.nanargmin(validation)) + 1

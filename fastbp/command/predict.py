@@ -1,0 +1,80 @@
+"""``fastbp predict``: a CSV of predictions."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from fastbp.command.data import (
+    feature_blocks,
+)
+from fastbp.command.options import one_line_errors, output_option
+from fastbp.models.table_model import TableModel, outputs_of
+from fastbp.storage import load
+from fastbp.system.interrupts import raise_on_interrupt
+from fastbp.system.progress import rows_bar
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
+@output_option("--out", text="Write here instead of printing.")
+def predict(model: Path, file: Path, out: Path | None) -> None:
+    """Predict the rows of FILE with MODEL, which `fastbp train --save` wrote; the output is CSV.
+
+    FILE is of any kind that `fastbp train` takes, and may be larger than memory. Beside a predicted
+    class comes its probability: of the second of two classes, of each of several.
+    """
+    with one_line_errors():
+        loaded = load(model)
+        if not isinstance(loaded, TableModel):
+            raise click.ClickException(f"{model}: expected a model of the train command")
+        n_rows, blocks = feature_blocks(loaded, file)
+        raise_on_interrupt()
+        if out is None:
+            _write_predictions(sys.stdout, loaded, n_rows, blocks)
+            return
+        temporary = out.with_name(f".{out.name}.part")
+        try:
+            with temporary.open("w", newline="") as stream:
+                _write_predictions(stream, loaded, n_rows, blocks)
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_predictions(
+    stream: Any, model: TableModel, n_rows: int, blocks: Iterator[np.ndarray]
+) -> None:
+    """Write a line for each row, a block at a time."""
+    writer = csv.writer(stream, lineterminator="\n")
+    with rows_bar(n_rows, "predicting") as bar:
+        for number, features in enumerate(blocks):
+            outputs = outputs_of(model.fit, (features - model.means) / model.scales)
+            if number == 0:  # only now: an error in the first block leaves nothing written
+                writer.writerow(_header(model))
+            writer.writerows(_lines(model, outputs))
+            bar.update(len(features))
+
+
+def _header(model: TableModel) -> list[str]:
+    classes = model.classes
+    if classes is None:
+        return [model.target]
+    several = len(classes) > 2 or model.fit.loss == "cross_entropy"
+    return [model.target, *(f"probability_of_{c}" for c in classes[0 if several else 1 :])]
+
+
+def _lines(model: TableModel, outputs: np.ndarray) -> Iterator[Any]:
+    labels, numbers = model.labels(outputs), outputs.tolist()
+    if model.classes is None:
+        return ([label] for label in labels)
+    if outputs.ndim == 1:
+        return zip(labels, numbers, strict=True)
+    return ([label, *row] for label, row in zip(labels, numbers, strict=True))

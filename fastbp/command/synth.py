@@ -1,0 +1,88 @@
+"""``fastbp synth``: a file of synthetic rows, and how far it is."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.filesize import decimal
+
+from fastbp.command.options import one_line_errors, output_option, parse_shape
+from fastbp.command.report import print_grid
+from fastbp.data.rows import Block, Rows
+from fastbp.data.sources.writing import write_npy
+from fastbp.datasets import DISTRIBUTIONS, make_neuron_dataset
+from fastbp.system.interrupts import raise_on_interrupt
+from fastbp.system.progress import rows_bar
+
+
+@click.command()
+@click.argument("shape", callback=parse_shape, metavar="ROWSxFEATURES")
+@output_option("--out", text="The .npy file to write; an old one is replaced.", required=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--noise",
+    type=click.FloatRange(min=0.0),
+    default=1.0,
+    show_default=True,
+    help="Standard deviation of what is added before the label is decided; 3 drowns it.",
+)
+@click.option(
+    "--distribution", type=click.Choice(list(DISTRIBUTIONS)), default="normal", show_default=True
+)
+def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distribution: str) -> None:
+    """Write a file of synthetic rows, larger than memory if need be.
+
+    1000000x20 is a million rows of 20 features. The column after them is the target: 0 or 1, as a
+    neuron with weights of its own says.
+    """
+    if out.suffix != ".npy":
+        raise click.UsageError(f"--out: expected a name that ends in .npy, got {out}")
+    n_rows, n_features = shape
+    size, free = 8 * n_rows * (n_features + 1), shutil.disk_usage(out.absolute().parent).free
+    if size > free:
+        raise click.ClickException(
+            f"{out}: {decimal(size)} expected to be free, got {decimal(free)}"
+        )
+    raise_on_interrupt()
+    with one_line_errors():
+        write_rows(out, n_rows, n_features, noise, seed, distribution)
+    lines = [
+        ("rows x features", f"{n_rows:,} x {n_features:,}"),
+        ("target", f"0 or 1, in the last column, {n_features}"),
+        ("file", f"{out}, {decimal(out.stat().st_size)}"),
+        ("train on it", f"fastbp train {out}"),
+    ]
+    print_grid(lines, "bold", "none")
+
+
+def write_rows(
+    path: Path, n_rows: int, n_features: int, noise: float, seed: int, distribution: str
+) -> None:
+    """Write rows and, in the last column, the labels that a neuron gives them."""
+    rows, _, _, _ = make_neuron_dataset(
+        n_rows, n_features, noise=noise, seed=seed, distribution=distribution, virtual=True
+    )
+    with rows_bar(n_rows, "writing") as bar:
+        write_npy(Counted(rows, bar), path)
+
+
+class Counted(Rows):
+    """Rows that move a bar as they are computed, by any number of threads."""
+
+    def __init__(self, rows: Rows, bar: Any) -> None:
+        self._rows, self._bar, self._lock = rows, bar, threading.Lock()
+        self.n_rows, self.n_features, self.n_labels = rows.n_rows, rows.n_features, rows.n_labels
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        """Compute rows start to stop; OUT `block`."""
+        self._rows.fill(start, stop, block)
+        with self._lock:
+            self._bar.update(stop - start)
+
+    def digest(self) -> str:
+        """Return the digest of the rows."""
+        return self._rows.digest()

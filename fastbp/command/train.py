@@ -1,0 +1,327 @@
+"""``fastbp train``: open the rows, train on them, report."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastbp.command import plot
+from fastbp.command.data import (
+    Parts,
+    Source,
+    built_in,
+    has_no_names,
+    open_source,
+    prepare,
+    text_explained,
+)
+from fastbp.command.fit import epochs_in, fit_rows, get_ready, held_out_figure, time_plain_loop
+from fastbp.command.loss_log import LossLog
+from fastbp.command.options import one_line_errors, output_option, parse_sizes
+from fastbp.command.report import Lines, print_grid, time_lines, training_lines
+from fastbp.command.settings import NETWORK_BATCH, Settings
+from fastbp.data.sources.formats import KINDS
+from fastbp.errors import DivergenceError
+from fastbp.models.activations import NEURON_ACTIVATIONS
+from fastbp.models.losses import LOSSES
+from fastbp.models.table_model import Fit, TableModel, check_classes
+from fastbp.storage import save
+from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--target",
+    help="Column of FILE to predict. In a .npy it is a number: from 0, or -1 for the last one,"
+    " which is the default there.",
+)
+@click.option(
+    "--hidden",
+    callback=parse_sizes,
+    metavar="SIZES",
+    help="Train a network with hidden layers of these sizes, such as 64,32.",
+)
+@click.option("--epochs", default=100, show_default=True, help="Passes over all rows.")
+@click.option(
+    "--learning-rate",
+    type=float,
+    help="Default: 0.003 with adam, 0.5 for a sigmoid neuron with sgd, 0.05 otherwise.",
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["sgd", "adam"]),
+    help="Default: sgd for a neuron, adam for a network.",
+)
+@click.option(
+    "--activation",
+    type=click.Choice(list(NEURON_ACTIVATIONS)),
+    help="Of the neuron (default: sigmoid) or the hidden layers (default: relu).",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(list(LOSSES)),
+    help="Default: bce for two classes, cross_entropy for more, mse for a number. A network"
+    " predicts a number with mse or half_mse, a neuron with another activation than sigmoid.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help=f"Rows of each update. Default: all for a neuron, {NETWORK_BATCH} for a network.",
+)
+@click.option(
+    "--shuffle/--no-shuffle",
+    default=None,
+    help="Mix the rows anew in each epoch. Default: with batches.",
+)
+@click.option("--alpha", type=click.FloatRange(min=0.0), default=0.0, help="L2 penalty on weights.")
+@click.option("--standardize", is_flag=True, help="Bring every feature to mean 0, deviation 1.")
+@click.option(
+    "--held-out",
+    type=click.FloatRange(min=0.0, max=1.0, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of rows to test on at the end.",
+)
+@click.option(
+    "--validation",
+    type=click.FloatRange(min=0.0, max=1.0, min_open=True, max_open=True),
+    metavar="FRACTION",
+    help="Share of the other rows to take a loss on after each epoch.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop after N epochs without a lower loss on the validation rows, and keep the best"
+    " parameters; without --validation, on the training rows.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of start values, order of rows and built-in rows. Held-out rows do not depend on it.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Default: as many as are of use.")
+@click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
+@output_option("--save", "model_file", text="Write the model here.")
+@output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
+@output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")
+@output_option(
+    "--checkpoint",
+    text="Save the state here now and then, and go on from it if the file is there.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0.0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+)
+def train(
+    file: Path | None,
+    target: str | None,
+    standardize: bool,
+    held_out: float,
+    compare: bool,
+    model_file: Path | None,
+    log_file: Path | None,
+    plot_file: Path | None,
+    **options: Any,
+) -> None:
+    """Train a neuron, or a network, on the rows of FILE.
+
+    FILE is a .csv or .tsv with a header, .npy, .npz, .parquet, .arrow or .feather, or a folder of
+    such files, and may be larger than memory. Text as a target makes classes, in files of up to
+    64 MiB. Without FILE: a built-in synthetic set of 1,000,000 rows and 20 features.
+
+    Ctrl-C ends training: what there is gets saved, and the exit code is 130.
+    """
+    settings = _settings(**options)
+    outputs = [model_file, log_file, plot_file, settings.checkpoint]
+    _check_files(file, target, [path for path in outputs if path is not None])
+    with one_line_errors():
+        if plot_file is not None:
+            plot.check_suffix(plot_file)
+        source = _open(file, target, settings)
+        with text_explained(source.target, file, settings.number_option):
+            parts = prepare(source, held_out, standardize, settings.predicts_classes)
+        if parts.classes is not None:
+            _check_classes(parts.classes, source, settings)
+        before = epochs_in(settings.checkpoint)
+        log = None if log_file is None else LossLog(log_file, before > 0)
+        fit, seconds = _fit(parts, source, settings, log, model_file)
+        _warn(fit, settings, before)
+        if model_file is not None:
+            save(_model(fit, parts, source), model_file)
+        if log is not None:
+            log.finish(fit)
+        n_classes = len(parts.classes or ())
+        kind = f"{n_classes} classes" if n_classes else "a number"
+        model = settings.described(len(source.names), n_classes)
+        if plot_file is not None:
+            shape = f"{source.rows.n_rows:,} rows x {parts.training.n_features:,} features"
+            plot.plot_losses(
+                plot_file, f"{model}: {shape}", fit.loss, fit.losses, fit.validation_losses
+            )
+        about = [("target", source.target, kind), ("model", model, "")]
+        _report(fit, seconds, fit.n_epochs - before, parts, about, settings, compare)
+    for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
+        if path is not None:
+            click.echo(f"{what} written to {path}")
+    if fit.stopped == "interrupted":
+        _end_interrupted(fit, settings, model_file)
+
+
+def _settings(
+    *,
+    hidden: tuple[int, ...],
+    activation: str | None,
+    loss: str | None,
+    optimizer: str | None,
+    learning_rate: float | None,
+    batch_size: int | None,
+    shuffle: bool | None,
+    **rest: Any,
+) -> Settings:
+    """Fill in the defaults that depend on other options."""
+    if not hidden and loss == "cross_entropy":
+        raise click.UsageError("--loss cross_entropy goes with --hidden: a neuron has one output")
+    activation = activation or ("relu" if hidden else "sigmoid")
+    optimizer = optimizer or ("adam" if hidden else "sgd")
+    if learning_rate is None:
+        plain_neuron = 0.5 if activation == "sigmoid" and not hidden else 0.05
+        learning_rate = 0.003 if optimizer == "adam" else plain_neuron
+    if batch_size is None and hidden:
+        batch_size = NETWORK_BATCH
+    return Settings(
+        hidden=hidden,
+        activation=activation,
+        loss=loss,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        shuffle=batch_size is not None if shuffle is None else shuffle,
+        **rest,
+    )
+
+
+def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> None:
+    """Refuse a target without a file, and outputs that would be written over each other."""
+    guessed = file is not None and file.exists() and has_no_names(file)
+    if (file is None) != (target is None) and not (target is None and guessed):
+        raise click.UsageError("FILE and --target go together")
+    places = [path.resolve() for path in outputs]
+    if len(set(places)) < len(places):
+        raise click.UsageError("--save, --log, --plot and --checkpoint: expected different files")
+    for path in places:
+        if file is None:
+            continue
+        if path == file.resolve():
+            raise click.UsageError(f"{file} would be written over")
+        if path.parent == file.resolve() and path.suffix.lower() in KINDS:
+            raise click.UsageError(f"{path.name} would be taken for rows of the folder {file}")
+
+
+def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
+    """Open the file, or make the built-in rows."""
+    if file is None:
+        return built_in(settings.seed)
+    with text_explained(target, file, settings.number_option):
+        source = open_source(file, target or "-1", settings.predicts_classes)
+    if target is None:
+        click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
+    return source
+
+
+def _check_classes(classes: list[Any], source: Source, settings: Settings) -> None:
+    hint = "for numbers give --loss mse"
+    if not settings.hidden:
+        hint = "for numbers give --activation identity --loss mse, for more classes --hidden"
+    name = source.rows.name
+    check_classes(classes, settings.two_classes, source.target, name, hint)
+
+
+def _fit(
+    parts: Parts, source: Source, settings: Settings, log: LossLog | None, model_file: Path | None
+) -> tuple[Fit, float]:
+    """Train; what an error leaves of a fit is saved before the error is passed on."""
+    get_ready(settings)
+    raise_on_interrupt()
+    try:
+        return fit_rows(parts.training, settings, len(parts.classes or ()), log)
+    except DivergenceError as error:
+        raise click.ClickException(
+            f"the loss is no longer finite in epoch {error.epoch}: try a lower --learning-rate"
+            f" than {settings.learning_rate:g}, or --standardize"
+        ) from None
+    except Exception as error:
+        fit = getattr(error, "fit", None)
+        if fit is not None and model_file is not None:
+            with contextlib.suppress(OSError):
+                save(_model(fit, parts, source), model_file)
+                click.echo(f"model so far written to {model_file}", err=True)
+        raise
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _model(fit: Fit, parts: Parts, source: Source) -> TableModel:
+    about = (source.names, source.target, parts.means, parts.scales)
+    return TableModel(fit, *about, parts.classes, source.positional)
+
+
+def _warn(fit: Fit, settings: Settings, before: int) -> None:
+    """Say what may not be as expected; the checkpoint held `before` epochs."""
+    if before:
+        more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
+        click.echo(f"went on from {settings.checkpoint} after {before:,} epochs{more}", err=True)
+    if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
+        click.echo(
+            f"Warning: the loss rose from {fit.losses[0]:.6g} to {fit.losses[-1]:.6g}:"
+            f" try a lower --learning-rate than {settings.learning_rate:g}, or --standardize",
+            err=True,
+        )
+
+
+def _report(
+    fit: Fit,
+    seconds: float,
+    epochs: int,
+    parts: Parts,
+    about: Lines,
+    settings: Settings,
+    compare: bool,
+) -> None:
+    """Print the table of a finished training, of which so many epochs are this run's."""
+    interrupted = fit.stopped == "interrupted"
+    compared = None
+    if compare and epochs and not interrupted:
+        compared = time_plain_loop(parts.training, settings, fit.loss, epochs)
+    held_out = parts.held_out
+    validated = int((settings.validation or 0.0) * parts.training.n_rows)  # as the fit has it
+    rows = parts.training.n_rows - validated
+    lines = training_lines(fit, about, rows, parts.training.n_features, validated, held_out)
+    # Whoever pressed Ctrl-C does not want to wait for another pass over a large file.
+    if held_out is not None and not (interrupted and held_out.in_memory is None):
+        name, figure = held_out_figure(fit, held_out, parts.classes is not None)
+        lines.append((name, figure, "on the held-out rows"))
+    if epochs:
+        lines += time_lines(seconds, rows, epochs, compared)
+    print_grid(lines, "bold", "", "dim")
+
+
+def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> None:
+    """Say what an interrupt has left, and exit."""
+    saved = f"model written to {model_file}" if model_file else "no model written (--save)"
+    text = f"interrupted after {fit.n_epochs:,} epochs; {saved}"
+    if settings.checkpoint is not None:
+        text += f"; run the same command again to go on from {settings.checkpoint}"
+    click.echo(text, err=True)
+    sys.exit(EXIT_CODE)

@@ -1,0 +1,165 @@
+"""The order in which the rows of an epoch are visited, and rows read in that order."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastbp.data.rows import Block, Rows
+
+BLOCK_ELEMENTS = 2**18  # of features in a block that stays together: 2 MiB
+WINDOW_BLOCKS = 8  # blocks that are mixed with each other: 16 MiB
+HELD_WINDOWS = 3
+
+Random = np.random.Generator | np.random.RandomState
+
+
+class Order(Protocol):
+    """Which row comes when."""
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the numbers of the rows at the positions from start to stop, int64."""
+
+
+class InOrder:
+    """One row after another."""
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the positions themselves."""
+        return np.arange(start, stop)
+
+
+class Permutation:
+    """Any order: an array of the rows' numbers."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the numbers of the rows at these positions."""
+        return self._numbers[start:stop]
+
+
+class WindowOrder:
+    """The window shuffle: blocks in random order, then the rows of every eight of them mixed.
+
+    A block is as many rows as make 2**18 features, so the order depends on the shape and the seed
+    alone. It needs no more memory than a window, and any part of it is found at once.
+
+    Parameters
+    ----------
+    seed : int
+        Drawn for the epoch.
+    n_rows, n_features : int
+    """
+
+    def __init__(self, seed: int, n_rows: int, n_features: int) -> None:
+        self._seed = seed
+        self._block_rows = max(1, BLOCK_ELEMENTS // n_features)
+        self._n_rows = n_rows
+        n_blocks = -(-n_rows // self._block_rows)
+        self._blocks = np.random.default_rng([seed, 0]).permutation(n_blocks)
+        ends = np.cumsum([stop - start for start, stop in map(self._block_range, self._blocks)])
+        self.starts = np.array([0, *ends[WINDOW_BLOCKS - 1 : -1 : WINDOW_BLOCKS], n_rows])
+        """Where each window begins in the order, and where the last one ends."""
+
+    def _block_range(self, block: Any) -> tuple[int, int]:
+        start = int(block) * self._block_rows
+        return start, min(start + self._block_rows, self._n_rows)
+
+    def ranges(self, window: int) -> list[tuple[int, int]]:
+        """Return the rows of a window's blocks, first and one past the last."""
+        blocks = self._blocks[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
+        return [self._block_range(block) for block in blocks]
+
+    def mixing(self, window: int) -> np.ndarray:
+        """Return the order of the rows within a window."""
+        size = int(self.starts[window + 1] - self.starts[window])
+        return np.random.default_rng([self._seed, window + 1]).permutation(size)
+
+    def windows(self, start: int, stop: int) -> range:
+        """Return the windows that the positions from start to stop lie in."""
+        first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
+        return range(int(first), int(last) + 1)
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the numbers of the rows at the positions from start to stop."""
+        parts = []
+        for window in self.windows(start, stop):
+            rows = np.concatenate([np.arange(*r) for r in self.ranges(window)])
+            first = int(self.starts[window])
+            mixing = self.mixing(window)[max(0, start - first) : stop - first]
+            parts.append(rows[mixing])
+        return np.concatenate(parts)
+
+
+def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:
+    """Draw a window shuffle."""
+    if isinstance(random, np.random.RandomState):
+        seed = int(random.randint(2**63 - 1, dtype=np.int64))
+    else:
+        seed = int(random.integers(2**63 - 1))
+    return WindowOrder(seed, n_rows, n_features)
+
+
+class Ordered(Rows):
+    """The rows of a source in another order, reached one by one."""
+
+    def __init__(self, rows: Rows, order: Order) -> None:
+        self._rows = rows
+        self._order = order
+        self.name = rows.name
+        self.n_rows, self.n_features = rows.n_rows, rows.n_features
+        self.n_labels, self.weighted = rows.n_labels, rows.weighted
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        self._rows.take(self._order.part(start, stop), block)
+
+    def digest(self) -> str:
+        return self._rows.digest()
+
+
+class Windowed(Ordered):
+    """The rows of a source in the order of windows, each of which is read once."""
+
+    _order: WindowOrder
+
+    def __init__(self, rows: Rows, order: WindowOrder) -> None:
+        super().__init__(rows, order)
+        self._lock = threading.Lock()
+        self._held: OrderedDict[int, tuple[threading.Lock, list[Any]]] = OrderedDict()
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        starts = self._order.starts
+        for window in self._order.windows(start, stop):
+            rows, mixing = self._window(window)
+            first, last = max(start, int(starts[window])), min(stop, int(starts[window + 1]))
+            chosen = mixing[first - starts[window] : last - starts[window]]
+            part = block.part(first - start, last - start)
+            for source, target in zip(rows.arrays, part.arrays, strict=True):
+                if source is not None and target is not None:
+                    np.take(source, chosen, axis=0, out=target, mode="clip")
+
+    def _window(self, window: int) -> tuple[Block, np.ndarray]:
+        """Return the rows of a window and their order, read by whoever asks first."""
+        with self._lock:
+            lock, content = self._held.setdefault(window, (threading.Lock(), []))
+            self._held.move_to_end(window)
+            while len(self._held) > HELD_WINDOWS:
+                self._held.popitem(last=False)
+        with lock:
+            if not content:
+                content += [self._read(window), self._order.mixing(window)]
+        return content[0], content[1]
+
+    def _read(self, window: int) -> Block:
+        ranges = self._order.ranges(window)
+        block = self._rows.empty(sum(stop - start for start, stop in ranges))
+        place = 0
+        for start, stop in ranges:
+            self._rows.fill(start, stop, block.part(place, place + stop - start))
+            place += stop - start
+        return block

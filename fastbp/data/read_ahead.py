@@ -1,0 +1,160 @@
+"""Blocks of rows for the kernel, the next ones read while this one is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+import numpy as np
+
+from fastbp.data import checks
+from fastbp.data.arrays import read_only
+from fastbp.data.rows import BLOCK_BYTES, Block, Rows
+from fastbp.errors import DataError
+from fastbp.system.interrupts import Requests, WaitInterruptedError
+
+WAIT_SECONDS = 0.1  # between two looks at whether Ctrl-C was pressed
+Check = Callable[[int, Block], None]
+
+
+class ReadAhead:
+    """Reads rows ahead on threads of its own.
+
+    Parameters
+    ----------
+    rows : Rows
+    batch_rows, chunk_rows : int
+        A block ends after whole batches, or, within a large batch, after whole chunks.
+    readers : int
+        Threads to read with; one, if the rows come from front to back.
+    check : callable, optional
+        Gets the number of the first row and the block, and raises what is wrong with its labels.
+    requests : Requests
+        Interrupts, which end a wait.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        batch_rows: int,
+        chunk_rows: int,
+        readers: int,
+        check: Check | None,
+        requests: Requests,
+    ) -> None:
+        self._source = self._rows = rows
+        self._in_order = True
+        self._check = check
+        self._requests = requests
+        self._batch_rows = batch_rows
+        most = max(1, BLOCK_BYTES // rows.row_bytes)
+        self._unit = batch_rows if batch_rows <= most else chunk_rows
+        self._block_rows = min(max(1, most // self._unit) * self._unit, rows.n_rows)
+        readers = max(1, readers)
+        self._ahead = readers + 1
+        self._pool = ThreadPoolExecutor(readers, "fastbp-read")
+        self._pending: dict[int, Future[Block]] = {}
+        self._free: list[Block] = []
+        self._current: tuple[int, int, Block, Block] | None = None
+        self._weight_sum = np.nan  # of the batch under way; not known where a fit goes on
+        self._weight_stop = -1
+
+    def visit(self, rows: Rows) -> None:
+        """Read from now on these rows: those of the source in another order, or the source."""
+        self._drop()
+        self._rows = rows
+        self._in_order = rows is self._source
+
+    def close(self) -> None:
+        """End the threads; not waiting for an iterator of the user's, which may take for ever."""
+        self._pool.shutdown(wait=self._source.any_order, cancel_futures=True)
+
+    def block(self, position: int, more_epochs: bool) -> tuple[int, int, Block]:
+        """Return the block that holds a position of the epoch: its start, its stop, its rows.
+
+        It is valid until the next call.
+        """
+        if self._current is not None:
+            start, stop, block, buffer = self._current
+            if start <= position < stop:
+                return start, stop, block
+            self._free.append(buffer)
+            self._current = None
+        if position not in self._pending:
+            self._drop()
+        start = position
+        for _ in range(self._ahead):
+            if start not in self._pending:
+                self._submit(start)
+            start = self._stop(start)
+            if start == self._rows.n_rows:
+                if not (more_epochs and self._in_order):
+                    break
+                start = 0
+        stop = self._stop(position)
+        self._wait_for(self._pending[position])
+        buffer = self._pending.pop(position).result()
+        block = buffer.part(0, stop - position)
+        self._check_weights(position, stop, block)
+        shown = Block(*(None if a is None else read_only(a) for a in block.arrays))  # type: ignore[arg-type]
+        self._current = position, stop, shown, buffer
+        return position, stop, shown
+
+    def _wait_for(self, future: Future[Block]) -> None:
+        while not wait([future], WAIT_SECONDS).done:
+            if self._requests.count:
+                raise WaitInterruptedError
+
+    def _drop(self) -> None:
+        """Forget what was read ahead."""
+        for future in self._pending.values():
+            future.cancel()
+        for future in self._pending.values():
+            if not future.cancelled() and future.exception() is None:
+                self._free.append(future.result())
+        self._pending.clear()
+        if self._current is not None:
+            self._free.append(self._current[3])
+            self._current = None
+
+    def _stop(self, start: int) -> int:
+        """Return where a block that starts here ends: after whole chunks, or whole batches."""
+        batch = self._batch_rows
+        stop = min(start + self._block_rows, self._rows.n_rows)
+        return stop if batch == self._unit else min(stop, (start // batch + 1) * batch)
+
+    def _submit(self, start: int) -> None:
+        buffer = self._free.pop() if self._free else self._source.empty(self._block_rows)
+        self._pending[start] = self._pool.submit(self._read, start, self._stop(start), buffer)
+
+    def _read(self, start: int, stop: int, buffer: Block) -> Block:
+        block = buffer.part(0, stop - start)
+        self._rows.fill(start, stop, block)
+        if self._check is not None:
+            try:
+                self._check(start, block)
+            except DataError:
+                if self._in_order:
+                    raise
+                for first, part in self._source.blocks():  # which row of the source is it?
+                    self._check(first, part)
+                raise
+        return buffer
+
+    def _check_weights(self, start: int, stop: int, block: Block) -> None:
+        """Refuse weights that come with the rows and sum to nothing over a batch."""
+        if block.weight is None or not self._source.weighted:
+            return
+        batch = self._batch_rows
+        before = self._weight_sum if start == self._weight_stop else np.nan
+        first = start // batch * batch
+        begins = np.arange(first, stop, batch)
+        sums = np.add.reduceat(block.weight, np.maximum(begins - start, 0))
+        if first < start:
+            sums[0] += before
+        self._weight_sum, self._weight_stop = sums[-1], stop
+        if stop % batch and stop < self._rows.n_rows:
+            begins, sums = begins[:-1], sums[:-1]
+        known = ~np.isnan(sums)
+        name = f"{self._source.name}: weight"
+        checks.sums_of_weights(name, begins[known], sums[known], batch, self._source.n_rows)

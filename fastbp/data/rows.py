@@ -1,0 +1,220 @@
+"""Rows of features, labels and weights, whatever they come from: read as blocks of float64.
+
+:class:`Rows` is what the driver knows of a source. Those in memory are here, files in
+``sources.py``, generated ones in ``datasets.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastbp.data import checks
+
+WHOLE_BYTES = 2**26
+"""Rows that take at most this many bytes as float64 are converted, or read, whole."""
+BLOCK_BYTES = 2**22
+"""Bytes of a block of rows that is converted on its own."""
+DIGEST_CHUNKS, DIGEST_BYTES = 64, 2**16
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some consecutive rows as float64, the numbers of a row side by side.
+
+    Attributes
+    ----------
+    features : numpy.ndarray, shape (rows, D)
+    labels : numpy.ndarray, shape (rows, K), or None
+    weight : numpy.ndarray, shape (rows,), or None
+    """
+
+    features: np.ndarray
+    labels: np.ndarray | None = None
+    weight: np.ndarray | None = None
+
+    def part(self, start: int, stop: int) -> Block:
+        """Return views of the rows start to stop of the block."""
+        return Block(*(None if a is None else a[start:stop] for a in self.arrays))  # type: ignore[arg-type]
+
+    @property
+    def arrays(self) -> tuple[np.ndarray | None, ...]:
+        """The three arrays."""
+        return self.features, self.labels, self.weight
+
+
+class Mapped(ABC):
+    """All rows of a source as one block that lies in the page cache, not in memory of our own."""
+
+    block: Block
+
+    @abstractmethod
+    def verify(self) -> None:
+        """Raise the DataError of a source that was cut meanwhile: what was read is not true."""
+
+    @abstractmethod
+    def read_ahead(self, row: int) -> None:
+        """Have the rows from `row` on fetched, without waiting for them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+class Rows(ABC):
+    """N rows that can be read a block at a time, any number of times.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it: the name of the argument, or the file.
+    n_rows, n_features : int
+    n_labels : int
+        Columns of labels that come with the rows; 0 if none do.
+    weighted : bool
+        Whether weights come with the rows.
+    feature_names : list of str or None
+    dtype : str
+        Of the features as they are stored.
+    random_access : bool
+        Whether single rows can be reached at random, with `take`, at a cost worth it.
+    any_order : bool
+        Whether blocks can be filled by several threads at once and in any order at the same cost.
+        Otherwise they come from front to back, and going back means starting again.
+    in_memory : Block or None
+        All rows, if they are in memory as kernels read them.
+    """
+
+    name = "features"
+    n_rows: int
+    n_features: int
+    n_labels = 0
+    weighted = False
+    feature_names: list[str] | None = None
+    dtype = "float64"
+    random_access = False
+    any_order = True
+    in_memory: Block | None = None
+
+    def __repr__(self) -> str:
+        carried = f", {self.n_labels} of labels" if self.n_labels else ""
+        weights = ", weights" if self.weighted else ""
+        shape = f"{self.n_rows:,} rows of {self.n_features:,} features"
+        return f"<{type(self).__name__} {self.name}: {shape}{carried}{weights}>"
+
+    @abstractmethod
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        """Write rows start to stop; OUT `block`, of that many rows and with all that there is."""
+
+    def take(self, indices: np.ndarray, block: Block) -> None:
+        """Write the rows of these numbers; OUT `block`."""
+        raise TypeError(f"{self.name}: expected rows that can be reached at random")
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Return a digest of the content: of first, last and some chunks between, if it is large.
+
+        Neither the name nor the place of the content is part of it.
+        """
+
+    @property
+    def in_place(self) -> bool:
+        """Whether kernels reach all rows where they lie, so that none need be read before."""
+        return self.in_memory is not None
+
+    def source(self) -> tuple[Rows, Callable[[np.ndarray], np.ndarray] | None]:
+        """Return the rows that these are some of, and what turns their numbers into those there.
+
+        None, with the rows themselves, if they are all.
+        """
+        return self, None
+
+    def mapped(self) -> Mapped | None:
+        """Return all rows mapped into memory, if that spares reading them; close it."""
+        return None
+
+    def digests(self) -> dict[str, str]:
+        """Return the digests of features, labels and weights, as far as they are kept apart."""
+        return {"features": self.digest()}
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Return the name of the file, or the argument, and the number of the row in it."""
+        return self.name, row
+
+    def close(self) -> None:
+        """Give back what reading has taken up."""
+
+    @property
+    def weight_array(self) -> np.ndarray | None:
+        """All weights, if they are in memory."""
+        return None if self.in_memory is None else self.in_memory.weight
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row with all that comes with it, as float64."""
+        return 8 * (self.n_features + self.n_labels + self.weighted)
+
+    def empty(self, n_rows: int) -> Block:
+        """Return a block to fill."""
+        return Block(
+            np.empty((n_rows, self.n_features)),
+            np.empty((n_rows, self.n_labels)) if self.n_labels else None,
+            np.empty(n_rows) if self.weighted else None,
+        )
+
+    def block(self, start: int, stop: int) -> Block:
+        """Return rows start to stop."""
+        if self.in_memory is not None:
+            return self.in_memory.part(start, stop)
+        block = self.empty(stop - start)
+        self.fill(start, stop, block)
+        return block
+
+    def blocks(self, n_rows: int | None = None) -> Iterator[tuple[int, Block]]:
+        """Give all rows, with the number of each block's first one; each block is new."""
+        step = n_rows or max(1, BLOCK_BYTES // self.row_bytes)
+        for start in range(0, self.n_rows, step):
+            yield start, self.block(start, min(start + step, self.n_rows))
+
+    def raise_if_not_finite(self, start: int, features: np.ndarray) -> None:
+        """Raise the DataError of the first row that is not finite, if there is one."""
+        row = checks.first_bad_row(features)
+        if row is not None:
+            name, number = self.place(start + row)
+            checks.raise_for_row(name, number, features[row])
+
+    def check_all(self) -> None:
+        """Raise the DataError of the first row whose features are not finite, if there is one."""
+        for start, block in self.blocks():
+            self.raise_if_not_finite(start, block.features)
+
+
+def copy(source: Block, target: Block) -> None:
+    """Copy what the target has; OUT target."""
+    for a, b in zip(source.arrays, target.arrays, strict=True):
+        if a is not None and b is not None:
+            b[:] = a
+
+
+def sample_starts(total: int, size: int) -> list[int]:
+    """Return where the chunks of a digest begin: the first, the last and 64 evenly between."""
+    last = max(0, total - size)
+    return sorted({last * i // (DIGEST_CHUNKS + 1) for i in range(DIGEST_CHUNKS + 2)})
+
+
+def digest_of(array: np.ndarray) -> str:
+    """Return a digest of an array: shape, dtype, and 66 chunks of rows."""
+    digest = hashlib.sha256(f"{array.shape} {array.dtype.name}".encode())
+    rows = max(1, DIGEST_BYTES // max(1, array[:1].nbytes))
+    for start in sample_starts(len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return digest.hexdigest()
+
+
+def combined(digests: list[str]) -> str:
+    """Return one digest of several."""
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()

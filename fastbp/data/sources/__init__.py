@@ -1,0 +1,1 @@
+"""Files and iterators of rows: one file for each format, and ``formats.py``, which lists them."""

@@ -1,0 +1,239 @@
+"""Open files, and what the rows of all kinds of them share."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from fastbp.data.rows import DIGEST_BYTES, Block, Rows, copy, sample_starts
+from fastbp.data.sources.columns import Roles
+from fastbp.errors import DataError
+from fastbp.system.mapping import Mapping, opened
+
+PIECE_BYTES = 2**20
+"""Bytes of a read whose rows are converted: larger ones leave the cache before they are."""
+MAX_READS = 8
+"""A row that takes more reads, of about 1 us each, is not worth being read alone."""
+
+
+class Descriptor:
+    """An open file that goes when the last one who reads has let go of it.
+
+    So a thread may close a file while another one is in the middle of a read.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._lock = threading.Lock()
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self._number)
+
+    def map(self, size: int) -> Mapping | None:
+        """Map so many bytes."""
+        return opened(self._number, size)
+
+    def read_into(self, offset: int, out: memoryview) -> int:
+        """Read bytes, perhaps fewer than asked for, none at the end; OUT `out`."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._number, [out], offset)
+        with self._lock, open(self._number, "rb", buffering=0, closefd=False) as stream:
+            stream.seek(offset)
+            return stream.readinto(out) or 0
+
+
+class File:
+    """A file that any number of threads read at positions; it is open only while that is useful."""
+
+    def __init__(self, path: Path, descriptor: Descriptor | None = None) -> None:
+        self.path = path
+        self.size = path.stat().st_size if descriptor is None else 0
+        self._descriptor = descriptor
+
+    def _opened(self) -> Descriptor:
+        descriptor = self._descriptor
+        if descriptor is None:
+            flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+            descriptor = self._descriptor = Descriptor(os.open(self.path, flags))
+        return descriptor
+
+    def map(self) -> Mapping | None:
+        """Map all of the file, where that is safe."""
+        return self._opened().map(self.size)
+
+    def read_into(self, offset: int, out: memoryview) -> int:
+        """Read as many bytes as there are; OUT `out`."""
+        descriptor = self._opened()
+        got = done = descriptor.read_into(offset, out)
+        while got > 0 and done < len(out):  # a read may return less than all that there is
+            got = descriptor.read_into(offset + done, out[done:])
+            done += got
+        return done
+
+    def read(self, offset: int, size: int) -> np.ndarray:
+        """Return bytes that were there when the file was opened."""
+        out = np.empty(size, dtype=np.uint8)
+        got = self.read_into(offset, out.data)
+        if got < size:
+            raise DataError(
+                f"{self.path}: expected {self.size} bytes, got only {offset + got}: the file was"
+                " shortened while it was read"
+            )
+        return out
+
+    def close(self) -> None:
+        """Close the file until it is read again."""
+        self._descriptor = None
+
+
+class FileRows(Rows):
+    """Rows of a file, of which some columns are taken."""
+
+    file: File
+
+    def __init__(
+        self, file: File, n_rows: int, roles: Roles, names: Sequence[str] | None, dtype: str
+    ) -> None:
+        self.file, self.roles = file, roles
+        self.name = str(file.path)
+        self.n_rows, self.n_features, self.n_labels = n_rows, len(roles.features), len(roles.labels)
+        self.weighted = roles.weight is not None
+        self.feature_names = None if names is None else [names[j] for j in roles.features]
+        self.dtype = dtype
+
+    def digest(self) -> str:
+        return digest_of_files([self.file], [self.roles])
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def digest_of_files(files: list[File], roles: list[Roles]) -> str:
+    """Return a digest of 66 chunks of files as if they were one, and of the columns taken."""
+    digest = hashlib.sha256(repr([file.size for file in files]).encode())
+    for different in dict.fromkeys(map(repr, roles)):
+        digest.update(different.encode())
+    ends = np.cumsum([file.size for file in files])
+    for start in sample_starts(int(ends[-1]), DIGEST_BYTES):
+        stop = min(start + DIGEST_BYTES, int(ends[-1]))
+        while start < stop:
+            i = int(np.searchsorted(ends, start, side="right"))
+            size = min(stop, int(ends[i])) - start
+            digest.update(files[i].read(start - int(ends[i]) + files[i].size, size).data)
+            files[i].close()
+            start += size
+    return digest.hexdigest()
+
+
+@contextmanager
+def damage_named(name: object, expected: str) -> Iterator[None]:
+    """Turn what readers of files raise, each its own, into a DataError that names the file."""
+    try:
+        yield
+    except (DataError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # of the file system; the errors of pyarrow have no number
+        got = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{name}: expected {expected}, got {got[0]}") from error
+
+
+def dtypes_of(names: Sequence[str]) -> str:
+    """Return the different ones, in one text."""
+    return ", ".join(dict.fromkeys(names))
+
+
+_LOCAL = threading.local()
+
+
+def scratch(size: int) -> np.ndarray:
+    """Return bytes that stay this thread's own until it asks again; only a small array is kept."""
+    if size > PIECE_BYTES:
+        return np.empty(size, dtype=np.uint8)
+    if not hasattr(_LOCAL, "buffer"):
+        _LOCAL.buffer = np.empty(PIECE_BYTES, dtype=np.uint8)
+    buffer: np.ndarray = _LOCAL.buffer
+    return buffer[:size]
+
+
+# --- from front to back ------------------------------------------------------------------------
+
+
+class Sequential(Rows):
+    """Rows that come from front to back, in pieces of whatever size.
+
+    Going on where the last `fill` ended costs nothing; going back begins again.
+    """
+
+    any_order = False
+
+    def begin(self) -> None:
+        """Set up; `pieces` has not been asked for any."""
+        self._lock = threading.Lock()
+        self._forget()
+
+    @abstractmethod
+    def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
+        """Begin with the row `start`, or before it: at which row, and the pieces from there on."""
+
+    def _forget(self) -> None:
+        self._pieces: Iterator[Block] | None = None
+        self._piece = Block(np.empty((0, 0)))
+        self._first = 0
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        with self._lock:
+            try:
+                self._fill(start, stop, block)
+            except BaseException:
+                self._forget()  # an iterator that has raised is at its end
+                raise
+
+    def _fill(self, start: int, stop: int, block: Block) -> None:
+        if self._pieces is None or start < self._first:
+            self._first, self._pieces = self.pieces(start)
+            self._piece = Block(np.empty((0, 0)))
+        at = start
+        while at < stop:
+            end = self._first + len(self._piece.features)
+            upto = min(stop, end)
+            if at < upto:
+                piece = self._piece.part(at - self._first, upto - self._first)
+                copy(piece, block.part(at - start, upto - start))
+                at = upto
+            else:
+                self._piece, self._first = self._next(end), end
+        if stop == self.n_rows:
+            self._finish()
+
+    def _next(self, end: int) -> Block:
+        assert self._pieces is not None
+        piece = next(self._pieces, None)
+        if piece is None:
+            raise DataError(f"{self.name}: expected {self.n_rows} rows, got only {end}", end)
+        return piece
+
+    def _finish(self) -> None:
+        """Refuse rows beyond those that were counted."""
+        assert self._pieces is not None
+        end = self._first + len(self._piece.features)
+        while end <= self.n_rows and (piece := next(self._pieces, None)) is not None:
+            end += len(piece.features)
+        if end > self.n_rows:
+            raise DataError(
+                f"{self.name}: expected {self.n_rows} rows, got at least {end}", self.n_rows
+            )
+        self._forget()
+
+    def close(self) -> None:
+        with self._lock:
+            self._forget()

@@ -1,0 +1,106 @@
+"""The files of a folder, one after another."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from fastbp.data.rows import Block, Rows
+from fastbp.data.sources.columns import ColumnRequest
+from fastbp.data.sources.files import FileRows, digest_of_files, dtypes_of
+from fastbp.data.sources.formats import KINDS
+from fastbp.errors import DataError
+
+OPEN_SHARDS = 64
+"""Files of a folder that stay open: far fewer than a process may have."""
+
+
+class Folder(Rows):
+    """The files of a folder, in the order of their names, as if they were one."""
+
+    def __init__(self, path: Path, choice: ColumnRequest) -> None:
+        self.name = str(path)
+        paths = sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.is_file())
+        known = [p for p in paths if p.suffix.lower() in KINDS]
+        if not known:
+            raise DataError(f"{path}: expected files that end in {', '.join(KINDS)}, got none")
+        self._shards = [self._opened(p, choice) for p in known]
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, None] = OrderedDict()
+        ends = list(accumulate(shard.n_rows for shard in self._shards))
+        self._starts = [0, *ends[:-1]]
+        self.n_rows = ends[-1]
+        first = self._shards[0]
+        self.n_features, self.n_labels = first.n_features, first.n_labels
+        self.weighted, self.feature_names = first.weighted, first.feature_names
+        for shard in self._shards:
+            _check_alike(shard, first)
+            if first.feature_names is None and shard.feature_names is not None:
+                first = shard  # names are compared with the first that there are
+        self.dtype = dtypes_of([shard.dtype for shard in self._shards])
+        self.random_access = all(shard.random_access for shard in self._shards)
+        self.any_order = all(shard.any_order for shard in self._shards)
+
+    def _opened(self, path: Path, choice: ColumnRequest) -> FileRows:
+        shard = KINDS[path.suffix.lower()](path, choice)
+        shard.close()
+        return shard
+
+    def _shard(self, i: int) -> FileRows:
+        """Return a file to read; the one that was not for longest is closed."""
+        with self._lock:
+            self._open[i] = None
+            self._open.move_to_end(i)
+            idle = self._open.popitem(last=False)[0] if len(self._open) > OPEN_SHARDS else None
+        if idle is not None:
+            self._shards[idle].close()
+        return self._shards[i]
+
+    def _number(self, row: int) -> int:
+        return bisect_right(self._starts, row) - 1
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        at = start
+        while at < stop:
+            i = self._number(at)
+            first, shard = self._starts[i], self._shard(i)
+            upto = min(stop, first + shard.n_rows)
+            shard.fill(at - first, upto - first, block.part(at - start, upto - start))
+            at = upto
+
+    def take(self, indices: np.ndarray, block: Block) -> None:
+        numbers = np.searchsorted(self._starts, indices, side="right") - 1
+        for i in np.unique(numbers).tolist():
+            where = np.flatnonzero(numbers == i)
+            part = Block(*(None if a is None else a[where] for a in block.arrays))  # type: ignore[arg-type]
+            self._shard(i).take(indices[where] - self._starts[i], part)
+            for source, target in zip(part.arrays, block.arrays, strict=True):
+                if source is not None and target is not None:
+                    target[where] = source
+
+    def digest(self) -> str:
+        return digest_of_files([s.file for s in self._shards], [s.roles for s in self._shards])
+
+    def place(self, row: int) -> tuple[str, int]:
+        i = self._number(row)
+        return self._shards[i].place(row - self._starts[i])
+
+    def close(self) -> None:
+        for shard in self._shards:
+            shard.close()
+
+
+def _check_alike(shard: FileRows, first: FileRows) -> None:
+    """Refuse a file whose columns are not those of the first."""
+    for what in ("n_features", "n_labels", "feature_names"):
+        expected, got = getattr(first, what), getattr(shard, what)
+        if expected != got and None not in (expected, got):
+            of = {"n_features": " features", "n_labels": " columns of labels"}.get(what, "")
+            raise DataError(
+                f"{shard.name}: expected {expected}{of}, as in {first.name}, got {got}{of}"
+            )

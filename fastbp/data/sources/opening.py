@@ -1,0 +1,138 @@
+"""Whatever rows can come from, opened as :class:`fastbp.data.rows.Rows`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fastbp import arguments
+from fastbp.data import frames
+from fastbp.data.arrays import ArrayRows, Labelled
+from fastbp.data.rows import Rows
+from fastbp.data.sources.columns import ColumnRequest, parts_of
+from fastbp.data.sources.folder import Folder
+from fastbp.data.sources.formats import KINDS
+from fastbp.data.sources.iterator import Called
+from fastbp.errors import DataError
+
+
+def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: Any = None) -> Rows:
+    """Open rows of features, with labels and weights if they come along, wherever they are.
+
+    Files are read a block at a time, the next one while this one is computed; a fit maps a
+    ``.npy`` of float64 instead, where the platform lets it do so safely.
+
+    Parameters
+    ----------
+    source : path-like, callable, array-like or table
+        * A ``.npy`` matrix, in any order and byte order; one dimension is one column.
+        * A ``.npz`` archive of matrices and columns of equally many rows.
+        * ``.csv``, or ``.tsv``: text in UTF-8 with a header, one row a line. Blank lines do not
+          count, an empty cell is NaN, true and false are 1 and 0.
+        * ``.parquet``, ``.pq``, and Arrow's ``.arrow``, ``.feather`` and ``.ipc``. NULL is NaN.
+        * A folder of such files, which are taken in the order of their names as if they were one.
+          Hidden files do not count.
+        * A callable that returns a fresh iterator of blocks at every call. A block is a matrix of
+          features, a table, or a tuple of features, labels and perhaps weights. All blocks are
+          gone through once when it is opened.
+        * An array or a table in memory: of pandas, Polars, pyarrow, or anything that exports
+          Arrow's C streams.
+    target : str, int, or list of them, optional
+        The columns of labels: by name, in an archive by the array's name, and by number where
+        there are no names; -1 is the last one.
+    weight : str or int, optional
+        The column of the rows' weights.
+    columns : list of str or int, optional
+        The features, in this order. All others by default.
+
+    Returns
+    -------
+    fastbp.data.rows.Rows
+
+    Raises
+    ------
+    TypeError
+        If the source or a column is given as something else.
+    ValueError
+        If there is no such column, or files of this kind cannot be read.
+    DataError
+        If the content is damaged, or not rows of numbers: with the name of the file, and the row
+        or the byte. That a value is not finite is found when it is used.
+    OSError
+        If a file cannot be read.
+    ImportError
+        If pyarrow is missing (``pip install 'fastbp[files]'``) for what is no file of NumPy's.
+
+    Notes
+    -----
+    A callable is called, and its iterator goes on, on a thread of the fit's own.
+
+    Compressed archives, Parquet, Arrow's files and callables are read from front to back; going
+    back begins again. In an archive that is compressed, a matrix in Fortran order is decompressed
+    once a column. Of Parquet's and Arrow's files a batch of rows is in memory, of a ``.csv`` the
+    text of a block and the place of a row every 256 KiB.
+
+    The digest of files is that of 66 chunks of 64 KiB, of a callable of the CRC-32 of every 4096
+    rows.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os
+    >>> from fastbp.data.sources.opening import open_rows
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "rows.npy")
+    ...     np.save(path, np.arange(12.0).reshape(3, 4))
+    ...     rows = open_rows(path, target=-1)
+    ...     block = rows.block(1, 3)
+    ...     rows.close()
+    >>> block.features.tolist(), block.labels.tolist()
+    ([[4.0, 5.0, 6.0], [8.0, 9.0, 10.0]], [[7.0], [11.0]])
+    """
+    choice = ColumnRequest(target, weight, columns)
+    if isinstance(source, Rows):
+        if choice != ColumnRequest():
+            raise TypeError("source: expected a file or the like to choose columns of, got Rows")
+        return source
+    rows: Rows
+    if isinstance(source, str | os.PathLike):
+        rows = _from_path(Path(source), choice)
+    elif callable(source):
+        rows = Called(source, choice)
+    else:
+        rows = _in_memory(source, choice)
+    if rows.n_rows == 0 or rows.n_features == 0:
+        raise DataError(
+            f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
+            f" and {rows.n_features}"
+        )
+    return rows
+
+
+def _from_path(path: Path, choice: ColumnRequest) -> Rows:
+    mode = path.stat().st_mode  # a missing one is an OSError that names it
+    if stat.S_ISDIR(mode):
+        return Folder(path, choice)
+    if not stat.S_ISREG(mode) or path.suffix.lower() not in KINDS:
+        raise ValueError(f"{path}: expected a folder, or a file that ends in {', '.join(KINDS)}")
+    return KINDS[path.suffix.lower()](path, choice)
+
+
+def _in_memory(value: Any, choice: ColumnRequest) -> Rows:
+    if isinstance(value, Iterator) and not frames.speaks_arrow(value):
+        raise TypeError(
+            "source: expected a callable that returns a fresh iterator at every call, got"
+            f" {arguments.describe(value)}"
+        )
+    features, extra, names = parts_of("source", value, choice)
+    if 0 in features.shape:
+        raise DataError(
+            f"source: expected at least one row and one column, got shape {features.shape}"
+        )
+    rows: Rows = ArrayRows(features, "source")
+    if extra.labels is not None or extra.weight is not None:
+        rows = Labelled(rows, extra.labels, extra.weight)
+    rows.feature_names = names
+    return rows

@@ -1,0 +1,198 @@
+"""Text with a header, one row a line: ``.csv`` and ``.tsv``."""
+
+from __future__ import annotations
+
+import csv
+import re
+from array import array
+from bisect import bisect_left, bisect_right
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbp.data import frames
+from fastbp.data.rows import Block
+from fastbp.data.sources.columns import ColumnRequest, refuse_repeated
+from fastbp.data.sources.files import File, FileRows, damage_named
+from fastbp.errors import DataError
+
+CSV_STEP = 2**18
+"""Bytes of text from one row whose place is kept to the next: what is searched for a row."""
+NEWLINE, RETURN = 10, 13
+BOM = b"\xef\xbb\xbf"
+RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+
+
+class Csv(FileRows):
+    """Text with a header, one row a line; parsed by pyarrow, from any row on.
+
+    Lines are told apart before they are parsed, so no cell may hold one's end. Blank lines do not
+    count, empty cells are NaN, `true` and `false` are 1 and 0.
+    """
+
+    def __init__(self, path: Path, choice: ColumnRequest, delimiter: str) -> None:
+        self._arrow = frames.pyarrow_for(str(path))
+        self._delimiter = delimiter
+        self._logical: frozenset[str] = frozenset()
+        file = File(path)
+        names, first = _header(file, delimiter)
+        roles = choice.roles(str(path), names)
+        self._names, self._used = names, [names[j] for j in roles.all]
+        n_rows = self._find_rows(file, first)
+        super().__init__(file, n_rows, roles, names, "float64")
+
+    def _find_rows(self, file: File, position: int) -> int:
+        """Return how many rows there are, and keep where some of them begin."""
+        self._rows, self._offsets = array("q"), array("q")
+        n_rows, step = 0, CSV_STEP
+        while position < file.size:
+            data = file.read(position, min(step, file.size - position))
+            end = _last_end(data) if position + data.size < file.size else data.size
+            if end == 0:  # a line longer than that
+                step *= 2
+                continue
+            self._rows.append(n_rows)
+            self._offsets.append(position)
+            n_rows += line_starts(data[:end]).size
+            position += end
+        return n_rows
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        """Parse the lines of these rows; OUT `block`."""
+        if start == stop:
+            return
+        table = self._parsed(self._lines(start, stop), start)
+        if table.num_rows != stop - start:
+            raise DataError(
+                f"{self.name}: expected {stop - start} rows from row {start} on, one a line, got"
+                f" {table.num_rows}: a cell holds the end of a line, or a line ends otherwise",
+                start,
+            )
+        columns = [frames.numbers(table.column(name)) for name in self._used]
+        self.roles.spread(columns, block)
+
+    def _lines(self, start: int, stop: int) -> Any:
+        """Return the bytes of rows."""
+        i, j = bisect_right(self._rows, start) - 1, bisect_left(self._rows, stop)
+        end = self._offsets[j] if j < len(self._offsets) else self.file.size
+        data = self.file.read(self._offsets[i], end - self._offsets[i])
+        starts = line_starts(data)
+        first, beyond = start - self._rows[i], stop - self._rows[i]
+        if starts.size < beyond:
+            raise DataError(
+                f"{self.name}: expected {self.n_rows} rows, got another number: the file was"
+                " changed while it was read",
+                self._rows[i] + starts.size,
+            )
+        return data[starts[first] : starts[beyond] if beyond < starts.size else data.size]
+
+    def _parsed(self, data: np.ndarray, first: int) -> Any:
+        logical = self._logical
+        kinds = {
+            name: self._arrow.bool_() if name in logical else self._arrow.float64()
+            for name in self._used
+        }
+        try:
+            return self._table(data, first, kinds)
+        except self._arrow.ArrowInvalid:
+            text = self._table(data, first, dict.fromkeys(self._used, self._arrow.string()))
+        columns = {name: self._from_text(text.column(name), name, first) for name in self._used}
+        return self._arrow.table(columns)
+
+    def _table(self, data: np.ndarray, first: int, kinds: dict[str, Any]) -> Any:
+        from pyarrow import csv as arrow_csv
+
+        size = min(max(2**20, data.size + 1), 2**31 - 1)  # no row may go beyond one of its blocks
+        source = self._arrow.BufferReader(self._arrow.py_buffer(data))
+        try:
+            return arrow_csv.read_csv(
+                source,
+                arrow_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=size),
+                arrow_csv.ParseOptions(delimiter=self._delimiter),
+                arrow_csv.ConvertOptions(
+                    column_types=kinds, include_columns=self._used, strings_can_be_null=True
+                ),
+            )
+        except self._arrow.ArrowInvalid as error:
+            ragged = RAGGED.search(str(error))
+            if ragged:
+                row = first + int(ragged[1]) - 1
+                raise DataError(
+                    f"{self.name}: expected {ragged[2]} cells, got {ragged[3]} in row {row}", row
+                ) from None
+            if any(kind != self._arrow.string() for kind in kinds.values()):
+                raise
+            raise DataError(f"{self.name}: expected text in UTF-8, got {error}", first) from None
+
+    def _from_text(self, column: Any, name: str, first: int) -> Any:
+        """Return a column that is not all numbers as such, with true and false as 1 and 0."""
+        from pyarrow import compute
+
+        text = compute.utf8_trim_whitespace(column)
+        lower = compute.utf8_lower(text)
+        for word, number in (("true", "1"), ("false", "0")):
+            text = compute.if_else(compute.equal(lower, word), number, text)
+        if not compute.any(
+            compute.invert(compute.is_in(text, self._arrow.array(["0", "1"])))
+        ).as_py():
+            self._logical |= {name}  # the next piece of it is read at once
+        try:
+            return text.cast(self._arrow.float64())
+        except self._arrow.ArrowInvalid:
+            row = bisect_left(range(len(text)), True, key=lambda i: self._fails(text[: i + 1]))
+            raise DataError(
+                f"{self.name}: column {name!r}: expected a number, got {column[row].as_py()!r} in"
+                f" row {first + row}",
+                first + row,
+            ) from None
+
+    def _fails(self, text: Any) -> bool:
+        try:
+            text.cast(self._arrow.float64())
+        except self._arrow.ArrowInvalid:
+            return True
+        return False
+
+
+def _header(file: File, delimiter: str) -> tuple[list[str], int]:
+    """Return the names in the first line that is not blank, and where the next one begins."""
+    size = CSV_STEP
+    while True:
+        data = file.read(0, min(size, file.size))
+        mark = len(BOM) if data[: len(BOM)].tobytes() == BOM else 0
+        starts = line_starts(data[mark:]) + mark
+        if starts.size > 1 or data.size == file.size:
+            break
+        size *= 2
+    if starts.size == 0:
+        raise DataError(f"{file.path}: expected a header, got an empty file")
+    end = _first_end(data, int(starts[0]))
+    with damage_named(file.path, "a header in UTF-8"):
+        line = data[starts[0] : end].tobytes().decode()
+        names = next(csv.reader([line], delimiter=delimiter, strict=True))
+    refuse_repeated(str(file.path), names)
+    return names, end
+
+
+def _first_end(data: np.ndarray, start: int) -> int:
+    ends = np.flatnonzero(data[start:] == NEWLINE)
+    return start + int(ends[0]) + 1 if ends.size else data.size
+
+
+def _last_end(data: np.ndarray) -> int:
+    return data.tobytes().rfind(b"\n") + 1
+
+
+def line_starts(data: np.ndarray) -> np.ndarray:
+    """Return where the lines begin that are not blank, of bytes that begin with a line."""
+    starts = np.concatenate(([0], np.flatnonzero(data == NEWLINE) + 1))
+    starts = starts[: np.searchsorted(starts, data.size)]
+    first = data[starts]
+    lines: np.ndarray = starts[(first != NEWLINE) & (first != RETURN)]
+    return lines
+
+
+def open_csv(path: Path, choice: ColumnRequest) -> FileRows:
+    """Open text with a header, whose cells are separated by commas or, in a .tsv, by tabs."""
+    return Csv(path, choice, "\t" if path.suffix.lower() == ".tsv" else ",")

@@ -1,0 +1,1 @@
+"""scikit-learn's multi-layer perceptrons, by fastbp's kernels."""

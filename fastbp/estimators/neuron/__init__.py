@@ -1,0 +1,1 @@
+"""One neuron behind scikit-learn's interface, and several side by side."""

@@ -1,0 +1,290 @@
+"""One neuron for a number, several for more, behind scikit-learn's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
+
+from fastbp.data.rows import Rows
+from fastbp.estimators.neuron.base import Neurons
+from fastbp.estimators.neuron.labels import carried, survey
+from fastbp.estimators.scikit_learn import StrOptions, fit_method
+from fastbp.training.callbacks import EpochState
+from fastbp.training.optimizers import SGD, Adam
+
+
+class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
+    """One neuron for a number; for several numbers, one neuron each.
+
+    With the defaults this is linear least squares by gradient descent, which takes no rate to be
+    chosen and cannot diverge: see :class:`NeuronClassifier`.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "half_mse", "mse", "log_loss", "bce"}, default="squared_error"
+        Half the squared error (``"half_mse"`` is another name), summed over the outputs;
+        ``"mse"`` is the squared error's mean over them. ``"log_loss"``, or ``"bce"``, with the
+        sigmoid and y from 0 to 1 only, is the binary cross-entropy, summed.
+    activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
+        Of each output.
+    solver : {"sgd", "adam"}, SGD or Adam, default="sgd"
+        Gradient descent with `momentum`, Adam with its defaults, or one of :class:`fastbp.SGD` and
+        :class:`fastbp.Adam` with values of your own. Adam's steps do not grow with y.
+    alpha : float, default=0.0001
+        Strength of the L2 penalty: alpha/2 times the squared weights, over the rows of a batch
+        (or their weights' sum), is added to its loss. Intercepts are not penalised.
+    batch_size : int or None, default=None
+        Rows of each update: None takes all, 1 trains online.
+    learning_rate_init : "auto", float or callable, default="auto"
+        A rate for all epochs, or a function from the epoch (from 0) to one. ``"auto"`` takes, for
+        gradient descent, one over a bound of the loss's curvature (see Notes), which costs one
+        pass over the rows, and 0.01 for Adam.
+    max_iter : int, default=1000
+        Epochs at most.
+    shuffle : bool or "window", default=True
+        Visit the rows in a new order each epoch, which a single batch of all rows does not need
+        and is spared: in any order, or, with less memory and in files faster, ``"window"``: see
+        :func:`fastbp.fit_neuron`. Rows that cannot be reached at random are shuffled in windows.
+    random_state : int, RandomState instance, numpy.random.Generator or None, default=None
+        The source of the orders, and of start values of ReLU: those of all others are zeros.
+    tol : float or None, default=1e-4
+        Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best by
+        more than this, in the loss's own units. None never does.
+    n_iter_no_change : int, default=50
+        So many epochs; with momentum, twenty can be a single swing past the optimum. Five will
+        do for batches much smaller than the data.
+    early_stopping : bool, default=False
+        Hold rows out, let the loss on them decide when to stop, and return to where it was least.
+    validation_fraction : float, default=0.1
+        The share of the rows that `early_stopping` holds out: see `validation` of
+        :func:`fastbp.fit_neuron`.
+    momentum : float, default=0.9
+        Of the solver ``"sgd"``, from 0 to below 1; 0 is plain gradient descent.
+    nesterovs_momentum : bool, default=True
+        Whether it is Nesterov's.
+    warm_start : bool, default=False
+        Begin with `coef_` and `intercept_` of the last fit, and the optimizer anew.
+    n_threads : int or None, default=None
+        None decides by size.
+    callback : callable or None, default=None
+        Called after each epoch with a :class:`fastbp.training.callbacks.EpochState`; returning True
+        stops the training.
+        Its weights are those of the engine: (n_features,) and a bias, of several outputs lists
+        with one layer of (n_features, n_outputs).
+    verbose : bool or int, default=False
+        Whether to print the loss of each epoch.
+    progress : bool or "always", default=False
+        True shows a bar in a terminal or a notebook.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
+        The weights. What is set here is what predictions are made with, and `intercept_` likewise.
+    intercept_ : float or ndarray of shape (n_outputs,)
+        The biases.
+    loss_curve_ : list of float
+        The loss of each whole epoch, taken before its updates, penalty and all. Those of
+        ``partial_fit`` are appended.
+    validation_loss_curve_ : list of float
+        The loss on the rows held out after each epoch; with `early_stopping` only.
+    n_iter_ : int
+        Whole epochs, of ``partial_fit`` in all.
+    stopped_ : str
+        Why training stopped: ``"tol"``, ``"epochs"``, ``"callback"`` or ``"interrupted"``.
+    n_features_in_ : int
+        The number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where all are text.
+
+    See Also
+    --------
+    NeuronClassifier : One neuron for classes; what its notes say of rows, Ctrl-C and exceptions
+        is true here, too.
+    fastbp.fit_neuron : The engine.
+
+    Notes
+    -----
+    The automatic rate is that of :class:`NeuronClassifier`, with s = 1 for half the squared error
+    of identity and ReLU, 0.0771 of the sigmoid and 1.23 of tanh (both for y that they can reach),
+    twice that for the whole, and 1/4 for the log loss.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from fastbp import NeuronRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), NeuronRegressor()).fit(X, y)
+    >>> round(model.score(X, y), 3)
+    0.518
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Neurons._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "half_mse", "mse", "log_loss", "bce"})],
+        "activation": [StrOptions({"identity", "sigmoid", "tanh", "relu"})],
+    }
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        *,
+        activation: str = "identity",
+        solver: str | SGD | Adam = "sgd",
+        alpha: float = 0.0001,
+        batch_size: int | None = None,
+        learning_rate_init: str | float | Callable[[int], float] = "auto",
+        max_iter: int = 1000,
+        shuffle: bool | str = True,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
+        tol: float | None = 1e-4,
+        n_iter_no_change: int = 50,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        warm_start: bool = False,
+        n_threads: int | None = None,
+        callback: Callable[[EpochState], Any] | None = None,
+        verbose: bool | int = False,
+        progress: bool | str = False,
+    ) -> None:
+        self.loss = loss
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.warm_start = warm_start
+        self.n_threads = n_threads
+        self.callback = callback
+        self.verbose = verbose
+        self.progress = progress
+
+    @fit_method
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
+        """Train.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
+            Numbers, finite: an array, a table of pandas or Polars, or rows of
+            :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a block
+            at a time if many.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
+            The numbers to predict. None with rows that carry their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Not negative; a batch's loss is the weighted mean.
+
+        Returns
+        -------
+        self : NeuronRegressor
+        """
+        again = self._begin()
+        rows, labels = self._checked(X, y, reset=not again, multi_output=True, y_numeric=True)
+        with self._telling(X):
+            rows, rate = self._numbered(rows, labels, sample_weight)
+            self._fit_rows(rows, rate, again, X, y, sample_weight)
+        return self
+
+    @fit_method
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
+        """Train for one epoch over these rows, and go on where the last call ended.
+
+        Optimizer and order of rows go on, too: n calls with the same rows are one fit of n epochs.
+        `tol` and `warm_start` are not regarded.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
+            As for :meth:`fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
+            The numbers to predict, or None with rows that carry their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Not negative.
+
+        Returns
+        -------
+        self : NeuronRegressor
+        """
+        self._refuse_early_stopping()
+        again = self._fitted
+        rows, labels = self._checked(X, y, reset=not again, multi_output=True, y_numeric=True)
+        with self._telling(X):
+            rows, rate = self._numbered(rows, labels, sample_weight)
+            self._partial_fit_rows(rows, rate, again)
+        return self
+
+    def _numbered(self, rows: Rows, y: Any, sample_weight: Any) -> tuple[Rows, Any]:
+        """Return the rows with labels and weights, and the rate."""
+        labels = None
+        if y is not None:
+            if y.ndim == 2 and y.shape[1] == 1:
+                y = column_or_1d(y, warn=True)
+            labels = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
+        rows = self._labelled(rows, labels, sample_weight)
+        found = survey(rows, None, grouped=False) if self._finds_rate else None
+        return rows, self._rate(found, np.ones(1), rows)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the outputs.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        return self._outputs(X, self.activation)
+
+    @property
+    def _output(self) -> str:
+        return self.activation
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
+            None with rows that carry their labels, and perhaps weights.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        if y is None and isinstance(X, Rows):
+            y, weight = carried(X)
+            sample_weight = weight if sample_weight is None else sample_weight
+        return float(super().score(X, y, sample_weight))
+
+    def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
+        if isinstance(weights, list):
+            return {"coef_": weights[0].T.copy(), "intercept_": bias[0].copy()}
+        return {"coef_": weights.copy(), "intercept_": float(bias)}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _more_tags(self) -> dict[str, Any]:  # before scikit-learn 1.6
+        return {"multioutput": True}

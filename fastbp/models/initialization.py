@@ -1,0 +1,90 @@
+"""Start values of networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastbp import arguments
+from fastbp.models.layers import activations_of
+
+
+def initialize_network(
+    layer_sizes: Sequence[int],
+    *,
+    activations: Sequence[str],
+    scheme: str = "glorot_uniform",
+    random_state: int | np.random.Generator | np.random.RandomState | None = None,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return start values for :func:`fit_network`.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Inputs, the neurons of each hidden layer, outputs.
+    activations : sequence of str
+        One a layer, as for :func:`fit_network`.
+    scheme : str
+        How the weights of n inputs and m outputs are drawn: ``"glorot_uniform"`` (within
+        sqrt(6/(n + m)) of 0) and ``"glorot_normal"`` (standard deviation sqrt(2/(n + m))) suit
+        sigmoid and tanh (Glorot and Bengio, AISTATS 2010); ``"he_uniform"`` (within sqrt(6/n))
+        and ``"he_normal"`` (standard deviation sqrt(2/n)) suit ReLU (He et al., ICCV 2015);
+        ``"normal"`` is the standard normal distribution; ``"zeros"`` leaves the neurons of a
+        hidden layer alike for ever. Biases are zeros.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
+
+    Returns
+    -------
+    weights : list of numpy.ndarray of float64, shape (n_inputs, n_outputs)
+    biases : list of numpy.ndarray of float64, shape (n_outputs,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If sizes, activations or the scheme do not fit.
+
+    Examples
+    --------
+    >>> from fastbp import initialize_network
+    >>> weights, biases = initialize_network([4, 8, 1], activations=["relu", "identity"],
+    ...                                      scheme="he_normal", random_state=0)
+    >>> [w.shape for w in weights], [b.shape for b in biases]
+    ([(4, 8), (8, 1)], [(8,), (1,)])
+    """
+    if isinstance(layer_sizes, np.ndarray):
+        layer_sizes = layer_sizes.tolist()
+    sizes = [
+        arguments.whole(f"layer_sizes[{i}]", n, minimum=1)
+        for i, n in enumerate(arguments.sequence("layer_sizes", layer_sizes, "integers"))
+    ]
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes: expected at least 2 sizes, got {len(sizes)}")
+    activations_of("activations", activations, len(sizes) - 1)
+    draw = SCHEMES[arguments.choice("scheme", scheme, SCHEMES)]
+    random = arguments.random_generator("random_state", random_state)
+    weights = [draw(random, n, m) for n, m in pairwise(sizes)]
+    return weights, [np.zeros(m) for m in sizes[1:]]
+
+
+def _uniform(random: Any, n: int, m: int, bound: float) -> np.ndarray:
+    drawn: np.ndarray = random.uniform(-bound, bound, size=(n, m))
+    return drawn
+
+
+def _normal(random: Any, n: int, m: int, deviation: float) -> np.ndarray:
+    drawn: np.ndarray = random.standard_normal(size=(n, m)) * deviation
+    return drawn
+
+
+SCHEMES: dict[str, Callable[[Any, int, int], np.ndarray]] = {
+    "glorot_uniform": lambda random, n, m: _uniform(random, n, m, math.sqrt(6.0 / (n + m))),
+    "glorot_normal": lambda random, n, m: _normal(random, n, m, math.sqrt(2.0 / (n + m))),
+    "he_uniform": lambda random, n, m: _uniform(random, n, m, math.sqrt(6.0 / n)),
+    "he_normal": lambda random, n, m: _normal(random, n, m, math.sqrt(2.0 / n)),
+    "normal": lambda random, n, m: _normal(random, n, m, 1.0),
+    "zeros": lambda random, n, m: np.zeros((n, m)),
+}

@@ -1,0 +1,113 @@
+"""The outputs of a network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastbp.data.arrays import is_plain, read_only
+from fastbp.data.rows import BLOCK_BYTES, Rows
+from fastbp.kernels import layout
+from fastbp.kernels import network as kernels
+from fastbp.kernels import plan as plans
+from fastbp.models.layers import Layers, check_finite, flat_vector
+from fastbp.system.threads import team, threads_for
+
+PREDICTED_AT_ONCE = 2**16  # work of rows: 20 microseconds
+CALL_WORK = 2**22  # of one call, 1.5 ms: so threads can share, and Ctrl-C comes through
+MANY = 2**14  # parameters whose copying takes longer than finding out that it is not needed
+
+
+def whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the flat vector that many parameters are views of, or else a new one; to be read."""
+    base = arrays[0].base
+    if base is None or plan.n_parameters < MANY:
+        return flat_vector(plan, arrays)
+    if not is_plain(base, 1) or base.size != plan.n_parameters or not base.flags.writeable:
+        return flat_vector(plan, arrays)
+    first = base.__array_interface__["data"][0]
+    for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
+        at_home = array.__array_interface__["data"][0] == first + 8 * start
+        if array.base is not base or not at_home or not array.flags.c_contiguous:
+            return flat_vector(plan, arrays)
+    return base
+
+
+def predicted(
+    rows: Rows,
+    layers: Layers,
+    w: list[np.ndarray],
+    b: list[np.ndarray],
+    n_threads: int | None = None,
+) -> np.ndarray:
+    """Return the outputs (N, K) of a network for rows that fit it."""
+    plan, state = _prediction_plan(
+        layers.sizes, layers.activations, min(rows.n_rows, plans.MOST_ROWS)
+    )
+    parameters = whole_vector(plan, (*w, *b))
+    outputs = np.empty((rows.n_rows, layers.sizes[-1]))
+    most = min(BLOCK_BYTES // (8 * rows.n_features), CALL_WORK // plan.row_work)
+    step = max(1, most // plan.tile_rows) * plan.tile_rows
+
+    def compute(start: int) -> None:
+        stop = min(start + step, rows.n_rows)
+        x = read_only(np.ascontiguousarray(rows.block(start, stop).features))
+        work = np.empty(plan.work_size)
+        if not kernels.network_outputs(x, parameters, state, work, outputs[start:stop]):
+            check_finite("", w, b)
+            rows.raise_if_not_finite(start, x)
+
+    if rows.n_rows <= step:
+        compute(0)  # a single row takes some microseconds in all: no time for a team
+        return outputs
+    starts = list(range(0, rows.n_rows, step))
+    total = rows.n_rows * plan.row_work
+    n_threads = threads_for(total, total, len(starts), n_threads) if rows.any_order else 1
+    with team(n_threads) as threads:
+        threads.each(compute, starts)
+    return outputs
+
+
+def predicted_as_it_is(
+    features: Any, weights: list[Any], biases: list[Any], activations: tuple[int, ...]
+) -> np.ndarray | None:
+    """Return the outputs of a few rows in arrays of the kernel's own kind; None for all else.
+
+    Half of the time of the general way, for one row. What is not right it leaves to that one,
+    which finds out where it is.
+    """
+    if not is_plain(features, 2) or len(weights) != len(biases):
+        return None
+    sizes = [features.shape[1]]
+    for w, b in zip(weights, biases, strict=True):
+        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (sizes[-1], b.size)):
+            return None
+        sizes.append(b.size)
+    n = features.shape[0]
+    if 0 in sizes or n == 0:
+        return None
+    plan, state = _prediction_plan(tuple(sizes), activations, min(n, plans.MOST_ROWS))
+    if n * plan.row_work > PREDICTED_AT_ONCE:
+        return None
+    parameters = whole_vector(plan, weights + biases)
+    outputs = np.empty((n, sizes[-1]))
+    work = np.empty(plan.work_size)
+    finite = kernels.network_outputs(read_only(features), parameters, state, work, outputs)
+    return outputs if finite else None
+
+
+@functools.lru_cache(maxsize=256)
+def _prediction_plan(
+    sizes: tuple[int, ...], activations: tuple[int, ...], batch_rows: int
+) -> tuple[plans.Plan, np.ndarray]:
+    """Return the plan of a network, and the kernel's integers, which it only reads."""
+    plan = plans.plan_network(sizes, activations, 1, batch_rows)
+    state = np.zeros(layout.N_INTEGERS + len(plan.table), dtype=np.int64)
+    state[layout.N_FEATURES] = sizes[0]
+    state[layout.TILE_ROWS] = plan.tile_rows
+    state[layout.N_LAYERS] = len(activations)
+    state[layout.LAYERS :] = plan.table
+    return plan, state

@@ -1,0 +1,204 @@
+"""How many threads to use, and running one call of a kernel on all of them.
+
+Threads are Python's own, over kernels that run without the interpreter's lock. They live for one
+fit: nothing is left behind that a fork could lose.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastbp import arguments
+from fastbp.kernels.jit import JIT_ENABLED
+
+WORK_PER_THREAD = 2**16  # less in a batch, 20 microseconds, is not worth another thread
+WORK_TO_START = 2**24  # starting a thread costs some 100 microseconds: 5 ms of work repay it
+
+_chosen: int | None = None
+
+
+def available_threads() -> int:
+    """Return the processors that this process may use.
+
+    The affinity mask, a container's quota of processor time and, within a worker of joblib, the
+    share that it was given.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = _container_quota()
+    if quota is not None:
+        count = min(count, max(1, math.floor(quota)))
+    if _inside_joblib():
+        count = min(count, _openmp_threads() or 1)
+    return count
+
+
+def _openmp_threads() -> int | None:
+    """Return ``OMP_NUM_THREADS``, which joblib and others set for their worker processes."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else None
+
+
+def _container_quota(folder: str = "/sys/fs/cgroup") -> float | None:
+    """Return the processors that a Linux control group allows (version 2, then version 1)."""
+    try:
+        limit, period = Path(folder, "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = Path(folder, "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = Path(folder, "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if not limit.isdecimal() or not period.isdecimal() or int(period) == 0:
+        return None  # "max" or -1: no limit
+    return int(limit) / int(period)
+
+
+def _inside_joblib() -> bool:
+    """Return whether a worker of joblib is calling: its siblings have the other processors."""
+    joblib = sys.modules.get("joblib.parallel")
+    if joblib is None:
+        return False
+    backend, _ = joblib.get_active_backend()
+    return bool(getattr(backend, "nesting_level", 0))
+
+
+def get_num_threads() -> int:
+    """Return the most threads that a call without `n_threads` uses.
+
+    What :func:`set_num_threads` set, else the environment variable ``FASTBP_NUM_THREADS``, else
+    ``OMP_NUM_THREADS``, else all; and never more than the processors that this process may use
+    (affinity, container limits, the share of a joblib worker).
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If ``FASTBP_NUM_THREADS`` is not a positive integer.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.set_num_threads(1)
+    >>> fastbp.get_num_threads()
+    1
+    >>> fastbp.set_num_threads(None)
+    """
+    text = os.environ.get("FASTBP_NUM_THREADS")
+    if _chosen is not None:
+        wanted: int | None = _chosen
+    elif text:
+        if not text.isdecimal() or int(text) == 0:
+            raise ValueError(f"FASTBP_NUM_THREADS: expected a positive integer, got {text!r}")
+        wanted = int(text)
+    else:
+        wanted = _openmp_threads()
+    return min(wanted or available_threads(), available_threads())
+
+
+def set_num_threads(n_threads: int | None) -> None:
+    """Set the most threads that a call without `n_threads` uses.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        At least 1; None goes back to the default (see :func:`get_num_threads`). No more are used
+        than the process may use.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an integer, or below 1.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.set_num_threads(1)
+    >>> fastbp.set_num_threads(None)
+    """
+    global _chosen
+    if n_threads is not None:
+        n_threads = arguments.whole("n_threads", n_threads, minimum=1)
+    _chosen = n_threads
+
+
+def threads_for(batch_work: int, fit_work: int, pieces: int, requested: int | None) -> int:
+    """Return the threads for a fit: the requested number, or what its size is worth.
+
+    The work of a batch and of the whole fit is in units of about a third of a nanosecond. More
+    threads than pieces of a batch would find nothing to do. The bits do not depend on it.
+    """
+    if not JIT_ENABLED:
+        return 1  # plain Python has no atomic operations
+    if requested is not None:
+        return min(requested, pieces)
+    if fit_work < WORK_TO_START:
+        return 1
+    return max(1, min(get_num_threads(), pieces, batch_work // WORK_PER_THREAD))
+
+
+class Team:
+    """Threads that run one kernel call together; the calling thread is worker 0."""
+
+    def __init__(self, size: int, pool: ThreadPoolExecutor | None) -> None:
+        self.size = size
+        self._pool = pool
+
+    def run(self, call: Callable[[int], bool], abandon: Callable[[], None]) -> None:
+        """Run `call(worker)` on every thread until it returns True.
+
+        If worker 0 is stopped by an exception, `abandon` must let the others return.
+        """
+        others = []
+        if self._pool is not None:
+            others = [self._pool.submit(_repeat, call, k) for k in range(1, self.size)]
+        try:
+            _repeat(call, 0)
+        except BaseException:
+            abandon()
+            raise
+        finally:
+            for other in others:
+                other.result()
+
+    def each(self, call: Callable[[int], None], items: Iterable[int]) -> None:
+        """Run `call(item)` for every item, each on the thread that is free first."""
+        shared = iter(list(items))  # drawing from a list's iterator is atomic
+
+        def work() -> None:
+            for item in shared:
+                call(item)
+
+        others = []
+        if self._pool is not None:
+            others = [self._pool.submit(work) for _ in range(1, self.size)]
+        work()
+        for other in others:
+            other.result()
+
+
+def _repeat(call: Callable[[int], bool], worker: int) -> None:
+    while not call(worker):
+        time.sleep(0)  # nothing to do at the moment: let another thread have the processor
+
+
+@contextmanager
+def team(size: int, begin: Callable[[], None] | None = None) -> Iterator[Team]:
+    """Give a team of `size` threads for the length of a fit; each new one begins with `begin`."""
+    if size == 1:
+        yield Team(1, None)
+        return
+    with ThreadPoolExecutor(size - 1, "fastbp", initializer=begin) as pool:
+        yield Team(size, pool)

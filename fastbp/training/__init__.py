@@ -1,0 +1,4 @@
+"""One fit, whatever the model: optimizers, the epoch driver, checkpoints, callbacks.
+
+It imports ``data`` and what that may import.
+"""

@@ -1,0 +1,64 @@
+"""The loss, or the loss and its gradient, of all rows at given parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbp.kernels import layout
+from fastbp.system.interrupts import Requests, WaitInterruptedError
+from fastbp.system.threads import Team
+from fastbp.training.optimizers import LossOnly, Optimizer
+from fastbp.training.problem import Options, Problem
+from fastbp.training.run import Run
+
+LOSS_ONLY = LossOnly()
+
+
+def pass_options(n_rows: int, rule: Optimizer = LOSS_ONLY, alpha: float = 0.0) -> Options:
+    """Return the options of one pass over all rows that updates nothing."""
+    return Options(learning_rate=0.0, epochs=1, batch_rows=n_rows, optimizer=rule, alpha=alpha)
+
+
+class Objective:
+    """The loss of all rows of a problem at any parameters, a weighted mean, or its gradient, too.
+
+    Parameters
+    ----------
+    problem : Problem
+    options : Options
+        Those that it was made with, of :func:`pass_options`.
+    threads : Team
+    requests : Requests
+        Interrupts, which cut a pass short.
+    """
+
+    def __init__(
+        self, problem: Problem, options: Options, threads: Team, requests: Requests
+    ) -> None:
+        self.samples = problem.samples
+        self._requests = requests
+        self._run = Run(problem, options, threads, requests=requests)
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """That of the last loss, with ``GradientOnly``; flat, and overwritten by the next."""
+        gradient: np.ndarray = self._run.moments[0]
+        return gradient
+
+    def loss(self, parameters: np.ndarray) -> float | None:
+        """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""
+        run = self._run
+        run.start_again(parameters)
+        while run.epoch < 1 and run.state[layout.STATUS] == layout.RUNNING:
+            if self._requests.count:
+                return None
+            try:
+                run.slice()
+            except WaitInterruptedError:
+                return None
+        run.raise_bad_row()
+        return float(run.losses[0])
+
+    def close(self) -> None:
+        """End what reads the rows."""
+        self._run.close()

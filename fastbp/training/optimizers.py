@@ -1,0 +1,160 @@
+"""Optimizers: how a gradient changes the parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastbp import arguments
+from fastbp.kernels import layout, update
+
+
+def _fraction(name: str, value: Any) -> float:
+    number = arguments.real(name, value)
+    if not 0.0 <= number < 1.0:
+        raise ValueError(f"{name}: expected a number from 0 to below 1, got {number}")
+    return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Gradient descent, with or without momentum.
+
+    The learning rate is an argument of the fit. With momentum: v <- momentum v - learning_rate g,
+    and v is added to the parameters; with `nesterov`, momentum v - learning_rate g with the new v
+    is. As in scikit-learn (Sutskever et al., ICML 2013).
+
+    Parameters
+    ----------
+    momentum : float
+        From 0 to 1; 0 is plain gradient descent, 1 never slows down.
+    nesterov : bool
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is of another kind, or outside its range.
+
+    Examples
+    --------
+    >>> from fastbp import SGD, fit_neuron
+    >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 1.0, 100, optimizer=SGD(momentum=0.9))
+    >>> bool(fit.losses[-1] < 0.01)
+    True
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "momentum", arguments.real("momentum", self.momentum))
+        if not 0.0 <= self.momentum <= 1.0:
+            raise ValueError(f"momentum: expected a number from 0 to 1, got {self.momentum}")
+        if not isinstance(self.nesterov, bool | np.bool_):
+            raise TypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
+        object.__setattr__(self, "nesterov", bool(self.nesterov))
+
+    @property
+    def code(self) -> int:
+        """Its number in the kernels."""
+        if self.momentum == 0.0:
+            return update.PLAIN_SGD
+        return update.NESTEROV_SGD if self.nesterov else update.MOMENTUM_SGD
+
+    @property
+    def n_moments(self) -> int:
+        """Arrays of the size of the parameters that it keeps."""
+        return 0 if self.momentum == 0.0 else 1
+
+    @property
+    def constants(self) -> dict[int, float]:
+        """What the kernels find of it, by place."""
+        return {layout.MOMENTUM: self.momentum}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam (Kingma and Ba, ICLR 2015), in the form and with the defaults of scikit-learn.
+
+    The learning rate is an argument of the fit. This is the paper's faster form, at the end of its
+    section 2, where epsilon is not corrected for bias: PyTorch's main form differs in that.
+    m <- beta_1 m + (1 - beta_1) g and v <- beta_2 v + (1 - beta_2) g**2; update t subtracts
+    learning_rate sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + epsilon).
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float
+        From 0 to below 1: how slowly the means of the gradient and its square forget.
+    epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is no number, or outside its range.
+
+    Examples
+    --------
+    >>> from fastbp import Adam, fit_neuron
+    >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 0.1, 50, optimizer=Adam(beta_1=0.8))
+    >>> bool(fit.losses[-1] < fit.losses[0])
+    True
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beta_1", _fraction("beta_1", self.beta_1))
+        object.__setattr__(self, "beta_2", _fraction("beta_2", self.beta_2))
+        object.__setattr__(self, "epsilon", arguments.real("epsilon", self.epsilon))
+        if self.epsilon <= 0.0:
+            raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
+
+    code = update.ADAM
+    n_moments = 2
+
+    @property
+    def constants(self) -> dict[int, float]:
+        """What the kernels find of it, by place."""
+        return {
+            layout.BETA_1: self.beta_1,
+            layout.BETA_2: self.beta_2,
+            layout.EPSILON: self.epsilon,
+        }
+
+
+@dataclass(frozen=True)
+class GradientOnly:
+    """No optimizer: the gradient is kept where moments are, the parameters stay."""
+
+    code = update.KEEP_GRADIENT
+    n_moments = 1
+    constants: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LossOnly:
+    """No optimizer, and no gradient."""
+
+    code = update.KEEP_LOSS
+    n_moments = 0
+    constants: dict[int, float] = field(default_factory=dict)
+
+
+Optimizer = SGD | Adam | GradientOnly | LossOnly
+NAMES: dict[str, SGD | Adam] = {"sgd": SGD(), "adam": Adam()}
+
+
+def optimizer_of(name: str, value: Any) -> SGD | Adam:
+    """Return an optimizer given by itself or by name."""
+    if isinstance(value, SGD | Adam):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name}: expected SGD(), Adam() or a name, got {arguments.describe(value)}"
+        )
+    return NAMES[arguments.choice(name, value, NAMES)]

@@ -1,0 +1,137 @@
+"""What a fit leaves behind for the next one to go on from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastbp.training.optimizers import SGD, Adam
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """What a fit leaves behind, beside its parameters, for another to go on from.
+
+    Hand it on as `state`, with the fit's parameters as start values and otherwise the same
+    arguments: the two fits together are one that never stopped, bit for bit, also where the
+    first was interrupted within an epoch. Start values, optimizer and, within an epoch, the place
+    are checked; other rows, batches, losses or rates may be wanted and are taken as they come. A
+    generator that it holds goes on, whatever `random_state` says.
+
+    Attributes
+    ----------
+    optimizer : SGD or Adam
+    epoch : int
+        Whole epochs completed, of all fits together.
+    moments : numpy.ndarray of float64, shape (0, 1 or 2, n)
+        The optimizer's running means for each parameter, in the order of the kernels.
+    powers : tuple of float
+        beta_1 and beta_2 of Adam to the power of the updates made.
+    random_state : dict or None
+        The state of the generator of the orders, from before that of an epoch under way.
+    batch_start, next_chunk : int
+        Of an epoch under way: its rows that are in the parameters, and the chunks of the batch
+        after them that are in its partial sums.
+    partial_sums, epoch_start : numpy.ndarray of float64
+        Those sums, gradient, loss and weight; the parameters at the start of the epoch. Empty
+        where nothing is under way.
+    cut : tuple
+        How the epochs were cut up: rows, rows of a batch, whether and how shuffled.
+    epoch_sums : tuple of float
+        Their loss, what its rounding lost, and their weight.
+    best_loss, stale_epochs
+        The least loss, and the epochs since it fell by more than `tol`.
+    checksum : int
+        CRC-32 of the parameters that belong to it.
+    """
+
+    optimizer: SGD | Adam
+    epoch: int
+    moments: np.ndarray = field(repr=False)
+    powers: tuple[float, float] = (1.0, 1.0)
+    random_state: dict[str, Any] | None = field(default=None, repr=False)
+    batch_start: int = 0
+    next_chunk: int = 0
+    partial_sums: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    epoch_start: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    cut: tuple[int, int, bool | str] = (0, 0, False)
+    epoch_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    best_loss: float = float("inf")
+    stale_epochs: int = 0
+    checksum: int = 0
+
+
+STATE_ARRAYS = "moments", "partial_sums", "epoch_start"
+
+
+def with_state(
+    arrays: dict[str, np.ndarray], fields: dict[str, Any], state: TrainingState | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return what a file holds of a fit, with its state added."""
+    if state is None:
+        return arrays, fields
+    content = {name: value for name, value in vars(state).items() if name not in STATE_ARRAYS}
+    kind = type(state.optimizer).__name__
+    content["optimizer"] = {"kind": kind, **asdict(state.optimizer)}
+    content["random_state"] = _plain(state.random_state)
+    kept = {name: getattr(state, name) for name in STATE_ARRAYS}
+    return {**arrays, **kept}, {**fields, "state": content}
+
+
+def state_restored(
+    arrays: dict[str, np.ndarray], fields: dict[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the fit's own part of what a file holds, its state made again."""
+    if "state" not in fields:
+        return arrays, fields
+    content = dict(fields["state"])
+    optimizer = dict(content["optimizer"])
+    kind: type[SGD | Adam] = {"SGD": SGD, "Adam": Adam}[optimizer.pop("kind")]
+    content["optimizer"] = kind(**optimizer)
+    content["random_state"] = _with_arrays(content["random_state"])
+    for name in ("powers", "epoch_sums", "cut"):
+        content[name] = tuple(content[name])
+    kept: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
+    return arrays, {**fields, "state": TrainingState(**kept, **content)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a generator's state as JSON can hold it; an array as its type and its numbers."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.str, "array": value.tolist()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _with_arrays(value: Any) -> Any:
+    """Return what :func:`_plain` was given."""
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"dtype", "array"}:
+        return np.array(value["array"], dtype=value["dtype"])
+    return {name: _with_arrays(entry) for name, entry in value.items()}
+
+
+def generator_state(random: np.random.Generator | np.random.RandomState) -> dict[str, Any]:
+    """Return the state of a generator of either kind."""
+    if isinstance(random, np.random.RandomState):
+        return dict(random.get_state(legacy=False), legacy=True)
+    return dict(random.bit_generator.state)
+
+
+def generator_from(state: dict[str, Any]) -> np.random.Generator | np.random.RandomState:
+    """Return a new generator in that state."""
+    name = state["bit_generator"]
+    bits = getattr(np.random, name, None)
+    if not (isinstance(bits, type) and issubclass(bits, np.random.BitGenerator)):
+        raise ValueError(f"state: expected a bit generator of NumPy, got {name!r}")
+    generator = bits()
+    generator.state = state
+    if state.get("legacy"):
+        legacy = np.random.RandomState(generator)
+        legacy.set_state(state)
+        return legacy
+    return np.random.Generator(generator)

@@ -1,0 +1,137 @@
+"""Compiling ahead of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastbp import arguments, datasets
+from fastbp.kernels.jit import JIT_ENABLED
+from fastbp.models import network, neuron
+from fastbp.system.interrupts import deferred_interrupts
+from fastbp.system.progress import warmup_bar
+
+KERNELS = (*neuron.KERNELS, *network.KERNELS, *datasets.KERNELS)
+"""All that Python calls."""
+X, Y, W = np.eye(3), np.array([0.0, 1.0, 0.0]), np.zeros(3)
+LAYER, NAMES = ([W[:, None]], [W[:1]]), ("sigmoid",)
+
+
+def _fit_network(**keywords: Any) -> None:
+    network.fit_network(X, Y, *LAYER, 0.1, 1, activations=NAMES, **keywords)
+
+
+# Each kernel has one form for all arguments; a function may need several of them.
+CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
+    "train_neuron": (
+        lambda: neuron.train_neuron(X.tolist(), Y.tolist(), W.tolist(), 0.0, 0.1, 1),
+        lambda: neuron.train_neuron(X, Y, W, 0.0, 0.1, 1),
+    ),
+    "fit_neuron": (
+        lambda: neuron.fit_neuron(X, Y, W, 0.0, 0.1, 1),
+        lambda: neuron.fit_neuron(X, Y, W, 0.0, 0.1, 1, batch_size=1),
+    ),
+    "predict_neuron": (lambda: neuron.predict_neuron(X, W, 0.0),),
+    "fit_network": (
+        lambda: _fit_network(optimizer="adam"),
+        lambda: _fit_network(batch_size=2),
+        lambda: _fit_network(batch_size=1),
+    ),
+    "loss_and_gradient": (lambda: network.loss_and_gradient(X, Y, *LAYER, activations=NAMES),),
+    "predict_network": (lambda: network.predict_network(X, *LAYER, activations=NAMES),),
+    "make_neuron_dataset": (lambda: datasets.make_neuron_dataset(3, 1, seed=0),),
+    "make_network_dataset": (lambda: datasets.make_network_dataset(3, [1, 1], seed=0),),
+}
+
+
+class Readiness(NamedTuple):
+    """What it took to have the kernels of a function ready.
+
+    Attributes
+    ----------
+    seconds : float
+    compiled, loaded : int
+        Kernels that were compiled, and that came from the cache on disk.
+    """
+
+    seconds: float
+    compiled: int
+    loaded: int
+
+    def __str__(self) -> str:
+        counts = {"compiled": self.compiled, "loaded": self.loaded}
+        said = [f"{done} {n} kernel{'s' * (n > 1)}" for done, n in counts.items() if n]
+        return ", ".join(said) or "ready already"
+
+
+class Warmup(dict[str, Readiness]):
+    """What :func:`warmup` did, by the names of the functions; shown as a table."""
+
+    def __repr__(self) -> str:
+        name, did = (max(map(len, column), default=0) for column in (self, map(str, self.values())))
+        return "\n".join(
+            f"{function:{name}}  {ready!s:{did}}  {ready.seconds:6.2f} s"
+            for function, ready in self.items()
+        )
+
+
+def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -> Warmup:
+    """Compile the kernels of functions now, or load them from the cache on disk.
+
+    Otherwise the first call of a function does that, which takes seconds. After it, no call of
+    these functions compiles anything, whatever its arguments.
+
+    Parameters
+    ----------
+    *functions : str or callable
+        The functions, or their names: ``train_neuron``, ``fit_neuron``, ``predict_neuron``,
+        ``fit_network``, ``loss_and_gradient``, ``predict_network``, ``make_neuron_dataset``,
+        ``make_network_dataset``. None at all: every one. (``Neuron``, ``Layer`` and
+        ``Perceptron`` call the functions that fit and predict.)
+    progress : bool or "always"
+        True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
+
+    Returns
+    -------
+    Warmup
+        A dictionary: for the name of each function a tuple of ``seconds``, the number of kernels
+        ``compiled`` and the number ``loaded`` from the cache. A kernel that functions share
+        counts for the first of them. It is shown as a table.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is something else among the functions.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> done = fastbp.warmup("train_neuron", "fit_neuron")
+    >>> done  # doctest: +SKIP
+    train_neuron  compiled 2 kernels    9.61 s
+    fit_neuron    ready already         0.00 s
+    >>> done["fit_neuron"].compiled, done["fit_neuron"].loaded
+    (0, 0)
+    """
+    names = [arguments.choice("functions", getattr(f, "__name__", f), CALLS) for f in functions]
+    progress = arguments.progress("progress", progress)
+    done = Warmup()
+    for name in warmup_bar(progress, dict.fromkeys(names or CALLS)):
+        compiled, loaded = _counts()
+        started = time.perf_counter()
+        for call in CALLS[name]:
+            with deferred_interrupts():  # a fit would not raise, but return what it has
+                call()
+        seconds = time.perf_counter() - started
+        compiled_now, loaded_now = _counts()
+        done[name] = Readiness(seconds, compiled_now - compiled, loaded_now - loaded)
+    return done
+
+
+def _counts() -> tuple[int, int]:
+    """Return how many kernels were compiled and loaded in this process."""
+    stats = [kernel.stats for kernel in KERNELS if JIT_ENABLED]
+    return sum(s.cache_misses.total() for s in stats), sum(s.cache_hits.total() for s in stats)

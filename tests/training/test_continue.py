@@ -1,0 +1,256 @@
+"""A fit that goes on from another's state is one that never stopped."""
+
+import dataclasses
+import os
+import signal
+import warnings
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import SGD, Adam
+from tests.problems import network_problem
+
+CHOICES = [
+    {},
+    {"batch_size": 7},
+    {"batch_size": 1},
+    {"optimizer": SGD(momentum=0.9)},
+    {"optimizer": SGD(momentum=0.9, nesterov=True), "batch_size": 7},
+    {"optimizer": Adam(), "batch_size": 7},
+    {"optimizer": "adam", "batch_size": 1},
+    {"shuffle": True, "batch_size": 7, "random_state": 3},
+    {"shuffle": True, "batch_size": 1, "random_state": np.random.SFC64},
+    {"shuffle": True, "batch_size": 7, "random_state": np.random.MT19937},
+    {"shuffle": True, "batch_size": 7, "random_state": np.random.Philox},
+    {"shuffle": True, "batch_size": 7, "random_state": np.random.RandomState},
+    {"optimizer": SGD(momentum=np.float32(0.5), nesterov=np.bool_(True)), "batch_size": 7},
+    {"optimizer": Adam(beta_1=np.float32(0.5), epsilon=np.array(1e-3)), "batch_size": 7},
+]
+X, Y, W, B, _ = network_problem((4, 6, 1), 30)
+
+
+def network(parameters, rate, epochs, **keywords):
+    weights, biases = parameters or (W, B)
+    return fastbp.fit_network(
+        X, Y, weights, biases, rate, epochs, activations=["tanh", "identity"], **keywords
+    )
+
+
+def neuron(parameters, rate, epochs, **keywords):
+    weights, bias = parameters or (W[0][:, 0], B[0][0])
+    return fastbp.fit_neuron(X, Y.ravel(), weights, bias, rate, epochs, **keywords)
+
+
+def numbers(fit):
+    return np.concatenate([np.ravel(p) for group in list(fit)[:2] for p in group or [group]])
+
+
+def parameters(fit):
+    return list(fit)[:2]
+
+
+def changed(state, **fields):
+    return dataclasses.replace(state, **fields)
+
+
+def fresh(keywords):
+    """The keywords with a generator of their own."""
+    made = keywords.get("random_state")
+    if not isinstance(made, type):
+        return keywords
+    generator = made(5)
+    if made is not np.random.RandomState:
+        generator = np.random.Generator(generator)
+    return {**keywords, "random_state": generator}
+
+
+def same(fit, *others):
+    """Whether a fit equals others that follow each other."""
+    assert np.array_equal(fit.losses, np.concatenate([other.losses for other in others]))
+    for ours, theirs in zip(parameters(fit), parameters(others[-1]), strict=True):
+        for a, b in zip(np.atleast_1d(ours) if np.isscalar(ours) else ours,
+                        np.atleast_1d(theirs) if np.isscalar(theirs) else theirs, strict=True):  # fmt: skip
+            assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("keywords", CHOICES, ids=str)
+@pytest.mark.parametrize("fit", [network, neuron])
+def test_two_fits_are_one(fit, keywords, tmp_path):
+    whole = fit(None, 0.05, 9, **fresh(keywords))
+    first = fit(None, 0.05, 4, **fresh(keywords))
+    assert (first.state.epoch, first.state.batch_start) == (4, 0)
+    second = fit(parameters(first), 0.05, 5, state=first.state, **fresh(keywords))
+    same(whole, first, second)
+    assert second.state.epoch == 9
+    fastbp.save(first, tmp_path / "fit")  # and over a file
+    again = fastbp.load(tmp_path / "fit")
+    same(whole, again, fit(parameters(again), 0.05, 5, state=again.state, **fresh(keywords)))
+
+
+@pytest.mark.parametrize("keywords", [c for c in CHOICES if "batch_size" in c], ids=str)
+def test_going_on_from_the_middle_of_an_epoch(keywords, monkeypatch):
+    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)  # slices of one chunk
+    slices = 0
+    original = fastbp.training.run.Run.slice
+
+    def counted(self):
+        nonlocal slices
+        original(self)
+        slices += 1
+        if slices == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    whole = network(None, 0.05, 9, **fresh(keywords))
+    monkeypatch.setattr(fastbp.training.run.Run, "slice", counted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first = network(None, 0.05, 9, **fresh(keywords))
+    assert first.stopped == "interrupted"
+    assert first.state.batch_start > 0
+    second = network(
+        parameters(first), 0.05, 9 - first.n_epochs, state=first.state, **fresh(keywords)
+    )
+    same(whole, first, second)
+
+
+def test_epochs_go_on_counting():
+    asked, seen = [], []
+
+    def rate(epoch):
+        asked.append(epoch)
+        return 0.1 / (1 + epoch)
+
+    first = network(None, rate, 3)
+    second = network(
+        parameters(first), rate, 3, state=first.state, callback=lambda s: seen.append(s.epoch)
+    )
+    same(network(None, lambda e: 0.1 / (1 + e), 6), first, second)
+    assert asked == [*range(6)]
+    assert seen == [3, 4, 5]
+    with pytest.raises(fastbp.DivergenceError, match="in epoch 8") as caught:
+        network(parameters(second), lambda e: 0.1 if e < 7 else 1e308, 5, state=second.state)
+    assert (caught.value.epoch, caught.value.losses.size) == (8, 2)
+
+
+def test_tol_goes_on_counting():
+    keywords = {"tol": 0.0, "n_iter_no_change": 5}
+    assert network(None, 0.0, 50, **keywords).n_epochs == 6
+    first = network(None, 0.0, 4, **keywords)
+    second = network(parameters(first), 0.0, 50, state=first.state, **keywords)
+    assert (second.stopped, second.n_epochs) == ("tol", 2)
+
+
+def test_going_on_twice_from_one_state():
+    keywords = {"shuffle": True, "batch_size": 7, "optimizer": Adam()}
+    first = network(None, 0.05, 3, random_state=1, **keywords)
+    again = [network(parameters(first), 0.05, 3, state=first.state, **keywords) for _ in range(2)]
+    same(*again)
+
+
+def test_bad_rows_are_found_when_going_on_in_the_middle(monkeypatch):
+    first = network(None, 0.05, 1, batch_size=7)
+    state = changed(first.state, batch_start=14)
+    x = X.copy()
+    x[3, 1] = np.nan
+    with pytest.raises(fastbp.DataError, match="row 3, column 1"):
+        fastbp.fit_network(
+            x, Y, *parameters(first), 0.1, 1, activations=["tanh", "identity"], batch_size=7,
+            state=state,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        ({"state": 5}, TypeError, r"state: expected the state of a fit \(fit.state\), got int 5"),
+        (
+            {"optimizer": "adam"},
+            ValueError,
+            r"state: expected that of a fit with optimizer=Adam\(.*, got that of SGD\(",
+        ),
+        (
+            {"optimizer": SGD(momentum=0.5)},
+            ValueError,
+            r"optimizer=SGD\(momentum=0.5.*, got that of SGD\(momentum=0.0",
+        ),
+    ],
+)
+def test_refusals(keywords, error, message):
+    first = network(None, 0.05, 1)
+    with pytest.raises(error, match=message):
+        network(parameters(first), 0.05, 1, **{"state": first.state, **keywords})
+
+
+def test_a_state_of_other_parameters_or_another_place():
+    first = network(None, 0.05, 1, optimizer="adam")
+    other = neuron(None, 0.05, 1, optimizer="adam")
+    for state in (first.state, other.state):
+        with pytest.raises(ValueError, match="state: expected the parameters of its fit as start"):
+            network(None, 0.05, 1, optimizer="adam", state=state)
+    inside = network(None, 0.0, 1, batch_size=7).state
+    inside = changed(inside, batch_start=14)
+    for keywords in ({"batch_size": 14}, {}, {"batch_size": 7, "shuffle": True}):
+        with pytest.raises(
+            ValueError, match=r"state: .* within an epoch, 30 rows in batches of 7, got"
+        ):
+            network(None, 0.05, 1, state=inside, **keywords)
+
+
+@pytest.mark.parametrize("raised_by", ["rate", "signal"])
+def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
+    """Nothing of the epoch is in the parameters yet, but its order has been drawn."""
+    keywords = {"shuffle": True, "random_state": 3}
+
+    def rate(epoch):
+        if epoch == 3:
+            raise LookupError
+        return 0.05
+
+    whole = network(None, 0.05, 6, **keywords)
+    if raised_by == "rate":
+        with pytest.raises(LookupError) as caught:
+            network(None, rate, 6, **keywords)
+        first = caught.value.fit
+    else:
+        original = fastbp.training.run.Run.new_order
+
+        def counted(self):
+            original(self)
+            if self.epoch == 3:
+                self.options.callback(None)
+
+        def stop(state):
+            if state is None:
+                raise LookupError
+
+        monkeypatch.setattr(fastbp.training.run.Run, "new_order", counted)
+        with pytest.raises(LookupError) as caught:
+            network(None, 0.05, 6, callback=stop, **keywords)
+        first = caught.value.fit
+        monkeypatch.undo()
+    assert (first.n_epochs, first.state.batch_start) == (3, 0)
+    same(whole, first, network(parameters(first), 0.05, 3, state=first.state, **keywords))
+
+
+def test_a_perceptron_goes_on():
+    keywords = {"loss": "half_mse", "optimizer": "adam"}
+
+    def model():
+        return fastbp.Perceptron(
+            [fastbp.Layer(4, 6, "tanh", W[0], B[0]), fastbp.Layer(6, 1, "identity", W[1], B[1])]
+        )
+
+    whole, parts = model().fit(X, Y, 5, 0.1, **keywords), model().fit(X, Y, 2, 0.1, **keywords)
+    parts.fit(X, Y, 3, 0.1, state=parts.state_, **keywords)
+    for a, b in zip(whole.layers, parts.layers, strict=True):
+        assert np.array_equal(a.weights, b.weights)
+
+
+def test_a_foreign_bit_generator():
+    first = network(None, 0.05, 1, shuffle=True, random_state=1)
+    state = {**first.state.random_state, "bit_generator": "Nowhere"}
+    state = changed(first.state, random_state=state)
+    with pytest.raises(ValueError, match="state: expected a bit generator of NumPy, got 'Nowhere'"):
+        network(parameters(first), 0.05, 1, shuffle=True, state=state)
