@@ -21,8 +21,9 @@ import venv
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.cases import CASES
-from bench.worker import TOP, MeasuringError, Worker
+from bench import TOP
+from bench.worker import MeasuringError, Worker
+from bench.workloads.registry import CASES
 
 ROUNDS, SECONDS = 11, 0.05
 NOTEWORTHY = 1.15  # times as long or as short, with both quartiles on the same side

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.cases import CASES, MODULES, ORDER, installed
+from bench.providers import MODULES, ORDER, installed
 from bench.timing import READ
 from bench.worker import MeasuringError, Worker
+from bench.workloads.registry import CASES
 
 ROUNDS, SECONDS = 7, 0.08  # of a round of one provider
 QUICK_ROUNDS, QUICK_SECONDS = 1, 0.001

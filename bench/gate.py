@@ -18,8 +18,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.cases import CASES
 from bench.worker import MeasuringError, Worker
+from bench.workloads.registry import CASES
 
 RATIOS = Path(__file__).with_name("ratios.json")
 TOLERANCE = 1.3  # ten runs in a row passed on two cores with neighbours; 1.5 times is named

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.worker import TOP
+from bench import TOP
 
 WORKLOADS = ["neuron: 1000x10", "neuron: 10000x20", "network: 4-8-1, 1000 rows a step"]
 KERNEL = Path("fastbp/kernels/neuron.py")

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.cases import CASES
-from bench.worker import TOP
+from bench import TOP
+from bench.workloads.registry import CASES
 
 FOLDER = TOP / ".benchmarks"
 

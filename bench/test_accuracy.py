@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench import accuracy
-from bench.cases import installed
-from bench.neurons import PROVIDERS
+from bench.providers import installed
+from bench.workloads import accuracy
+from bench.workloads.neurons import PROVIDERS
 
 ULPS = {"exponential": 1.1, "sigmoid": 2.1, "tanh": 2.0, "log loss": 2.0}
 DRIFT_FACTOR = 3.0  # by luck alone a mean of six problems is up to twice another

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.cases import installed
+from bench.providers import installed
 
 
 class Playback:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench import THREADS
-from bench.cases import CASES, Case, check
+from bench.cases import Case, check
 
 PAUSE_SECONDS = 0.3 if THREADS > 1 else 0.0  # idle threads of some libraries spin for a while
 READ = "read"  # a provider in every large case: a plain sum of the features by as many threads
@@ -24,8 +24,7 @@ class Prepared:
 
     Parameters
     ----------
-    title : str
-        Of the case.
+    case : Case
     providers : list of str
     seconds : float
         That a round of one provider should take, roughly.
@@ -34,9 +33,8 @@ class Prepared:
     """
 
     def __init__(
-        self, title: str, providers: list[str], seconds: float, clock: str = "perf_counter"
+        self, case: Case, providers: list[str], seconds: float, clock: str = "perf_counter"
     ) -> None:
-        case = CASES[title]
         problem = case.problem()
         self._runs: dict[str, Any] = {}
         self.units: dict[str, int] = {}

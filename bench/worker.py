@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-TOP = Path(__file__).parent.parent
+from bench import THREADS, TOP
 
 
 class MeasuringError(Exception):
@@ -88,8 +88,6 @@ def serve() -> None:
     """Answer requests until there are no more."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints must not come between
-    from bench import THREADS
-
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     prepared = None
@@ -98,9 +96,11 @@ def serve() -> None:
         try:
             if what == "prepare":
                 from bench.timing import Prepared
+                from bench.workloads.registry import CASES
 
+                title, *how = arguments
                 prepared = None  # before the next one takes memory
-                prepared = Prepared(*arguments)
+                prepared = Prepared(CASES[title], *how)
                 answer: dict[str, Any] = {"value": prepared.failed}
             elif what == "round":
                 assert prepared is not None, "nothing is prepared"

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.predictions import Run
+from bench import TOP
+from bench.workloads.predictions import Run
 
-FIRST_CALL = "from bench import calls; print(calls.PROVIDERS[{!r}](calls.ARGUMENTS)(1))"
+FIRST_CALL = "from bench.workloads import calls; print(calls.PROVIDERS[{!r}](calls.ARGUMENTS)(1))"
 SMALLEST_KERNEL = """
 import numba
 
@@ -43,7 +44,7 @@ def process(arguments: list[str], cache: str) -> Any:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is for whoever installed a library
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=Path(__file__).parent.parent,
+        cwd=TOP,
         env=environment,
         stdout=subprocess.PIPE,
         check=True,

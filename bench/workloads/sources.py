@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import THREADS, neurons
-from bench.neurons import Run
+from bench import THREADS
+from bench.workloads import neurons
+from bench.workloads.neurons import Run
 
 RATE = 0.5
 WINDOWS = {"shuffle": "window", "random_state": 0, "batch_size": 10_000}

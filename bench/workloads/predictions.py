@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bench import THREADS, networks, neurons
+from bench import THREADS
+from bench.workloads import networks, neurons
 
 Run = Callable[[int], Any]
 
