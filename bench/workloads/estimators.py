@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 
 
 def problem(data: str, **parameters: Any) -> Problem:
-    """Return "digits", or standardised "breast cancer" or "diabetes" (targets, too)."""
+    """Return "digits", or "breast cancer" or "diabetes" with standardised numbers."""
     from sklearn import datasets
     from sklearn.preprocessing import scale
 
@@ -56,7 +56,7 @@ def model_of(p: Problem, provider: str) -> Any:
 
 
 def fitted(p: Problem, provider: str) -> Any:
-    """Train to the end, which is often that of the epochs."""
+    """Train until it stops, often at the maximum number of epochs."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
@@ -65,7 +65,7 @@ def fitted(p: Problem, provider: str) -> Any:
 
 
 def training(provider: str) -> Callable[[Problem], Callable[[int], Any]]:
-    """Return what prepares whole trainings; they give losses and predictions."""
+    """Return what prepares whole trainings, which give losses and predictions."""
 
     def prepare(p: Problem) -> Callable[[int], Any]:
         def run(fits: int) -> Any:
