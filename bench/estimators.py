@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import charts, readme
+from bench import TOP, charts, readme
 from bench.workloads.estimators import PROBLEMS, PROVIDERS, Problem, fitted, problem
 
 ROUNDS = 5
@@ -73,6 +73,7 @@ def main() -> None:
     print(text)
     readme.rewrite(readme.BENCH_README, {"estimators": text}, "bench.estimators")
     charts.draw_curves(models)
+    print(f"{charts.CURVES.relative_to(TOP)}: drawn")
 
 
 if __name__ == "__main__":

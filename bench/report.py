@@ -189,7 +189,7 @@ def main() -> None:
         rewrite(page, blocks(page, last), COMMAND)
     charts.draw_speed(last)
     charts.draw_trend(found)
-    print(f"charts drawn: {last.path.name}, trend of {len(found)} runs")
+    print(f"bench/speed.png, bench/trend.png: drawn from {last.path.name}, runs: {len(found)}")
 
 
 if __name__ == "__main__":
