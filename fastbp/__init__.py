@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fastbp.models.neuron import predict_neuron as predict_neuron
     from fastbp.models.neuron import train_neuron as train_neuron
     from fastbp.models.step_by_step import Layer as Layer
-    from fastbp.models.step_by_step import Neuron as Neuron
     from fastbp.models.step_by_step import Perceptron as Perceptron
+    from fastbp.models.step_by_step_neuron import Neuron as Neuron
     from fastbp.storage import load as load
     from fastbp.storage import save as save
     from fastbp.system.threads import get_num_threads as get_num_threads
@@ -47,7 +47,8 @@ _HOMES = {
     "models.initialization": ("initialize_network",),
     "models.network": ("NetworkFit", "fit_network", "loss_and_gradient", "predict_network"),
     "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron", "train_neuron"),
-    "models.step_by_step": ("Layer", "Neuron", "Perceptron"),
+    "models.step_by_step": ("Layer", "Perceptron"),
+    "models.step_by_step_neuron": ("Neuron",),
     "storage": ("load", "save"),
     "system.threads": ("get_num_threads", "set_num_threads"),
     "system.versions": ("show_versions",),

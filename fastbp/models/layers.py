@@ -19,20 +19,66 @@ from fastbp.kernels import plan as plans
 from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
+from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.training.problem import Kernel, Options, Outcome, Problem
 
 
+def layer_sizes(value: Any) -> list[int]:
+    """Return the inputs, the neurons of each hidden layer, and the outputs."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    sizes = [
+        arguments.whole(f"layer_sizes[{i}]", n, minimum=1)
+        for i, n in enumerate(arguments.sequence("layer_sizes", value, "integers"))
+    ]
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes: expected at least 2 sizes, got {len(sizes)}")
+    return sizes
+
+
 def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
-    """Return one known activation a layer, softmax on the last only."""
+    """Return one known activation a layer, those of outputs on the last only."""
     names = arguments.sequence(name, value, "names, one a layer")
     if len(names) != n_layers:
         raise ValueError(f"{name}: expected {n_layers} names (one a layer), got {len(names)}")
     for index, activation in enumerate(names):
         arguments.choice(f"{name}[{index}]", activation, ACTIVATIONS)
-        if activation == "softmax" and index < n_layers - 1:
-            raise ValueError(f"{name}[{index}]: expected 'softmax' on the last layer only")
+        if ACTIVATIONS[activation].output_only and index < n_layers - 1:
+            raise ValueError(f"{name}[{index}]: expected {activation!r} on the last layer only")
     return tuple(names)
+
+
+def codes_of(activations: Sequence[str]) -> tuple[int, ...]:
+    """Return what the kernels call activations."""
+    return tuple(ACTIVATIONS[name].code for name in activations)
+
+
+def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.ndarray:
+    """Return the weights of a layer as C-contiguous float64 (n_inputs, n_outputs).
+
+    The biases, as they came, say how many outputs are expected if the shape does not fit.
+    """
+    array = checks.number_array(name, value)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name}: expected 2 dimensions (n_inputs, n_outputs), got {array.ndim}"
+            f" (shape {array.shape})"
+        )
+    if array.size == 0 or n_inputs not in (None, array.shape[0]):
+        inputs = "n_inputs" if n_inputs is None else n_inputs
+        outputs = len(bias) if isinstance(bias, Sequence) else getattr(bias, "size", 1)
+        raise ValueError(
+            f"{name}: expected ({inputs}, {outputs or 'n_outputs'}), got {array.shape}"
+        )
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
+    """Return the biases of a layer as float64 (n_outputs,); (1, n_outputs) passes, too."""
+    array = checks.number_array(name, value)
+    if array.size != n_outputs or array.ndim > 2:
+        raise ValueError(f"{name}: expected ({n_outputs},), one a neuron, got {array.shape}")
+    return np.ascontiguousarray(array.reshape(n_outputs), dtype=np.float64)
 
 
 def checked_parameters(
@@ -52,9 +98,9 @@ def checked_parameters(
     checked_b: list[np.ndarray] = []
     n_inputs = n_features
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        w = checks.layer_weights(f"{w_name}[{index}]", weight, n_inputs, bias)
+        w = layer_weights(f"{w_name}[{index}]", weight, n_inputs, bias)
         checked_w.append(w)
-        checked_b.append(checks.layer_biases(f"{b_name}[{index}]", bias, w.shape[1]))
+        checked_b.append(layer_biases(f"{b_name}[{index}]", bias, w.shape[1]))
         n_inputs = w.shape[1]
     return checked_w, checked_b
 
@@ -165,4 +211,12 @@ def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
     parameters = np.zeros(plan.n_parameters)
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
         parameters[start : start + array.size] = array.reshape(-1)
+    return parameters
+
+
+def neuron_vector(weights: np.ndarray, bias: float) -> np.ndarray:
+    """Return the weights of one neuron, zeros up to whole vectors, and the bias in its own."""
+    parameters = np.zeros(-(-weights.size // LANES) * LANES + LANES)
+    parameters[: weights.size] = weights
+    parameters[-LANES] = bias
     return parameters

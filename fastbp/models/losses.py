@@ -1,10 +1,90 @@
-"""The losses that a fit may have, by name."""
+"""The losses, by name: a row here, and the kernels' formula in ``kernels/losses.py``."""
 
 from __future__ import annotations
 
-from fastbp.kernels import losses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 
-NEURON_LOSSES = {"mse": losses.MSE, "half_mse": losses.HALF_MSE, "bce": losses.BCE}
-LOSSES = {**NEURON_LOSSES, "cross_entropy": losses.CROSS_ENTROPY}
-GOES_WITH = {"bce": "sigmoid", "cross_entropy": "softmax"}
-"""The losses that are computed from z, for one output activation only."""
+from fastbp.data.labels import LabelKind
+from fastbp.kernels import losses as codes
+from fastbp.models.activations import ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is known of a loss.
+
+    Attributes
+    ----------
+    code : int
+        What the kernels call it.
+    labels : LabelKind
+        Which labels it takes.
+    for_classes : bool
+        Whether the labels stand for classes, and are no numbers to predict.
+    curvature : callable
+        An upper bound of its second derivative by an output's z, from that of half the squared
+        error (see :class:`~fastbp.models.activations.Activation`) and the number of outputs.
+    activation : str, or None
+        The only output activation that it goes with; None goes with all that are not
+        `output_only`.
+    """
+
+    code: int
+    labels: LabelKind
+    for_classes: bool
+    curvature: Callable[[float, int], float]
+    activation: str | None = None
+
+
+LOSSES = {
+    "mse": Loss(
+        code=codes.MSE,
+        labels=LabelKind.NUMBERS,
+        for_classes=False,
+        curvature=lambda half, n_outputs: 2.0 * half / n_outputs,
+    ),
+    "half_mse": Loss(
+        code=codes.HALF_MSE,
+        labels=LabelKind.NUMBERS,
+        for_classes=False,
+        curvature=lambda half, n_outputs: half,
+    ),
+    "bce": Loss(
+        code=codes.BCE,
+        labels=LabelKind.PROBABILITIES,
+        for_classes=True,
+        curvature=lambda half, n_outputs: 0.25,  # of a (1 - a)
+        activation="sigmoid",
+    ),
+    "cross_entropy": Loss(
+        code=codes.CROSS_ENTROPY,
+        labels=LabelKind.DISTRIBUTIONS,
+        for_classes=True,
+        curvature=lambda half, n_outputs: 0.5,  # of diag(a) - a a'
+        activation="softmax",
+    ),
+}
+
+
+@functools.cache
+def neuron_losses() -> tuple[str, ...]:
+    """Return the names of those that a neuron may have, without an activation of whole layers."""
+    needed = {name: row.activation for name, row in LOSSES.items()}
+    return tuple(
+        name for name, needs in needed.items() if not (needs and ACTIVATIONS[needs].output_only)
+    )
+
+
+def check_pair(loss: str, activation: str) -> None:
+    """Refuse a loss of outputs with an activation that it does not go with."""
+    needed = LOSSES[loss].activation
+    if needed is not None and activation != needed:
+        raise ValueError(
+            f"loss: {loss!r} goes with output activation {needed!r} only, got {activation!r}"
+        )
+    if needed is None and ACTIVATIONS[activation].output_only:
+        partners = [name for name, row in LOSSES.items() if row.activation == activation]
+        expected = " or ".join(map(repr, partners))
+        raise ValueError(f"loss: expected {expected} with {activation!r}, got {loss!r}")

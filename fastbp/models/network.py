@@ -12,21 +12,27 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
-from fastbp.data.rows import Rows
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters
-from fastbp.models.losses import GOES_WITH, LOSSES
+from fastbp.models.fits import Fit, as_model, fields_of, restored, shared
+from fastbp.models.layers import (
+    Layers,
+    activations_of,
+    check_finite,
+    checked_parameters,
+    codes_of,
+)
+from fastbp.models.losses import LOSSES, check_pair
 from fastbp.models.prediction import predicted, predicted_as_it_is
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import Model, fit, train
+from fastbp.training.driver import fit, train
 from fastbp.training.objective import pass_options
 from fastbp.training.optimizers import SGD, Adam, GradientOnly
 from fastbp.training.problem import Options, Outcome, Problem
-from fastbp.training.state import TrainingState, state_restored, with_state
+from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
     kernels.network_steps,
@@ -38,7 +44,7 @@ KERNELS = interrupt_safe(
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkFit:
+class NetworkFit(Fit):
     """What :func:`fit_network` returns; it unpacks as ``weights, biases, losses``.
 
     Attributes
@@ -71,11 +77,6 @@ class NetworkFit:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.biases, self.losses))
 
-    @property
-    def n_epochs(self) -> int:
-        """Whole epochs completed."""
-        return int(self.losses.shape[0])
-
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_network`.
 
@@ -85,33 +86,23 @@ class NetworkFit:
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
-        arrays = {"losses": self.losses}
-        if self.validation_losses is not None:
-            arrays["validation_losses"] = self.validation_losses
+        arrays: dict[str, np.ndarray] = {}
         for index, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             arrays |= {f"weights.{index}": w, f"biases.{index}": b}
-        fields = {
-            "activations": list(self.activations),
-            "loss": self.loss,
-            "stopped": self.stopped,
-        }
-        return with_state(arrays, fields, self.state)
+        return self._stored(arrays, {"activations": list(self.activations)})
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NetworkFit:
         """Make it from what a file holds."""
-        arrays, fields = state_restored(arrays, fields)
-        fields = {**fields, "activations": tuple(fields["activations"])}
-        layers = range(len(fields["activations"]))
-        return cls(
-            [arrays[f"weights.{index}"] for index in layers],
-            [arrays[f"biases.{index}"] for index in layers],
-            arrays["losses"],
-            validation_losses=arrays.get("validation_losses"),
-            **fields,
+        activations = tuple(fields["activations"])
+        weights, biases = (
+            [arrays[f"{name}.{index}"] for index in range(len(activations))]
+            for name in ("weights", "biases")
         )
+        return cls(weights, biases, **restored(arrays, {**fields, "activations": activations}))
 
 
+@arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES)
 def fit_network(
     features: Any,
     labels: Any,
@@ -155,9 +146,9 @@ def fit_network(
     initial_biases : sequence of array-like, shape (n_outputs,)
     learning_rate, epochs
         As for :func:`fit_neuron`.
-    activations : sequence of {"identity", "sigmoid", "relu", "tanh", "softmax"}
+    activations : sequence of {activations}
         One a layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
-    loss : {"mse", "half_mse", "bce", "cross_entropy"}
+    loss : {losses}, default "mse"
         The squared error's mean over the outputs, half of its sum, binary cross-entropy (log
         loss) summed over the outputs, with ``"sigmoid"`` only, or cross-entropy, with
         ``"softmax"`` only. The last two are computed from the pre-activation and stay finite.
@@ -232,30 +223,10 @@ def fit_network(
     >>> print(f"{fit.predict([[1.5]])[0, 0]:.9f}")
     5.248387086
     """
+    given = shared(locals(), "features", "initial_weights", "initial_biases", "activations", "loss")
     rows = rows_of("features", features)
-    model = _model(rows, initial_weights, initial_biases, activations, loss)
-    fitted: NetworkFit = fit(
-        model,
-        rows,
-        labels,
-        learning_rate,
-        epochs,
-        optimizer=optimizer,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        random_state=random_state,
-        sample_weight=sample_weight,
-        alpha=alpha,
-        tol=tol,
-        n_iter_no_change=n_iter_no_change,
-        validation=validation,
-        n_threads=n_threads,
-        callback=callback,
-        progress=progress,
-        state=state,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-    )
+    model = NetworkModel(rows.n_features, initial_weights, initial_biases, activations, loss)
+    fitted: NetworkFit = fit(as_model(model), rows, **given)
     return fitted
 
 
@@ -304,7 +275,7 @@ def loss_and_gradient(
     (0.125, [0.5, 1.0], [0.5])
     """
     rows = rows_of("features", features)
-    model = _model(rows, weights, biases, activations, loss, prefix="")
+    model = NetworkModel(rows.n_features, weights, biases, activations, loss, prefix="")
     data = samples(
         rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
     )
@@ -315,59 +286,54 @@ def loss_and_gradient(
         returns_on_interrupt=False,
         raises_on_divergence=False,
     )
-    made = model.problem(data, options)
-    outcome = train(made, options)
+    outcome = train(model.problem(data, options), options)
     assert outcome.gradient is not None
-    gradient = made.named(outcome.gradient)
+    gradient = model.named(outcome.gradient)
     return float(outcome.losses[0]), gradient["weights"], gradient["biases"]
 
 
-def _model(
-    rows: Rows,
-    weights: Any,
-    biases: Any,
-    activations: Any,
-    loss: str,
-    prefix: str = "initial_",
-) -> Model:
-    """Check the layers for these rows; the plan of them waits for the options."""
-    arguments.choice("loss", loss, LOSSES)
-    w, b = checked_parameters(prefix, weights, biases, rows.n_features)
-    check_finite(prefix, w, b)
-    names = activations_of("activations", activations, len(w))
-    partner = GOES_WITH.get(loss)
-    if partner is not None and names[-1] != partner:
-        raise ValueError(
-            f"loss: {loss!r} goes with activation {partner!r} on the last layer only, got"
-            f" {names[-1]!r}"
+class NetworkModel:
+    """A network to be trained on rows of `d` features, its arguments checked."""
+
+    def __init__(
+        self,
+        d: int,
+        weights: Any,
+        biases: Any,
+        activations: Any,
+        loss: str,
+        prefix: str = "initial_",
+    ) -> None:
+        arguments.choice("loss", loss, LOSSES)
+        w, b = checked_parameters(prefix, weights, biases, d)
+        check_finite(prefix, w, b)
+        self._activations, self._loss = activations_of("activations", activations, len(w)), loss
+        check_pair(loss, self._activations[-1])
+        sizes = (d, *(layer.shape[1] for layer in w))
+        self._layers = Layers(sizes, codes_of(self._activations), LOSSES[loss].code)
+        self._parameters = self._layers.flat(w, b)
+        self.targets = Targets(loss, sizes[-1])
+        self.arguments = {
+            "layer sizes": sizes,
+            "activations": self._activations,
+            "loss": loss,
+            "initial_weights and initial_biases": digest(self._parameters),
+        }
+
+    def named(self, parameters: np.ndarray) -> dict[str, Any]:
+        """Return the user's view of flat parameters."""
+        return self._layers.named(parameters)
+
+    def result(self, outcome: Outcome) -> NetworkFit:
+        """Return what ``fit_network`` gives."""
+        parameters = self.named(outcome.parameters)
+        return NetworkFit(
+            **parameters, activations=self._activations, loss=self._loss, **fields_of(outcome)
         )
-    if names[-1] == "softmax" and loss != "cross_entropy":
-        raise ValueError(f"loss: expected 'cross_entropy' with 'softmax', got {loss!r}")
-    sizes = (rows.n_features, *(layer.shape[1] for layer in w))
-    layers = Layers(sizes, tuple(ACTIVATIONS[name] for name in names), LOSSES[loss])
-    parameters = layers.flat(w, b)
 
-    def problem(samples: Samples, options: Options) -> Problem:
-        def result(outcome: Outcome) -> NetworkFit:
-            return NetworkFit(
-                **layers.named(outcome.parameters),
-                losses=outcome.losses,
-                activations=names,
-                loss=loss,
-                stopped=outcome.stopped,
-                validation_losses=outcome.validation_losses,
-                state=outcome.state,
-            )
-
-        return layers.problem(parameters, samples, options, result)
-
-    identity = {
-        "layer sizes": sizes,
-        "activations": names,
-        "loss": loss,
-        "initial_weights and initial_biases": digest(parameters),
-    }
-    return Model(Targets(loss, sizes[-1]), problem, identity)
+    def problem(self, samples: Samples, options: Options) -> Problem:
+        """Return the problem of these rows."""
+        return self._layers.problem(self._parameters, samples, options, self.result)
 
 
 def predict_network(
@@ -402,8 +368,7 @@ def predict_network(
     """
     if type(weights) is type(biases) is list and len(weights) == len(biases) > 0:
         names = activations_of("activations", activations, len(weights))
-        numbers = tuple(ACTIVATIONS[name] for name in names)
-        outputs = predicted_as_it_is(features, weights, biases, numbers)
+        outputs = predicted_as_it_is(features, weights, biases, codes_of(names))
         if outputs is not None:
             return outputs
     rows = rows_of("features", features)
@@ -413,5 +378,4 @@ def predict_network(
     if w[0].shape[0] != d:
         raise ValueError(f"features: expected {w[0].shape[0]} columns (inputs), got {d}")
     sizes = (d, *[layer.shape[1] for layer in w])
-    layers = Layers(sizes, tuple(ACTIVATIONS[name] for name in names), 0)
-    return predicted(rows, layers, w, b)
+    return predicted(rows, Layers(sizes, codes_of(names), 0), w, b)

@@ -11,25 +11,25 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.data.arrays import is_plain, read_only, rows_of
+from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, samples
-from fastbp.data.rows import BLOCK_BYTES
 from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
-from fastbp.models.activations import NEURON_ACTIVATIONS
-from fastbp.models.losses import NEURON_LOSSES
-from fastbp.models.prediction import PREDICTED_AT_ONCE
+from fastbp.models.activations import ACTIVATIONS, hidden_activations
+from fastbp.models.fits import Fit, as_model, fields_of, restored, shared
+from fastbp.models.layers import neuron_vector
+from fastbp.models.losses import LOSSES, check_pair, neuron_losses
+from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_as_it_is
 from fastbp.system.interrupts import interrupt_safe
-from fastbp.system.threads import team, threads_for
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import Model, fit, train
+from fastbp.training.driver import fit, train
 from fastbp.training.optimizers import SGD, Adam
 from fastbp.training.problem import Options, Outcome, Problem
-from fastbp.training.state import TrainingState, state_restored, with_state
+from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
     kernels.neuron_small,
@@ -43,7 +43,7 @@ SMALL_WORK = 10**7  # that train_neuron does in one call, 2 to 4 ms; an epoch co
 
 
 @dataclass(frozen=True, eq=False)
-class NeuronFit:
+class NeuronFit(Fit):
     """What :func:`fit_neuron` returns; it unpacks as ``weights, bias, losses``.
 
     Attributes
@@ -85,34 +85,19 @@ class NeuronFit:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.bias, self.losses))
 
-    @property
-    def n_epochs(self) -> int:
-        """Whole epochs completed."""
-        return int(self.losses.shape[0])
-
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_neuron`."""
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
-        arrays = {"weights": self.weights, "bias": np.array([self.bias]), "losses": self.losses}
-        if self.validation_losses is not None:
-            arrays["validation_losses"] = self.validation_losses
-        fields = {"activation": self.activation, "loss": self.loss, "stopped": self.stopped}
-        return with_state(arrays, fields, self.state)
+        parameters = {"weights": self.weights, "bias": np.array([self.bias])}
+        return self._stored(parameters, {"activation": self.activation})
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
         """Make it from what a file holds."""
-        arrays, fields = state_restored(arrays, fields)
-        return cls(
-            arrays["weights"],
-            float(arrays["bias"][0]),
-            arrays["losses"],
-            validation_losses=arrays.get("validation_losses"),
-            **fields,
-        )
+        return cls(arrays["weights"], float(arrays["bias"][0]), **restored(arrays, fields))
 
 
 def train_neuron(
@@ -176,7 +161,7 @@ def train_neuron(
         if results is not None:
             return results
     rows = rows_of("features", features)
-    model = _model(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
+    model = NeuronModel(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
     data = samples(rows, labels, None, model.targets, ("features", "labels", ""))
     options = Options(
         learning_rate=arguments.real("learning_rate", learning_rate),
@@ -184,8 +169,7 @@ def train_neuron(
         batch_rows=rows.n_rows,
         returns_on_interrupt=False,
     )
-    problem = model.problem(data, options)
-    fitted: NeuronFit = problem.result(train(problem, options))
+    fitted = model.result(train(model.problem(data, options), options))
     weights, losses = (_round_to_4_decimals(a).tolist() for a in (fitted.weights, fitted.losses))
     return weights, float(_round_to_4_decimals(np.array(fitted.bias))), losses
 
@@ -231,6 +215,7 @@ def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(values * 1e4), np.round(values, 4), values)
 
 
+@arguments.names_in_docs(activations=hidden_activations(), losses=neuron_losses())
 def fit_neuron(
     features: Any,
     labels: Any,
@@ -279,8 +264,8 @@ def fit_neuron(
         epoch, in order, possibly some epochs ahead.
     epochs : int
         Passes over all rows.
-    activation : {"sigmoid", "identity", "relu", "tanh"}
-    loss : {"mse", "half_mse", "bce"}
+    activation : {activations}, default "sigmoid"
+    loss : {losses}, default "mse"
         Squared error, half of it, or binary cross-entropy (log loss, with ``"sigmoid"`` only,
         computed from the pre-activation so that it stays finite).
     optimizer : {"sgd", "adam"}, SGD or Adam
@@ -374,94 +359,65 @@ def fit_neuron(
     >>> fit.weights.round(4), round(fit.bias, 4)
     (array([-0.9499,  1.5556]), -0.8033)
     """
+    given = shared(locals(), "features", "initial_weights", "initial_bias", "activation", "loss")
     rows = rows_of("features", features)
-    model = _model(rows.n_features, initial_weights, initial_bias, activation, loss)
-    fitted: NeuronFit = fit(
-        model,
-        rows,
-        labels,
-        learning_rate,
-        epochs,
-        optimizer=optimizer,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        random_state=random_state,
-        sample_weight=sample_weight,
-        alpha=alpha,
-        tol=tol,
-        n_iter_no_change=n_iter_no_change,
-        validation=validation,
-        n_threads=n_threads,
-        callback=callback,
-        progress=progress,
-        state=state,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-    )
+    model = NeuronModel(rows.n_features, initial_weights, initial_bias, activation, loss)
+    fitted: NeuronFit = fit(as_model(model), rows, **given)
     return fitted
 
 
-def _model(d: int, weights: Any, bias: Any, activation: str, loss: str) -> Model:
-    """Check everything but the rows, of `d` features."""
-    arguments.choice("activation", activation, NEURON_ACTIVATIONS)
-    arguments.choice("loss", loss, NEURON_LOSSES)
-    if loss == "bce" and activation != "sigmoid":
-        raise ValueError(f"loss: 'bce' goes with activation 'sigmoid' only, got {activation!r}")
-    parameters = _flat_parameters("initial_weights", weights, "initial_bias", bias, d)
+class NeuronModel:
+    """A neuron of `d` features to be trained, its arguments checked."""
 
-    def result(outcome: Outcome) -> NeuronFit:
+    def __init__(self, d: int, weights: Any, bias: Any, activation: str, loss: str) -> None:
+        arguments.choice("activation", activation, hidden_activations())
+        arguments.choice("loss", loss, neuron_losses())
+        check_pair(loss, activation)
+        self._d = d
+        self._activation, self._loss = activation, loss
+        self._parameters = checked_vector("initial_weights", weights, "initial_bias", bias, d)
+        self.targets = Targets(loss, vector=True)
+        self.arguments = {
+            "activation": activation,
+            "loss": loss,
+            "initial_weights and initial_bias": digest(self._parameters),
+        }
+
+    def named(self, parameters: np.ndarray) -> dict[str, Any]:
+        """Return the user's view of flat parameters."""
+        return {"weights": parameters[: self._d], "bias": float(parameters[-LANES])}
+
+    def result(self, outcome: Outcome) -> NeuronFit:
+        """Return what ``fit_neuron`` gives."""
+        parameters = self.named(outcome.parameters)
         return NeuronFit(
-            **named(outcome.parameters),
-            losses=outcome.losses,
-            activation=activation,
-            loss=loss,
-            stopped=outcome.stopped,
-            validation_losses=outcome.validation_losses,
-            state=outcome.state,
+            **parameters, activation=self._activation, loss=self._loss, **fields_of(outcome)
         )
 
-    def named(parameters: np.ndarray) -> dict[str, Any]:
-        return {"weights": parameters[:d], "bias": float(parameters[-LANES])}
-
-    def problem(samples: Samples, options: Options) -> Problem:
+    def problem(self, samples: Samples, options: Options) -> Problem:
+        """Return the problem of these rows."""
         # One row in all is a full batch, with the bits of train_neuron.
         single = options.batch_rows == 1 < samples.rows.n_rows
         online = single and options.optimizer.code == PLAIN_SGD
         return Problem(
             kernel=online_neuron_steps if online else kernels.neuron_steps,
             samples=samples,
-            parameters=parameters,
-            n_weights=parameters.size - LANES,
+            parameters=self._parameters,
+            n_weights=self._parameters.size - LANES,
             settings={
-                layout.ACTIVATION: NEURON_ACTIVATIONS[activation],
-                layout.LOSS: NEURON_LOSSES[loss],
+                layout.ACTIVATION: ACTIVATIONS[self._activation].code,
+                layout.LOSS: LOSSES[self._loss].code,
             },
-            tile_rows=kernels.tile_rows(d),
-            chunk_rows=kernels.chunk_rows(d),
-            row_work=kernels.row_work(d),
-            work_size=kernels.work_size(d),
-            named=named,
-            result=result,
+            tile_rows=kernels.tile_rows(self._d),
+            chunk_rows=kernels.chunk_rows(self._d),
+            row_work=kernels.row_work(self._d),
+            work_size=kernels.work_size(self._d),
+            named=self.named,
+            result=self.result,
         )
 
-    identity = {
-        "activation": activation,
-        "loss": loss,
-        "initial_weights and initial_bias": digest(parameters),
-    }
-    return Model(Targets(loss, vector=True), problem, identity)
 
-
-def _flat_parameters(
-    weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
-) -> np.ndarray:
-    """Return checked weights, zeros up to whole vectors, and the bias in a vector of its own."""
-    flat = np.zeros(-(-d // LANES) * LANES + LANES)
-    flat[:d] = checks.vector(weights_name, weights, d, "one a feature", rows=False)
-    flat[-LANES] = arguments.real(bias_name, bias)
-    return flat
-
-
+@arguments.names_in_docs(activations=hidden_activations())
 def predict_neuron(
     features: Any, weights: Any, bias: float, *, activation: str = "sigmoid"
 ) -> np.ndarray:
@@ -473,7 +429,7 @@ def predict_neuron(
         Converted as by :func:`fit_neuron`, a block of rows at a time if large.
     weights : array-like, shape (n_features,)
     bias : float
-    activation : {"sigmoid", "identity", "relu", "tanh"}
+    activation : {activations}, default "sigmoid"
 
     Returns
     -------
@@ -491,49 +447,23 @@ def predict_neuron(
     >>> predict_neuron([[0.0, 0.0], [1.0, 1.0]], [1.0, 2.0], -1.0).round(4)
     array([0.2689, 0.8808])
     """
-    code = NEURON_ACTIVATIONS[arguments.choice("activation", activation, NEURON_ACTIVATIONS)]
-    outputs = _predicted_as_it_is(features, weights, bias, code)
+    code = ACTIVATIONS[arguments.choice("activation", activation, hidden_activations())].code
+    outputs = predicted_by_neuron_as_it_is(features, weights, bias, code)
     if outputs is not None:
         return outputs
     rows = rows_of("features", features)
-    d = rows.n_features
     n_weights = checks.number_array("weights", weights).size
-    if n_weights != d:
-        raise ValueError(f"features: expected {n_weights} columns (one a weight), got {d}")
-    parameters = _flat_parameters("weights", weights, "bias", bias, d)
-    outputs = np.empty(rows.n_rows)
-    step = max(kernels.tile_rows(d), BLOCK_BYTES // (8 * d))
-    starts = list(range(0, rows.n_rows, step))
-    work = rows.n_rows * kernels.row_work(d)
-
-    def compute(start: int) -> None:
-        stop = min(start + step, rows.n_rows)
-        x = read_only(np.ascontiguousarray(rows.block(start, stop).features))
-        work = np.empty(kernels.tile_rows(d))
-        if not kernels.neuron_outputs(x, parameters, code, work, outputs[start:stop]):
-            rows.raise_if_not_finite(start, x)
-
-    n_threads = threads_for(work, work, len(starts), None) if rows.any_order else 1
-    with team(n_threads) as threads:
-        threads.each(compute, starts)
-    return outputs
+    if n_weights != rows.n_features:
+        raise ValueError(
+            f"features: expected {n_weights} columns (one a weight), got {rows.n_features}"
+        )
+    parameters = checked_vector("weights", weights, "bias", bias, n_weights)
+    return predicted_by_neuron(rows, parameters, code)
 
 
-def _predicted_as_it_is(features: Any, weights: Any, bias: Any, code: int) -> np.ndarray | None:
-    """Return the outputs of a few rows in arrays of the kernel's own kind; None for all else.
-
-    A fifth of the time of the general way, for one row. What is not finite it leaves to that one,
-    which finds out where it is.
-    """
-    if not (is_plain(features, 2) and is_plain(weights, 1) and type(bias) is float):
-        return None
-    n, d = features.shape
-    if n * d == 0 or weights.size != d or n * kernels.row_work(d) > PREDICTED_AT_ONCE:
-        return None
-    parameters = np.zeros(-(-d // LANES) * LANES + LANES)
-    parameters[:d] = weights
-    parameters[-LANES] = bias
-    outputs = np.empty(n)
-    work = np.empty(kernels.tile_rows(d))
-    finite = kernels.neuron_outputs(read_only(features), parameters, code, work, outputs)
-    return outputs if finite else None
+def checked_vector(
+    weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
+) -> np.ndarray:
+    """Return a neuron's weights and bias, checked, in one vector."""
+    w = checks.vector(weights_name, weights, d, "one a feature", rows=False)
+    return neuron_vector(w, arguments.real(bias_name, bias))

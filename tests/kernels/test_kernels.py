@@ -267,8 +267,8 @@ def test_fused_equals_composed(activation, loss, d):
     n = 64
     x, y, w, b = rng.normal(size=(n, d)), rng.random(n), rng.normal(size=d) / d, 0.25
     codes = (
-        fastbp.models.activations.NEURON_ACTIVATIONS[activation],
-        fastbp.models.losses.NEURON_LOSSES[loss],
+        fastbp.models.activations.ACTIVATIONS[activation].code,
+        fastbp.models.losses.LOSSES[loss].code,
     )
     z, value, dz = x @ w + b, np.empty(n), np.empty(n)
     composed_step(x, y, w, b, *codes, z, value, dz)
@@ -323,7 +323,9 @@ def test_nothing_beyond_the_arrays_is_read():
 
 def run_for(x, y, workers, **keywords):
     """A fit under way whose kernel the test calls itself."""
-    model = fastbp.models.neuron._model(x.shape[1], np.zeros(x.shape[1]), 0.0, "sigmoid", "mse")
+    model = fastbp.models.neuron.NeuronModel(
+        x.shape[1], np.zeros(x.shape[1]), 0.0, "sigmoid", "mse"
+    )
     data = samples(ArrayRows(x), y, None, model.targets, ("features", "labels", ""))
     options = Options(learning_rate=0.1, epochs=2, batch_rows=len(x), **keywords)
     return Run(model.problem(data, options), options, Team(workers, None))

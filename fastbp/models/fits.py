@@ -1,0 +1,63 @@
+"""What the fits of a neuron and of a network share: results, and how a file holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbp.training.driver import Model
+from fastbp.training.problem import Outcome
+from fastbp.training.state import TrainingState, state_restored, with_state
+
+
+class Fit:
+    """The base of :class:`NeuronFit` and :class:`NetworkFit`, whose fields it works with."""
+
+    losses: np.ndarray
+    loss: str
+    stopped: str
+    validation_losses: np.ndarray | None
+    state: TrainingState | None
+
+    @property
+    def n_epochs(self) -> int:
+        """Whole epochs completed."""
+        return int(self.losses.shape[0])
+
+    def _stored(
+        self, parameters: dict[str, np.ndarray], fields: dict[str, Any]
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what a file holds: the given, and what both kinds of fits have."""
+        arrays = {**parameters, "losses": self.losses}
+        if self.validation_losses is not None:
+            arrays["validation_losses"] = self.validation_losses
+        fields = {**fields, "loss": self.loss, "stopped": self.stopped}
+        return with_state(arrays, fields, self.state)
+
+
+def restored(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a fit from what a file holds of it, without its parameters."""
+    arrays, fields = state_restored(arrays, fields)
+    curves = {name: arrays.get(name) for name in ("losses", "validation_losses")}
+    return {**fields, **curves}
+
+
+def fields_of(outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of a fit that come from training, without its parameters."""
+    return {
+        "losses": outcome.losses,
+        "stopped": outcome.stopped,
+        "validation_losses": outcome.validation_losses,
+        "state": outcome.state,
+    }
+
+
+def as_model(model: Any) -> Model:
+    """Return what the driver takes of a neuron or a network."""
+    return Model(model.targets, model.problem, model.arguments)
+
+
+def shared(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
+    """Return the arguments of a ``fit_*`` without the model's own, which training does not take."""
+    return {name: value for name, value in arguments.items() if name not in own}
