@@ -43,14 +43,18 @@ class Activation:
     output_only: bool = False
 
 
-def _sigmoid(z: Any, out: Any = None) -> Any:
-    from scipy.special import expit  # too slow to import for what seldom needs it
+def _expit(z: Any, out: Any = None) -> Any:
+    from scipy.special import expit  # only a few predictions need it, and it is slow to import
 
     return expit(z, out=out)
 
 
 def _sigmoid_derivative(z: Any, a: Any) -> Any:
     return a / (1.0 + np.exp(np.minimum(z, 700.0)))  # a (1 - a), with all its digits
+
+
+def _relu(z: Any, out: Any = None) -> Any:
+    return np.maximum(z, 0.0, out=out)
 
 
 def _tanh_derivative(z: Any, a: Any) -> Any:
@@ -63,46 +67,16 @@ def _tanh_derivative(z: Any, a: Any) -> Any:
 # makes that 16 times as much.
 ACTIVATIONS = {
     "identity": Activation(
-        code=codes.IDENTITY,
-        phi=np.positive,
-        derivative=lambda z, a: np.ones_like(z),
-        curvature=1.0,
-        scikit_learn="identity",
-        torch="Identity",
+        codes.IDENTITY, np.positive, lambda z, a: np.ones_like(z), 1.0, "identity", "Identity"
     ),
     "sigmoid": Activation(
-        code=codes.SIGMOID,
-        phi=_sigmoid,
-        derivative=_sigmoid_derivative,
-        curvature=0.0771,
-        scikit_learn="logistic",
-        torch="Sigmoid",
+        codes.SIGMOID, _expit, _sigmoid_derivative, 0.0771, "logistic", "Sigmoid"
     ),
     "relu": Activation(
-        code=codes.RELU,
-        phi=lambda z, out=None: np.maximum(z, 0.0, out=out),
-        derivative=lambda z, a: np.where(np.greater(z, 0.0), 1.0, 0.0),
-        curvature=1.0,
-        scikit_learn="relu",
-        torch="ReLU",
+        codes.RELU, _relu, lambda z, a: np.where(np.greater(z, 0.0), 1.0, 0.0), 1.0, "relu", "ReLU"
     ),
-    "tanh": Activation(
-        code=codes.TANH,
-        phi=np.tanh,
-        derivative=_tanh_derivative,
-        curvature=16 * 0.0771,
-        scikit_learn="tanh",
-        torch="Tanh",
-    ),
-    "softmax": Activation(
-        code=codes.SOFTMAX,
-        phi=None,
-        derivative=None,
-        curvature=1.0,
-        scikit_learn="softmax",
-        torch="Softmax",
-        output_only=True,
-    ),
+    "tanh": Activation(codes.TANH, np.tanh, _tanh_derivative, 16 * 0.0771, "tanh", "Tanh"),
+    "softmax": Activation(codes.SOFTMAX, None, None, 1.0, "softmax", "Softmax", output_only=True),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,23 +40,32 @@ class Fit:
 def restored(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a fit from what a file holds of it, without its parameters."""
     arrays, fields = state_restored(arrays, fields)
-    curves = {name: arrays.get(name) for name in ("losses", "validation_losses")}
-    return {**fields, **curves}
+    return {name: arrays.get(name) for name in ("losses", "validation_losses")} | fields
 
 
 def fields_of(outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a fit that come from training, without its parameters."""
-    return {
-        "losses": outcome.losses,
-        "stopped": outcome.stopped,
-        "validation_losses": outcome.validation_losses,
-        "state": outcome.state,
-    }
+    shared = "losses", "stopped", "validation_losses", "state"
+    return {name: getattr(outcome, name) for name in shared}
 
 
 def as_model(model: Any) -> Model:
     """Return what the driver takes of a neuron or a network."""
     return Model(model.targets, model.problem, model.arguments)
+
+
+def by_layer(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the parameters of layers under the names that a file has for them."""
+    arrays = {f"weights.{index}": w for index, w in enumerate(weights)}
+    return arrays | {f"biases.{index}": b for index, b in enumerate(biases)}
+
+
+def layers_in(
+    arrays: dict[str, np.ndarray], n_layers: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return what :func:`by_layer` was given."""
+    layers = range(n_layers)
+    return [arrays[f"weights.{i}"] for i in layers], [arrays[f"biases.{i}"] for i in layers]
 
 
 def shared(arguments: dict[str, Any], *own: str) -> dict[str, Any]:

@@ -141,18 +141,12 @@ class Layers:
 
     def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return views of such a vector by layer."""
-        plan = self.plan(1, 1)
-        shapes = list(pairwise(self.sizes))
-        return {
-            "weights": [
-                parameters[start : start + n * m].reshape(n, m)
-                for start, (n, m) in zip(plan.weights_at, shapes, strict=True)
-            ],
-            "biases": [
-                parameters[start : start + m]
-                for start, (_, m) in zip(plan.biases_at, shapes, strict=True)
-            ],
-        }
+        plan, weights, biases = self.plan(1, 1), [], []
+        shapes = pairwise(self.sizes)
+        for at_w, at_b, (n, m) in zip(plan.weights_at, plan.biases_at, shapes, strict=True):
+            weights.append(parameters[at_w : at_w + n * m].reshape(n, m))
+            biases.append(parameters[at_b : at_b + m])
+        return {"weights": weights, "biases": biases}
 
     def problem(
         self,
@@ -197,13 +191,11 @@ def _kernel(plan: plans.Plan, options: Options) -> Kernel:
 
     A batch of one tile is part of one chunk, which is never cut between two blocks of rows.
     """
-    batch_rows = options.batch_rows
-    if options.optimizer.code != PLAIN_SGD:
-        return kernels.network_steps
-    if batch_rows == 1:
+    plain = options.optimizer.code == PLAIN_SGD
+    if plain and options.batch_rows == 1:
         return kernels.online_steps
-    one_tile = batch_rows <= plan.tile_rows and not plan.uses_blas and options.alpha == 0.0
-    return kernels.tile_steps if one_tile else kernels.network_steps
+    one_tile = options.batch_rows <= plan.tile_rows and not plan.uses_blas
+    return kernels.tile_steps if plain and one_tile and not options.alpha else kernels.network_steps
 
 
 def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -21,49 +21,32 @@ class Loss:
         What the kernels call it.
     labels : LabelKind
         Which labels it takes.
-    for_classes : bool
-        Whether the labels stand for classes, and are no numbers to predict.
     curvature : callable
-        An upper bound of its second derivative by an output's z, from that of half the squared
-        error (see :class:`~fastbp.models.activations.Activation`) and the number of outputs.
+        Gives an upper bound of its second derivative by an output's z, from that of half the
+        squared error (see :class:`~fastbp.models.activations.Activation`) and the number of
+        outputs.
     activation : str, or None
         The only output activation that it goes with; None goes with all that are not
         `output_only`.
+    for_classes : bool
+        Whether its labels stand for classes, and are no numbers to predict.
     """
 
     code: int
     labels: LabelKind
-    for_classes: bool
     curvature: Callable[[float, int], float]
     activation: str | None = None
+    for_classes: bool = False
 
 
 LOSSES = {
-    "mse": Loss(
-        code=codes.MSE,
-        labels=LabelKind.NUMBERS,
-        for_classes=False,
-        curvature=lambda half, n_outputs: 2.0 * half / n_outputs,
+    "mse": Loss(codes.MSE, LabelKind.NUMBERS, lambda half, n_outputs: 2.0 * half / n_outputs),
+    "half_mse": Loss(codes.HALF_MSE, LabelKind.NUMBERS, lambda half, n_outputs: half),
+    "bce": Loss(  # bends by a (1 - a)
+        codes.BCE, LabelKind.PROBABILITIES, lambda *_: 0.25, "sigmoid", for_classes=True
     ),
-    "half_mse": Loss(
-        code=codes.HALF_MSE,
-        labels=LabelKind.NUMBERS,
-        for_classes=False,
-        curvature=lambda half, n_outputs: half,
-    ),
-    "bce": Loss(
-        code=codes.BCE,
-        labels=LabelKind.PROBABILITIES,
-        for_classes=True,
-        curvature=lambda half, n_outputs: 0.25,  # of a (1 - a)
-        activation="sigmoid",
-    ),
-    "cross_entropy": Loss(
-        code=codes.CROSS_ENTROPY,
-        labels=LabelKind.DISTRIBUTIONS,
-        for_classes=True,
-        curvature=lambda half, n_outputs: 0.5,  # of diag(a) - a a'
-        activation="softmax",
+    "cross_entropy": Loss(  # bends by diag(a) - a a'
+        codes.CROSS_ENTROPY, LabelKind.DISTRIBUTIONS, lambda *_: 0.5, "softmax", for_classes=True
     ),
 }
 

@@ -15,7 +15,7 @@ from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.models.fits import Fit, as_model, fields_of, restored, shared
+from fastbp.models.fits import Fit, as_model, by_layer, fields_of, layers_in, restored, shared
 from fastbp.models.layers import (
     Layers,
     activations_of,
@@ -86,20 +86,15 @@ class NetworkFit(Fit):
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
-        arrays: dict[str, np.ndarray] = {}
-        for index, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            arrays |= {f"weights.{index}": w, f"biases.{index}": b}
+        arrays = by_layer(self.weights, self.biases)
         return self._stored(arrays, {"activations": list(self.activations)})
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NetworkFit:
         """Make it from what a file holds."""
-        activations = tuple(fields["activations"])
-        weights, biases = (
-            [arrays[f"{name}.{index}"] for index in range(len(activations))]
-            for name in ("weights", "biases")
-        )
-        return cls(weights, biases, **restored(arrays, {**fields, "activations": activations}))
+        fields = {**fields, "activations": tuple(fields["activations"])}
+        weights, biases = layers_in(arrays, len(fields["activations"]))
+        return cls(weights, biases, **restored(arrays, fields))
 
 
 @arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES)

@@ -11,10 +11,10 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.errors import DataError
-from fastbp.models import initialization, network
+from fastbp.data.arrays import rows_of
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.models.initialization import initialize_network
+from fastbp.models.fits import by_layer, layers_in
+from fastbp.models.initialization import SCHEMES, initialize_network
 from fastbp.models.layers import activations_of, layer_biases, layer_weights
 from fastbp.models.network import fit_network, predict_network
 from fastbp.training.callbacks import EpochState
@@ -79,7 +79,7 @@ class Layer:
         self.n_inputs = arguments.whole("n_inputs", n_inputs, minimum=1)
         self.n_neurons = arguments.whole("n_neurons", n_neurons, minimum=1)
         self.activation = arguments.choice("activation", activation, ACTIVATIONS)
-        arguments.choice("scheme", scheme, initialization.SCHEMES)
+        arguments.choice("scheme", scheme, SCHEMES)
         if weights is None:
             (weights,), _ = initialize_network(
                 [self.n_inputs, self.n_neurons],
@@ -305,6 +305,10 @@ class Perceptron:
     def _activations(self) -> list[str]:
         return [layer.activation for layer in self.layers]
 
+    @property
+    def _parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return [layer.weights for layer in self.layers], [layer.biases for layer in self.layers]
+
     def forward(self, inputs: Any) -> np.ndarray:
         """Return the output of the last layer, each keeping what its `backward` needs.
 
@@ -323,12 +327,7 @@ class Perceptron:
 
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_network`."""
-        return predict_network(
-            features,
-            [layer.weights for layer in self.layers],
-            [layer.biases for layer in self.layers],
-            activations=self._activations,
-        )
+        return predict_network(features, *self._parameters, activations=self._activations)
 
     def fit(
         self,
@@ -362,10 +361,11 @@ class Perceptron:
             Itself.
         """
         arguments.optional_callable("callback", callback)
-        columns = checks.matrix("training_data", training_data).shape[1]
-        if columns != self.layers[0].n_inputs:
+        rows = rows_of("training_data", training_data)
+        if rows.n_features != self.layers[0].n_inputs:
             raise ValueError(
-                f"training_data: expected {self.layers[0].n_inputs} columns (inputs), got {columns}"
+                f"training_data: expected {self.layers[0].n_inputs} columns (inputs), got"
+                f" {rows.n_features}"
             )
         if "activations" in keywords:
             raise TypeError("activations: expected to be those of the layers, got the argument")
@@ -374,11 +374,10 @@ class Perceptron:
             sys.stdout.write(f"epoch {state.epoch + 1}: average loss {state.loss:.3f}\n")
             return callback(state) if callback is not None else None
 
-        fit = self._fit_network(
-            training_data,
+        fit = fit_network(
+            rows,
             labels,
-            [layer.weights for layer in self.layers],
-            [layer.biases for layer in self.layers],
+            *self._parameters,
             learning_rate,
             epochs,
             activations=self._activations,
@@ -392,28 +391,13 @@ class Perceptron:
         self.losses_, self.stopped_, self.state_ = fit.losses, fit.stopped, fit.state
         return self
 
-    @staticmethod
-    def _fit_network(*given: Any, **keywords: Any) -> network.NetworkFit:
-        """Call `fit_network`, naming a bad row as one of `training_data`."""
-        try:
-            return fit_network(*given, **keywords)
-        except DataError as error:
-            message = str(error).replace("features:", "training_data:", 1)
-            raise DataError(message, error.row) from None
-
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it: the layers."""
-        arrays: dict[str, np.ndarray] = {}
-        for index, layer in enumerate(self.layers):
-            arrays |= {f"weights.{index}": layer.weights, f"biases.{index}": layer.biases}
-        return arrays, {"activations": self._activations}
+        return by_layer(*self._parameters), {"activations": self._activations}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Perceptron:
         """Make it from what a file holds."""
-        return cls(
-            [
-                _layer(activation, arrays[f"weights.{index}"], arrays[f"biases.{index}"])
-                for index, activation in enumerate(fields["activations"])
-            ]
-        )
+        activations = fields["activations"]
+        parameters = layers_in(arrays, len(activations))
+        return cls([_layer(*layer) for layer in zip(activations, *parameters, strict=True)])
