@@ -16,13 +16,7 @@ from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.fits import Fit, as_model, by_layer, fields_of, layers_in, restored, shared
-from fastbp.models.layers import (
-    Layers,
-    activations_of,
-    check_finite,
-    checked_parameters,
-    codes_of,
-)
+from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, check_pair
 from fastbp.models.prediction import predicted, predicted_as_it_is
 from fastbp.system.interrupts import interrupt_safe
@@ -220,7 +214,9 @@ def fit_network(
     """
     given = shared(locals(), "features", "initial_weights", "initial_biases", "activations", "loss")
     rows = rows_of("features", features)
-    model = NetworkModel(rows.n_features, initial_weights, initial_biases, activations, loss)
+    model = NetworkModel(
+        rows.n_features, initial_weights, initial_biases, activations, loss, prefix="initial_"
+    )
     fitted: NetworkFit = fit(as_model(model), rows, **given)
     return fitted
 
@@ -291,27 +287,21 @@ class NetworkModel:
     """A network to be trained on rows of `d` features, its arguments checked."""
 
     def __init__(
-        self,
-        d: int,
-        weights: Any,
-        biases: Any,
-        activations: Any,
-        loss: str,
-        prefix: str = "initial_",
+        self, d: int, weights: Any, biases: Any, activations: Any, loss: str, prefix: str
     ) -> None:
         arguments.choice("loss", loss, LOSSES)
         w, b = checked_parameters(prefix, weights, biases, d)
         check_finite(prefix, w, b)
-        self._activations, self._loss = activations_of("activations", activations, len(w)), loss
-        check_pair(loss, self._activations[-1])
+        names = activations_of("activations", activations, len(w))
+        check_pair(loss, names[-1])
         sizes = (d, *(layer.shape[1] for layer in w))
-        self._layers = Layers(sizes, codes_of(self._activations), LOSSES[loss].code)
+        self._layers = Layers(sizes, codes_of(names), LOSSES[loss].code)
         self._parameters = self._layers.flat(w, b)
+        self._names: dict[str, Any] = {"activations": names, "loss": loss}
         self.targets = Targets(loss, sizes[-1])
         self.arguments = {
             "layer sizes": sizes,
-            "activations": self._activations,
-            "loss": loss,
+            **self._names,
             "initial_weights and initial_biases": digest(self._parameters),
         }
 
@@ -321,10 +311,7 @@ class NetworkModel:
 
     def result(self, outcome: Outcome) -> NetworkFit:
         """Return what ``fit_network`` gives."""
-        parameters = self.named(outcome.parameters)
-        return NetworkFit(
-            **parameters, activations=self._activations, loss=self._loss, **fields_of(outcome)
-        )
+        return NetworkFit(**self.named(outcome.parameters), **self._names, **fields_of(outcome))
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""

@@ -32,10 +32,7 @@ from fastbp.training.problem import Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
-    kernels.neuron_small,
-    kernels.neuron_steps,
-    online_neuron_steps,
-    kernels.neuron_outputs,
+    kernels.neuron_small, kernels.neuron_steps, online_neuron_steps, kernels.neuron_outputs
 )
 
 FLOAT64 = np.dtype(np.float64)
@@ -181,8 +178,7 @@ def _train_small(
 
     None leaves it to :func:`train`, which also finds out what is wrong if anything is.
     """
-    n = len(labels)
-    d = len(weights)
+    n, d = len(labels), len(weights)
     if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
         return None
     try:
@@ -194,13 +190,8 @@ def _train_small(
         if x.dtype.kind not in "ib":
             return None
         x = x.astype(FLOAT64)
-    if (
-        values.dtype is not FLOAT64
-        or values.ndim != 1
-        or x.shape != (n, d)
-        or d == 0
-        or n > kernels.chunk_rows(d)
-    ):
+    fits = values.dtype is FLOAT64 and values.ndim == 1 and x.shape == (n, d)
+    if not fits or d == 0 or n > kernels.chunk_rows(d):
         return None
     results = np.empty(d + 1 + epochs)
     if not kernels.neuron_small(x, values, epochs, kernels.tile_rows(d), results):
@@ -374,12 +365,11 @@ class NeuronModel:
         arguments.choice("loss", loss, neuron_losses())
         check_pair(loss, activation)
         self._d = d
-        self._activation, self._loss = activation, loss
         self._parameters = checked_vector("initial_weights", weights, "initial_bias", bias, d)
+        self._names: dict[str, Any] = {"activation": activation, "loss": loss}
         self.targets = Targets(loss, vector=True)
         self.arguments = {
-            "activation": activation,
-            "loss": loss,
+            **self._names,
             "initial_weights and initial_bias": digest(self._parameters),
         }
 
@@ -389,10 +379,7 @@ class NeuronModel:
 
     def result(self, outcome: Outcome) -> NeuronFit:
         """Return what ``fit_neuron`` gives."""
-        parameters = self.named(outcome.parameters)
-        return NeuronFit(
-            **parameters, activation=self._activation, loss=self._loss, **fields_of(outcome)
-        )
+        return NeuronFit(**self.named(outcome.parameters), **self._names, **fields_of(outcome))
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""
@@ -405,8 +392,8 @@ class NeuronModel:
             parameters=self._parameters,
             n_weights=self._parameters.size - LANES,
             settings={
-                layout.ACTIVATION: ACTIVATIONS[self._activation].code,
-                layout.LOSS: LOSSES[self._loss].code,
+                layout.ACTIVATION: ACTIVATIONS[self._names["activation"]].code,
+                layout.LOSS: LOSSES[self._names["loss"]].code,
             },
             tile_rows=kernels.tile_rows(self._d),
             chunk_rows=kernels.chunk_rows(self._d),

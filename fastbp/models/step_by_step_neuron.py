@@ -150,15 +150,9 @@ class Neuron:
         **keywords: Any,
     ) -> Neuron:
         """Train from the present weights and bias; the keywords are those of :func:`fit_neuron`."""
+        start = self.weights, self.bias
         fit = fit_neuron(
-            features,
-            labels,
-            self.weights,
-            self.bias,
-            learning_rate,
-            epochs,
-            activation=self.activation,
-            **keywords,
+            features, labels, *start, learning_rate, epochs, activation=self.activation, **keywords
         )
         self.weights, self.bias, self.losses_ = fit
         self.stopped_ = fit.stopped
@@ -170,9 +164,8 @@ class Neuron:
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
-        return {"weights": self.weights, "bias": np.array([self.bias])}, {
-            "activation": self.activation
-        }
+        arrays = {"weights": self.weights, "bias": np.array([self.bias])}
+        return arrays, {"activation": self.activation}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Neuron:
