@@ -51,7 +51,7 @@ def fields_of(outcome: Outcome) -> dict[str, Any]:
 
 def as_model(model: Any) -> Model:
     """Return what the driver takes of a neuron or a network."""
-    return Model(model.targets, model.problem, model.arguments)
+    return Model(model.targets, model.problem, model.identity)
 
 
 def by_layer(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

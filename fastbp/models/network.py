@@ -296,13 +296,13 @@ class NetworkModel:
         check_pair(loss, names[-1])
         sizes = (d, *(layer.shape[1] for layer in w))
         self._layers = Layers(sizes, codes_of(names), LOSSES[loss].code)
-        self._parameters = self._layers.flat(w, b)
+        self._start = self._layers.flat(w, b)
         self._names: dict[str, Any] = {"activations": names, "loss": loss}
         self.targets = Targets(loss, sizes[-1])
-        self.arguments = {
+        self.identity = {
             "layer sizes": sizes,
             **self._names,
-            "initial_weights and initial_biases": digest(self._parameters),
+            "initial_weights and initial_biases": digest(self._start),
         }
 
     def named(self, parameters: np.ndarray) -> dict[str, Any]:
@@ -315,7 +315,7 @@ class NetworkModel:
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""
-        return self._layers.problem(self._parameters, samples, options, self.result)
+        return self._layers.problem(self._start, samples, options, self.result)
 
 
 def predict_network(

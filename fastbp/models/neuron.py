@@ -365,12 +365,12 @@ class NeuronModel:
         arguments.choice("loss", loss, neuron_losses())
         check_pair(loss, activation)
         self._d = d
-        self._parameters = checked_vector("initial_weights", weights, "initial_bias", bias, d)
+        self._start = checked_vector("initial_weights", weights, "initial_bias", bias, d)
         self._names: dict[str, Any] = {"activation": activation, "loss": loss}
         self.targets = Targets(loss, vector=True)
-        self.arguments = {
+        self.identity = {
             **self._names,
-            "initial_weights and initial_bias": digest(self._parameters),
+            "initial_weights and initial_bias": digest(self._start),
         }
 
     def named(self, parameters: np.ndarray) -> dict[str, Any]:
@@ -389,8 +389,8 @@ class NeuronModel:
         return Problem(
             kernel=online_neuron_steps if online else kernels.neuron_steps,
             samples=samples,
-            parameters=self._parameters,
-            n_weights=self._parameters.size - LANES,
+            parameters=self._start,
+            n_weights=self._start.size - LANES,
             settings={
                 layout.ACTIVATION: ACTIVATIONS[self._names["activation"]].code,
                 layout.LOSS: LOSSES[self._names["loss"]].code,
