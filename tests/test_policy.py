@@ -1,6 +1,7 @@
 """The JIT policy, and what the package promises as a whole."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -69,6 +70,9 @@ def test_the_check_sees_a_violation(source):
 def test_everything_public_is_documented():
     for name in fastbp.__all__:
         assert getattr(fastbp, name).__doc__, name
+    told = set(re.findall(r"\w+", fastbp.__doc__)) | {"__version__"}
+    assert told >= set(fastbp.__all__)
+    assert len(fastbp.__doc__.splitlines()) <= 60
 
 
 def test_tests_and_extras_agree():

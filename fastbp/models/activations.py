@@ -44,7 +44,7 @@ class Activation:
 
 
 def _expit(z: Any, out: Any = None) -> Any:
-    from scipy.special import expit  # only a few predictions need it, and it is slow to import
+    from scipy.special import expit  # slow to import, and seldom needed
 
     return expit(z, out=out)
 
@@ -62,9 +62,9 @@ def _tanh_derivative(z: Any, a: Any) -> Any:
     return 4.0 * e / (1.0 + e) ** 2
 
 
-# Half of the sigmoid's squared error bends most where y = 0: a**2 (1 - a) (2 - 3 a) is at most
-# 0.0771, at a = (15 - sqrt(33))/24. tanh is a sigmoid twice as high and twice as steep, which
-# makes that 16 times as much.
+# The curvature of half the sigmoid's squared error is greatest for y = 0: a**2 (1 - a) (2 - 3 a)
+# is at most 0.0771, at a = (15 - sqrt(33))/24. tanh is a sigmoid twice as high and twice as steep,
+# which makes it 16 times as large.
 ACTIVATIONS = {
     "identity": Activation(
         codes.IDENTITY, np.positive, lambda z, a: np.ones_like(z), 1.0, "identity", "Identity"

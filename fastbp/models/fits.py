@@ -29,7 +29,7 @@ class Fit:
     def _stored(
         self, parameters: dict[str, np.ndarray], fields: dict[str, Any]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds: the given, and what both kinds of fits have."""
+        """Return what a file holds: what is given, and what both kinds of fit have."""
         arrays = {**parameters, "losses": self.losses}
         if self.validation_losses is not None:
             arrays["validation_losses"] = self.validation_losses
@@ -69,5 +69,5 @@ def layers_in(
 
 
 def shared(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
-    """Return the arguments of a ``fit_*`` without the model's own, which training does not take."""
+    """Return the arguments of a ``fit_*`` but the model's own, which training does not take."""
     return {name: value for name, value in arguments.items() if name not in own}

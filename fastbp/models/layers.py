@@ -1,4 +1,4 @@
-"""Layers: from their sizes to a plan, flat parameters and a problem for the driver."""
+"""Layers: from their sizes to a plan, flat parameters and a problem for training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def layer_sizes(value: Any) -> list[int]:
 
 
 def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
-    """Return one known activation a layer, those of outputs on the last only."""
+    """Return one known activation for each layer; those for outputs stand on the last only."""
     names = arguments.sequence(name, value, "names, one a layer")
     if len(names) != n_layers:
         raise ValueError(f"{name}: expected {n_layers} names (one a layer), got {len(names)}")
@@ -49,7 +49,7 @@ def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
 
 
 def codes_of(activations: Sequence[str]) -> tuple[int, ...]:
-    """Return what the kernels call activations."""
+    """Return the kernels' codes of activations."""
     return tuple(ACTIVATIONS[name].code for name in activations)
 
 
@@ -74,7 +74,7 @@ def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.
 
 
 def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
-    """Return the biases of a layer as float64 (n_outputs,); (1, n_outputs) passes, too."""
+    """Return the biases of a layer as float64 (n_outputs,); (1, n_outputs) also passes."""
     array = checks.number_array(name, value)
     if array.size != n_outputs or array.ndim > 2:
         raise ValueError(f"{name}: expected ({n_outputs},), one a neuron, got {array.shape}")
@@ -84,7 +84,7 @@ def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
 def checked_parameters(
     prefix: str, weights: Any, biases: Any, n_features: int | None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return weights and biases of layers that fit each other, and the features if given."""
+    """Return weights and biases of layers that fit each other and, if given, the features."""
     w_name, b_name = f"{prefix}weights", f"{prefix}biases"
     weights = arguments.sequence(w_name, weights, "2-D arrays, one a layer")
     biases = arguments.sequence(b_name, biases, "arrays, one a layer")
@@ -114,9 +114,9 @@ def check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarray
 
 @dataclass(frozen=True)
 class Layers:
-    """Sizes, inputs first, with the kernels' numbers of activations and loss.
+    """Sizes, inputs first, with the kernels' codes of activations and loss.
 
-    `report` is how losses are told: the contract's way, or scikit-learn's.
+    `report` says how losses are reported: fastbp's way, or scikit-learn's.
     """
 
     sizes: tuple[int, ...]
@@ -125,18 +125,18 @@ class Layers:
     report: int = layout.OWN
 
     def plan(self, label_columns: int, batch_rows: int, compressed: bool = False) -> plans.Plan:
-        """Return where everything lies; the parameters lie alike for all rows."""
+        """Return where everything is; the parameters are at the same places for all rows."""
         return plans.plan_network(
             self.sizes, self.activations, label_columns, batch_rows, compressed
         )
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in a vector of all parameters, with what fills it up."""
+        """The size of a vector of all parameters, padding included."""
         return self.plan(1, 1).n_parameters
 
     def flat(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
-        """Return all parameters in one vector, each array filled up with zeros to whole vectors."""
+        """Return all parameters in one vector, each array padded with zeros to whole vectors."""
         return flat_vector(self.plan(1, 1), (*weights, *biases))
 
     def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
@@ -207,7 +207,7 @@ def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def neuron_vector(weights: np.ndarray, bias: float) -> np.ndarray:
-    """Return the weights of one neuron, zeros up to whole vectors, and the bias in its own."""
+    """Return the weights of one neuron, padded with zeros to whole vectors, and then its bias."""
     parameters = np.zeros(-(-weights.size // LANES) * LANES + LANES)
     parameters[: weights.size] = weights
     parameters[-LANES] = bias

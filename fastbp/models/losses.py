@@ -22,14 +22,14 @@ class Loss:
     labels : LabelKind
         Which labels it takes.
     curvature : callable
-        Gives an upper bound of its second derivative by an output's z, from that of half the
-        squared error (see :class:`~fastbp.models.activations.Activation`) and the number of
+        Gives an upper bound of its second derivative by z, in any direction, from that of half
+        the squared error (see :class:`~fastbp.models.activations.Activation`) and the number of
         outputs.
     activation : str, or None
         The only output activation that it goes with; None goes with all that are not
         `output_only`.
     for_classes : bool
-        Whether its labels stand for classes, and are no numbers to predict.
+        Whether its labels stand for classes, rather than being numbers to predict.
     """
 
     code: int
@@ -42,10 +42,10 @@ class Loss:
 LOSSES = {
     "mse": Loss(codes.MSE, LabelKind.NUMBERS, lambda half, n_outputs: 2.0 * half / n_outputs),
     "half_mse": Loss(codes.HALF_MSE, LabelKind.NUMBERS, lambda half, n_outputs: half),
-    "bce": Loss(  # bends by a (1 - a)
+    "bce": Loss(  # its second derivative is a (1 - a)
         codes.BCE, LabelKind.PROBABILITIES, lambda *_: 0.25, "sigmoid", for_classes=True
     ),
-    "cross_entropy": Loss(  # bends by diag(a) - a a'
+    "cross_entropy": Loss(  # its Hessian is diag(a) - a a'
         codes.CROSS_ENTROPY, LabelKind.DISTRIBUTIONS, lambda *_: 0.5, "softmax", for_classes=True
     ),
 }
@@ -53,7 +53,7 @@ LOSSES = {
 
 @functools.cache
 def neuron_losses() -> tuple[str, ...]:
-    """Return the names of those that a neuron may have, without an activation of whole layers."""
+    """Return the names of those that a neuron may have: none that needs a whole layer's outputs."""
     needed = {name: row.activation for name, row in LOSSES.items()}
     return tuple(
         name for name, needs in needed.items() if not (needs and ACTIVATIONS[needs].output_only)

@@ -24,7 +24,7 @@ from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
 from fastbp.training.objective import pass_options
-from fastbp.training.optimizers import SGD, Adam, GradientOnly
+from fastbp.training.optimizers import NAMES, SGD, Adam, GradientOnly
 from fastbp.training.problem import Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -54,9 +54,9 @@ class NetworkFit(Fit):
         ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
         an exception of the caller's own function carries).
     validation_losses : numpy.ndarray of float64, shape (n_epochs,), or None
-        The loss on validation data after each whole epoch (NaN where Ctrl-C came between).
+        The loss on validation data after each whole epoch (NaN where Ctrl-C came before it).
     state : TrainingState
-        What another fit needs to go on from here.
+        What another fit needs to continue from here.
     """
 
     weights: list[np.ndarray] = field(repr=False)
@@ -91,7 +91,7 @@ class NetworkFit(Fit):
         return cls(weights, biases, **restored(arrays, fields))
 
 
-@arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES)
+@arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES, optimizers=NAMES)
 def fit_network(
     features: Any,
     labels: Any,
@@ -129,7 +129,7 @@ def fit_network(
         As for :func:`fit_neuron`.
     labels : array-like, shape (n_samples, n_outputs), or (n_samples,) for one output, or None
         From 0 to 1 for the loss ``"bce"``. For ``"cross_entropy"``, rows that are not negative
-        and sum to 1, or the numbers of the classes, from 0, of shape (n_samples,).
+        and sum to 1, or class indices, from 0, of shape (n_samples,).
     initial_weights : sequence of array-like, shape (n_inputs, n_outputs)
         One a layer, the first with `n_features` inputs. See :func:`initialize_network`.
     initial_biases : sequence of array-like, shape (n_outputs,)
@@ -138,12 +138,14 @@ def fit_network(
     activations : sequence of {activations}
         One a layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
     loss : {losses}, default "mse"
-        The squared error's mean over the outputs, half of its sum, binary cross-entropy (log
-        loss) summed over the outputs, with ``"sigmoid"`` only, or cross-entropy, with
-        ``"softmax"`` only. The last two are computed from the pre-activation and stay finite.
-    optimizer : {"sgd", "adam"}, SGD or Adam
+        - ``"mse"``: the squared errors' mean over the outputs;
+        - ``"half_mse"``: half of their sum;
+        - ``"bce"``: binary cross-entropy (log loss), summed over the outputs, of ``"sigmoid"``
+          only, computed from the pre-activation, so that it stays finite;
+        - ``"cross_entropy"``: cross-entropy of ``"softmax"`` only, computed likewise.
+    optimizer : {optimizers}, or an optimizer
     batch_size : int, optional
-        Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
+        Rows of each update; None takes all, 1 trains online. A shorter last batch of an epoch
         counts by its own rows.
     shuffle, random_state
         Whether and how (True or ``"window"``) to visit the rows in a new order each epoch, and
@@ -157,7 +159,7 @@ def fit_network(
     validation : float, or (features, labels), or (features, labels, sample_weight), optional
         Rows to compute a loss on after each epoch, as for :func:`fit_neuron`.
     n_threads : int, optional
-        None decides by size.
+        None decides by the amount of work.
     callback : callable, optional
         Called after each epoch with an :class:`~fastbp.training.callbacks.EpochState`: ``epoch``,
         ``loss`` and read-only ``weights`` and ``biases``, lists of arrays. Returning True stops
@@ -165,10 +167,10 @@ def fit_network(
     progress : bool or "always"
         True shows a bar in a terminal or a notebook.
     checkpoint, checkpoint_every
-        A file to go on from after a restart, and the seconds between two writings: see
+        A file to continue from after a restart, and the seconds between two writings: see
         :func:`fit_neuron`.
     state : TrainingState, optional
-        The `state` of an earlier fit whose parameters are now the start values: goes on there.
+        The `state` of an earlier fit whose parameters are now the start values: continues there.
 
     Returns
     -------
@@ -178,7 +180,7 @@ def fit_network(
     Raises
     ------
     TypeError, ValueError, DataError, DivergenceError, CheckpointError
-        As for :func:`fit_neuron`; what belongs to a layer is named by its number from 0.
+        As for :func:`fit_neuron`; messages count layers from 0.
 
     Warns
     -----
@@ -189,9 +191,9 @@ def fit_network(
     -----
     z = a_before W + b and a = phi(z) in each layer; backward, dz = (dz_after W_after') phi'(z),
     dW = a_before' dz and db = sum dz (Rumelhart, Hinton and Williams, Nature 323, 1986), always
-    with the weights from before the update. Published examples slip there: one multiplies the
-    hidden delta by weights that are already updated and leaves out phi'(z), or takes the
-    sigmoid's derivative for ReLU, too. Their numbers differ from these.
+    with the weights from before the update. Published examples slip there: they multiply the
+    hidden delta by weights that are already updated, leave out phi'(z), or use the sigmoid's
+    derivative for ReLU. Their numbers differ from these.
 
     Examples
     --------
@@ -246,8 +248,8 @@ def loss_and_gradient(
     Returns
     -------
     loss : float
-        With the penalty. Infinite or NaN where the numbers run over, so that a line search can
-        step back; no exception is raised for that.
+        With the penalty. Infinite or NaN where numbers overflow, so that a line search can step
+        back; that raises no exception.
     weight_gradients, bias_gradients : list of numpy.ndarray of float64
         Shaped like `weights` and `biases`.
 

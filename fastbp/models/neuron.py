@@ -27,7 +27,7 @@ from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
-from fastbp.training.optimizers import SGD, Adam
+from fastbp.training.optimizers import NAMES, SGD, Adam
 from fastbp.training.problem import Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -36,7 +36,7 @@ KERNELS = interrupt_safe(
 )
 
 FLOAT64 = np.dtype(np.float64)
-SMALL_WORK = 10**7  # that train_neuron does in one call, 2 to 4 ms; an epoch costs 500 by itself
+SMALL_WORK = 10**7  # in one call of train_neuron, 2 to 4 ms; 500 are the fixed cost of an epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +55,9 @@ class NeuronFit(Fit):
         ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
         an exception of the caller's own function carries).
     validation_losses : numpy.ndarray of float64, shape (n_epochs,), or None
-        The loss on validation data after each whole epoch (NaN where Ctrl-C came between).
+        The loss on validation data after each whole epoch (NaN where Ctrl-C came before it).
     state : TrainingState
-        What another fit needs to go on from here.
+        What another fit needs to continue from here.
 
     Examples
     --------
@@ -174,9 +174,9 @@ def train_neuron(
 def _train_small(
     features: list[Any], labels: list[Any], weights: list[Any], bias: Any, rate: Any, epochs: Any
 ) -> tuple[list[float], float, list[float]] | None:
-    """Train on plain lists, if they are small and in order, in the fewest steps; else None.
+    """Train on small plain lists in the fewest steps; return None for anything else.
 
-    None leaves it to :func:`train`, which also finds out what is wrong if anything is.
+    The general way then trains, or finds out what is wrong.
     """
     n, d = len(labels), len(weights)
     if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
@@ -206,7 +206,7 @@ def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(values * 1e4), np.round(values, 4), values)
 
 
-@arguments.names_in_docs(activations=hidden_activations(), losses=neuron_losses())
+@arguments.names_in_docs(activations=hidden_activations(), losses=neuron_losses(), optimizers=NAMES)
 def fit_neuron(
     features: Any,
     labels: Any,
@@ -243,11 +243,11 @@ def fit_neuron(
     features : array-like, shape (n_samples, n_features), or Rows
         Real numbers: an array, a table of pandas, Polars or pyarrow, or the rows of
         :func:`open_rows` or of a virtual data set. A float64 array whose rows are contiguous is
-        used where it lies; any other is converted to float64, at once up to 64 MiB, otherwise a
-        block of rows at a time in every epoch. Of rows in files, more than 64 MiB are never in
-        memory at once: the next blocks are read while one is computed.
+        used in place; any other is converted to float64, as a whole up to 64 MiB, otherwise a
+        block of rows at a time in every epoch. Of rows in files, at most 64 MiB are in memory at
+        once: the next blocks are read while one is computed.
     labels : array-like, shape (n_samples,) or (n_samples, 1), or None
-        From 0 to 1 for the loss ``"bce"``. None with rows that carry their labels.
+        From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels.
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
     learning_rate : float or callable
@@ -257,18 +257,16 @@ def fit_neuron(
         Passes over all rows.
     activation : {activations}, default "sigmoid"
     loss : {losses}, default "mse"
-        Squared error, half of it, or binary cross-entropy (log loss, with ``"sigmoid"`` only,
-        computed from the pre-activation so that it stays finite).
-    optimizer : {"sgd", "adam"}, SGD or Adam
-        Plain gradient descent, Adam with its defaults, or one with values of your own, such as
-        ``SGD(momentum=0.9)``.
+        Those of :func:`fit_network`, for one output: ``"mse"`` is the squared error.
+    optimizer : {optimizers}, or an optimizer
+        By name with its defaults, or one with values of your own, such as ``SGD(momentum=0.9)``.
     batch_size : int, optional
-        Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
+        Rows of each update; None takes all, 1 trains online. A shorter last batch of an epoch
         counts by its own rows.
     shuffle : bool or "window"
-        Visit the rows in a new random order each epoch: True in any order, which needs rows that
-        can be reached at random; ``"window"`` with blocks of 2 MiB in any order, and the rows of
-        every eight of them mixed (see Notes): the same order for every kind of source.
+        Visit the rows in a new random order each epoch. True permutes them all, which needs
+        random access to the rows; ``"window"`` permutes blocks of 2 MiB, and the rows within
+        every eight blocks (see Notes), with the same order for every kind of source.
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
         The source of the orders.
     sample_weight : array-like, shape (n_samples,), optional
@@ -278,32 +276,32 @@ def fit_neuron(
         its sum of weights), is added to each batch's loss. The bias is not penalised.
     tol : float, optional
         Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best
-        by more than this. With `validation`, the loss on that, and the parameters with the least
-        one are returned.
+        by more than this. With `validation`, the loss on those rows decides, and the parameters
+        with the lowest one are returned.
     n_iter_no_change : int
     validation : float, or (features, labels), or (features, labels, sample_weight), optional
         Rows to compute a loss on after each epoch, without penalty. A fraction, from 0 to 1,
-        holds so many of the rows out of the training: one of each run of 1/fraction rows, chosen
-        by a fixed hash, from the number of rows and the fraction alone.
+        holds out that share of the rows: one of each run of 1/fraction rows, chosen by a hash
+        that depends on the number of rows and the fraction alone.
     n_threads : int, optional
-        None decides by size: one thread for little work, never more than
+        None decides by the amount of work: one thread for little of it, never more than
         :func:`get_num_threads`.
     callback : callable, optional
         Called after each epoch with an :class:`~fastbp.training.callbacks.EpochState`: ``epoch``,
         ``loss`` and read-only ``weights`` and ``bias``. Returning True stops the fit.
     progress : bool or "always"
-        True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
+        True shows a bar in a terminal or a notebook, ``"always"`` everywhere.
     checkpoint : path-like, optional
-        A file to keep the state of the fit in: written now and then, within epochs, too, and when
-        the fit ends. The same call, in another process, goes on from there and gives the bits of
-        a fit that was never stopped. A finished one returns at once; with more `epochs` it goes
-        on. (`n_threads`, `callback` and `progress` may differ as well.)
+        A file for the state of the fit, written now and then, also within epochs, and when the
+        fit ends. The same call in another process continues from there and gives the bits of a
+        fit that was never stopped. A fit that has finished returns at once, or continues if
+        `epochs` is larger now. (`n_threads`, `callback` and `progress` may differ as well.)
     checkpoint_every : float
         Seconds between two writings.
     state : TrainingState, optional
-        The `state` of an earlier fit whose parameters are now the start values: goes on with its
-        optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One that
-        stopped on `tol` stops again at the next epoch without progress.)
+        The `state` of an earlier fit whose parameters are now the start values: continues with
+        its optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One
+        that stopped on `tol` stops again at the next epoch without progress.)
 
     Returns
     -------
@@ -317,8 +315,8 @@ def fit_neuron(
     ValueError
         Shapes, numbers or names that do not fit.
     DataError
-        A ragged or non-finite row, or a label that the loss is not defined for; of a file, with
-        its name.
+        A ragged or non-finite row, or a label that the loss is not defined for; the message
+        names the file, if there is one.
     DivergenceError
         The loss or the parameters stopped being finite; it carries those from before.
     CheckpointError

@@ -15,13 +15,13 @@ from fastbp.kernels import plan as plans
 from fastbp.models.layers import Layers, check_finite, flat_vector, neuron_vector
 from fastbp.system.threads import team, threads_for
 
-PREDICTED_AT_ONCE = 2**16  # work of rows: 20 microseconds
-CALL_WORK = 2**22  # of one call, 1.5 ms: so threads can share, and Ctrl-C comes through
+PREDICTED_AT_ONCE = 2**16  # units of work, 20 microseconds
+CALL_WORK = 2**22  # units in one call, 1.5 ms: threads can share, and Ctrl-C comes through
 MANY = 2**14  # parameters whose copying takes longer than finding out that it is not needed
 
 
 def whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the flat vector that many parameters are views of, or else a new one; to be read."""
+    """Return all parameters in one vector, to be read: the one that many are views of, or a new."""
     base = arrays[0].base
     if base is None or plan.n_parameters < MANY:
         return flat_vector(plan, arrays)
@@ -83,7 +83,7 @@ def _in_calls(
     row_work: int,
     n_threads: int | None = None,
 ) -> np.ndarray:
-    """Fill `outputs`, so many rows a call, by several threads where that gains; return them."""
+    """Fill the outputs, `step` rows a call, by several threads where that gains; return them."""
 
     def fill(start: int) -> None:
         stop = min(start + step, rows.n_rows)
@@ -107,8 +107,8 @@ def predicted_as_it_is(
 ) -> np.ndarray | None:
     """Return a network's outputs for a few rows in arrays of the kernel's own kind, or None.
 
-    Half of the time of the general way, for one row. What is not right it leaves to that one,
-    which finds out where it is.
+    For one row it takes half the time of the general way, which is left to find what is wrong
+    with anything else.
     """
     if not is_plain(features, 2) or len(weights) != len(biases):
         return None
@@ -133,7 +133,7 @@ def predicted_as_it_is(
 def predicted_by_neuron_as_it_is(
     features: Any, weights: Any, bias: Any, activation: int
 ) -> np.ndarray | None:
-    """Return a neuron's outputs likewise: a fifth of the time of the general way, for one row."""
+    """Return a neuron's outputs likewise; for one row in a fifth of the time."""
     if not (is_plain(features, 2) and is_plain(weights, 1) and type(bias) is float):
         return None
     n, d = features.shape

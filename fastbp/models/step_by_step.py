@@ -1,4 +1,4 @@
-"""Layers to take training apart with, step by step, over the same kernels."""
+"""Layers that train step by step, over the same kernels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fastbp.training.state import TrainingState
 
 @arguments.names_in_docs(activations=ACTIVATIONS)
 class Layer:
-    """One fully connected layer to take apart, forward and backward.
+    """One fully connected layer, step by step: forward, then backward.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Layer:
     Notes
     -----
     A published trace of one ReLU node, x = 1 to z = w x + b, then v relu(z) + c, prints v again
-    in the column of c. The example follows it, c as the formulas give it.
+    in the column of c. The example follows it, with c as the formulas give it.
 
     Examples
     --------

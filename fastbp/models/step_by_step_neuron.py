@@ -1,4 +1,4 @@
-"""A neuron to take training apart with, step by step, over the same kernels."""
+"""A neuron that trains step by step, over the same kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastbp.models.neuron import fit_neuron, predict_neuron
 
 @arguments.names_in_docs(activations=hidden_activations())
 class Neuron:
-    """One neuron to take apart: step by step, or by whole fits.
+    """One neuron that trains step by step, or by whole fits.
 
     Parameters
     ----------
