@@ -68,6 +68,6 @@ def layers_in(
     return [arrays[f"weights.{i}"] for i in layers], [arrays[f"biases.{i}"] for i in layers]
 
 
-def shared(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
+def without(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
     """Return the arguments of a ``fit_*`` but the model's own, which training does not take."""
     return {name: value for name, value in arguments.items() if name not in own}

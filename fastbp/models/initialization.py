@@ -63,14 +63,12 @@ def initialize_network(
     return weights, [np.zeros(m) for m in sizes[1:]]
 
 
-def _uniform(random: Any, n: int, m: int, bound: float) -> np.ndarray:
-    drawn: np.ndarray = random.uniform(-bound, bound, size=(n, m))
-    return drawn
+def _uniform(random: Any, n: int, m: int, bound: float) -> Any:
+    return random.uniform(-bound, bound, size=(n, m))
 
 
-def _normal(random: Any, n: int, m: int, deviation: float) -> np.ndarray:
-    drawn: np.ndarray = random.standard_normal(size=(n, m)) * deviation
-    return drawn
+def _normal(random: Any, n: int, m: int, deviation: float) -> Any:
+    return random.standard_normal(size=(n, m)) * deviation
 
 
 SCHEMES: dict[str, Callable[[Any, int, int], np.ndarray]] = {

@@ -15,7 +15,7 @@ from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.models.fits import Fit, as_model, by_layer, fields_of, layers_in, restored, shared
+from fastbp.models.fits import Fit, as_model, by_layer, fields_of, layers_in, restored, without
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, check_pair
 from fastbp.models.prediction import predicted, predicted_as_it_is
@@ -214,12 +214,12 @@ def fit_network(
     >>> print(f"{fit.predict([[1.5]])[0, 0]:.9f}")
     5.248387086
     """
-    given = shared(locals(), "features", "initial_weights", "initial_biases", "activations", "loss")
+    rest = without(locals(), "features", "initial_weights", "initial_biases", "activations", "loss")
     rows = rows_of("features", features)
     model = NetworkModel(
         rows.n_features, initial_weights, initial_biases, activations, loss, prefix="initial_"
     )
-    fitted: NetworkFit = fit(as_model(model), rows, **given)
+    fitted: NetworkFit = fit(as_model(model), rows, **rest)
     return fitted
 
 

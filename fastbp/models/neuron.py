@@ -19,7 +19,7 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
-from fastbp.models.fits import Fit, as_model, fields_of, restored, shared
+from fastbp.models.fits import Fit, as_model, fields_of, restored, without
 from fastbp.models.layers import neuron_vector
 from fastbp.models.losses import LOSSES, check_pair, neuron_losses
 from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_as_it_is
@@ -348,10 +348,10 @@ def fit_neuron(
     >>> fit.weights.round(4), round(fit.bias, 4)
     (array([-0.9499,  1.5556]), -0.8033)
     """
-    given = shared(locals(), "features", "initial_weights", "initial_bias", "activation", "loss")
+    rest = without(locals(), "features", "initial_weights", "initial_bias", "activation", "loss")
     rows = rows_of("features", features)
     model = NeuronModel(rows.n_features, initial_weights, initial_bias, activation, loss)
-    fitted: NeuronFit = fit(as_model(model), rows, **given)
+    fitted: NeuronFit = fit(as_model(model), rows, **rest)
     return fitted
 
 
@@ -363,7 +363,7 @@ class NeuronModel:
         arguments.choice("loss", loss, neuron_losses())
         check_pair(loss, activation)
         self._d = d
-        self._start = checked_vector("initial_weights", weights, "initial_bias", bias, d)
+        self._start = _checked_vector("initial_weights", weights, "initial_bias", bias, d)
         self._names: dict[str, Any] = {"activation": activation, "loss": loss}
         self.targets = Targets(loss, vector=True)
         self.identity = {
@@ -442,11 +442,11 @@ def predict_neuron(
         raise ValueError(
             f"features: expected {n_weights} columns (one a weight), got {rows.n_features}"
         )
-    parameters = checked_vector("weights", weights, "bias", bias, n_weights)
+    parameters = _checked_vector("weights", weights, "bias", bias, n_weights)
     return predicted_by_neuron(rows, parameters, code)
 
 
-def checked_vector(
+def _checked_vector(
     weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
 ) -> np.ndarray:
     """Return a neuron's weights and bias, checked, in one vector."""

@@ -20,7 +20,7 @@ CALL_WORK = 2**22  # units in one call, 1.5 ms: threads can share, and Ctrl-C co
 MANY = 2**14  # parameters whose copying takes longer than finding out that it is not needed
 
 
-def whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
+def _whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return all parameters in one vector, to be read: the one that many are views of, or a new."""
     base = arrays[0].base
     if base is None or plan.n_parameters < MANY:
@@ -46,7 +46,7 @@ def predicted(
     plan, integers = _prediction_plan(
         layers.sizes, layers.activations, min(rows.n_rows, plans.MOST_ROWS)
     )
-    parameters = whole_vector(plan, (*w, *b))
+    parameters = _whole_vector(plan, (*w, *b))
     most = min(BLOCK_BYTES // (8 * rows.n_features), CALL_WORK // plan.row_work)
     step = max(1, most // plan.tile_rows) * plan.tile_rows
 
@@ -123,7 +123,7 @@ def predicted_as_it_is(
     plan, integers = _prediction_plan(tuple(sizes), activations, min(n, plans.MOST_ROWS))
     if n * plan.row_work > PREDICTED_AT_ONCE:
         return None
-    parameters = whole_vector(plan, weights + biases)
+    parameters = _whole_vector(plan, weights + biases)
     outputs = np.empty((n, sizes[-1]))
     work = np.empty(plan.work_size)
     finite = network.network_outputs(read_only(features), parameters, integers, work, outputs)
