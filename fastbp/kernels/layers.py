@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
+from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, subroutine
-from fastbp.kernels.layout import (
-    CLASSES,
-    LAYER_ACTIVATION,
-    LAYER_FIELDS,
-    LAYERS,
-    LOSS,
-    LOSS_SUM,
-    N_FEATURES,
-    N_LAYERS,
-    N_PARAMETERS,
-    OUTPUTS,
-    REPORT,
-    SCIKIT_LEARN,
-    WEIGHT_SUM,
-    WEIGHTED,
-)
 from fastbp.kernels.losses import (
     BCE,
     CROSS_ENTROPY,
@@ -44,37 +29,45 @@ from fastbp.kernels.vector import (
 
 
 @device_function
-def layer(state: Pointer, index: int) -> Pointer:
+def layer(integers: Pointer, index: int) -> Pointer:
     """Return a row of the table of layers."""
-    return at(state, LAYERS + index * LAYER_FIELDS)
+    return at(integers, layout.LAYERS + index * layout.LAYER_FIELDS)
 
 
 @device_function
-def inputs_of(state: Pointer, index: int) -> int:
+def inputs_of(integers: Pointer, index: int) -> int:
     """Return how many inputs a layer has."""
-    return int(state[N_FEATURES] if index == 0 else layer(state, index - 1)[OUTPUTS])
+    return int(
+        integers[layout.N_FEATURES] if index == 0 else layer(integers, index - 1)[layout.OUTPUTS]
+    )
 
 
 @subroutine
 def losses_and_dz(
-    state: Pointer, n: int, width: int, y: Pointer, weights: Pointer, z: Pointer, partial: Pointer
+    integers: Pointer,
+    n: int,
+    width: int,
+    y: Pointer,
+    weights: Pointer,
+    z: Pointer,
+    partial: Pointer,
 ) -> None:
     """Turn the output's z into dz, zero beyond the n rows; ACC loss and weight in `partial`."""
-    index = state[N_LAYERS] - 1
-    k = layer(state, index)[OUTPUTS]
-    activation = layer(state, index)[LAYER_ACTIVATION]
-    loss = state[LOSS]
-    as_scikit_learn = state[REPORT] == SCIKIT_LEARN
+    index = integers[layout.N_LAYERS] - 1
+    k = layer(integers, index)[layout.OUTPUTS]
+    activation = layer(integers, index)[layout.LAYER_ACTIVATION]
+    loss = integers[layout.LOSS]
+    as_scikit_learn = integers[layout.REPORT] == layout.SCIKIT_LEARN
     share = broadcast(1.0 / k if loss == MSE else 1.0)
     total = broadcast(0.0)
     total_weight = broadcast(0.0)
     for i in range(0, width, LANES):
         valid = n - i
-        weight = load_first(weights, i, valid) if state[WEIGHTED] != 0 else broadcast(1.0)
+        weight = load_first(weights, i, valid) if integers[layout.WEIGHTED] != 0 else broadcast(1.0)
         weight = keep_first(weight, valid)
         total_weight = total_weight + weight
         if loss == CROSS_ENTROPY:
-            value = cross_entropy(z, y, state[CLASSES] != 0, k, width, i)
+            value = cross_entropy(z, y, integers[layout.CLASSES] != 0, k, width, i)
             if as_scikit_learn:
                 value = log_loss_as_scikit_learn_reports(value, broadcast(1.0))
             total = total + keep_first(value, valid) * weight
@@ -92,5 +85,5 @@ def losses_and_dz(
                     value = log_loss_as_scikit_learn_reports(value, load(y, j))
                 total = total + keep_first(value * share, valid) * weight
                 store(z, j, keep_first(dz * share * weight, valid))
-    partial[state[N_PARAMETERS] + LOSS_SUM] += sum_lanes(total)
-    partial[state[N_PARAMETERS] + WEIGHT_SUM] += sum_lanes(total_weight)
+    partial[integers[layout.N_PARAMETERS] + layout.LOSS_SUM] += sum_lanes(total)
+    partial[integers[layout.N_PARAMETERS] + layout.WEIGHT_SUM] += sum_lanes(total_weight)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastbp.kernels import layout
 from fastbp.kernels.activations import (
     EXPONENTIAL,
     RELU,
@@ -21,33 +22,6 @@ from fastbp.kernels.blas import gemm
 from fastbp.kernels.exponential import exp
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
-from fastbp.kernels.layout import (
-    A_AT,
-    BIASES_AT,
-    BLOCK_START,
-    D_AT,
-    EPOCH,
-    GEMM,
-    LABEL_COLUMNS,
-    LABEL_STRIDE,
-    LAYER_ACTIVATION,
-    LOSS_SUM,
-    METHOD,
-    N_FEATURES,
-    N_LAYERS,
-    N_PARAMETERS,
-    OPTIMIZER,
-    OUTPUTS,
-    PARAMETERS,
-    PARTIAL_EXTRA,
-    ROW_STRIDE,
-    SHUFFLED,
-    TILE_ROWS,
-    WEIGHT_STRIDE,
-    WEIGHT_SUM,
-    WEIGHTED,
-    WEIGHTS_AT,
-)
 from fastbp.kernels.losses import softmax
 from fastbp.kernels.matmul import (
     DESCEND,
@@ -79,7 +53,7 @@ def network_gradient(
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     start: int,
     rows: int,
     parameters: Pointer,
@@ -87,17 +61,17 @@ def network_gradient(
     partial: Pointer,
 ) -> bool:
     """Sum loss, weight and gradient over a chunk; OUT partial. Returns whether x was finite."""
-    tile = state[TILE_ROWS]
-    begin = start - state[BLOCK_START]
+    tile = integers[layout.TILE_ROWS]
+    begin = start - integers[layout.BLOCK_START]
     finite = True
     for first in range(begin, begin + rows, tile):
         n = min(tile, begin + rows - first)
         mode = PLAIN if first == begin else PLUS
         finite &= tile_forward(
-            mode, x, y, sample_weight, order, state, first, n, parameters, work, partial
+            mode, x, y, sample_weight, order, integers, first, n, parameters, work, partial
         )
-        if state[OPTIMIZER] != KEEP_LOSS:
-            backward(mode, state, 0, n, parameters, work, partial, partial)
+        if integers[layout.OPTIMIZER] != KEEP_LOSS:
+            backward(mode, integers, 0, n, parameters, work, partial, partial)
     return finite
 
 
@@ -107,7 +81,7 @@ def tile_step(
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     start: int,
     rows: int,
     rate: float,
@@ -120,21 +94,21 @@ def tile_step(
     OUT loss and weight in `partial`; ACC parameters. Not storing the gradient and coming back to
     it took a twentieth off 64-100-10 with 32 rows. Returns whether x was finite.
     """
-    parameters = at(floats, PARAMETERS)
-    first = start - state[BLOCK_START]
+    parameters = at(floats, layout.PARAMETERS)
+    first = start - integers[layout.BLOCK_START]
     finite = tile_forward(
-        PLAIN, x, y, sample_weight, order, state, first, rows, parameters, work, partial
+        PLAIN, x, y, sample_weight, order, integers, first, rows, parameters, work, partial
     )
-    factor = at(partial, state[N_PARAMETERS] + PARTIAL_EXTRA)
-    factor[0] = -(rate / partial[state[N_PARAMETERS] + WEIGHT_SUM])
-    backward(DESCEND, state, 0, rows, parameters, work, factor, parameters)
+    factor = at(partial, integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA)
+    factor[0] = -(rate / partial[integers[layout.N_PARAMETERS] + layout.WEIGHT_SUM])
+    backward(DESCEND, integers, 0, rows, parameters, work, factor, parameters)
     return finite
 
 
 @device_function
-def inputs_at(state: Pointer, work: Pointer) -> Pointer:
+def inputs_at(integers: Pointer, work: Pointer) -> Pointer:
     """Return where x of a tile begins in the scratch: behind the labels and the weights."""
-    return at(work, (padded(state[LABEL_COLUMNS]) + 1) * state[TILE_ROWS])
+    return at(work, (padded(integers[layout.LABEL_COLUMNS]) + 1) * integers[layout.TILE_ROWS])
 
 
 @subroutine
@@ -144,7 +118,7 @@ def tile_forward(
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     first: int,
     n: int,
     parameters: Pointer,
@@ -157,13 +131,23 @@ def tile_forward(
     which only the first epoch looks at.
     """
     width = padded(n)
-    d = state[N_FEATURES]
-    inputs = inputs_at(state, work)
-    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    lay_out(x, d, state[ROW_STRIDE], order, state[SHUFFLED] != 0, first, n, scratch, inputs)
-    forward(state, 0, width, inputs, parameters, work, True)
-    tile_losses(mode, y, sample_weight, order, state, first, n, work, partial)
-    return state[EPOCH] > 0 or all_finite(d * width, inputs)
+    d = integers[layout.N_FEATURES]
+    inputs = inputs_at(integers, work)
+    scratch = at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
+    lay_out(
+        x,
+        d,
+        integers[layout.ROW_STRIDE],
+        order,
+        integers[layout.SHUFFLED] != 0,
+        first,
+        n,
+        scratch,
+        inputs,
+    )
+    forward(integers, 0, width, inputs, parameters, work, True)
+    tile_losses(mode, y, sample_weight, order, integers, first, n, work, partial)
+    return integers[layout.EPOCH] > 0 or all_finite(d * width, inputs)
 
 
 @subroutine
@@ -172,7 +156,7 @@ def tile_losses(
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     first: int,
     n: int,
     work: Pointer,
@@ -182,20 +166,22 @@ def tile_losses(
 
     OUT work: labels and weights at its beginning.
     """
-    p = state[N_PARAMETERS]
-    shuffled = state[SHUFFLED] != 0
-    label_columns = state[LABEL_COLUMNS]
-    weights = at(work, padded(label_columns) * state[TILE_ROWS])
-    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    lay_out(y, label_columns, state[LABEL_STRIDE], order, shuffled, first, n, scratch, work)
-    if state[WEIGHTED] != 0:
-        stride = state[WEIGHT_STRIDE]
+    p = integers[layout.N_PARAMETERS]
+    shuffled = integers[layout.SHUFFLED] != 0
+    label_columns = integers[layout.LABEL_COLUMNS]
+    weights = at(work, padded(label_columns) * integers[layout.TILE_ROWS])
+    scratch = at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
+    lay_out(
+        y, label_columns, integers[layout.LABEL_STRIDE], order, shuffled, first, n, scratch, work
+    )
+    if integers[layout.WEIGHTED] != 0:
+        stride = integers[layout.WEIGHT_STRIDE]
         lay_out(sample_weight, 1, stride, order, shuffled, first, n, scratch, weights)
     if mode == PLAIN:
-        partial[p + LOSS_SUM] = 0.0
-        partial[p + WEIGHT_SUM] = 0.0
-    z = at(work, layer(state, state[N_LAYERS] - 1)[D_AT])
-    losses_and_dz(state, n, padded(n), work, weights, z, partial)
+        partial[p + layout.LOSS_SUM] = 0.0
+        partial[p + layout.WEIGHT_SUM] = 0.0
+    z = at(work, layer(integers, integers[layout.N_LAYERS] - 1)[layout.D_AT])
+    losses_and_dz(integers, n, padded(n), work, weights, z, partial)
 
 
 @device_function
@@ -223,7 +209,7 @@ def lay_out(
 
 @subroutine
 def forward(
-    state: Pointer,
+    integers: Pointer,
     first: int,
     width: int,
     inputs: Pointer,
@@ -236,23 +222,23 @@ def forward(
     In training the derivatives phi'(z), too: computed from z, not from a, they keep their
     digits. (That of ReLU is read off a.)
     """
-    n_layers = state[N_LAYERS]
+    n_layers = integers[layout.N_LAYERS]
     a_before = inputs
     for index in range(first, n_layers):
-        now = layer(state, index)
-        n_inputs = inputs_of(state, index)
-        n = now[OUTPUTS]
-        w = at(parameters, now[WEIGHTS_AT])
-        b = at(parameters, now[BIASES_AT])
-        a = at(work, now[A_AT])
-        z = at(work, now[D_AT])
+        now = layer(integers, index)
+        n_inputs = inputs_of(integers, index)
+        n = now[layout.OUTPUTS]
+        w = at(parameters, now[layout.WEIGHTS_AT])
+        b = at(parameters, now[layout.BIASES_AT])
+        a = at(work, now[layout.A_AT])
+        z = at(work, now[layout.D_AT])
         hidden = index < n_layers - 1
-        activation = now[LAYER_ACTIVATION]
-        if now[METHOD] == BLAS and training:
+        activation = now[layout.LAYER_ACTIVATION]
+        if now[layout.METHOD] == BLAS and training:
             for j in range(n):
                 for i in range(j * width, j * width + width, LANES):
                     store(z, i, broadcast(b[j]))
-            gemm(state[GEMM], True, False, n, width, n_inputs, w, a_before, 1.0, z)
+            gemm(integers[layout.GEMM], True, False, n, width, n_inputs, w, a_before, 1.0, z)
         elif hidden and activation == RELU:
             multiply(PLUS_START_RELU, n_inputs, n, width, w, n, 1, a_before, width, b, a, width)
             hidden = False
@@ -278,7 +264,7 @@ def activate_layer(activation: int, size: int, z: Pointer, a: Pointer, training:
 @subroutine
 def backward(
     mode: int,
-    state: Pointer,
+    integers: Pointer,
     last: int,
     n: int,
     parameters: Pointer,
@@ -292,36 +278,47 @@ def backward(
     update, then dW = a_before' dz and db = sum dz. Below `last` there is dz, and no more.
     """
     width = padded(n)
-    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    for back in range(state[N_LAYERS] - last):
-        index = state[N_LAYERS] - 1 - back
-        now = layer(state, index)
-        n_inputs = inputs_of(state, index)
-        n_outputs = now[OUTPUTS]
-        w = at(parameters, now[WEIGHTS_AT])
-        dz = at(work, now[D_AT])
-        dw = at(target, now[WEIGHTS_AT])
-        a = inputs_at(state, work)
+    scratch = at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
+    for back in range(integers[layout.N_LAYERS] - last):
+        index = integers[layout.N_LAYERS] - 1 - back
+        now = layer(integers, index)
+        n_inputs = inputs_of(integers, index)
+        n_outputs = now[layout.OUTPUTS]
+        w = at(parameters, now[layout.WEIGHTS_AT])
+        dz = at(work, now[layout.D_AT])
+        dw = at(target, now[layout.WEIGHTS_AT])
+        a = inputs_at(integers, work)
         if index > 0:
-            before = layer(state, index - 1)
-            a = at(work, before[A_AT])
-            d = at(work, before[D_AT])
+            before = layer(integers, index - 1)
+            a = at(work, before[layout.A_AT])
+            d = at(work, before[layout.D_AT])
             mode_d, other = TIMES, d
-            if before[LAYER_ACTIVATION] == RELU:
+            if before[layout.LAYER_ACTIVATION] == RELU:
                 mode_d, other = WHERE_POSITIVE, a
-            if now[METHOD] == BLAS:
-                gemm(state[GEMM], False, False, n_inputs, width, n_outputs, w, dz, 0.0, scratch)
+            if now[layout.METHOD] == BLAS:
+                gemm(
+                    integers[layout.GEMM],
+                    False,
+                    False,
+                    n_inputs,
+                    width,
+                    n_outputs,
+                    w,
+                    dz,
+                    0.0,
+                    scratch,
+                )
                 for i in range(0, n_inputs * width, LANES):
                     keep(mode_d, load(scratch, i), other, d, i)
             else:
                 multiply(
                     mode_d, n_outputs, n_inputs, width, w, 1, n_outputs, dz, width, other, d, width
                 )
-        sums(mode, width, n_outputs, dz, factor, at(target, now[BIASES_AT]))
-        if now[METHOD] == BLAS:
+        sums(mode, width, n_outputs, dz, factor, at(target, now[layout.BIASES_AT]))
+        if now[layout.METHOD] == BLAS:
             kept = 0.0 if mode == PLAIN else 1.0
-            gemm(state[GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
-        elif now[METHOD] == OUTER:
+            gemm(integers[layout.GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
+        elif now[layout.METHOD] == OUTER:
             lanes = padded(n_outputs)
             transpose(dz, width, 0, n_outputs, lanes, scratch)
             multiply(
@@ -339,7 +336,7 @@ def network_steps(
     y: Any,
     sample_weight: Any,
     order: Any,
-    state: Any,
+    integers: Any,
     floats: Any,
     rates: Any,
     losses: Any,
@@ -360,7 +357,7 @@ def network_steps(
         data(y),
         data(sample_weight),
         data(order),
-        data(state),
+        data(integers),
         data(floats),
         data(rates),
         data(losses),
@@ -374,7 +371,7 @@ def tile_steps(
     y: Any,
     sample_weight: Any,
     order: Any,
-    state: Any,
+    integers: Any,
     floats: Any,
     rates: Any,
     losses: Any,
@@ -388,7 +385,7 @@ def tile_steps(
         data(y),
         data(sample_weight),
         data(order),
-        data(state),
+        data(integers),
         data(floats),
         data(rates),
         data(losses),
@@ -401,7 +398,7 @@ def online_steps(
     y: Any,
     sample_weight: Any,
     order: Any,
-    state: Any,
+    integers: Any,
     floats: Any,
     rates: Any,
     losses: Any,
@@ -415,7 +412,7 @@ def online_steps(
         data(y),
         data(sample_weight),
         data(order),
-        data(state),
+        data(integers),
         data(floats),
         data(rates),
         data(losses),
@@ -423,19 +420,19 @@ def online_steps(
 
 
 @kernel
-def network_outputs(x: Any, parameters: Any, state: Any, work: Any, outputs: Any) -> bool:
+def network_outputs(x: Any, parameters: Any, integers: Any, work: Any, outputs: Any) -> bool:
     """Compute the outputs of rows: x (rows, D), parameters (P,); OUT outputs (rows, K).
 
     `state` holds the features, the tile and the table of layers, work (scratch,) is as large as
     that table says. Returns whether x and the parameters were finite.
     """
     rows, d = x.shape
-    table = data(state)
+    table = data(integers)
     scratch = data(work)
     results = data(outputs)
-    tile = table[TILE_ROWS]
+    tile = table[layout.TILE_ROWS]
     k = outputs.shape[1]
-    z = at(scratch, layer(table, table[N_LAYERS] - 1)[D_AT])
+    z = at(scratch, layer(table, table[layout.N_LAYERS] - 1)[layout.D_AT])
     finite = all_finite(parameters.size, data(parameters))
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
@@ -460,31 +457,31 @@ def row_forward(table: Pointer, x: Pointer, parameters: Pointer, work: Pointer) 
     The output's z goes to the first lane of a tile.
     """
     a = x
-    for index in range(table[N_LAYERS]):
+    for index in range(table[layout.N_LAYERS]):
         now = layer(table, index)
-        w = at(parameters, now[WEIGHTS_AT])
-        b = at(parameters, now[BIASES_AT])
-        z = at(work, now[A_AT])
-        multiply_row(inputs_of(table, index), now[OUTPUTS], a, w, b, z)
-        if index < table[N_LAYERS] - 1:
-            for i in range(0, now[OUTPUTS], LANES):
-                store(z, i, activate(now[LAYER_ACTIVATION], load(z, i)))
+        w = at(parameters, now[layout.WEIGHTS_AT])
+        b = at(parameters, now[layout.BIASES_AT])
+        z = at(work, now[layout.A_AT])
+        multiply_row(inputs_of(table, index), now[layout.OUTPUTS], a, w, b, z)
+        if index < table[layout.N_LAYERS] - 1:
+            for i in range(0, now[layout.OUTPUTS], LANES):
+                store(z, i, activate(now[layout.LAYER_ACTIVATION], load(z, i)))
         a = z
-    last = layer(table, table[N_LAYERS] - 1)
-    for j in range(last[OUTPUTS]):
-        store(at(work, last[D_AT]), j * LANES, broadcast(a[j]))
+    last = layer(table, table[layout.N_LAYERS] - 1)
+    for j in range(last[layout.OUTPUTS]):
+        store(at(work, last[layout.D_AT]), j * LANES, broadcast(a[j]))
 
 
 @subroutine
 def output_activations(table: Pointer, width: int, z: Pointer) -> None:
     """Turn the output's z into a; ACC z."""
-    last = layer(table, table[N_LAYERS] - 1)
+    last = layer(table, table[layout.N_LAYERS] - 1)
     for i in range(0, width, LANES):
-        if last[LAYER_ACTIVATION] == SOFTMAX:
-            softmax(z, last[OUTPUTS], width, i)
-        elif last[LAYER_ACTIVATION] == EXPONENTIAL:
-            for j in range(i, last[OUTPUTS] * width, width):
+        if last[layout.LAYER_ACTIVATION] == SOFTMAX:
+            softmax(z, last[layout.OUTPUTS], width, i)
+        elif last[layout.LAYER_ACTIVATION] == EXPONENTIAL:
+            for j in range(i, last[layout.OUTPUTS] * width, width):
                 store(z, j, exp(load(z, j)))
         else:
-            for j in range(i, last[OUTPUTS] * width, width):
-                store(z, j, activate(last[LAYER_ACTIVATION], load(z, j)))
+            for j in range(i, last[layout.OUTPUTS] * width, width):
+                store(z, j, activate(last[layout.LAYER_ACTIVATION], load(z, j)))

@@ -13,27 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.kernels import layout
 from fastbp.kernels.activations import SIGMOID, activate
 from fastbp.kernels.jit import device_function, kernel, subroutine, template
-from fastbp.kernels.layout import (
-    ACTIVATION,
-    BLOCK_START,
-    BLOCK_STOP,
-    LABEL_STRIDE,
-    LOSS,
-    LOSS_SUM,
-    N_FEATURES,
-    N_INTEGERS,
-    N_PARAMETERS,
-    NO_ROW,
-    PARTIAL_EXTRA,
-    ROW_STRIDE,
-    SHUFFLED,
-    TILE_ROWS,
-    WEIGHT_STRIDE,
-    WEIGHT_SUM,
-    WEIGHTED,
-)
 from fastbp.kernels.losses import BCE, MSE, binary_cross_entropy, output_loss, squared_error
 from fastbp.kernels.matvec import (
     NARROW,
@@ -116,7 +98,7 @@ def padded(size: int) -> int:
 
 @subroutine
 def losses_and_dz(
-    state: Pointer,
+    integers: Pointer,
     x: Pointer,
     rows: int,
     parameters: Pointer,
@@ -131,14 +113,23 @@ def losses_and_dz(
     The two most wanted have loops of their own: without a choice in them their constants stay in
     registers, 1.15 times as fast.
     """
-    if state[LOSS] == BCE:
-        each_row(logistic_loss, state, x, rows, parameters, y, sample_weight, z, sums, is_first)
-    elif state[LOSS] == MSE and state[ACTIVATION] == SIGMOID:
+    if integers[layout.LOSS] == BCE:
+        each_row(logistic_loss, integers, x, rows, parameters, y, sample_weight, z, sums, is_first)
+    elif integers[layout.LOSS] == MSE and integers[layout.ACTIVATION] == SIGMOID:
         each_row(
-            sigmoid_squared_error, state, x, rows, parameters, y, sample_weight, z, sums, is_first
+            sigmoid_squared_error,
+            integers,
+            x,
+            rows,
+            parameters,
+            y,
+            sample_weight,
+            z,
+            sums,
+            is_first,
         )
     else:
-        each_row(output_loss, state, x, rows, parameters, y, sample_weight, z, sums, is_first)
+        each_row(output_loss, integers, x, rows, parameters, y, sample_weight, z, sums, is_first)
 
 
 @device_function
@@ -158,7 +149,7 @@ def sigmoid_squared_error(
 @template
 def each_row(
     loss_and_dz: Any,
-    state: Pointer,
+    integers: Pointer,
     x: Pointer,
     rows: int,
     parameters: Pointer,
@@ -174,11 +165,11 @@ def each_row(
     registers all along it was 1.3 times as fast as in three phases. (From 3 features on the rows
     would have to be transposed for it.)
     """
-    d = state[N_FEATURES]
-    bias = parameters[state[N_PARAMETERS] - LANES]
-    activation = state[ACTIVATION]
-    loss = state[LOSS]
-    weighted = state[WEIGHTED] != 0
+    d = integers[layout.N_FEATURES]
+    bias = parameters[integers[layout.N_PARAMETERS] - LANES]
+    activation = integers[layout.ACTIVATION]
+    loss = integers[layout.LOSS]
+    weighted = integers[layout.WEIGHTED] != 0
     zero = broadcast(0.0)
     total, total_dz, total_weight, check, dw_0, dw_1 = zero, zero, zero, zero, zero, zero
     first, second = zero, zero
@@ -222,19 +213,21 @@ def each_row(
 
 
 @device_function
-def add_up(state: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
+def add_up(integers: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
     """Add up the lanes of a chunk's sums; OUT in `partial` what is not there yet.
 
     Gradients as vectors: one that is loaded after single numbers were stored waits for the stores.
     Returns whether every z was finite: only then is z - z always 0.
     """
-    p = state[N_PARAMETERS]
-    if state[N_FEATURES] <= NARROW:
+    p = integers[layout.N_PARAMETERS]
+    if integers[layout.N_FEATURES] <= NARROW:
         store(partial, 0, sum_two(load(sums, SUM_OF_DW), load(sums, SUM_OF_DW + LANES)))
     store(partial, p - LANES, keep_first(sum_everywhere(load(sums, SUM_OF_DZ)), 1))
-    partial[p + LOSS_SUM] = sum_lanes(load(sums, SUM_OF_LOSS))
-    weighted = state[WEIGHTED] != 0
-    partial[p + WEIGHT_SUM] = sum_lanes(load(sums, SUM_OF_WEIGHT)) if weighted else float(rows)
+    partial[p + layout.LOSS_SUM] = sum_lanes(load(sums, SUM_OF_LOSS))
+    weighted = integers[layout.WEIGHTED] != 0
+    partial[p + layout.WEIGHT_SUM] = (
+        sum_lanes(load(sums, SUM_OF_WEIGHT)) if weighted else float(rows)
+    )
     return sum_lanes(load(sums, CHECK)) == 0.0
 
 
@@ -251,7 +244,7 @@ def neuron_gradient(
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     start: int,
     rows: int,
     parameters: Pointer,
@@ -259,20 +252,29 @@ def neuron_gradient(
     partial: Pointer,
 ) -> bool:
     """Sum loss, weight and gradient over a chunk; OUT partial. Returns whether z was finite."""
-    d = state[N_FEATURES]
-    first = start - state[BLOCK_START]
-    lines = state[LABEL_STRIDE] == 1 and (state[WEIGHTED] == 0 or state[WEIGHT_STRIDE] == 1)
-    if d <= NARROW and state[SHUFFLED] == 0 and state[ROW_STRIDE] == d and lines:
+    d = integers[layout.N_FEATURES]
+    first = start - integers[layout.BLOCK_START]
+    lines = integers[layout.LABEL_STRIDE] == 1 and (
+        integers[layout.WEIGHTED] == 0 or integers[layout.WEIGHT_STRIDE] == 1
+    )
+    if (
+        d <= NARROW
+        and integers[layout.SHUFFLED] == 0
+        and integers[layout.ROW_STRIDE] == d
+        and lines
+    ):
         stop = first + rows
         while first < stop:  # a range with a step would divide
-            n = min(state[TILE_ROWS], stop - first)
+            n = min(integers[layout.TILE_ROWS], stop - first)
             x_tile, y_tile, weight_tile = at(x, first * d), at(y, first), at(sample_weight, first)
             is_first = stop - first == rows
-            losses_and_dz(state, x_tile, n, parameters, y_tile, weight_tile, work, work, is_first)
+            losses_and_dz(
+                integers, x_tile, n, parameters, y_tile, weight_tile, work, work, is_first
+            )
             first += n
     else:
-        tiles_gradient(x, y, sample_weight, order, state, first, rows, parameters, work, partial)
-    return add_up(state, rows, work, partial)
+        tiles_gradient(x, y, sample_weight, order, integers, first, rows, parameters, work, partial)
+    return add_up(integers, rows, work, partial)
 
 
 @subroutine
@@ -281,7 +283,7 @@ def tiles_gradient(
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     first: int,
     rows: int,
     parameters: Pointer,
@@ -289,16 +291,16 @@ def tiles_gradient(
     partial: Pointer,
 ) -> None:
     """Take the rows from `first` on through the phases, a tile at a time; OUT partial, work."""
-    d = state[N_FEATURES]
-    tile = state[TILE_ROWS]
-    p = state[N_PARAMETERS]
-    shuffled = state[SHUFFLED] != 0
-    stride = state[ROW_STRIDE]
-    label_stride = state[LABEL_STRIDE]
-    weight_stride = state[WEIGHT_STRIDE]
+    d = integers[layout.N_FEATURES]
+    tile = integers[layout.TILE_ROWS]
+    p = integers[layout.N_PARAMETERS]
+    shuffled = integers[layout.SHUFFLED] != 0
+    stride = integers[layout.ROW_STRIDE]
+    label_stride = integers[layout.LABEL_STRIDE]
+    weight_stride = integers[layout.WEIGHT_STRIDE]
     narrow = d <= NARROW
     bias = parameters[p - LANES]
-    large = (state[BLOCK_STOP] - state[BLOCK_START]) * d > CACHED_ELEMENTS
+    large = (integers[layout.BLOCK_STOP] - integers[layout.BLOCK_START]) * d > CACHED_ELEMENTS
     ahead = min(AHEAD_ROWS, AHEAD_ELEMENTS // d) if large and not shuffled else 0
     z = at(work, SUMS)
     scratch = at(z, tile + LANES)
@@ -320,26 +322,28 @@ def tiles_gradient(
         if shuffled or label_stride != 1:
             y_tile = scratch
             gather_numbers(y, label_stride, order, shuffled, i, n, y_tile)
-        if state[WEIGHTED] != 0 and (shuffled or weight_stride != 1):
+        if integers[layout.WEIGHTED] != 0 and (shuffled or weight_stride != 1):
             weight_tile = at(scratch, tile)
             gather_numbers(sample_weight, weight_stride, order, shuffled, i, n, weight_tile)
-        losses_and_dz(state, x_tile, n, parameters, y_tile, weight_tile, z, work, i == first)
+        losses_and_dz(integers, x_tile, n, parameters, y_tile, weight_tile, z, work, i == first)
         if not narrow:
             wide_backward(x_tile, d, tile_stride, n, ahead, z, partial)
 
 
 @subroutine
-def first_bad_row(x: Pointer, order: Pointer, state: Pointer, start: int, rows: int) -> int:
+def first_bad_row(x: Pointer, order: Pointer, integers: Pointer, start: int, rows: int) -> int:
     """Return the least row of a chunk that holds an infinity or NaN, or NO_ROW."""
-    d = state[N_FEATURES]
-    least = NO_ROW
-    for i in range(start - state[BLOCK_START], start - state[BLOCK_START] + rows):
-        row = order[i] if state[SHUFFLED] != 0 else i
+    d = integers[layout.N_FEATURES]
+    least = layout.NO_ROW
+    for i in range(
+        start - integers[layout.BLOCK_START], start - integers[layout.BLOCK_START] + rows
+    ):
+        row = order[i] if integers[layout.SHUFFLED] != 0 else i
         check = 0.0
-        for j in range(row * state[ROW_STRIDE], row * state[ROW_STRIDE] + d):
+        for j in range(row * integers[layout.ROW_STRIDE], row * integers[layout.ROW_STRIDE] + d):
             check += x[j] * 0.0
         if check != 0.0:
-            least = min(least, row + state[BLOCK_START])
+            least = min(least, row + integers[layout.BLOCK_START])
     return least
 
 
@@ -349,7 +353,7 @@ def neuron_steps(
     y: Any,
     sample_weight: Any,
     order: Any,
-    state: Any,
+    integers: Any,
     floats: Any,
     rates: Any,
     losses: Any,
@@ -367,7 +371,7 @@ def neuron_steps(
         data(y),
         data(sample_weight),
         data(order),
-        data(state),
+        data(integers),
         data(floats),
         data(rates),
         data(losses),
@@ -413,27 +417,29 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
     """
     n, d = x.shape
     p = padded(d) + LANES
-    state = np.zeros(N_INTEGERS, dtype=np.int64)
-    state[N_FEATURES] = d
-    state[ROW_STRIDE] = d
-    state[LABEL_STRIDE] = 1
-    state[N_PARAMETERS] = p
-    state[TILE_ROWS] = tile
-    state[ACTIVATION] = SIGMOID
-    state[LOSS] = MSE
-    floats = np.zeros(2 * p + PARTIAL_EXTRA + SUMS + tile + LANES)
+    integers = np.zeros(layout.N_INTEGERS, dtype=np.int64)
+    integers[layout.N_FEATURES] = d
+    integers[layout.ROW_STRIDE] = d
+    integers[layout.LABEL_STRIDE] = 1
+    integers[layout.N_PARAMETERS] = p
+    integers[layout.TILE_ROWS] = tile
+    integers[layout.ACTIVATION] = SIGMOID
+    integers[layout.LOSS] = MSE
+    floats = np.zeros(2 * p + layout.PARTIAL_EXTRA + SUMS + tile + LANES)
     parameters = data(floats)
     partial = at(parameters, p)
-    work = at(partial, p + PARTIAL_EXTRA)
+    work = at(partial, p + layout.PARTIAL_EXTRA)
     for j in range(d):
         parameters[j] = values[n + j]
     parameters[p - LANES] = values[n + d]
     y = data(values)
-    none = data(state)
+    none = data(integers)
     finite = True
     for epoch in range(epochs):
-        finite &= neuron_gradient(data(x), y, y, none, data(state), 0, n, parameters, work, partial)
-        loss = partial[p + LOSS_SUM] / n
+        finite &= neuron_gradient(
+            data(x), y, y, none, data(integers), 0, n, parameters, work, partial
+        )
+        loss = partial[p + layout.LOSS_SUM] / n
         finite &= loss - loss == 0.0
         results[d + 1 + epoch] = round_to_4_decimals(loss)
         sgd_update(p, 0, values[n + d + 1] / n, 0.0, partial, parameters)

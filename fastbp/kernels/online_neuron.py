@@ -8,30 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, kernel, subroutine
-from fastbp.kernels.layout import (
-    ACTIVATION,
-    ALPHA,
-    BAD_ROW,
-    BATCH_START,
-    BLOCK_START,
-    BLOCK_STOP,
-    BUDGET,
-    EPOCH,
-    LABEL_STRIDE,
-    LOSS,
-    N_FEATURES,
-    N_PARAMETERS,
-    N_ROWS,
-    NO_ROW,
-    PARAMETERS,
-    ROW_NOT_FINITE,
-    ROW_STRIDE,
-    SHUFFLED,
-    STATUS,
-    WEIGHT_STRIDE,
-    WEIGHTED,
-)
 from fastbp.kernels.losses import output_loss
 from fastbp.kernels.matvec import load_up_to
 from fastbp.kernels.neuron import first_bad_row
@@ -58,7 +36,7 @@ def online_rows(
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     start: int,
     rows: int,
     rate: float,
@@ -70,32 +48,32 @@ def online_rows(
     All lanes hold a row's z, and the bias and the first weights stay in registers: each row waits
     for the one before. Returns whether every z was finite.
     """
-    d = state[N_FEATURES]
-    p = state[N_PARAMETERS]
-    w = at(floats, PARAMETERS)
-    weighted = state[WEIGHTED] != 0
+    d = integers[layout.N_FEATURES]
+    p = integers[layout.N_PARAMETERS]
+    w = at(floats, layout.PARAMETERS)
+    weighted = integers[layout.WEIGHTED] != 0
     check = broadcast(0.0)
     first = load(w, 0)
     bias = load(w, p - LANES)
     for k in range(rows):
-        i = start - state[BLOCK_START] + k
-        if state[SHUFFLED] != 0:
+        i = start - integers[layout.BLOCK_START] + k
+        if integers[layout.SHUFFLED] != 0:
             i = order[i]
-        row = at(x, i * state[ROW_STRIDE])
-        weight = sample_weight[i * state[WEIGHT_STRIDE]] if weighted else 1.0
+        row = at(x, i * integers[layout.ROW_STRIDE])
+        weight = sample_weight[i * integers[layout.WEIGHT_STRIDE]] if weighted else 1.0
         z = fma(load_up_to(row, 0, d), first, bias)
         for j in range(LANES, d, LANES):
             z = fma(load_up_to(row, j, d - j), load(w, j), z)
         z = sum_everywhere(z)
         check = check + (z - z)
-        label = y[i * state[LABEL_STRIDE]]
+        label = y[i * integers[layout.LABEL_STRIDE]]
         tile[k] = lane(z, 0)
         tile[LANES + k] = label
         tile[2 * LANES + k] = weight
-        tile[3 * LANES + k] = penalty(state, floats)
-        _, dz = output_loss(state[ACTIVATION], state[LOSS], z, broadcast(label))
+        tile[3 * LANES + k] = penalty(integers, floats)
+        _, dz = output_loss(integers[layout.ACTIVATION], integers[layout.LOSS], z, broadcast(label))
         # The weighted mean of one row is its own loss; the penalty is divided by the weight.
-        shrink = broadcast(1.0 - rate * floats[ALPHA] / weight)
+        shrink = broadcast(1.0 - rate * floats[layout.ALPHA] / weight)
         change = broadcast(-rate) * dz
         first = fma(change, load_up_to(row, 0, d), first * shrink)
         store(w, 0, first)
@@ -107,9 +85,11 @@ def online_rows(
 
 
 @device_function
-def account_rows(state: Pointer, rows: int, tile: Pointer, floats: Pointer) -> None:
+def account_rows(integers: Pointer, rows: int, tile: Pointer, floats: Pointer) -> None:
     """Add the losses of up to eight rows to the epoch's, one after the other; ACC tile."""
-    value, _ = output_loss(state[ACTIVATION], state[LOSS], load(tile, 0), load(tile, LANES))
+    value, _ = output_loss(
+        integers[layout.ACTIVATION], integers[layout.LOSS], load(tile, 0), load(tile, LANES)
+    )
     store(tile, 0, fma(value, load(tile, 2 * LANES), load(tile, 3 * LANES)))
     for k in range(rows):
         account(floats, tile[k], tile[2 * LANES + k])
@@ -121,7 +101,7 @@ def online_neuron_steps(
     y: Any,
     sample_weight: Any,
     order: Any,
-    state: Any,
+    integers: Any,
     floats: Any,
     rates: Any,
     losses: Any,
@@ -131,12 +111,14 @@ def online_neuron_steps(
 
     Eight rows at a time, so that their losses take one vector: nothing waits for a loss.
     """
-    now = data(state)
+    now = data(integers)
     numbers = data(floats)
-    tile = at(numbers, PARAMETERS + 2 * now[N_PARAMETERS])
+    tile = at(numbers, layout.PARAMETERS + 2 * now[layout.N_PARAMETERS])
     while may_go_on(now):
-        start = now[BATCH_START]
-        rows = min(LANES, min(now[BLOCK_STOP], now[N_ROWS]) - start, now[BUDGET])
+        start = now[layout.BATCH_START]
+        rows = min(
+            LANES, min(now[layout.BLOCK_STOP], now[layout.N_ROWS]) - start, now[layout.BUDGET]
+        )
         rate = rate_of_epoch(now, data(rates))
         finite = online_rows(
             data(x),
@@ -150,14 +132,14 @@ def online_neuron_steps(
             numbers,
             tile,
         )
-        if not finite and now[EPOCH] == 0:
-            now[BAD_ROW] = first_bad_row(data(x), data(order), now, start, rows)
-            if now[BAD_ROW] != NO_ROW:
-                now[STATUS] = ROW_NOT_FINITE
+        if not finite and now[layout.EPOCH] == 0:
+            now[layout.BAD_ROW] = first_bad_row(data(x), data(order), now, start, rows)
+            if now[layout.BAD_ROW] != layout.NO_ROW:
+                now[layout.STATUS] = layout.ROW_NOT_FINITE
                 break
         account_rows(now, rows, tile, numbers)
-        now[BUDGET] -= rows
-        now[BATCH_START] = start + rows
-        if start + rows == now[N_ROWS]:
+        now[layout.BUDGET] -= rows
+        now[layout.BATCH_START] = start + rows
+        if start + rows == now[layout.N_ROWS]:
             finish_epoch(now, numbers, data(losses))
     return True

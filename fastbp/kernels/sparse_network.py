@@ -9,24 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import layer
-from fastbp.kernels.layout import (
-    A_AT,
-    BIASES_AT,
-    BLOCK_START,
-    D_AT,
-    LAYER_ACTIVATION,
-    N_FEATURES,
-    N_LAYERS,
-    N_ROWS,
-    NO_ROW,
-    OPTIMIZER,
-    OUTPUTS,
-    SHUFFLED,
-    TILE_ROWS,
-    WEIGHTS_AT,
-)
 from fastbp.kernels.matmul import PLAIN, PLUS, sums, transpose
 from fastbp.kernels.network import activate_layer, backward, forward, tile_losses
 from fastbp.kernels.neuron import padded
@@ -44,7 +29,7 @@ def sparse_gradient(
     y: Pointer,
     sample_weight: Pointer,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     start: int,
     rows: int,
     parameters: Pointer,
@@ -55,36 +40,36 @@ def sparse_gradient(
 
     The rows were looked at before: True.
     """
-    tile = state[TILE_ROWS]
-    begin = start - state[BLOCK_START]
+    tile = integers[layout.TILE_ROWS]
+    begin = start - integers[layout.BLOCK_START]
     for first in range(begin, begin + rows, tile):
         n = min(tile, begin + rows - first)
         mode = PLAIN if first == begin else PLUS
-        sparse_layer(x, order, state, first, n, parameters, work)
-        now = layer(state, 0)
-        forward(state, 1, padded(n), at(work, now[A_AT]), parameters, work, True)
-        tile_losses(mode, y, sample_weight, order, state, first, n, work, partial)
-        if state[OPTIMIZER] != KEEP_LOSS:
-            backward(mode, state, 1, n, parameters, work, partial, partial)
+        sparse_layer(x, order, integers, first, n, parameters, work)
+        now = layer(integers, 0)
+        forward(integers, 1, padded(n), at(work, now[layout.A_AT]), parameters, work, True)
+        tile_losses(mode, y, sample_weight, order, integers, first, n, work, partial)
+        if integers[layout.OPTIMIZER] != KEEP_LOSS:
+            backward(mode, integers, 1, n, parameters, work, partial, partial)
             sums(
-                mode, padded(n), now[OUTPUTS], at(work, now[D_AT]), partial,
-                at(partial, now[BIASES_AT]),
+                mode, padded(n), now[layout.OUTPUTS], at(work, now[layout.D_AT]), partial,
+                at(partial, now[layout.BIASES_AT]),
             )  # fmt: skip
-            sparse_weights(mode, x, order, state, first, n, work, partial)
+            sparse_weights(mode, x, order, integers, first, n, work, partial)
     return True
 
 
 @device_function
-def row_number(order: Pointer, state: Pointer, i: int) -> int:
+def row_number(order: Pointer, integers: Pointer, i: int) -> int:
     """Return the number of the row that comes at place i."""
-    return int(order[i]) if state[SHUFFLED] != 0 else i
+    return int(order[i]) if integers[layout.SHUFFLED] != 0 else i
 
 
 @subroutine
 def sparse_layer(
     x: Compressed,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     first: int,
     n: int,
     parameters: Pointer,
@@ -95,15 +80,15 @@ def sparse_layer(
     A row's last sums run over into the next row's place, which is written after it.
     """
     values, places = x
-    now = layer(state, 0)
-    h = now[OUTPUTS]
-    w = at(parameters, now[WEIGHTS_AT])
-    b = at(parameters, now[BIASES_AT])
-    z = at(work, now[D_AT])
-    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    columns = at(places, state[N_ROWS] + 1)
+    now = layer(integers, 0)
+    h = now[layout.OUTPUTS]
+    w = at(parameters, now[layout.WEIGHTS_AT])
+    b = at(parameters, now[layout.BIASES_AT])
+    z = at(work, now[layout.D_AT])
+    scratch = at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
+    columns = at(places, integers[layout.N_ROWS] + 1)
     for i in range(n):
-        row = row_number(order, state, first + i)
+        row = row_number(order, integers, first + i)
         for j in range(0, h, BLOCK):
             s0, s1 = load(b, j), load(b, j + 8)
             s2, s3 = load(b, j + 16), load(b, j + 24)
@@ -120,7 +105,7 @@ def sparse_layer(
             store(sums_of_row, 16, s2)
             store(sums_of_row, 24, s3)
     transpose(scratch, h, 0, n, padded(n), z)
-    activate_layer(now[LAYER_ACTIVATION], h * padded(n), z, at(work, now[A_AT]), True)
+    activate_layer(now[layout.LAYER_ACTIVATION], h * padded(n), z, at(work, now[layout.A_AT]), True)
 
 
 @subroutine
@@ -128,7 +113,7 @@ def sparse_weights(
     mode: int,
     x: Compressed,
     order: Pointer,
-    state: Pointer,
+    integers: Pointer,
     first: int,
     n: int,
     work: Pointer,
@@ -139,17 +124,17 @@ def sparse_weights(
     Beyond the neurons dz is 0, so that running over into the next row of weights adds nothing.
     """
     values, places = x
-    now = layer(state, 0)
-    h = now[OUTPUTS]
+    now = layer(integers, 0)
+    h = now[layout.OUTPUTS]
     lanes = padded(h)
-    dw = at(partial, now[WEIGHTS_AT])
-    dz = at(work, layer(state, state[N_LAYERS])[A_AT])
-    columns = at(places, state[N_ROWS] + 1)
+    dw = at(partial, now[layout.WEIGHTS_AT])
+    dz = at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
+    columns = at(places, integers[layout.N_ROWS] + 1)
     if mode == PLAIN:
-        clear(padded(state[N_FEATURES] * h), dw)
-    transpose(at(work, now[D_AT]), padded(n), 0, h, lanes, dz)
+        clear(padded(integers[layout.N_FEATURES] * h), dw)
+    transpose(at(work, now[layout.D_AT]), padded(n), 0, h, lanes, dz)
     for i in range(n):
-        row = row_number(order, state, first + i)
+        row = row_number(order, integers, first + i)
         for k in range(places[row], places[row + 1]):
             value = broadcast(values[k])
             of_column = at(dw, columns[k] * h)
@@ -158,9 +143,9 @@ def sparse_weights(
 
 
 @device_function
-def no_bad_row(x: Compressed, order: Pointer, state: Pointer, start: int, rows: int) -> int:
+def no_bad_row(x: Compressed, order: Pointer, integers: Pointer, start: int, rows: int) -> int:
     """Return NO_ROW."""
-    return NO_ROW
+    return layout.NO_ROW
 
 
 @kernel
@@ -169,7 +154,7 @@ def sparse_steps(
     y: Any,
     sample_weight: Any,
     order: Any,
-    state: Any,
+    integers: Any,
     floats: Any,
     rates: Any,
     losses: Any,
@@ -184,7 +169,7 @@ def sparse_steps(
         data(y),
         data(sample_weight),
         data(order),
-        data(state),
+        data(integers),
         data(floats),
         data(rates),
         data(losses),

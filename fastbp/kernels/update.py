@@ -8,20 +8,8 @@ from __future__ import annotations
 
 import math
 
+from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, subroutine
-from fastbp.kernels.layout import (
-    ALPHA,
-    BETA_1,
-    BETA_2,
-    EPSILON,
-    MOMENTUM,
-    N_PARAMETERS,
-    N_WEIGHTS,
-    OPTIMIZER,
-    PARAMETERS,
-    POWER_1,
-    POWER_2,
-)
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -65,16 +53,16 @@ def add(size: int, source: Pointer, target: Pointer) -> None:
 
 
 @subroutine
-def update(state: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer) -> None:
+def update(integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer) -> None:
     """Update the parameters in place with (gradient + alpha w) / n; ACC parameters and moments.
 
     The rules are those of scikit-learn's `_stochastic_optimizers`.
     """
-    p = state[N_PARAMETERS]
-    n_weights = state[N_WEIGHTS]
-    optimizer = state[OPTIMIZER]
-    alpha = floats[ALPHA]
-    parameters = at(floats, PARAMETERS)
+    p = integers[layout.N_PARAMETERS]
+    n_weights = integers[layout.N_WEIGHTS]
+    optimizer = integers[layout.OPTIMIZER]
+    alpha = floats[layout.ALPHA]
+    parameters = at(floats, layout.PARAMETERS)
     moments = at(parameters, 2 * p)
     if optimizer == PLAIN_SGD:
         sgd_update(p, n_weights, rate / n, alpha, gradient, parameters)
@@ -86,7 +74,7 @@ def update(state: Pointer, floats: Pointer, rate: float, n: float, gradient: Poi
             store(moments, i, g / broadcast(n))
     elif optimizer != KEEP_LOSS:
         nesterov = optimizer == NESTEROV_SGD
-        momentum = floats[MOMENTUM]
+        momentum = floats[layout.MOMENTUM]
         momentum_update(
             p, n_weights, rate / n, alpha, momentum, nesterov, gradient, parameters, moments
         )
@@ -142,15 +130,15 @@ def adam_update(
     rate_t = rate sqrt(1 - beta_2**t)/(1 - beta_1**t) in update t (Kingma and Ba, Adam, 2015,
     end of section 2). The powers are kept as products: `pow` differs between C libraries.
     """
-    rule[POWER_1] *= rule[BETA_1]
-    rule[POWER_2] *= rule[BETA_2]
-    rate_t = rate * math.sqrt(1.0 - rule[POWER_2]) / (1.0 - rule[POWER_1])
+    rule[layout.POWER_1] *= rule[layout.BETA_1]
+    rule[layout.POWER_2] *= rule[layout.BETA_2]
+    rate_t = rate * math.sqrt(1.0 - rule[layout.POWER_2]) / (1.0 - rule[layout.POWER_1])
     minus_rate = broadcast(-rate_t)
-    beta_1 = broadcast(rule[BETA_1])
-    beta_2 = broadcast(rule[BETA_2])
-    rest_1 = broadcast(1.0 - rule[BETA_1])
-    rest_2 = broadcast(1.0 - rule[BETA_2])
-    epsilon = broadcast(rule[EPSILON])
+    beta_1 = broadcast(rule[layout.BETA_1])
+    beta_2 = broadcast(rule[layout.BETA_2])
+    rest_1 = broadcast(1.0 - rule[layout.BETA_1])
+    rest_2 = broadcast(1.0 - rule[layout.BETA_2])
+    epsilon = broadcast(rule[layout.EPSILON])
     second = at(moments, size)
     for i in range(0, size, LANES):
         g = penalised(i, n_weights, alpha, gradient, parameters) / broadcast(n)
