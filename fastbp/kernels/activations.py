@@ -1,8 +1,12 @@
-"""Activations and their derivatives, eight pre-activations at once: z in, a = phi(z) out."""
+"""Activations and their derivatives, eight pre-activations at once: z in, a = phi(z) out.
+
+An activation is a code here, its formula and a branch in :func:`activate`, and the same with its
+derivative in :func:`activate_with_derivative`. A code that a choice does not name gives NaN.
+"""
 
 from __future__ import annotations
 
-from fastbp.kernels.exponential import LIMIT, exp_clamped, tanh, tanh_and_exponential
+from fastbp.kernels.exponential import LIMIT, NAN, exp, exp_clamped, tanh, tanh_and_exponential
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import Vector, broadcast, where_less
 
@@ -10,8 +14,8 @@ IDENTITY = 0
 SIGMOID = 1
 RELU = 2
 TANH = 3
-SOFTMAX = 4  # of a whole layer: see losses.py
-EXPONENTIAL = 5  # of outputs only, with the Poisson deviance
+SOFTMAX = 4  # of an output layer only, all its neurons at once: see losses.py
+EXPONENTIAL = 5  # of an output layer only, with the Poisson deviance
 
 
 @device_function
@@ -37,8 +41,12 @@ def activate(activation: int, z: Vector) -> Vector:
         a = where_less(z, broadcast(0.0), broadcast(0.0), z)  # NaN stays NaN
     elif activation == TANH:
         a = tanh(z)
-    else:
+    elif activation == EXPONENTIAL:
+        a = exp(z)
+    elif activation == IDENTITY:
         a = z
+    else:
+        a = broadcast(NAN)
     return a
 
 
@@ -56,7 +64,10 @@ def activate_with_derivative(activation: int, z: Vector) -> tuple[Vector, Vector
         a, e = tanh_and_exponential(z)
         sum_of_both = one + e
         derivative = broadcast(4.0) * e / (sum_of_both * sum_of_both)
-    else:
+    elif activation == IDENTITY:
         a = z
         derivative = one
+    else:
+        a = broadcast(NAN)
+        derivative = a
     return a, derivative

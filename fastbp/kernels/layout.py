@@ -82,12 +82,9 @@ BEST_LOSS = 2
 EPOCH_LOSS = 3  # sum of loss over the epoch so far
 EPOCH_LOSS_LOST = 4  # what its additions rounded away
 EPOCH_WEIGHT = 5  # sum of weight over the epoch so far
-MOMENTUM = 6
-BETA_1 = 7
-BETA_2 = 8
-EPSILON = 9
-POWER_1 = 10  # beta_1 to the power of the updates made
-POWER_2 = 11
+RULE = 6  # four constants of the optimizer, in the order that its rule in update.py reads
+POWER_1 = 10  # Adam's beta_1 to the power of the number of updates so far
+POWER_2 = 11  # and its beta_2
 PARAMETERS = 16  # P of them, then P more as they were at the start of the epoch, then the
 # optimizer's moments, P each, the partial sums, SLOTS + 1 rows of P + PARTIAL_EXTRA, and the
 # scratch of each thread

@@ -20,6 +20,7 @@ from fastbp.kernels.vector import (
     fma,
     load,
     load_first,
+    load_up_to,
     odds,
     prefetch,
     store,
@@ -268,15 +269,6 @@ def add_1_column(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n
     if rows % 2:
         s = fma(broadcast(dz[rows - 1]), load_first(x, o, n), s)
     store(dw, 0, load(dw, 0) + (s + t))
-
-
-@device_function
-def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
-    """Return the `count` elements from `index` on, eight at most, zeros behind them.
-
-    A branch that goes one way but once a tile costs less than a mask in every step.
-    """
-    return load(pointer, index) if count >= LANES else load_first(pointer, index, count)
 
 
 @device_function

@@ -9,10 +9,11 @@ from __future__ import annotations
 from fastbp.kernels import layout
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.jit import device_function, subroutine
-from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
+from fastbp.kernels.layers import inputs_of, layer, output_losses
 from fastbp.kernels.matmul import multiply_row
-from fastbp.kernels.neuron import padded
-from fastbp.kernels.steps import penalty
+from fastbp.kernels.matvec import row_at
+from fastbp.kernels.steps import Data, penalty
+from fastbp.kernels.update import all_finite
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -22,6 +23,7 @@ from fastbp.kernels.vector import (
     fma,
     load,
     load_first,
+    padded,
     store,
     store_first,
     sum_lanes,
@@ -30,10 +32,7 @@ from fastbp.kernels.vector import (
 
 @subroutine
 def online_step(
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
+    data: Data,
     integers: Pointer,
     start: int,
     rows: int,
@@ -42,37 +41,27 @@ def online_step(
     work: Pointer,
     partial: Pointer,
 ) -> bool:
-    """Do one step with one row; OUT loss and weight in `partial`, ACC parameters.
+    """Do one step with one row; OUT loss and weight in `partial`, work; ACC parameters.
 
-    Returns whether the row was finite, which only the first epoch looks at.
+    Returns whether the row was finite, which is checked in the first epoch only.
     """
+    x, y, sample_weight, order = data
     p = integers[layout.N_PARAMETERS]
-    d = integers[layout.N_FEATURES]
     parameters = at(floats, layout.PARAMETERS)
     weight = at(work, padded(integers[layout.LABEL_COLUMNS]) * LANES)
-    i = start - integers[layout.BLOCK_START]
-    if integers[layout.SHUFFLED] != 0:
-        i = order[i]
+    place = start - integers[layout.BLOCK_START]
+    i = row_at(order, integers[layout.SHUFFLED] != 0, place)
     row = at(x, i * integers[layout.ROW_STRIDE])
     partial[p + layout.LOSS_SUM] = 0.0
     partial[p + layout.WEIGHT_SUM] = 0.0
-    weight[0] = (
-        sample_weight[i * integers[layout.WEIGHT_STRIDE]] if integers[layout.WEIGHTED] != 0 else 1.0
-    )
+    weight[0] = 1.0
+    if integers[layout.WEIGHTED] != 0:
+        weight[0] = sample_weight[i * integers[layout.WEIGHT_STRIDE]]
     online_forward(integers, row, parameters, work)
     output_dz(integers, at(y, i * integers[layout.LABEL_STRIDE]), weight, work, partial)
     partial[p + layout.LOSS_SUM] += penalty(integers, floats)
     online_backward(integers, row, parameters, work, rate / weight[0], floats[layout.ALPHA])
-    return integers[layout.EPOCH] > 0 or is_finite(d, row)
-
-
-@device_function
-def is_finite(d: int, row: Pointer) -> bool:
-    """Return whether a row holds no infinity and no NaN."""
-    s = broadcast(0.0)
-    for j in range(0, d, LANES):
-        s = fma(load_first(row, j, d - j), broadcast(0.0), s)
-    return sum_lanes(s) == 0.0
+    return integers[layout.EPOCH] > 0 or all_finite(integers[layout.N_FEATURES], row)
 
 
 @subroutine
@@ -132,7 +121,7 @@ def output_dz(
         store(tile, k * LANES, broadcast(z[k]))
     for k in range(integers[layout.LABEL_COLUMNS]):
         store(work, k * LANES, broadcast(y[k]))
-    losses_and_dz(integers, 1, LANES, work, weight, tile, partial)
+    output_losses(integers, 1, LANES, work, weight, tile, partial)
     for k in range(n):
         z[k] = tile[k * LANES]
 

@@ -11,19 +11,27 @@ from typing import Any
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.losses import output_loss
-from fastbp.kernels.matvec import load_up_to
-from fastbp.kernels.neuron import first_bad_row
-from fastbp.kernels.steps import account, finish_epoch, may_go_on, penalty, rate_of_epoch
+from fastbp.kernels.matvec import row_at
+from fastbp.kernels.steps import (
+    Data,
+    account,
+    count_batches,
+    has_bad_row,
+    may_go_on,
+    penalty,
+    rate_of_epoch,
+)
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     at,
     broadcast,
-    data,
     fma,
     keep_first,
     lane,
     load,
+    load_up_to,
+    pointer_to,
     store,
     sum_everywhere,
     sum_lanes,
@@ -32,10 +40,7 @@ from fastbp.kernels.vector import (
 
 @subroutine
 def online_rows(
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
+    data: Data,
     integers: Pointer,
     start: int,
     rows: int,
@@ -48,17 +53,17 @@ def online_rows(
     All lanes hold a row's z, and the bias and the first weights stay in registers: each row waits
     for the one before. Returns whether every z was finite.
     """
+    x, y, sample_weight, order = data
     d = integers[layout.N_FEATURES]
     p = integers[layout.N_PARAMETERS]
     w = at(floats, layout.PARAMETERS)
-    weighted = integers[layout.WEIGHTED] != 0
+    shuffled, weighted = integers[layout.SHUFFLED] != 0, integers[layout.WEIGHTED] != 0
+    activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
     check = broadcast(0.0)
     first = load(w, 0)
     bias = load(w, p - LANES)
     for k in range(rows):
-        i = start - integers[layout.BLOCK_START] + k
-        if integers[layout.SHUFFLED] != 0:
-            i = order[i]
+        i = row_at(order, shuffled, start - integers[layout.BLOCK_START] + k)
         row = at(x, i * integers[layout.ROW_STRIDE])
         weight = sample_weight[i * integers[layout.WEIGHT_STRIDE]] if weighted else 1.0
         z = fma(load_up_to(row, 0, d), first, bias)
@@ -71,7 +76,7 @@ def online_rows(
         tile[LANES + k] = label
         tile[2 * LANES + k] = weight
         tile[3 * LANES + k] = penalty(integers, floats)
-        _, dz = output_loss(integers[layout.ACTIVATION], integers[layout.LOSS], z, broadcast(label))
+        _, dz = output_loss(activation, loss, z, broadcast(label))
         # The weighted mean of one row is its own loss; the penalty is divided by the weight.
         shrink = broadcast(1.0 - rate * floats[layout.ALPHA] / weight)
         change = broadcast(-rate) * dz
@@ -87,9 +92,8 @@ def online_rows(
 @device_function
 def account_rows(integers: Pointer, rows: int, tile: Pointer, floats: Pointer) -> None:
     """Add the losses of up to eight rows to the epoch's, one after the other; ACC tile."""
-    value, _ = output_loss(
-        integers[layout.ACTIVATION], integers[layout.LOSS], load(tile, 0), load(tile, LANES)
-    )
+    activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
+    value, _ = output_loss(activation, loss, load(tile, 0), load(tile, LANES))
     store(tile, 0, fma(value, load(tile, 2 * LANES), load(tile, 3 * LANES)))
     for k in range(rows):
         account(floats, tile[k], tile[2 * LANES + k])
@@ -97,49 +101,24 @@ def account_rows(integers: Pointer, rows: int, tile: Pointer, floats: Pointer) -
 
 @kernel
 def online_neuron_steps(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    order: Any,
-    integers: Any,
-    floats: Any,
-    rates: Any,
-    losses: Any,
-    worker: int,
+    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
     """Run a slice like `neuron_steps`, where batches are single rows and SGD is plain.
 
     Eight rows at a time, so that their losses take one vector: nothing waits for a loss.
     """
-    now = data(integers)
-    numbers = data(floats)
-    tile = at(numbers, layout.PARAMETERS + 2 * now[layout.N_PARAMETERS])
-    while may_go_on(now):
-        start = now[layout.BATCH_START]
-        rows = min(
-            LANES, min(now[layout.BLOCK_STOP], now[layout.N_ROWS]) - start, now[layout.BUDGET]
-        )
-        rate = rate_of_epoch(now, data(rates))
-        finite = online_rows(
-            data(x),
-            data(y),
-            data(sample_weight),
-            data(order),
-            now,
-            start,
-            rows,
-            rate,
-            numbers,
-            tile,
-        )
-        if not finite and now[layout.EPOCH] == 0:
-            now[layout.BAD_ROW] = first_bad_row(data(x), data(order), now, start, rows)
-            if now[layout.BAD_ROW] != layout.NO_ROW:
-                now[layout.STATUS] = layout.ROW_NOT_FINITE
-                break
-        account_rows(now, rows, tile, numbers)
-        now[layout.BUDGET] -= rows
-        now[layout.BATCH_START] = start + rows
-        if start + rows == now[layout.N_ROWS]:
-            finish_epoch(now, numbers, data(losses))
+    data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
+    rates, losses = pointer_to(rates), pointer_to(losses)
+    tile = at(floats, layout.PARAMETERS + 2 * integers[layout.N_PARAMETERS])
+    while may_go_on(integers, integers[layout.BATCH_START]):
+        start = integers[layout.BATCH_START]
+        stop = min(integers[layout.BLOCK_STOP], integers[layout.N_ROWS])
+        rows = min(LANES, stop - start, integers[layout.BUDGET])
+        rate = rate_of_epoch(integers, rates)
+        finite = online_rows(data, integers, start, rows, rate, floats, tile)
+        first_epoch = integers[layout.EPOCH] == 0
+        if not finite and first_epoch and has_bad_row(data, integers, start, rows):
+            break
+        account_rows(integers, rows, tile, floats)
+        count_batches(integers, floats, losses, rows, rows)
     return True

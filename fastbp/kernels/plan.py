@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from fastbp.kernels.jit import vector_width
-from fastbp.kernels.vector import LANES
+from fastbp.kernels.vector import LANES, whole_vectors
 
 # METHOD of a layer: how its products are computed
-SUMS = 0  # own loops; the gradient of the weights as sums over the rows
-OUTER = 1  # own loops; that gradient with the neurons side by side
+INNER = 0  # own loops; the gradient of the weights as inner products over the rows
+OUTER = 1  # own loops; that gradient as a sum of outer products, with the neurons side by side
 BLAS = 2
 
 OUTER_FROM = 16  # inputs and outputs; where sums are short, of fewer than 64 rows, 8 outputs
@@ -74,25 +74,25 @@ def plan_network(
     taken to be that of FEW_INPUTS.
     """
     outputs = sizes[1:]
-    weights = [_whole(n * m) for n, m in pairwise(sizes)]
+    weights = [whole_vectors(n * m) for n, m in pairwise(sizes)]
     weights_at = list(accumulate(weights, initial=0))
-    biases_at = list(accumulate(map(_whole, outputs), initial=weights_at[-1]))
+    biases_at = list(accumulate(map(whole_vectors, outputs), initial=weights_at[-1]))
     inputs = 0 if compressed else sizes[0]
-    numbers = _whole(label_columns) + LANES + _whole(inputs) + 2 * sum(outputs)
+    numbers = whole_vectors(label_columns) + LANES + whole_vectors(inputs) + 2 * sum(outputs)
     shapes = list(pairwise((min(sizes[0], FEW_INPUTS), *outputs) if compressed else sizes))
     macs = sum(n * m for n, m in shapes)
     row_work = 3 * macs // 8 + 2 * sum(outputs) + inputs // 2 + 10
     least = min(LEAST_ROWS, TILE_WORK // row_work)
     most = max(least, min(MOST_ROWS, TILE_BYTES // (8 * numbers))) // LANES * LANES
-    tile = min(max(most, LANES), _whole(batch_rows))
+    tile = min(max(most, LANES), whole_vectors(batch_rows))
     methods = [_method(n, m, tile) for n, m in shapes]
-    place = (_whole(label_columns) + 1 + _whole(inputs)) * tile
+    place = (whole_vectors(label_columns) + 1 + whole_vectors(inputs)) * tile
     table: list[int] = []
     for index, n in enumerate(outputs):
         at_a, at_d = place, place + n * tile
         table += [n, activations[index], weights_at[index], biases_at[index], at_a, at_d]
         table += [methods[index], 0]
-        place = at_d + (_whole(n) if compressed and index == 0 else n) * tile
+        place = at_d + (whole_vectors(n) if compressed and index == 0 else n) * tile
     table += [0, 0, 0, 0, place, 0, 0, 0]
     return Plan(
         n_parameters=biases_at[-1],
@@ -104,18 +104,13 @@ def plan_network(
         chunk_rows=max(COMPRESSED_TILES if compressed else 1, CHUNK_WORK // (row_work * tile))
         * tile,
         row_work=row_work,
-        work_size=place + max(map(_whole, (inputs, *outputs))) * tile + 4 * LANES,
+        work_size=place + max(map(whole_vectors, (inputs, *outputs))) * tile + 4 * LANES,
         uses_blas=BLAS in methods,
     )
-
-
-def _whole(size: int) -> int:
-    """Return a size rounded up to whole vectors."""
-    return -(-size // LANES) * LANES
 
 
 def _method(n_inputs: int, n_outputs: int, tile: int) -> int:
     if n_inputs * n_outputs >= (BLAS_FROM if vector_width() >= 512 else BLAS_FROM_NARROW):
         return BLAS
     fewest = OUTER_FROM if tile >= 64 else LANES
-    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= fewest else SUMS
+    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= fewest else INNER

@@ -3,10 +3,11 @@
 A batch's rows are cut into chunks. Some consecutive chunks of one batch, a *segment*, are handed
 out at a time: each thread takes the next chunk and writes its sums into a slot of its own. The
 thread that completes the last chunk adds up the slots in chunk order, updates the parameters if
-the batch is complete, and opens the next segment. So the sums do not depend on who computed
-what, and between two batches the threads meet for under a microsecond, without the interpreter.
+the batch is complete, and opens the next segment. So the sums do not depend on which thread
+computed what, and between two batches the threads meet for less than a microsecond, without the
+interpreter.
 
-`gradient` and `first_bad_row` are the model's own (see ``neuron.py``); all else is common.
+The gradient is the model's own (see ``neuron.py``); all else is common.
 """
 
 from __future__ import annotations
@@ -16,33 +17,41 @@ from typing import Any
 from fastbp.kernels import layout
 from fastbp.kernels.atomics import atomic_add, atomic_load, atomic_store, compare_and_swap
 from fastbp.kernels.jit import device_function, subroutine, template
+from fastbp.kernels.matvec import row_at
 from fastbp.kernels.update import add, all_finite, copy, sum_of_squares, update
-from fastbp.kernels.vector import Pointer, at
+from fastbp.kernels.vector import Pointer, at, pointer_to
 
 UNOPENED = -2  # ticket before the first segment of a call
 CLOSED = -1  # ticket after the last
 LEFT = 0xFFFFFFFF  # the lower half of a ticket
 PATIENCE = 20_000  # looks at the ticket, some 12 microseconds, before the interpreter gets a turn
 
+Data = tuple[Any, Pointer, Pointer, Pointer]
+"""A block of rows: x, y, sample_weight and order; x of sparse rows is itself a tuple.
+
+x (rows, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of int64, the last
+two empty where not used. The distance from row to row is in the integers.
+"""
+
 
 @template
 def run_steps(
     gradient: Any,
     first_bad_row: Any,
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    integers: Pointer,
-    floats: Pointer,
-    rates: Pointer,
-    losses: Pointer,
+    data: Any,
+    integers: Any,
+    floats: Any,
+    rates: Any,
+    losses: Any,
     worker: int,
 ) -> bool:
     """Compute until the budget, the block, the epochs or the fit end: True.
 
     A thread that found nothing to do for a while returns False, to be called again.
+    data: the arrays of :data:`Data`. ACC integers, floats; OUT losses (epochs,).
     """
+    data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
+    rates, losses = pointer_to(rates), pointer_to(losses)
     p = integers[layout.N_PARAMETERS]
     row = p + layout.PARTIAL_EXTRA
     parameters = at(floats, layout.PARAMETERS)
@@ -69,11 +78,9 @@ def run_steps(
         start = integers[layout.BATCH_START] + chunk * integers[layout.CHUNK_ROWS]
         rows = min(integers[layout.CHUNK_ROWS], batch_stop(integers) - start)
         partial = at(partials, slot(integers, chunk) * row)
-        finite = gradient(
-            x, y, sample_weight, order, integers, start, rows, parameters, work, partial
-        )
+        finite = gradient(data, integers, start, rows, parameters, work, partial)
         if not finite and integers[layout.EPOCH] == 0:
-            keep_least(integers, layout.BAD_ROW, first_bad_row(x, order, integers, start, rows))
+            keep_least(integers, layout.BAD_ROW, first_bad_row(data, integers, start, rows))
         done = integers[layout.DONE] + 1 if alone else atomic_add(integers, layout.DONE, 1) + 1
         if alone:
             integers[layout.DONE] = done
@@ -85,65 +92,81 @@ def run_steps(
 
 @template
 def run_whole_batches(
-    step: Any,
-    first_bad_row: Any,
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    integers: Pointer,
-    floats: Pointer,
-    rates: Pointer,
-    losses: Pointer,
+    step: Any, data: Any, integers: Any, floats: Any, rates: Any, losses: Any
 ) -> bool:
-    """Do what `run_steps` does where `step` takes a batch through to the update: one thread.
+    """Do what `run_steps` does where `step` takes whole batches through to the update: one thread.
 
-    The step gets the learning rate and leaves the loss, penalty and all, and the weight.
+    The step gets the learning rate, and stores loss, with the penalty, and weight in `partial`.
     """
+    data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
+    rates, losses = pointer_to(rates), pointer_to(losses)
     p = integers[layout.N_PARAMETERS]
     partial = at(floats, layout.PARAMETERS + 2 * p)
     work = at(partial, (integers[layout.SLOTS] + 1) * (p + layout.PARTIAL_EXTRA))
-    while may_go_on(integers):
+    while may_go_on(integers, integers[layout.BATCH_START]):
         start = integers[layout.BATCH_START]
         rows = batch_stop(integers) - start
         rate = rate_of_epoch(integers, rates)
-        finite = step(
-            x, y, sample_weight, order, integers, start, rows, rate, floats, work, partial
-        )
-        if not finite:
-            integers[layout.BAD_ROW] = first_bad_row(x, order, integers, start, rows)
-            if integers[layout.BAD_ROW] != layout.NO_ROW:
-                integers[layout.STATUS] = layout.ROW_NOT_FINITE
-                break
-        account_batch(
-            integers, floats, partial[p + layout.LOSS_SUM], partial[p + layout.WEIGHT_SUM], rows
-        )
-        integers[layout.BUDGET] -= 1
-        integers[layout.BATCH_START] = start + rows
-        if start + rows == integers[layout.N_ROWS]:
-            finish_epoch(integers, floats, losses)
+        finite = step(data, integers, start, rows, rate, floats, work, partial)
+        if not finite and has_bad_row(data, integers, start, rows):
+            break
+        loss, n = partial[p + layout.LOSS_SUM], partial[p + layout.WEIGHT_SUM]
+        account_batch(integers, floats, loss, n, rows)
+        count_batches(integers, floats, losses, 1, rows)
     return True
 
 
 @device_function
-def may_go_on(integers: Pointer) -> bool:
-    """Return whether the call has budget, epochs and rows left."""
-    running = (
-        integers[layout.STATUS] == layout.RUNNING
-        and integers[layout.EPOCH] < integers[layout.EPOCH_LIMIT]
-    )
-    in_block = (
-        integers[layout.BLOCK_START] <= integers[layout.BATCH_START] < integers[layout.BLOCK_STOP]
-    )
-    return bool(running and in_block and integers[layout.BUDGET] > 0)
+def may_go_on(integers: Pointer, start: int) -> bool:
+    """Return whether the call has budget, epochs and the row `start` left."""
+    within = integers[layout.EPOCH] < integers[layout.EPOCH_LIMIT] and integers[layout.BUDGET] > 0
+    in_block = integers[layout.BLOCK_START] <= start < integers[layout.BLOCK_STOP]
+    return bool(integers[layout.STATUS] == layout.RUNNING and within and in_block)
+
+
+@device_function
+def count_batches(
+    integers: Pointer, floats: Pointer, losses: Pointer, n_batches: int, rows: int
+) -> None:
+    """Move on by batches of so many rows in all, which are complete, and end a complete epoch."""
+    integers[layout.BUDGET] -= n_batches
+    integers[layout.BATCH_START] += rows
+    if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
+        finish_epoch(integers, floats, losses)
+
+
+@subroutine
+def first_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> int:
+    """Return the least of some dense rows that holds an infinity or NaN, or NO_ROW."""
+    x, _, _, order = data
+    least = layout.NO_ROW
+    first = start - integers[layout.BLOCK_START]
+    for i in range(first, first + rows):
+        row = row_at(order, integers[layout.SHUFFLED] != 0, i)
+        check = 0.0
+        begin = row * integers[layout.ROW_STRIDE]
+        for j in range(begin, begin + integers[layout.N_FEATURES]):
+            check += x[j] * 0.0
+        if check != 0.0:
+            least = min(least, row + integers[layout.BLOCK_START])
+    return least
+
+
+@device_function
+def has_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> bool:
+    """Look for a row that is not finite; if there is one, end the fit and return True."""
+    integers[layout.BAD_ROW] = first_bad_row(data, integers, start, rows)
+    bad = integers[layout.BAD_ROW] != layout.NO_ROW
+    if bad:
+        integers[layout.STATUS] = layout.ROW_NOT_FINITE
+    return bool(bad)
 
 
 @device_function
 def batch_stop(integers: Pointer) -> int:
     """Return the row after the batch."""
-    return int(
-        min(integers[layout.BATCH_START] + integers[layout.BATCH_ROWS], integers[layout.N_ROWS])
-    )
+    stop = integers[layout.BATCH_START] + integers[layout.BATCH_ROWS]
+    return int(min(stop, integers[layout.N_ROWS]))
 
 
 @device_function
@@ -156,7 +179,7 @@ def slot(integers: Pointer, chunk: int) -> int:
 
 @device_function
 def keep_least(integers: Pointer, index: int, value: int) -> None:
-    """Lower state[index] to `value` if that is less, whichever thread comes first."""
+    """Lower integers[index] to `value` if that is less, whichever thread comes first."""
     present = atomic_load(integers, index)
     while value < present and not compare_and_swap(integers, index, present, value):
         present = atomic_load(integers, index)
@@ -168,12 +191,7 @@ def open_segment(integers: Pointer) -> None:
     first = integers[layout.NEXT_CHUNK]
     start = integers[layout.BATCH_START] + first * integers[layout.CHUNK_ROWS]
     stop = min(batch_stop(integers), integers[layout.BLOCK_STOP])
-    running = (
-        integers[layout.STATUS] == layout.RUNNING
-        and integers[layout.EPOCH] < integers[layout.EPOCH_LIMIT]
-    )
-    in_block = integers[layout.BLOCK_START] <= start < stop
-    if not running or not in_block or integers[layout.BUDGET] <= 0:
+    if not may_go_on(integers, start) or start >= stop:
         atomic_store(integers, layout.TICKET, CLOSED)
         return
     available = (stop - start + integers[layout.CHUNK_ROWS] - 1) // integers[layout.CHUNK_ROWS]
@@ -197,9 +215,10 @@ def close_segment(integers: Pointer, floats: Pointer, rates: Pointer, losses: Po
     for chunk in range(max(first, 1), stop):
         add(row, at(total, slot(integers, chunk) * row), total)
     integers[layout.NEXT_CHUNK] = stop
+    next_row = integers[layout.BATCH_START] + stop * integers[layout.CHUNK_ROWS]
     if integers[layout.BAD_ROW] != layout.NO_ROW:
         integers[layout.STATUS] = layout.ROW_NOT_FINITE
-    elif integers[layout.BATCH_START] + stop * integers[layout.CHUNK_ROWS] >= batch_stop(integers):
+    elif next_row >= batch_stop(integers):
         finish_batch(integers, floats, total, rates)
         if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
             finish_epoch(integers, floats, losses)
@@ -207,7 +226,7 @@ def close_segment(integers: Pointer, floats: Pointer, rates: Pointer, losses: Po
 
 @subroutine
 def finish_batch(integers: Pointer, floats: Pointer, total: Pointer, rates: Pointer) -> None:
-    """One update with the gradient of (sum of losses + alpha/2 sum w**2) / n."""
+    """Do one update with the gradient of (sum of losses + alpha/2 sum w**2) / n."""
     p = integers[layout.N_PARAMETERS]
     n = total[p + layout.WEIGHT_SUM]
     stop = batch_stop(integers)
@@ -220,12 +239,9 @@ def finish_batch(integers: Pointer, floats: Pointer, total: Pointer, rates: Poin
 
 @device_function
 def rate_of_epoch(integers: Pointer, rates: Pointer) -> float:
-    """Return the learning rate; the last one that is given holds on."""
-    return float(
-        rates[
-            min(integers[layout.EPOCH] - integers[layout.FIRST_RATE], integers[layout.N_RATES] - 1)
-        ]
-    )
+    """Return the learning rate of the epoch; the last one that is given is repeated."""
+    index = integers[layout.EPOCH] - integers[layout.FIRST_RATE]
+    return float(rates[min(index, integers[layout.N_RATES] - 1)])
 
 
 @device_function
@@ -234,9 +250,8 @@ def penalty(integers: Pointer, floats: Pointer) -> float:
     alpha = floats[layout.ALPHA]
     if alpha == 0.0:
         return 0.0
-    return float(
-        0.5 * alpha * sum_of_squares(integers[layout.N_WEIGHTS], at(floats, layout.PARAMETERS))
-    )
+    weights = at(floats, layout.PARAMETERS)
+    return float(0.5 * alpha * sum_of_squares(integers[layout.N_WEIGHTS], weights))
 
 
 @device_function
@@ -250,15 +265,14 @@ def account_batch(integers: Pointer, floats: Pointer, loss: float, n: float, row
 
 @device_function
 def account(floats: Pointer, loss: float, n: float) -> None:
-    """Add a batch's loss, penalty and all, to the epoch's."""
+    """Add a batch's loss, with the penalty, to the epoch's."""
     # Neumaier's compensated sum: an epoch of single rows adds up as many terms as rows.
     before = floats[layout.EPOCH_LOSS]
     after = before + loss
-    larger = abs(before) >= abs(loss)
     if after - after == 0.0:  # an infinite sum has lost nothing more
-        floats[layout.EPOCH_LOSS_LOST] += (
-            (before - after) + loss if larger else (loss - after) + before
-        )
+        larger = abs(before) >= abs(loss)
+        lost = (before - after) + loss if larger else (loss - after) + before
+        floats[layout.EPOCH_LOSS_LOST] += lost
     floats[layout.EPOCH_LOSS] = after
     floats[layout.EPOCH_WEIGHT] += n
 
@@ -269,9 +283,8 @@ def finish_epoch(integers: Pointer, floats: Pointer, losses: Pointer) -> None:
     p = integers[layout.N_PARAMETERS]
     parameters = at(floats, layout.PARAMETERS)
     epoch_start = at(parameters, p)
-    loss = (floats[layout.EPOCH_LOSS] + floats[layout.EPOCH_LOSS_LOST]) / floats[
-        layout.EPOCH_WEIGHT
-    ]
+    loss = floats[layout.EPOCH_LOSS] + floats[layout.EPOCH_LOSS_LOST]
+    loss = loss / floats[layout.EPOCH_WEIGHT]
     floats[layout.EPOCH_LOSS] = 0.0
     floats[layout.EPOCH_LOSS_LOST] = 0.0
     floats[layout.EPOCH_WEIGHT] = 0.0
@@ -285,9 +298,7 @@ def finish_epoch(integers: Pointer, floats: Pointer, losses: Pointer) -> None:
     integers[layout.EPOCH] += 1
     improved = floats[layout.BEST_LOSS] - loss > floats[layout.TOL]
     floats[layout.BEST_LOSS] = min(floats[layout.BEST_LOSS], loss)
-    integers[layout.STALE_EPOCHS] = 0 if improved else integers[layout.STALE_EPOCHS] + 1
-    if (
-        integers[layout.N_ITER_NO_CHANGE] > 0
-        and integers[layout.STALE_EPOCHS] >= integers[layout.N_ITER_NO_CHANGE]
-    ):
+    stale = 0 if improved else integers[layout.STALE_EPOCHS] + 1
+    integers[layout.STALE_EPOCHS] = stale
+    if 0 < integers[layout.N_ITER_NO_CHANGE] <= stale:
         integers[layout.STATUS] = layout.NO_IMPROVEMENT

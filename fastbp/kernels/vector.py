@@ -25,7 +25,7 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, register_model
 
-from fastbp.kernels.jit import vector_width
+from fastbp.kernels.jit import device_function, vector_width
 
 LANES = 8
 Vector = Any
@@ -33,13 +33,19 @@ Vector = Any
 Pointer = Any
 """Address of contiguous numbers, indexed like an array: a flat view with the JIT off."""
 
-_BIT = ir.IntType(1)
-_I64 = ir.IntType(64)
 _F64 = ir.DoubleType()
-_MASK = ir.VectorType(_BIT, LANES)
-_INTEGERS = ir.VectorType(_I64, LANES)
+_INTEGERS = ir.VectorType(ir.IntType(64), LANES)
 _VECTOR = ir.VectorType(_F64, LANES)
 SHIFT = 1.5 * 2.0**52 + 1023.0  # see power_of_two
+
+
+def whole_vectors(size: int) -> int:
+    """Return a size rounded up to whole vectors."""
+    return (size + LANES - 1) // LANES * LANES
+
+
+padded = device_function(whole_vectors)
+"""The same inside kernels."""
 
 
 class VectorType(types.Type):  # type: ignore[misc]
@@ -66,7 +72,7 @@ def compiled_as(
 
     A parameter is a Numba type or a class of them; `result` is a type, or a function of the
     arguments' types. The decorated generator gets the builder and one LLVM value an argument:
-    an array's data for an array, an i64 for an integer.
+    an address for an array, a tuple of them for a tuple, an i64 for an integer.
     """
 
     @infer_global(function)
@@ -96,9 +102,19 @@ def _accepts(parameter: Any, argument: Any) -> bool:
     return bool(parameter == argument)
 
 
+def _pointer_type(array: Any) -> Any:
+    if isinstance(array, types.BaseTuple):
+        return types.BaseTuple.from_types([_pointer_type(element) for element in array])
+    return types.CPointer(array.dtype)
+
+
 def _llvm_value(context: Any, builder: Any, numba_type: Any, value: ir.Value) -> ir.Value:
     if isinstance(numba_type, types.Array):
         return context.make_array(numba_type)(context, builder, value=value).data
+    if isinstance(numba_type, types.BaseTuple):
+        elements = zip(numba_type, cgutils.unpack_tuple(builder, value), strict=True)
+        addresses = [_llvm_value(context, builder, *element) for element in elements]
+        return context.make_tuple(builder, _pointer_type(numba_type), addresses)
     if isinstance(numba_type, types.Integer):
         return context.cast(builder, value, numba_type, types.int64)
     return value
@@ -136,29 +152,25 @@ def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
 # --- arithmetic ---------------------------------------------------------------------------
 
 
-@compiled_as(operator.add, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fadd(a, b)
+def _compiled_by(name: str, function: Callable[..., Any], n_vectors: int) -> None:
+    """Give a function of vectors the code of the LLVM builder's method `name`."""
+    compiled_as(function, *[vector_type] * (1 + n_vectors))(
+        lambda builder, *vectors: getattr(builder, name)(*vectors)
+    )
 
 
-@compiled_as(operator.sub, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fsub(a, b)
+def _compiled_by_intrinsic(name: str, function: Callable[..., Any], n_vectors: int) -> None:
+    """Give a function of vectors the code of LLVM's intrinsic ``llvm.name``."""
+    compiled_as(function, *[vector_type] * (1 + n_vectors))(
+        lambda builder, *vectors: _intrinsic(builder, f"llvm.{name}.v8f64", _VECTOR, *vectors)
+    )
 
 
-@compiled_as(operator.mul, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fmul(a, b)
-
-
-@compiled_as(operator.truediv, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fdiv(a, b)
-
-
-@compiled_as(operator.neg, vector_type, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    return builder.fneg(a)
+_compiled_by("fadd", operator.add, 2)
+_compiled_by("fsub", operator.sub, 2)
+_compiled_by("fmul", operator.mul, 2)
+_compiled_by("fdiv", operator.truediv, 2)
+_compiled_by("fneg", operator.neg, 1)
 
 
 def fma(a: Vector, b: Vector, c: Vector) -> Vector:
@@ -166,9 +178,7 @@ def fma(a: Vector, b: Vector, c: Vector) -> Vector:
     return (np.longdouble(a) * b + c).astype(np.float64)
 
 
-@compiled_as(fma, vector_type, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    return _intrinsic(builder, "llvm.fma.v8f64", _VECTOR, a, b, c)
+_compiled_by_intrinsic("fma", fma, 3)
 
 
 def absolute(a: Vector) -> Vector:
@@ -176,9 +186,7 @@ def absolute(a: Vector) -> Vector:
     return np.abs(a)
 
 
-@compiled_as(absolute, vector_type, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    return _intrinsic(builder, "llvm.fabs.v8f64", _VECTOR, a)
+_compiled_by_intrinsic("fabs", absolute, 1)
 
 
 def square_root(a: Vector) -> Vector:
@@ -186,9 +194,7 @@ def square_root(a: Vector) -> Vector:
     return np.sqrt(a)
 
 
-@compiled_as(square_root, vector_type, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    return _intrinsic(builder, "llvm.sqrt.v8f64", _VECTOR, a)
+_compiled_by_intrinsic("sqrt", square_root, 1)
 
 
 def with_sign_of(a: Vector, b: Vector) -> Vector:
@@ -196,9 +202,7 @@ def with_sign_of(a: Vector, b: Vector) -> Vector:
     return np.copysign(a, b)
 
 
-@compiled_as(with_sign_of, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return _intrinsic(builder, "llvm.copysign.v8f64", _VECTOR, a, b)
+_compiled_by_intrinsic("copysign", with_sign_of, 2)
 
 
 def where_less(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
@@ -303,14 +307,19 @@ def _(builder: Any, scalar: ir.Value) -> ir.Value:
     return _splat(builder, scalar, _VECTOR)
 
 
-def data(array: Any) -> Pointer:
-    """Return the address of a C-contiguous array's first element."""
-    return array.reshape(-1)
+def pointer_to(array: Any) -> Pointer:
+    """Return the address of a C-contiguous array's first element; of a tuple, of each array."""
+    return tuple(map(pointer_to, array)) if isinstance(array, tuple) else array.reshape(-1)
 
 
-@compiled_as(data, lambda array: types.CPointer(array.dtype), types.Array)
+@compiled_as(pointer_to, _pointer_type, types.Array)
 def _(builder: Any, address: ir.Value) -> ir.Value:
     return address
+
+
+@compiled_as(pointer_to, _pointer_type, types.BaseTuple)
+def _(builder: Any, addresses: ir.Value) -> ir.Value:
+    return addresses
 
 
 def at(pointer: Pointer, index: int) -> Pointer:
@@ -355,6 +364,15 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.V
         _first_lanes(builder, count),
         _constant(0.0),
     )
+
+
+@device_function
+def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
+    """Return the `count` elements from `index` on, eight at most, zeros behind them.
+
+    A branch that goes one way but once a tile costs less than a mask in every step.
+    """
+    return load(pointer, index) if count >= LANES else load_first(pointer, index, count)
 
 
 def prefetch(pointer: Pointer, index: int) -> None:

@@ -39,34 +39,40 @@ POINTS = 4000 if JIT_ENABLED else 400
 @kernel
 def apply_exp(x, out):
     for i in range(0, x.size, vector.LANES):
-        vector.store(vector.data(out), i, exponential.exp(vector.load(vector.data(x), i)))
+        vector.store(
+            vector.pointer_to(out), i, exponential.exp(vector.load(vector.pointer_to(x), i))
+        )
 
 
 @kernel
 def apply_exp_clamped(x, out):
     for i in range(0, x.size, vector.LANES):
-        e = exponential.exp_clamped(vector.load(vector.data(x), i))
-        vector.store(vector.data(out), i, e)
+        e = exponential.exp_clamped(vector.load(vector.pointer_to(x), i))
+        vector.store(vector.pointer_to(out), i, e)
 
 
 @kernel
 def apply_tanh(x, out):
     for i in range(0, x.size, vector.LANES):
-        vector.store(vector.data(out), i, exponential.tanh(vector.load(vector.data(x), i)))
+        vector.store(
+            vector.pointer_to(out), i, exponential.tanh(vector.load(vector.pointer_to(x), i))
+        )
 
 
 @kernel
 def apply_log1p(x, out):
     for i in range(0, x.size, vector.LANES):
-        vector.store(vector.data(out), i, exponential.log1p(vector.load(vector.data(x), i)))
+        vector.store(
+            vector.pointer_to(out), i, exponential.log1p(vector.load(vector.pointer_to(x), i))
+        )
 
 
 @kernel
 def apply_sigmoid(x, out, complement):
     for i in range(0, x.size, vector.LANES):
-        a, c = activations.sigmoid_and_complement(vector.load(vector.data(x), i))
-        vector.store(vector.data(out), i, a)
-        vector.store(vector.data(complement), i, c)
+        a, c = activations.sigmoid_and_complement(vector.load(vector.pointer_to(x), i))
+        vector.store(vector.pointer_to(out), i, a)
+        vector.store(vector.pointer_to(complement), i, c)
 
 
 def values(function, x):
@@ -160,8 +166,8 @@ def test_sigmoid_keeps_the_digits_of_both_sides():
 
 @kernel
 def vector_operations(a, b, out):
-    u, v = vector.load(vector.data(a), 0), vector.load(vector.data(b), 0)
-    p = vector.data(out)
+    u, v = vector.load(vector.pointer_to(a), 0), vector.load(vector.pointer_to(b), 0)
+    p = vector.pointer_to(out)
     vector.store(p, 0, u + v)
     vector.store(p, 8, u - v)
     vector.store(p, 16, u * v)
@@ -174,7 +180,7 @@ def vector_operations(a, b, out):
     vector.store(p, 72, vector.exponent(vector.absolute(u)))
     vector.store(p, 80, vector.mantissa(vector.absolute(u)))
     vector.store(p, 88, vector.keep_first(u, 3))
-    vector.store(p, 96, vector.load_first(vector.at(vector.data(a), 2), 1, 4))
+    vector.store(p, 96, vector.load_first(vector.at(vector.pointer_to(a), 2), 1, 4))
     vector.store(p, 104, vector.evens(u, v))
     vector.store(p, 112, vector.odds(u, v))
     vector.store(p, 120, vector.sum_each(u, v, -u, -v, u + v, u - v, u * v, u))
@@ -235,7 +241,7 @@ def test_fma_rounds_once():
 
 @kernel
 def atomic_operations(state):
-    p = vector.data(state)
+    p = vector.pointer_to(state)
     atomics.atomic_store(p, 0, 5)
     state[1] = atomics.atomic_add(p, 0, 3)
     state[2] = atomics.atomic_load(p, 0)
@@ -253,11 +259,11 @@ def test_atomic_operations():
 def composed_step(x, y, w, bias, activation, loss, a, value, dz):
     """The pieces one after the other, with arrays between them."""
     for i in range(0, y.size, vector.LANES):
-        z = vector.load(vector.data(a), i)
-        v, d = losses.output_loss(activation, loss, z, vector.load(vector.data(y), i))
-        vector.store(vector.data(value), i, v)
-        vector.store(vector.data(dz), i, d)
-        vector.store(vector.data(a), i, activations.activate(activation, z))
+        z = vector.load(vector.pointer_to(a), i)
+        v, d = losses.output_loss(activation, loss, z, vector.load(vector.pointer_to(y), i))
+        vector.store(vector.pointer_to(value), i, v)
+        vector.store(vector.pointer_to(dz), i, d)
+        vector.store(vector.pointer_to(a), i, activations.activate(activation, z))
 
 
 @pytest.mark.parametrize(("activation", "loss"), reference.PAIRS)
@@ -428,7 +434,7 @@ def test_a_lost_race_is_run_again(monkeypatch):
 def test_update_pieces():
     @kernel
     def pieces(a, b):
-        p, q = vector.data(a), vector.data(b)
+        p, q = vector.pointer_to(a), vector.pointer_to(b)
         update.copy(8, p, q)
         update.add(8, p, q)
         b[8] = update.sum_of_squares(8, p)

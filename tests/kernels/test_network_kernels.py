@@ -21,7 +21,7 @@ from fastbp.kernels import blas, layout, losses, matmul, plan, update
 from fastbp.kernels import network as kernels
 from fastbp.kernels import sparse_network as sparse_kernels
 from fastbp.kernels.jit import kernel, vector_width
-from fastbp.kernels.vector import data, lane, load, square_root, store, store_first
+from fastbp.kernels.vector import lane, load, pointer_to, square_root, store, store_first
 from fastbp.models import prediction
 from fastbp.models.layers import Layers
 from fastbp.training.driver import train
@@ -38,40 +38,61 @@ SEA = 1e300  # around what may be read: a stray store or a used stray load is se
 @kernel
 def multiplied(mode, terms, outputs, width, w, term_stride, output_stride, a, stride, b, result):
     matmul.multiply(
-        mode, terms, outputs, width, data(w), term_stride, output_stride, data(a), stride,
-        data(b), data(result), width,
+        mode, terms, outputs, width, pointer_to(w), term_stride, output_stride, pointer_to(a), stride,
+        pointer_to(b), pointer_to(result), width,
     )  # fmt: skip
 
 
 @kernel
 def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, factor, result, totals):
     matmul.sums_of_products(
-        mode, width, data(p), n_p, p_stride, data(q), n_q, q_stride, data(factor), data(result)
+        mode,
+        width,
+        pointer_to(p),
+        n_p,
+        p_stride,
+        pointer_to(q),
+        n_q,
+        q_stride,
+        pointer_to(factor),
+        pointer_to(result),
     )
-    matmul.sums(mode, width, n_p, data(p), data(factor), data(totals))
+    matmul.sums(mode, width, n_p, pointer_to(p), pointer_to(factor), pointer_to(totals))
 
 
 @kernel
 def transposed(x, columns, stride, order, shuffled, first, rows, scratch, result):
     kernels.lay_out(
-        data(x), columns, stride, data(order), shuffled, first, rows, data(scratch), data(result)
+        pointer_to(x),
+        columns,
+        stride,
+        pointer_to(order),
+        shuffled,
+        first,
+        rows,
+        pointer_to(scratch),
+        pointer_to(result),
     )
 
 
 @kernel
 def row_multiplied(terms, outputs, a, w, b, result):
-    matmul.multiply_row(terms, outputs, data(a), data(w), data(b), data(result))
+    matmul.multiply_row(
+        terms, outputs, pointer_to(a), pointer_to(w), pointer_to(b), pointer_to(result)
+    )
 
 
 @kernel
 def bad_row_of_compressed(values, places, state):
-    x = data(values), data(places)
-    return sparse_kernels.no_bad_row(x, data(places), data(state), 0, 1)
+    x = pointer_to(values), pointer_to(places)
+    return sparse_kernels.no_bad_row(x, pointer_to(places), pointer_to(state), 0, 1)
 
 
 @kernel
 def by_blas(address, ta, tb, rows, columns, terms, a, b, factor, c):
-    blas.gemm(address, ta, tb, rows, columns, terms, data(a), data(b), factor, data(c))
+    blas.gemm(
+        address, ta, tb, rows, columns, terms, pointer_to(a), pointer_to(b), factor, pointer_to(c)
+    )
 
 
 MODES = ("PLAIN", "PLUS", "PLUS_START", "PLUS_START_RELU", "TIMES", "WHERE_POSITIVE", "DESCEND")
@@ -178,9 +199,9 @@ def test_blas_from_inside_a_kernel(ta, tb, factor):
 def test_vector_pieces():
     @kernel
     def pieces(a, b, n):
-        store_first(data(b), 0, square_root(load(data(a), 0)), n)
-        store(data(b), 8, load(data(a), 0))
-        b[16] = lane(load(data(a), 0), n)
+        store_first(pointer_to(b), 0, square_root(load(pointer_to(a), 0)), n)
+        store(pointer_to(b), 8, load(pointer_to(a), 0))
+        b[16] = lane(load(pointer_to(a), 0), n)
 
     a, b = np.arange(8.0) ** 2, np.zeros(17)
     pieces(a, b, 3)
