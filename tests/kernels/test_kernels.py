@@ -353,13 +353,14 @@ def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
     run = run_for(np.ones((3, 2)), np.ones(3), 2)
     run.state[layout.TICKET] = steps.UNOPENED
     run.state[layout.ROW_STRIDE], run.state[layout.LABEL_STRIDE] = 2, 1
-    arguments = [
-        run.problem.rows.in_memory.features,
-        run.problem.rows.in_memory.labels,
+    block = run.problem.rows.in_memory
+    data = (
+        block.features.reshape(-1),
+        block.labels.reshape(-1),
         fastbp.training.run.NO_FLOATS,
         fastbp.training.run.NO_ORDER,
-    ]
-    assert not run.problem.kernel(*arguments, run.state, run.floats, np.array([0.1]), run.losses, 1)
+    )
+    assert not run.problem.kernel(data, run.state, run.floats, np.array([0.1]), run.losses, 1)
 
 
 def test_small_problems_in_one_call():
@@ -439,13 +440,15 @@ def test_update_pieces():
         update.add(8, p, q)
         b[8] = update.sum_of_squares(8, p)
         b[9] = update.all_finite(8, p)
-        update.clear(8, p)
+        b[10] = update.all_finite(11, q)
+        update.fill(8, 3.0, p)
 
-    a, b = np.arange(8.0), np.zeros(10)
+    a, b = np.arange(8.0), np.zeros(12)
+    b[11] = np.nan
     pieces(a, b)
     np.testing.assert_array_equal(b[:8], np.arange(8.0) * 2)
-    assert (b[8], b[9]) == (140.0, 1.0)
-    assert not a.any()
+    assert b[8:11].tolist() == [140.0, 1.0, 1.0]
+    assert (a == 3.0).all()
 
 
 @pytest.mark.parametrize("where", [0, 5, 8, 70])

@@ -57,7 +57,7 @@ def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, factor, result, tota
         pointer_to(factor),
         pointer_to(result),
     )
-    matmul.sums(mode, width, n_p, pointer_to(p), pointer_to(factor), pointer_to(totals))
+    matmul.sums_of_rows(mode, width, n_p, pointer_to(p), pointer_to(factor), pointer_to(totals))
 
 
 @kernel
@@ -83,9 +83,8 @@ def row_multiplied(terms, outputs, a, w, b, result):
 
 
 @kernel
-def bad_row_of_compressed(values, places, state):
-    x = pointer_to(values), pointer_to(places)
-    return sparse_kernels.no_bad_row(x, pointer_to(places), pointer_to(state), 0, 1)
+def bad_row_of_sparse_rows(data, integers):
+    return sparse_kernels.no_bad_row(pointer_to(data), pointer_to(integers), 0, 1)
 
 
 @kernel
@@ -508,4 +507,5 @@ def test_compressed_rows_give_what_dense_ones_do(hidden, blas, activation, monke
     np.testing.assert_allclose(
         outcomes[3].gradient, outcomes[0].gradient, rtol=ROUNDING, atol=ROUNDING
     )
-    assert bad_row_of_compressed(np.ones(1), np.ones(1, int), np.ones(1, int)) == layout.NO_ROW
+    data = (np.ones(1), np.ones(1, int)), np.ones(1), np.ones(1), np.ones(1, int)
+    assert bad_row_of_sparse_rows(data, np.ones(1, int)) == layout.NO_ROW
