@@ -22,8 +22,8 @@ EXPONENTIAL = 5  # of an output layer only, with the Poisson deviance
 def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
     """Return a = 1/(1 + e**-z) and 1 - a = e**-z a, both with all their digits.
 
-    Their product is the derivative. Beyond LIMIT either way they stay at e**-LIMIT (about 2e-308)
-    and 1: with |z| in the exponent and a choice by sign at the end it was slower.
+    Their product is the derivative. Beyond LIMIT on either side they stay at e**-LIMIT (about
+    2e-308) and 1: to take e**-|z| and choose by the sign of z at the end was slower.
     """
     one = broadcast(1.0)
     e = exp_clamped(-z)
@@ -36,7 +36,7 @@ def activate(activation: int, z: Vector) -> Vector:
     """Return phi(z)."""
     if activation == SIGMOID:
         a, _ = sigmoid_and_complement(z)
-        a = where_less(z, broadcast(-LIMIT), broadcast(0.0), a)  # as one writes it: no 2e-308
+        a = where_less(z, broadcast(-LIMIT), broadcast(0.0), a)  # 0, as exp(z) is there, not 2e-308
     elif activation == RELU:
         a = where_less(z, broadcast(0.0), broadcast(0.0), z)  # NaN stays NaN
     elif activation == TANH:

@@ -1,4 +1,4 @@
-"""Matrix products of a tile: its rows lie side by side, one neuron's numbers after another's.
+"""Matrix products of a tile, whose rows lie side by side: one neuron's numbers after another's.
 
 A tile of B rows (padded to whole vectors) holds (n, B) numbers for n neurons, so that a weight
 meets eight rows at once, whatever the width of a layer, and no product needs a transposed copy
@@ -97,7 +97,7 @@ def multiply(
 
 @device_function
 def other_at(mode: int, other: Pointer, o: int, i: int) -> Pointer:
-    """Return where `other` stands for the block of output o and result i."""
+    """Return where `other` begins for the block of output o and result i."""
     if mode in (PLUS_START, PLUS_START_RELU):
         i = o
     elif mode not in (TIMES, WHERE_POSITIVE):

@@ -1,9 +1,9 @@
 """One neuron: loss and gradient over a chunk of rows, X read from memory once.
 
 N samples, D features, P parameters: w (D, rounded up to whole vectors), then b. x (N, D) and
-y (N,) are contiguous. Rows are taken a tile at a time; a tile passes three phases while it is in
-the nearest caches: z = x w + b, then loss and dz, then dw += x' dz. One or two features need no
-phases: all three are done with eight rows while they are in registers.
+y (N,) have contiguous rows. Rows are taken a tile at a time; a tile passes three phases while it
+is in the nearest caches: z = x w + b, then loss and dz, then dw += x' dz. One or two features need
+no phases: all three are done with eight rows while they are in registers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Plain SGD on single rows: each weight is touched once forward and once backward.
 
-There is no batch to fill the lanes, so the neurons of a layer lie side by side instead, and the
-update happens where backward reads the weight: no gradient is ever stored.
+No batch fills the lanes, so the neurons of a layer lie side by side instead, and a weight is
+updated where backward reads it: no gradient is ever stored.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def online_step(
     p = integers[layout.N_PARAMETERS]
     parameters = at(floats, layout.PARAMETERS)
     weight = at(work, padded(integers[layout.LABEL_COLUMNS]) * LANES)
-    place = start - integers[layout.BLOCK_START]
-    i = row_at(order, integers[layout.SHUFFLED] != 0, place)
+    position = start - integers[layout.BLOCK_START]
+    i = row_at(order, integers[layout.SHUFFLED] != 0, position)
     row = at(x, i * integers[layout.ROW_STRIDE])
     partial[p + layout.LOSS_SUM] = 0.0
     partial[p + layout.WEIGHT_SUM] = 0.0

@@ -60,7 +60,7 @@ def sparse_layer(
 ) -> None:
     """Compute a = phi(x W + b) and phi'(z) of the first layer for n rows; OUT work.
 
-    A row's last sums run over into the next row's place, which is written after it.
+    A row's last sums run over into the next row's, which are written after it.
     """
     (values, starts), _, _, order = data
     shuffled = integers[layout.SHUFFLED] != 0

@@ -31,7 +31,7 @@ PLAIN_SGD = 0
 MOMENTUM_SGD = 1
 NESTEROV_SGD = 2
 ADAM = 3
-KEEP_GRADIENT = 4  # no update: the gradient is what is wanted
+KEEP_GRADIENT = 4  # no update: the gradient is the result
 KEEP_LOSS = 5  # no gradient either; a network does not go backward
 
 

@@ -1,4 +1,4 @@
-"""Eight float64 numbers side by side, and the operations that the kernels build on.
+"""Eight float64 numbers side by side, and the operations that the kernels are made of.
 
 Numba has no vector type, and a loop that LLVM vectorises by itself needs `reassoc` for every
 sum: its bits then change with the vector width that LLVM picks. Here the lanes are explicit.
@@ -6,10 +6,11 @@ A vector has eight lanes on every machine (one AVX-512 register, two of AVX2, fo
 every sum has one fixed order, every fused multiply-add is asked for, and no fast-math flag is
 needed: the compiled bits are those of the program text.
 
-Each operation is a plain Python function on NumPy arrays of eight numbers, which is what runs
-with the JIT off, followed by its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a` work
-as well. Memory is reached through pointers: passing arrays from function to function costs
-reference counting, atomic, in every call. With the JIT off a pointer is a flat view.
+Each operation is a plain Python function on NumPy arrays of eight numbers, which runs when the
+JIT is off, followed by its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a` work, too.
+Memory is reached through pointers: to pass an array costs atomic reference counting in every
+call. But a pointer keeps no array alive: an array that a kernel makes is freed after the last
+use of its own name. With the JIT off a pointer is a flat view.
 """
 
 from __future__ import annotations
@@ -126,11 +127,7 @@ def _intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Valu
 
 
 def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_VECTOR, [value] * LANES)
-
-
-def _integer_constant(value: int) -> ir.Constant:
-    return ir.Constant(_INTEGERS, [value] * LANES)
+    return ir.Constant(_VECTOR if isinstance(value, float) else _INTEGERS, [value] * LANES)
 
 
 def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
@@ -178,15 +175,9 @@ def fma(a: Vector, b: Vector, c: Vector) -> Vector:
     return (np.longdouble(a) * b + c).astype(np.float64)
 
 
-_compiled_by_intrinsic("fma", fma, 3)
-
-
 def absolute(a: Vector) -> Vector:
     """Return a without its signs."""
     return np.abs(a)
-
-
-_compiled_by_intrinsic("fabs", absolute, 1)
 
 
 def square_root(a: Vector) -> Vector:
@@ -194,14 +185,14 @@ def square_root(a: Vector) -> Vector:
     return np.sqrt(a)
 
 
-_compiled_by_intrinsic("sqrt", square_root, 1)
-
-
 def with_sign_of(a: Vector, b: Vector) -> Vector:
     """Return the magnitudes of a with the signs of b."""
     return np.copysign(a, b)
 
 
+_compiled_by_intrinsic("fma", fma, 3)
+_compiled_by_intrinsic("fabs", absolute, 1)
+_compiled_by_intrinsic("sqrt", square_root, 1)
 _compiled_by_intrinsic("copysign", with_sign_of, 2)
 
 
@@ -227,7 +218,7 @@ def power_of_two(shifted: Vector) -> Vector:
 @compiled_as(power_of_two, vector_type, vector_type)
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
     bits = builder.bitcast(shifted, _INTEGERS)
-    return builder.bitcast(builder.shl(bits, _integer_constant(52)), _VECTOR)
+    return builder.bitcast(builder.shl(bits, _constant(52)), _VECTOR)
 
 
 EIGHTHS = 1.5 * 2.0**52  # see two_to_eighths
@@ -250,7 +241,7 @@ def two_to_eighths(shifted: Vector) -> Vector:
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
     bits = builder.bitcast(shifted, _INTEGERS)
     roots = builder.bitcast(_root(builder, bits), _INTEGERS)
-    moved = builder.shl(bits, _integer_constant(49))
+    moved = builder.shl(bits, _constant(49))
     return builder.bitcast(builder.add(roots, moved), _VECTOR)
 
 
@@ -259,7 +250,7 @@ def _root(builder: Any, bits: ir.Value) -> ir.Value:
     table = ir.Constant(_VECTOR, _ROOT_BITS.view(np.float64).tolist())
     if vector_width() == 512:
         return _intrinsic(builder, "llvm.x86.avx512.permvar.df.512", _VECTOR, table, bits)
-    place = builder.and_(bits, _integer_constant(LANES - 1))
+    place = builder.and_(bits, _constant(LANES - 1))
     address = cgutils.global_constant(builder, "roots_of_two", table)
     first = builder.bitcast(address, _F64.as_pointer())
     found = ir.Constant(_VECTOR, ir.Undefined)
@@ -277,9 +268,9 @@ def exponent(a: Vector) -> Vector:
 
 @compiled_as(exponent, vector_type, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    biased = builder.lshr(builder.bitcast(a, _INTEGERS), _integer_constant(52))
+    biased = builder.lshr(builder.bitcast(a, _INTEGERS), _constant(52))
     magic_bits = 0x4330000000000000  # those of 2**52
-    whole = builder.bitcast(builder.or_(biased, _integer_constant(magic_bits)), _VECTOR)
+    whole = builder.bitcast(builder.or_(biased, _constant(magic_bits)), _VECTOR)
     return builder.fsub(whole, _constant(2.0**52 + 1023.0))
 
 
@@ -290,8 +281,8 @@ def mantissa(a: Vector) -> Vector:
 
 @compiled_as(mantissa, vector_type, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    fraction = builder.and_(builder.bitcast(a, _INTEGERS), _integer_constant((1 << 52) - 1))
-    return builder.bitcast(builder.or_(fraction, _integer_constant(1023 << 52)), _VECTOR)
+    fraction = builder.and_(builder.bitcast(a, _INTEGERS), _constant((1 << 52) - 1))
+    return builder.bitcast(builder.or_(fraction, _constant(1023 << 52)), _VECTOR)
 
 
 # --- to and from memory -------------------------------------------------------------------
@@ -312,14 +303,8 @@ def pointer_to(array: Any) -> Pointer:
     return tuple(map(pointer_to, array)) if isinstance(array, tuple) else array.reshape(-1)
 
 
-@compiled_as(pointer_to, _pointer_type, types.Array)
-def _(builder: Any, address: ir.Value) -> ir.Value:
-    return address
-
-
-@compiled_as(pointer_to, _pointer_type, types.BaseTuple)
-def _(builder: Any, addresses: ir.Value) -> ir.Value:
-    return addresses
+compiled_as(pointer_to, _pointer_type, types.Array)(lambda builder, address: address)
+compiled_as(pointer_to, _pointer_type, types.BaseTuple)(lambda builder, addresses: addresses)
 
 
 def at(pointer: Pointer, index: int) -> Pointer:

@@ -339,7 +339,7 @@ def test_one_thread_of_a_team_can_do_all_the_work():
     rng = np.random.default_rng(0)
     n = neuron.chunk_rows(1030) * 3 + 5
     x, y = rng.normal(size=(n, 1030)), rng.random(n)
-    run = run_for(x, y, 2)  # told of two threads, but only worker 0 comes
+    run = run_for(x, y, 2)  # made for two threads, but only worker 0 comes
     while run.epoch < 2:
         run.slice()
     expected = fastbp.fit_neuron(x, y, np.zeros(1030), 0.0, 0.1, 2, n_threads=1)

@@ -384,8 +384,8 @@ def test_steps_without_a_stored_gradient_change_no_bit(sizes, batch_size, monkey
     assert network_bits(by_gradient) == network_bits(expected)
 
 
-def told(loss, z, y, weight):
-    """The loss of a batch as scikit-learn's MLP tells it, from z, without the penalty."""
+def reported(loss, z, y, weight):
+    """The loss of a batch as scikit-learn's MLP reports it, from z, without the penalty."""
     eps = np.finfo(float).eps
     if loss == losses.HALF_MSE:
         each = (z - y) ** 2 / 2 / z.shape[1]
@@ -409,7 +409,7 @@ def told(loss, z, y, weight):
         (losses.HALF_POISSON_DEVIANCE, codes.EXPONENTIAL),
     ],
 )
-def test_losses_as_scikit_learn_tells_them(loss, output, weighted):
+def test_losses_as_scikit_learn_reports_them(loss, output, weighted):
     """By its rows counts each batch, whatever their weights; probabilities stay off 0 and 1."""
     n, k, alpha = 45, 3, 0.25
     layers = Layers((k, k, k), (codes.IDENTITY, output), loss, layout.SCIKIT_LEARN)
@@ -424,18 +424,18 @@ def test_losses_as_scikit_learn_tells_them(loss, output, weighted):
     weight = rng.uniform(0.5, 2.0, n) if weighted else None
     samples = Samples(Labelled(rows_of("x", z), y, weight), False, None)
     start = layers.flat(w, b)
-    told_losses = []
+    reported_losses = []
     for rule in (GradientOnly(), LossOnly()):
         options = replace(pass_options(n, rule, alpha), batch_rows=8)
         outcome = train(layers.problem(start, samples, options), options)
-        told_losses += outcome.losses.tolist()
-    assert told_losses[0] == told_losses[1]
+        reported_losses += outcome.losses.tolist()
+    assert reported_losses[0] == reported_losses[1]
     expected = 0.0
     for batch in np.split(np.arange(n), range(8, n, 8)):
         part = None if weight is None else weight[batch]
         penalty = alpha / 2 * 2 * k / (len(batch) if part is None else part.sum())
-        expected += len(batch) * (told(loss, z[batch], y[batch], part) + penalty)
-    np.testing.assert_allclose(told_losses[0], expected / n, rtol=ROUNDING)
+        expected += len(batch) * (reported(loss, z[batch], y[batch], part) + penalty)
+    np.testing.assert_allclose(reported_losses[0], expected / n, rtol=ROUNDING)
     if loss in (losses.BCE, losses.CROSS_ENTROPY):  # as right as can be
         samples = Samples(
             Labelled(rows_of("x", 120.0 * np.eye(k) - 60.0), np.eye(k), None), False, None
