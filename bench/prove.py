@@ -19,27 +19,22 @@ from bench import TOP
 
 WORKLOADS = ["neuron: 1000x10", "neuron: 10000x20", "network: 4-8-1, 1000 rows a step"]
 KERNEL = Path("fastbp/kernels/neuron.py")
-CALL = "run_steps(\n        neuron_gradient,"
+CALL = "run_steps(neuron_gradient,"
 SLOWED = """
 
 @subroutine
 def slowed_gradient(
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    state: Pointer,
+    data: Data,
+    integers: Pointer,
     start: int,
     rows: int,
     parameters: Pointer,
     work: Pointer,
     partial: Pointer,
 ) -> bool:
-    if state[EPOCH] % 2 == 0:
-        neuron_gradient(x, y, sample_weight, order, state, start, rows, parameters, work, partial)
-    return neuron_gradient(
-        x, y, sample_weight, order, state, start, rows, parameters, work, partial
-    )
+    if integers[layout.EPOCH] % 2 == 0:
+        neuron_gradient(data, integers, start, rows, parameters, work, partial)
+    return neuron_gradient(data, integers, start, rows, parameters, work, partial)
 
 
 @kernel
