@@ -58,17 +58,17 @@ class Function(NamedTuple):
 @kernel
 def apply_exponential(z: np.ndarray, out: np.ndarray) -> None:
     for i in range(0, z.size, vector.LANES):
-        e = exponential.exp(vector.load_first(vector.data(z), i, z.size - i))
-        vector.store_first(vector.data(out), i, e, z.size - i)
+        e = exponential.exp(vector.load_first(vector.pointer_to(z), i, z.size - i))
+        vector.store_first(vector.pointer_to(out), i, e, z.size - i)
 
 
 @kernel
 def apply_log_loss(z: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     for i in range(0, z.size, vector.LANES):
-        zs = vector.load_first(vector.data(z), i, z.size - i)
-        ys = vector.load_first(vector.data(y), i, z.size - i)
+        zs = vector.load_first(vector.pointer_to(z), i, z.size - i)
+        ys = vector.load_first(vector.pointer_to(y), i, z.size - i)
         value, _ = losses.binary_cross_entropy(zs, ys)
-        vector.store_first(vector.data(out), i, value, z.size - i)
+        vector.store_first(vector.pointer_to(out), i, value, z.size - i)
 
 
 def by_kernel(apply: Callable[..., None]) -> Evaluate:
