@@ -19,7 +19,7 @@ from fastbp.errors import CheckpointError
 from fastbp.models.initialization import initialize_network
 from fastbp.models.network import fit_network
 from fastbp.models.neuron import fit_neuron
-from fastbp.models.table_model import Fit, class_numbers_of, outputs_of
+from fastbp.models.table_model import Fit, class_indices_of, outputs_of
 from fastbp.system import archive
 from fastbp.warm_up import warmup
 
@@ -95,10 +95,11 @@ def epochs_in(checkpoint: Path | None) -> int:
 def held_out_figure(fit: Fit, rows: Rows, classes: bool) -> tuple[str, str]:
     """Return what the fit is worth on rows that it has not seen: a name and a number."""
     total = 0.0
-    for _, block in rows.blocks():
+    for start, block in rows.blocks():
         assert block.labels is not None
+        rows.raise_if_not_finite(start, block.features)
         outputs, labels = outputs_of(fit, block.features), block.labels[:, 0]
-        hits = class_numbers_of(outputs) == labels if classes else (outputs - labels) ** 2
+        hits = class_indices_of(outputs) == labels if classes else (outputs - labels) ** 2
         total += float(hits.sum())
     if classes:
         return "accuracy", f"{total / rows.n_rows:.2%}"

@@ -14,26 +14,35 @@ from fastbp.command.data import (
     Parts,
     Source,
     built_in,
-    has_no_names,
+    check_classes,
     open_source,
     prepare,
-    text_explained,
+    refuse_text,
 )
 from fastbp.command.fit import epochs_in, fit_rows, get_ready, held_out_figure, time_plain_loop
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import one_line_errors, output_option, parse_sizes
 from fastbp.command.report import Lines, print_grid, time_lines, training_lines
 from fastbp.command.settings import NETWORK_BATCH, Settings
-from fastbp.data.sources.formats import KINDS
+from fastbp.data.sources.formats import FORMATS, has_names, is_known
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import NEURON_ACTIVATIONS
 from fastbp.models.losses import LOSSES
-from fastbp.models.table_model import Fit, TableModel, check_classes
+from fastbp.models.table_model import Fit, TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 
 
-@click.command()
+@click.command(
+    help=f"""Train a neuron, or a network, on the rows of FILE.
+
+    FILE is one of {", ".join(FORMATS)}, text with a header, or a folder of such files, and may be
+    larger than memory. Text as a target makes classes. Without FILE: a built-in synthetic set of
+    1,000,000 rows and 20 features.
+
+    Ctrl-C ends training: what there is gets saved, and the exit code is 130.
+    """
+)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--target",
@@ -134,14 +143,7 @@ def train(
     plot_file: Path | None,
     **options: Any,
 ) -> None:
-    """Train a neuron, or a network, on the rows of FILE.
-
-    FILE is a .csv or .tsv with a header, .npy, .npz, .parquet, .arrow or .feather, or a folder of
-    such files, and may be larger than memory. Text as a target makes classes, in files of up to
-    64 MiB. Without FILE: a built-in synthetic set of 1,000,000 rows and 20 features.
-
-    Ctrl-C ends training: what there is gets saved, and the exit code is 130.
-    """
+    """Open the rows, train on them, report."""
     settings = _settings(**options)
     outputs = [model_file, log_file, plot_file, settings.checkpoint]
     _check_files(file, target, [path for path in outputs if path is not None])
@@ -149,8 +151,7 @@ def train(
         if plot_file is not None:
             plot.check_suffix(plot_file)
         source = _open(file, target, settings)
-        with text_explained(source.target, file, settings.number_option):
-            parts = prepare(source, held_out, standardize, settings.predicts_classes)
+        parts = prepare(source, held_out, standardize, settings.predicts_classes)
         if parts.classes is not None:
             _check_classes(parts.classes, source, settings)
         before = epochs_in(settings.checkpoint)
@@ -213,7 +214,7 @@ def _settings(
 
 def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> None:
     """Refuse a target without a file, and outputs that would be written over each other."""
-    guessed = file is not None and file.exists() and has_no_names(file)
+    guessed = file is not None and file.exists() and not has_names(file)
     if (file is None) != (target is None) and not (target is None and guessed):
         raise click.UsageError("FILE and --target go together")
     places = [path.resolve() for path in outputs]
@@ -224,7 +225,7 @@ def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> 
             continue
         if path == file.resolve():
             raise click.UsageError(f"{file} would be written over")
-        if path.parent == file.resolve() and path.suffix.lower() in KINDS:
+        if path.parent == file.resolve() and is_known(path):
             raise click.UsageError(f"{path.name} would be taken for rows of the folder {file}")
 
 
@@ -232,8 +233,9 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
     """Open the file, or make the built-in rows."""
     if file is None:
         return built_in(settings.seed)
-    with text_explained(target, file, settings.number_option):
-        source = open_source(file, target or "-1", settings.predicts_classes)
+    source = open_source(file, target or "-1")
+    if settings.number_option is not None:
+        refuse_text(source, settings.number_option)
     if target is None:
         click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
     return source

@@ -158,7 +158,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(arrow, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(text, "CSV_STEP", 700)
     monkeypatch.setattr(folder, "OPEN_SHARDS", 2)
-    monkeypatch.delattr(files._LOCAL, "buffer", raising=False)
+    monkeypatch.setattr(files, "_LOCAL", threading.local())
 
 
 # --- the same rows -----------------------------------------------------------------------------

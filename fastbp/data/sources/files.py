@@ -165,9 +165,6 @@ def scratch(size: int) -> np.ndarray:
     return buffer[:size]
 
 
-# --- from front to back ------------------------------------------------------------------------
-
-
 class Sequential(Rows):
     """Rows that come from front to back, in pieces of whatever size.
 

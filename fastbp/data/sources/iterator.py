@@ -25,8 +25,8 @@ class Called(Sequential):
 
     n_rows = 0
 
-    def __init__(self, function: Callable[[], Any], choice: ColumnRequest) -> None:
-        self._function, self._choice = function, choice
+    def __init__(self, function: Callable[[], Any], request: ColumnRequest) -> None:
+        self._function, self._request = function, request
         own = getattr(function, "__qualname__", type(function).__qualname__)
         self.name = f"rows of {own}"
         self._known = False
@@ -77,7 +77,9 @@ class Called(Sequential):
             )
         if isinstance(parts[0], list) and not parts[0]:
             return None
-        features, block, names = parts_of(name, parts[0], self._choice)
+        features, block, names, classes = parts_of(name, parts[0], self._request)
+        if classes is not None:
+            raise TypeError(f"{name}: expected numbers as labels, got text such as {classes[0]!r}")
         n_rows = len(features)
         labels, weight = (*parts[1:], None, None)[:2]
         block = Block(
