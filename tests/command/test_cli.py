@@ -252,6 +252,15 @@ def test_a_model_takes_arrays_too(table, tmp_path):
     assert set(model.predict([[9.0, -9.0, 0.0], [-9.0, 9.0, 0.0]])) == {0, 1}
     with pytest.raises(ValueError, match="table: expected 2 dimensions"):
         model.predict([1.0, 2.0, 3.0])
+    expected = model.outputs([[1.0, 2.0, 0.5]])
+    for library in ("pandas", "polars"):
+        frame = pytest.importorskip(library).DataFrame
+        named = frame({"text": ["t"], "c": [0.5], "b": [2.0], "a": [1]})
+        np.testing.assert_array_equal(model.outputs(named), expected)
+        with pytest.raises(
+            ValueError, match=r"expected columns of table \('b', 'd'\), got 'a', 'c'"
+        ):
+            model.outputs(frame({"b": [2.0], "d": [0.0]}))
 
 
 def test_built_in_rows(monkeypatch):
@@ -345,18 +354,24 @@ def numbers(n=240, k=2, seed=0):
     return np.column_stack([x, np.digitize(x[:, 0], np.linspace(-0.6, 0.6, k + 1)[1:-1])])
 
 
-def written(folder, kind, rows):
-    """Write rows as a file or folder of this kind; return its path and the name of the target."""
+def written(folder, kind, rows, classes=None):
+    """Write rows as a file or folder of this kind; return its path and the name of the target.
+
+    `classes` are what the labels are the indices of.
+    """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
     from pyarrow import feather, parquet
 
     path = folder / kind.replace(" ", "_")
-    named = pa.table(dict(zip(NAMES, rows.T, strict=True)))
+    columns = dict(zip(NAMES, rows.T, strict=True))
+    if classes is not None:
+        columns["y"] = np.array(classes)[rows[:, 3].astype(int)]
+    named = pa.table(columns)
     if kind.endswith("folder"):
         path.mkdir()
         for i, part in enumerate(np.array_split(rows, 3)):
-            written(path, f"{i}.{kind.split()[0]}", part)
+            written(path, f"{i}.{kind.split()[0]}", part, classes)
         return path, "3" if kind.startswith("npy") else "y"
     if path.suffix in (".csv", ".tsv"):
         delimiter = "," if path.suffix == ".csv" else "\t"
@@ -366,7 +381,7 @@ def written(folder, kind, rows):
         return path, "-1"
     elif path.suffix == ".npz":
         write = np.savez if kind.startswith("t") else np.savez_compressed
-        write(path, **dict(zip(NAMES, rows.T, strict=True)))
+        write(path, **columns)
     elif path.suffix == ".parquet":
         parquet.write_table(named, path, row_group_size=50)
     else:
@@ -446,6 +461,70 @@ def test_predictions_of_streams_are_those_of_tables(tmp_path, request, kind):
         np.save(without / "x.npy", numbers(k=3)[:, :3])
         refused = run("predict", model, without / "x.npy", code=1)
         assert "got none named 'a', 'b', 'c'" in refused.stderr
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "npy" not in kind])
+@pytest.mark.parametrize("words", [["b", "NA", "true"], [True, False]])
+def test_classes_are_the_same_from_small_and_large_files(tmp_path, request, kind, words):
+    rows = numbers(k=len(words))
+    path, _ = written(tmp_path, kind, rows, words)
+    models, options = [tmp_path / "1", tmp_path / "2"], ["--hidden", 4, "--epochs", 2]
+    run("train", path, "--target", "y", *options, "--save", models[0])
+    expected = run("predict", models[0], path).output
+    request.getfixturevalue("streams")
+    run("train", path, "--target", "y", *options, "--save", models[1])
+    assert bits(models[0]) == bits(models[1])
+    assert fastbp.load(models[0]).classes == sorted(words)
+    assert run("predict", models[1], path).output == expected
+    number = run("train", path, "--target", "y", *options, "--loss", "mse", code=words[0] == "b")
+    if words[0] == "b":
+        row = int(np.argmax([words[int(c)] != "x" for c in rows[:, 3]]))
+        got = f"column 'y': expected a number, got {words[int(rows[row, 3])]!r} in row {row}"
+        assert f"{got} (for classes leave out --loss mse)\n" in number.stderr
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_predictions_need_only_the_columns_of_the_model(tmp_path, request, large):
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+    from pyarrow import feather, parquet
+
+    if large:
+        request.getfixturevalue("streams")
+    path, _ = written(tmp_path, "t.csv", numbers())
+    run("train", path, "--target", "y", "--epochs", 2, "--save", tmp_path / "model")
+    expected = run("predict", tmp_path / "model", path).output
+    columns = dict(zip(NAMES[2::-1], numbers().T[2::-1], strict=True))
+    text = ["some text", *["more"] * 239]
+    table = pa.table({"note": text, **columns, "y": [None, *text[1:]]})
+    arrow_csv.write_csv(table, tmp_path / "o.csv")
+    parquet.write_table(table, tmp_path / "o.parquet")
+    feather.write_feather(table, tmp_path / "o.arrow")
+    np.savez(tmp_path / "o.npz", note=np.array(text), **columns)
+    for suffix in ("csv", "parquet", "arrow", "npz"):
+        assert run("predict", tmp_path / "model", tmp_path / f"o.{suffix}").output == expected
+
+
+def test_labels_of_one_kind(tmp_path):
+    path = write(tmp_path, "t.csv", "a,y\n1,true\n2,true\n3,true\n")
+    refused = run("train", path, "--target", "y", code=1).stderr
+    assert "expected two different labels, got 1 (True)" in refused
+    path.write_text("a,y\n1,2\n2,two\n3,2\n")
+    refused = run("train", path, "--target", "y", "--activation", "tanh", code=1).stderr
+    assert "got 'two' in row 1 (for classes leave out --activation tanh)" in refused
+
+
+def test_rows_held_out_of_a_stream_are_looked_at(tmp_path, streams):
+    from fastbp.data.arrays import ArrayRows
+    from fastbp.data.split import Subset
+
+    rows = numbers()
+    held_out = Subset(ArrayRows(rows), 24, True).numbers(np.arange(24))[-1]
+    rows[held_out, 1] = np.nan
+    path, _ = written(tmp_path, "t.csv", rows)
+    arguments = ["--activation", "identity", "--learning-rate", 1e-5, "--held-out", 0.1]
+    refused = run("train", path, "--target", "y", *arguments, code=1).stderr
+    assert f"t.csv: expected finite numbers, got nan in row {held_out}, column 'b'" in refused
 
 
 def test_numbers_of_classes_need_not_begin_with_0_nor_follow_each_other(tmp_path, request):
