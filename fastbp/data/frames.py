@@ -153,22 +153,3 @@ def names_of(value: Any) -> list[str] | None:
         if isinstance(found, list) and all(isinstance(name, str) for name in found):
             return found
     return getattr(as_arrow(value, "table"), "column_names", None)
-
-
-def select(table: Any, indices: list[int]) -> Any:
-    """Return some columns of a table of pandas or pyarrow."""
-    return table.iloc[:, indices] if is_pandas(table) else table.select(indices)
-
-
-def text_in(table: Any, index: int) -> np.ndarray | None:
-    """Return a column of a table of pandas or pyarrow that holds text, with "" where it has gaps.
-
-    None if it holds no text.
-    """
-    column = table.iloc[:, index] if is_pandas(table) else table.column(index)
-    if column.dtype.kind != "O" if is_pandas(table) else not is_text(column.type):
-        return None
-    values = column.tolist() if is_pandas(table) else column.to_pylist()
-    if not any(isinstance(value, str) for value in values):
-        return None
-    return np.array([value if isinstance(value, str) else "" for value in values])

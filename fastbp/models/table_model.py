@@ -55,7 +55,7 @@ class TableModel:
             others, too; an array's are those of `columns`, in order.
         """
         if not self.positional and frames.names_of(table) is not None:
-            table = parts_of("table", table, ColumnRequest(columns=self.columns)).features
+            table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
         features = checks.matrix("table", table)
         return outputs_of(self.fit, (features - self.means) / self.scales)
 

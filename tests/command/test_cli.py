@@ -258,7 +258,7 @@ def test_a_model_takes_arrays_too(table, tmp_path):
         named = frame({"text": ["t"], "c": [0.5], "b": [2.0], "a": [1]})
         np.testing.assert_array_equal(model.outputs(named), expected)
         with pytest.raises(
-            ValueError, match=r"expected columns of table \('b', 'd'\), got 'a', 'c'"
+            ValueError, match=r"expected a column of table \('b', 'd'\), got 'a', 'c'"
         ):
             model.outputs(frame({"b": [2.0], "d": [0.0]}))
 

@@ -12,7 +12,6 @@ from fastbp import arguments
 from fastbp.data import checks, frames
 from fastbp.data.arrays import as_ready
 from fastbp.data.rows import Block
-from fastbp.data.sources import text_labels
 from fastbp.errors import DataError
 
 LISTED = 20
@@ -26,48 +25,39 @@ class ColumnRequest(NamedTuple):
     weight: Any = None
     columns: Any = None
 
-    def expanded(self, arrays: Mapping[str, Sequence[str]]) -> ColumnRequest:
-        """Return the request with the columns of an array in place of the array's name."""
+    def roles(
+        self, name: str, known: Sequence[str] | int, arrays: Mapping[str, list[str]] | None = None
+    ) -> Roles:
+        """Return the indices of the columns, of which `known` are the names or the number.
 
-        def each(values: Sequence[Any]) -> list[Any]:
-            return [c for v in values for c in (arrays.get(v, [v]) if isinstance(v, str) else [v])]
+        The name of one of `arrays` stands for the columns that it has.
+        """
 
-        weight = each([self.weight])
-        if len(weight) > 1:
-            raise DataError(
-                f"weight: expected one column, got {len(weight)} in the array {self.weight!r}"
-            )
-        columns = self.columns if isinstance(self.columns, str | None) else each(self.columns)
-        return ColumnRequest(each(self._targets), weight[0] if weight else None, columns)
+        def find(argument: str, values: Any) -> list[int]:
+            if arrays is not None:
+                each = (arrays.get(v, [v]) if isinstance(v, str) else [v] for v in values)
+                values = [column for columns in each for column in columns]
+            return _indices(argument, values, name, known)
 
-    @property
-    def _targets(self) -> list[Any]:
         several = isinstance(self.target, list | tuple)
-        return [t for t in (self.target if several else [self.target]) if t is not None]
-
-    def roles(self, name: str, known: Sequence[str] | int) -> Roles:
-        """Return the indices of the columns, of which `known` are the names or the number."""
-        labels = _indices("target", self._targets, name, known)
-        weight = _indices("weight", [] if self.weight is None else [self.weight], name, known)
+        targets = self.target if several else [self.target]
+        labels = find("target", [target for target in targets if target is not None])
+        weight = find("weight", [] if self.weight is None else [self.weight])
+        if len(weight) > 1:
+            raise ValueError(f"weight: expected one column of {name}, got {len(weight)}")
         if self.columns is None:
             width = known if isinstance(known, int) else len(known)
             features = [j for j in range(width) if j not in {*labels, *weight}]
         else:
-            listed = arguments.sequence("columns", self.columns, "columns")
-            features = _indices("columns", listed, name, known)
-        both = next((j for j in features if j in {*labels, *weight}), None)
-        if both is not None:
-            raise ValueError(
-                f"columns: expected features only, got {_label(known, both)}, which is the target"
-                " or the weight"
-            )
+            features = find("columns", arguments.sequence("columns", self.columns, "columns"))
         every = [*labels, *weight, *features]
         if len(set(every)) < len(every):
             twice = next(j for j in every if every.count(j) > 1)
+            got = twice if isinstance(known, int) else repr(known[twice])
             raise ValueError(
-                f"{name}: expected every column once, got {_label(known, twice)} twice"
+                f"{name}: expected every column once as target, weight or feature, got {got} twice"
             )
-        return Roles(features, labels, weight[0] if weight else None)
+        return Roles(features, labels, *weight)
 
 
 def _indices(
@@ -81,26 +71,20 @@ def _indices(
                     f"{argument}: expected a column of {name}, which has {known}, got {index}"
                 )
         return [index % known for index in indices]
-    found = {column: j for j, column in enumerate(known)}
     for value in values:
         if not isinstance(value, str):
             got = arguments.describe(value)
             raise TypeError(f"{argument}: expected the name of a column of {name}, got {got}")
+    found = {column: j for j, column in enumerate(known)}
     unknown = [value for value in values if value not in found]
     if unknown:
-        a_column = "a column" if len(unknown) == 1 else "columns"
-        raise ValueError(
-            f"{argument}: expected {a_column} of {name} ({_listed(known)}), got {_listed(unknown)}"
-        )
+        expected = f"a column of {name} ({_listed(known)})"
+        raise ValueError(f"{argument}: expected {expected}, got {_listed(unknown)}")
     return [found[value] for value in values]
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
-
-
-def _label(known: Sequence[str] | int, index: int) -> str:
-    return str(index) if isinstance(known, int) else repr(known[index])
 
 
 def refuse_repeated(name: str, names: Sequence[str]) -> None:
@@ -149,17 +133,10 @@ def side_by_side(block: Block) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.hstack(parts)
 
 
-class Parts(NamedTuple):
-    """What of a matrix or a table is what; only features are as they came, the rest is float64."""
-
-    features: np.ndarray
-    block: Block
-    names: list[str] | None
-    classes: list[Any] | None
-
-
-def parts_of(name: str, value: Any, request: ColumnRequest) -> Parts:
-    """Take a matrix apart by the indices of its columns, or a table by their names."""
+def parts_of(
+    name: str, value: Any, request: ColumnRequest
+) -> tuple[np.ndarray, Block, list[str] | None]:
+    """Return the features as they are, all as float64 in a block, and the names of features."""
     names = frames.names_of(value)
     if names is None:
         value = checks.number_array(name, value)
@@ -175,24 +152,19 @@ def parts_of(name: str, value: Any, request: ColumnRequest) -> Parts:
     roles = request.roles(name, value.shape[1] if names is None else names)
 
     def pick(indices: list[int]) -> np.ndarray:
-        if names is None:
-            return value[:, as_slice(indices)] if indices else value[:, :0]
-        return checks.number_array(name, frames.select(value, indices))
+        if names is not None:
+            some = value.iloc[:, indices] if frames.is_pandas(value) else value.select(indices)
+            return checks.number_array(name, some)
+        matrix: np.ndarray = value[:, as_slice(indices)] if indices else value[:, :0]
+        return matrix
 
-    features, labels, weight, classes = pick(roles.features), None, None, None
-    if roles.weight is not None:
-        weight = as_ready(pick([roles.weight])[:, 0])
-    text = None
-    if names is not None and len(roles.labels) == 1:
-        text = frames.text_in(value, roles.labels[0])
-    if text is not None and names is not None:
-        column = names[roles.labels[0]]
-        classes = text_labels.classes_in(name, column, [text])
-        labels = as_ready(text_labels.indices_in(classes, text, name, column)[:, None])
-    elif roles.labels:
-        labels = as_ready(pick(roles.labels))
-    used = None if names is None else [names[j] for j in roles.features]
-    return Parts(features, Block(features, labels, weight), used, classes)
+    features, labels, weight = map(pick, roles.sides)
+    block = Block(
+        features,
+        as_ready(labels) if roles.labels else None,
+        as_ready(weight[:, 0]) if roles.weight is not None else None,
+    )
+    return features, block, None if names is None else [names[j] for j in roles.features]
 
 
 def as_slice(indices: list[int]) -> slice | list[int]:

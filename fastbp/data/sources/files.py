@@ -95,7 +95,7 @@ class File:
 
 
 class FileRows(Rows):
-    """Rows of a file, of which some columns are taken."""
+    """Rows of a file, of which some columns are taken; `label` is the name of the only target."""
 
     file: File
 
@@ -107,6 +107,7 @@ class FileRows(Rows):
         self.n_rows, self.n_features, self.n_labels = n_rows, len(roles.features), len(roles.labels)
         self.weighted = roles.weight is not None
         self.feature_names = None if names is None else [names[j] for j in roles.features]
+        self.label = names[roles.labels[0]] if names and len(roles.labels) == 1 else None
         self.dtype = dtype
 
     def digest(self) -> str:

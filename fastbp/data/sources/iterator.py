@@ -77,9 +77,7 @@ class Called(Sequential):
             )
         if isinstance(parts[0], list) and not parts[0]:
             return None
-        features, block, names, classes = parts_of(name, parts[0], self._request)
-        if classes is not None:
-            raise TypeError(f"{name}: expected numbers as labels, got text such as {classes[0]!r}")
+        features, block, names = parts_of(name, parts[0], self._request)
         n_rows = len(features)
         labels, weight = (*parts[1:], None, None)[:2]
         block = Block(

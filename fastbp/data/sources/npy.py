@@ -156,20 +156,23 @@ class ArrayFile(FileRows):
         roles: Roles,
         names: Sequence[str] | None,
         stored: list[Stored],
-        classes: list[Any] | None = None,
     ) -> None:
         dtype = dtypes_of([s.dtype.name for s in stored if s.routes[0][0] == 0])
         super().__init__(file, n_rows, roles, names, dtype)
-        self._stored, self.classes = stored, classes
+        self._stored = stored
+        of_labels = [s for s in stored if any(side == 1 for side, _, _ in s.routes)]
+        if len(roles.labels) == 1 and of_labels[0].dtype == bool:
+            self.classes = text_labels.BOOLEANS
 
-    def _put(self, stored: Stored, raw: np.ndarray, targets: list[np.ndarray | None]) -> None:
-        """Write rows of bytes where they belong; OUT `targets`."""
+    def _put(self, stored: Stored, raw: np.ndarray, row: int, block: Block) -> None:
+        """Write rows of bytes, from `row` on, where they belong; OUT `block`."""
         if stored.dtype.kind in TEXT_KINDS:  # of the only label
-            if targets[1] is not None and self.classes is not None:
-                cells = stored.text(raw), self.name, stored.member
-                targets[1][:, 0] = text_labels.indices_in(self.classes, *cells)
+            if block.labels is not None and self.classes is not None:
+                text = stored.text(raw)
+                block.labels[:, 0] = text_labels.indices_in(self, self.classes, text, row)
             return
         rows = raw.view(stored.dtype).reshape(-1, stored.width)
+        targets = sides(block)
         for side, columns, into in stored.routes:
             target = targets[side]
             if target is not None:
@@ -222,7 +225,7 @@ class Positional(ArrayFile):
                     self._raise_shortened(stored, start * size + got)
                 at = end
             if direct is None:
-                self._put(stored, raw, targets)
+                self._put(stored, raw, runs[0][0], block)
 
     def mapped(self) -> Mapped | None:
         """Return all rows mapped, if they lie there as kernels read them.
@@ -301,5 +304,4 @@ def open_npy(path: Path, request: ColumnRequest) -> FileRows:
         array = array_of(stream, str(path), file.size)
     array.check(str(path))
     roles = request.roles(str(path), array.width)
-    classes = text_labels.BOOLEANS if array.dtype == bool and len(roles.labels) == 1 else None
-    return Positional(file, array.n_rows, roles, None, layout([array], roles), classes)
+    return Positional(file, array.n_rows, roles, None, layout([array], roles))

@@ -14,7 +14,7 @@ import numpy as np
 from fastbp.data import checks
 from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
-from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated, sides
+from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
 from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, Sequential, damage_named
 from fastbp.data.sources.npy import (
     TEXT_KINDS,
@@ -46,17 +46,21 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
     columns = {array.name: _columns_of(array) for array in arrays}
     names = [column for several in columns.values() for column in several]
     refuse_repeated(name, names)
-    roles = request.expanded(columns).roles(name, names)
+    roles = request.roles(name, names, columns)
     n_rows = _check(name, [array for array in arrays for _ in columns[array.name]], roles)
     stored = layout(arrays, roles)
-    classes = None
-    if len(roles.labels) == 1:
-        classes = _classes(name, names[roles.labels[0]], stored, n_rows)
+    rows: ArrayFile
     if any(members[s.member].compress_type != zipfile.ZIP_STORED for s in stored):
-        return Zipped(file, n_rows, roles, names, stored, classes)
-    with damage_named(name, "an archive of arrays"):
-        arrays = [_in_archive(file, array, members[array.name]) for array in arrays]
-    return Positional(file, n_rows, roles, names, layout(arrays, roles), classes)
+        rows = Zipped(file, n_rows, roles, names, stored)
+    else:
+        with damage_named(name, "an archive of arrays"):
+            arrays = [_in_archive(file, array, members[array.name]) for array in arrays]
+        rows = Positional(file, n_rows, roles, names, layout(arrays, roles))
+    text = next((s for s in stored if s.dtype.kind in TEXT_KINDS), None)
+    if text is not None:
+        with damage_named(name, "an archive of arrays"):
+            rows.classes = text_labels.classes_in(rows, _labels(name, text, n_rows))
+    return rows
 
 
 def _columns_of(array: Array) -> list[str]:
@@ -80,23 +84,12 @@ def _check(name: str, owners: list[Array], roles: Roles) -> int:
     return used[0].n_rows if used else 0
 
 
-def _classes(name: str, label: str, arrays: list[Stored], n_rows: int) -> list[Any] | None:
-    """Return what the labels are if they are no numbers."""
-    stored = next(s for s in arrays if any(side == 1 for side, _, _ in s.routes))
-    if stored.dtype == bool:
-        return text_labels.BOOLEANS
-    if stored.dtype.kind not in TEXT_KINDS:
-        return None
+def _labels(name: str, stored: Stored, n_rows: int) -> Iterator[np.ndarray]:
     step = max(1, PIECE_BYTES // stored.row_bytes)
-
-    def pieces() -> Iterator[np.ndarray]:
-        with zipfile.ZipFile(name) as archive, archive.open(stored.member + ".npy") as stream:
-            skip(stream, stored.offset)
-            for start in range(0, n_rows, step):
-                yield stored.text(stream.read(min(step, n_rows - start) * stored.row_bytes))
-
-    with damage_named(name, "an archive of arrays"):
-        return text_labels.classes_in(name, label, pieces())
+    with zipfile.ZipFile(name) as archive, archive.open(stored.member + ".npy") as stream:
+        skip(stream, stored.offset)
+        for start in range(0, n_rows, step):
+            yield stored.text(stream.read(min(step, n_rows - start) * stored.row_bytes))
 
 
 def _in_archive(file: File, array: Array, member: zipfile.ZipInfo) -> Array:
@@ -141,7 +134,7 @@ class Zipped(Sequential, ArrayFile):
                             f" {row}",
                             row,
                         )
-                    self._put(stored, np.frombuffer(raw, dtype=np.uint8), sides(block))
+                    self._put(stored, np.frombuffer(raw, dtype=np.uint8), start, block)
                 yield block
 
 

@@ -43,9 +43,9 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
           Arrow's C streams.
     target : str, int, or list of them, optional
         The columns of labels: by name, and by index where there are no names; -1 is the last one.
-        Text in a single target of a file or table, and booleans in that of a file, are classes:
-        the labels are then indices of the sorted different ones, which `rows.classes` lists. In a
-        ``.csv`` the first mebibyte decides whether that is so.
+        Text or booleans in a single target of files are classes: the labels are then indices of
+        the sorted different ones, which `rows.classes` lists. In a ``.csv`` the first mebibyte
+        decides whether that is so.
     weight : str or int, optional
         The column of the rows' weights.
     columns : list of str or int, optional
@@ -129,13 +129,13 @@ def _in_memory(value: Any, request: ColumnRequest) -> Rows:
             "source: expected a callable that returns a fresh iterator at every call, got"
             f" {arguments.describe(value)}"
         )
-    parts = parts_of("source", value, request)
-    if 0 in parts.features.shape:
+    features, extra, names = parts_of("source", value, request)
+    if 0 in features.shape:
         raise DataError(
-            f"source: expected at least one row and one column, got shape {parts.features.shape}"
+            f"source: expected at least one row and one column, got shape {features.shape}"
         )
-    rows: Rows = ArrayRows(parts.features, "source")
-    if parts.block.labels is not None or parts.block.weight is not None:
-        rows = Labelled(rows, parts.block.labels, parts.block.weight)
-    rows.feature_names, rows.classes = parts.names, parts.classes
+    rows: Rows = ArrayRows(features, "source")
+    if extra.labels is not None or extra.weight is not None:
+        rows = Labelled(rows, extra.labels, extra.weight)
+    rows.feature_names = names
     return rows

@@ -36,19 +36,18 @@ class Csv(FileRows):
     first mebibyte are not all numbers holds classes.
     """
 
-    def __init__(self, path: Path, request: ColumnRequest, delimiter: str) -> None:
+    def __init__(self, path: Path, request: ColumnRequest) -> None:
         self._arrow = frames.pyarrow_for(str(path))
-        self._delimiter = delimiter
+        self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         self._logical: frozenset[str] = frozenset()
         file = File(path)
-        names, first = _header(file, delimiter)
+        names, first = _header(file, self._delimiter)
         roles = request.roles(str(path), names)
         self._names, self._used = names, [names[j] for j in roles.all]
-        self._label = names[roles.labels[0]] if len(roles.labels) == 1 else None
         n_rows = self._find_rows(file, first)
         super().__init__(file, n_rows, roles, names, "float64")
-        if self._label is not None and n_rows > 0:
-            self.classes = self._classes(self._label)
+        if self.label is not None and n_rows > 0:
+            self.classes = self._classes(self.label)
 
     def _classes(self, label: str) -> list[Any] | None:
         """Return what the labels are if they are no numbers, of which the first ones decide."""
@@ -66,7 +65,7 @@ class Csv(FileRows):
         if self._is_number(words):
             return None
         pieces = (piece(start, stop) for start, stop in pairwise(bounds))
-        return text_labels.classes_in(self.name, label, pieces)
+        return text_labels.classes_in(self, pieces)
 
     def _find_rows(self, file: File, position: int) -> int:
         """Return how many rows there are, and keep where some of them begin."""
@@ -116,8 +115,8 @@ class Csv(FileRows):
     def _parsed(self, data: np.ndarray, first: int) -> Any:
         pa = self._arrow
         kinds = {name: pa.bool_() if name in self._logical else pa.float64() for name in self._used}
-        if self.classes is not None:
-            kinds[self._label] = pa.string()
+        if self.label is not None and self.classes is not None:
+            kinds[self.label] = pa.string()
         try:
             return self._table(data, first, kinds)
         except pa.ArrowInvalid:
@@ -148,11 +147,11 @@ class Csv(FileRows):
 
     def _numbers(self, column: Any, name: str, first: int) -> np.ndarray:
         """Return numbers or, for a label that is none, its index in `classes`."""
-        if name == self._label and self.classes is not None:
+        if name == self.label and self.classes is not None:
             logical = self.classes == text_labels.BOOLEANS
             known = ["0", "1"] if logical else self.classes
             cells = self._words(column) if logical else column
-            return text_labels.indices_in(known, cells.combine_chunks(), self.name, name, first)
+            return text_labels.indices_in(self, known, cells.combine_chunks(), first)
         if column.type == self._arrow.string():
             column = self._from_text(column, name, first)
         return frames.numbers(column)
@@ -227,8 +226,3 @@ def line_starts(data: np.ndarray) -> np.ndarray:
     first = data[starts]
     lines: np.ndarray = starts[(first != NEWLINE) & (first != RETURN)]
     return lines
-
-
-def open_csv(path: Path, request: ColumnRequest) -> FileRows:
-    """Open text with a header, whose cells are separated by commas or, in a .tsv, by tabs."""
-    return Csv(path, request, "\t" if path.suffix.lower() == ".tsv" else ",")
