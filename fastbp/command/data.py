@@ -16,7 +16,7 @@ from fastbp.data.sources.opening import open_rows
 from fastbp.data.split import Subset
 from fastbp.datasets import make_neuron_dataset
 from fastbp.errors import DataError
-from fastbp.models.table_model import MOST_CLASSES, listed
+from fastbp.models.table_model import listed
 
 BUILT_IN_ROWS, BUILT_IN_FEATURES, BUILT_IN_NOISE = 1_000_000, 20, 1.0
 
@@ -102,8 +102,9 @@ def _is_number(text: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Rows to train on and rows to test on, and how they were prepared."""
+    """Rows of a source to train on and to test on, and how they were prepared."""
 
+    source: Source
     training: Rows
     held_out: Rows | None
     means: np.ndarray
@@ -136,21 +137,9 @@ def prepare(source: Source, held_out: float, standardize: bool, classes: bool) -
     if n_held_out:
         training = Subset(prepared, n_held_out, False)
         rest = _in_place(Subset(prepared, n_held_out, True), rows)
-    return Parts(_in_place(training, rows), rest, moments.means, moments.scales, labels)
+    return Parts(source, _in_place(training, rows), rest, moments.means, moments.scales, labels)
 
 
 def _in_place(rows: Rows, source: Rows) -> Rows:
     """Return rows in memory if they are small, or come from memory."""
     return Loaded(rows) if source.in_memory and not rows.in_memory else settled(rows)
-
-
-def check_classes(classes: list[Any], two: bool, name: str, source: str, hint: str) -> None:
-    """Refuse labels that are not two classes or, without `two`, a number of classes."""
-    n = len(classes)
-    fractions = n > 2 and any(isinstance(value, float) for value in classes)
-    if n == 2 or (not two and 2 < n <= MOST_CLASSES and not fractions):
-        return
-    shown = ", ".join(map(repr, classes[:5])) + (", ..." if n > 5 else "")
-    got = f"{n}" if n <= MOST_CLASSES else f"more than {MOST_CLASSES}"
-    expected = "two different labels" if two else f"2 to {MOST_CLASSES} classes, no fractions"
-    raise ValueError(f"{source}: column {name!r}: expected {expected}, got {got} ({shown}); {hint}")

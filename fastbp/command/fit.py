@@ -118,8 +118,7 @@ def time_plain_loop(
     assert y is not None
     how = (settings.learning_rate, epochs, settings.activation, loss)
     try:
-        start = np.zeros(rows.n_features)
-        return plain_loop.seconds_of_loop(x, y[:, 0], start, 0.0, *how, PLAIN_SECONDS)
+        return plain_loop.seconds_of_loop(x, y[:, 0], *how, PLAIN_SECONDS)
     except KeyboardInterrupt:
         return None
 

@@ -73,7 +73,7 @@ class Csv(FileRows):
         n_rows, step = 0, CSV_STEP
         while position < file.size:
             data = file.read(position, min(step, file.size - position))
-            end = _last_end(data) if position + data.size < file.size else data.size
+            end = data.tobytes().rfind(b"\n") + 1 if position + data.size < file.size else data.size
             if end == 0:  # a line longer than that
                 step *= 2
                 continue
@@ -202,21 +202,12 @@ def _header(file: File, delimiter: str) -> tuple[list[str], int]:
         size *= 2
     if starts.size == 0:
         raise DataError(f"{file.path}: expected a header, got an empty file")
-    end = _first_end(data, int(starts[0]))
+    end = data.tobytes().find(b"\n", int(starts[0])) + 1 or data.size
     with damage_named(file.path, "a header in UTF-8"):
         line = data[starts[0] : end].tobytes().decode()
         names = next(csv.reader([line], delimiter=delimiter, strict=True))
     refuse_repeated(str(file.path), names)
     return names, end
-
-
-def _first_end(data: np.ndarray, start: int) -> int:
-    ends = np.flatnonzero(data[start:] == NEWLINE)
-    return start + int(ends[0]) + 1 if ends.size else data.size
-
-
-def _last_end(data: np.ndarray) -> int:
-    return data.tobytes().rfind(b"\n") + 1
 
 
 def line_starts(data: np.ndarray) -> np.ndarray:
