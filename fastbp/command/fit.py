@@ -71,7 +71,7 @@ def fit_rows(
 
 def get_ready(settings: Settings) -> None:
     """Compile or load what this training needs: it is not training."""
-    import tqdm.auto  # noqa: F401
+    import tqdm.auto
 
     if not settings.hidden:
         needed = "fit_neuron", "predict_neuron"

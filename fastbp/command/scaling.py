@@ -25,8 +25,8 @@ def survey(
     with rows_bar(rows.n_rows, "looking at the rows") as bar:
         for start, block in rows.blocks():
             if target is not None:
-                check_labels(rows, target, start, block)
-                found = np.union1d(found, block.labels)[: MOST_CLASSES + 1]
+                labels = checked_labels(rows, target, start, block)
+                found = np.union1d(found, labels)[: MOST_CLASSES + 1]
             if moments is not None:
                 rows.raise_if_not_finite(start, block.features)
                 moments.add(_without(held_out, rows.n_rows, start, block.features))
@@ -34,17 +34,15 @@ def survey(
     return found
 
 
-def check_labels(rows: Rows, target: str, start: int, block: Block) -> None:
-    """Raise the DataError of the first label of a block that is not finite, if there is one."""
+def checked_labels(rows: Rows, target: str, start: int, block: Block) -> np.ndarray:
+    """Return the labels of a block, or raise the DataError of the first that is not finite."""
     assert block.labels is not None
     row = checks.first_bad_row(block.labels)
-    if row is not None:
-        name, number = rows.place(start + row)
-        raise DataError(
-            f"{name}: column {target!r}: expected a number, got {block.labels[row, 0]}"
-            f" in row {number}",
-            number,
-        )
+    if row is None:
+        return block.labels
+    name, index = rows.place(start + row)
+    got = f"expected a number, got {block.labels[row, 0]} in row {index}"
+    raise DataError(f"{name}: column {target!r}: {got}", index)
 
 
 def _without(held_out: Subset | None, n_rows: int, start: int, block: np.ndarray) -> np.ndarray:

@@ -46,8 +46,7 @@ class Batches(Sequential, FileRows):
                 lengths = [batch.num_rows for batch in self._read(0, self._used[:1], 2**16)]
             lengths = lengths if self.any_batch else [sum(lengths)]
         self._starts = [0, *accumulate(lengths)][:-1]
-        FileRows.__init__(self, File(path), sum(lengths), roles, schema.names, "float64")
-        self.begin()
+        super().__init__(File(path), sum(lengths), roles, schema.names, "float64")
         if self.label is not None and frames.is_text(schema.field(self.label).type):
             batches = self._read(0, [self.label], self._step)
             with damage_named(path, self.expected):
@@ -105,7 +104,7 @@ def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
         if index in roles.labels:
             hint = "text makes classes of a single target"
         if not (
-            frames.is_number(field.type) or roles.labels == [index] and frames.is_text(field.type)
+            frames.is_number(field.type) or (roles.labels == [index] and frames.is_text(field.type))
         ):
             got = f"expected numbers, got {field.type}; {hint}"
             raise DataError(f"{name}: column {field.name!r}: {got}")

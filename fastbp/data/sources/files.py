@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -174,8 +175,8 @@ class Sequential(Rows):
 
     any_order = False
 
-    def begin(self) -> None:
-        """Set up; `pieces` has not been asked for any."""
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self._lock = threading.Lock()
         self._forget()
 

@@ -30,7 +30,7 @@ class Called(Sequential):
         own = getattr(function, "__qualname__", type(function).__qualname__)
         self.name = f"rows of {own}"
         self._known = False
-        self.begin()
+        super().__init__()
         n_rows, crc, filled = 0, 0, 0
         digest = hashlib.sha256()
         for block in self._blocks():

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -105,10 +105,6 @@ def _in_archive(file: File, array: Array, member: zipfile.ZipInfo) -> Array:
 
 class Zipped(Sequential, ArrayFile):
     """Arrays of an archive that are compressed, each a stream of its own."""
-
-    def __init__(self, *parts: Any) -> None:
-        ArrayFile.__init__(self, *parts)
-        self.begin()
 
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
         return 0, self._inflated()
