@@ -15,19 +15,18 @@ from fastbp.system.progress import rows_bar
 
 
 def survey(
-    rows: Rows, held_out: Subset | None, moments: Moments | None, labels: bool
+    rows: Rows, held_out: Subset | None, moments: Moments | None, target: str | None
 ) -> np.ndarray:
-    """Go through all rows once; return the different labels if they are wanted.
+    """Go through all rows once; return the different labels if their column is given.
 
     ACC `moments`, of the rows that are not held out.
     """
     found = np.empty(0)
     with rows_bar(rows.n_rows, "looking at the rows") as bar:
         for start, block in rows.blocks():
-            if labels:
-                assert block.labels is not None
-                _check_labels(rows, start, block.labels)
-                found = np.union1d(found, block.labels)[: MOST_CLASSES + 1]
+            if target is not None:
+                labels = checked_labels(rows, target, start, block)
+                found = np.union1d(found, labels)[: MOST_CLASSES + 1]
             if moments is not None:
                 rows.raise_if_not_finite(start, block.features)
                 moments.add(_without(held_out, rows.n_rows, start, block.features))
@@ -35,13 +34,15 @@ def survey(
     return found
 
 
-def _check_labels(rows: Rows, start: int, labels: np.ndarray) -> None:
-    row = checks.first_bad_row(labels)
-    if row is not None:
-        name, number = rows.place(start + row)
-        raise DataError(
-            f"{name}: target: expected a number, got {labels[row, 0]} in row {number}", number
-        )
+def checked_labels(rows: Rows, target: str, start: int, block: Block) -> np.ndarray:
+    """Return the labels of a block, or raise the DataError of the first that is not finite."""
+    assert block.labels is not None
+    row = checks.first_bad_row(block.labels)
+    if row is None:
+        return block.labels
+    name, index = rows.place(start + row)
+    got = f"expected a number, got {block.labels[row, 0]} in row {index}"
+    raise DataError(f"{name}: column {target!r}: {got}", index)
 
 
 def _without(held_out: Subset | None, n_rows: int, start: int, block: np.ndarray) -> np.ndarray:

@@ -130,11 +130,14 @@ def first_bad_row(array: np.ndarray) -> int | None:
     return None
 
 
-def raise_for_row(name: str, row: int, values: np.ndarray) -> NoReturn:
-    """Raise the DataError of a row of features that is not finite."""
-    column = int(np.argmax(~np.isfinite(values)))
+def raise_for_row(
+    name: str, row: int, values: np.ndarray, columns: Sequence[str] | None = None
+) -> NoReturn:
+    """Raise the DataError of a row of features that is not finite; `columns` are their names."""
+    index = int(np.argmax(~np.isfinite(values)))
+    column = index if columns is None else repr(columns[index])
     raise DataError(
-        f"{name}: expected finite numbers, got {values[column]} in row {row}, column {column}", row
+        f"{name}: expected finite numbers, got {values[index]} in row {row}, column {column}", row
     )
 
 

@@ -10,6 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,8 @@ class Rows(ABC):
     weighted : bool
         Whether weights come with the rows.
     feature_names : list of str or None
+    classes : list or None
+        What the labels stand for, which are indices of it, where a file holds text or booleans.
     dtype : str
         Of the features as they are stored.
     random_access : bool
@@ -95,6 +98,7 @@ class Rows(ABC):
     n_labels = 0
     weighted = False
     feature_names: list[str] | None = None
+    classes: list[Any] | None = None
     dtype = "float64"
     random_access = False
     any_order = True
@@ -185,7 +189,7 @@ class Rows(ABC):
         row = checks.first_bad_row(features)
         if row is not None:
             name, number = self.place(start + row)
-            checks.raise_for_row(name, number, features[row])
+            checks.raise_for_row(name, number, features[row], self.feature_names)
 
     def check_all(self) -> None:
         """Raise the DataError of the first row whose features are not finite, if there is one."""

@@ -25,12 +25,12 @@ class Called(Sequential):
 
     n_rows = 0
 
-    def __init__(self, function: Callable[[], Any], choice: ColumnRequest) -> None:
-        self._function, self._choice = function, choice
+    def __init__(self, function: Callable[[], Any], request: ColumnRequest) -> None:
+        self._function, self._request = function, request
         own = getattr(function, "__qualname__", type(function).__qualname__)
         self.name = f"rows of {own}"
         self._known = False
-        self.begin()
+        super().__init__()
         n_rows, crc, filled = 0, 0, 0
         digest = hashlib.sha256()
         for block in self._blocks():
@@ -77,7 +77,7 @@ class Called(Sequential):
             )
         if isinstance(parts[0], list) and not parts[0]:
             return None
-        features, block, names = parts_of(name, parts[0], self._choice)
+        features, block, names = parts_of(name, parts[0], self._request)
         n_rows = len(features)
         labels, weight = (*parts[1:], None, None)[:2]
         block = Block(

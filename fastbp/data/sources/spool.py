@@ -31,6 +31,7 @@ class Spool(Positional):
         super().__init__(file, rows.n_rows, roles, None, stored)
         self._rows = rows
         self.name, self.feature_names, self.dtype = rows.name, rows.feature_names, rows.dtype
+        self.classes = rows.classes
 
     def digest(self) -> str:
         return self._rows.digest()
