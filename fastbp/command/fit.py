@@ -71,8 +71,6 @@ def fit_rows(
 
 def get_ready(settings: Settings) -> None:
     """Compile or load what this training needs: it is not training."""
-    import tqdm.auto
-
     if not settings.hidden:
         needed = "fit_neuron", "predict_neuron"
     elif settings.optimizer == "adam":  # a single kernel of the three: it saves a third
