@@ -503,7 +503,7 @@ class TestThreadCounts:
         assert max(counts) <= max(1, (os.cpu_count() or 1) // 2)
 
     @pytest.mark.parametrize(
-        ("batch_work", "fit_work", "pieces", "requested", "threads"),
+        ("batch_work", "fit_work", "pieces", "requested", "expected"),
         [
             (2**15, 2**30, 4, None, 1),
             (2**17, 2**30, 4, None, 2),
@@ -516,10 +516,10 @@ class TestThreadCounts:
         ],
     )
     def test_the_size_of_the_work_decides(
-        self, monkeypatch, batch_work, fit_work, pieces, requested, threads
+        self, monkeypatch, batch_work, fit_work, pieces, requested, expected
     ):
         monkeypatch.setattr(threads, "get_num_threads", lambda: 6)
-        assert threads.threads_for(batch_work, fit_work, pieces, requested) == threads
+        assert threads.threads_for(batch_work, fit_work, pieces, requested) == expected
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
