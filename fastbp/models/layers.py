@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.training.problem import Kernel, Options, Outcome, Problem
+from fastbp.training.problem import Kernel, Options, Problem
 
 
 def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
@@ -108,13 +108,7 @@ class Layers:
             ],
         }
 
-    def problem(
-        self,
-        parameters: np.ndarray,
-        samples: Samples,
-        options: Options,
-        result: Callable[[Outcome], Any] = lambda outcome: outcome,
-    ) -> Problem:
+    def problem(self, parameters: np.ndarray, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows, from flat start values."""
         label_columns = samples.rows.n_labels
         inside = samples.rows.in_memory
@@ -140,7 +134,6 @@ class Layers:
             row_work=plan.row_work,
             work_size=plan.work_size,
             named=self.named,
-            result=result,
             table=plan.table,
             uses_blas=uses_blas,
         )

@@ -22,10 +22,10 @@ from fastbp.models.prediction import predicted, predicted_as_it_is
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import Model, fit, train
+from fastbp.training.driver import fit, train
 from fastbp.training.objective import pass_options
 from fastbp.training.optimizers import SGD, Adam, GradientOnly
-from fastbp.training.problem import Options, Outcome, Problem
+from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState, state_restored, with_state
 
 KERNELS = interrupt_safe(
@@ -233,9 +233,8 @@ def fit_network(
     5.248387086
     """
     rows = rows_of("features", features)
-    model = _model(rows, initial_weights, initial_biases, activations, loss)
-    fitted: NetworkFit = fit(
-        model,
+    return fit(
+        NetworkModel(rows, initial_weights, initial_biases, activations, loss),
         rows,
         labels,
         learning_rate,
@@ -256,7 +255,6 @@ def fit_network(
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
     )
-    return fitted
 
 
 def loss_and_gradient(
@@ -304,7 +302,7 @@ def loss_and_gradient(
     (0.125, [0.5, 1.0], [0.5])
     """
     rows = rows_of("features", features)
-    model = _model(rows, weights, biases, activations, loss, prefix="")
+    model = NetworkModel(rows, weights, biases, activations, loss, prefix="")
     data = samples(
         rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
     )
@@ -315,59 +313,64 @@ def loss_and_gradient(
         returns_on_interrupt=False,
         raises_on_divergence=False,
     )
-    made = model.problem(data, options)
-    outcome = train(made, options)
+    outcome = train(model.problem(data, options), options)
     assert outcome.gradient is not None
-    gradient = made.named(outcome.gradient)
+    gradient = model.named(outcome.gradient)
     return float(outcome.losses[0]), gradient["weights"], gradient["biases"]
 
 
-def _model(
-    rows: Rows,
-    weights: Any,
-    biases: Any,
-    activations: Any,
-    loss: str,
-    prefix: str = "initial_",
-) -> Model:
-    """Check the layers for these rows; the plan of them waits for the options."""
-    arguments.choice("loss", loss, LOSSES)
-    w, b = checked_parameters(prefix, weights, biases, rows.n_features)
-    check_finite(prefix, w, b)
-    names = activations_of("activations", activations, len(w))
-    partner = GOES_WITH.get(loss)
-    if partner is not None and names[-1] != partner:
-        raise ValueError(
-            f"loss: {loss!r} goes with activation {partner!r} on the last layer only, got"
-            f" {names[-1]!r}"
-        )
-    if names[-1] == "softmax" and loss != "cross_entropy":
-        raise ValueError(f"loss: expected 'cross_entropy' with 'softmax', got {loss!r}")
-    sizes = (rows.n_features, *(layer.shape[1] for layer in w))
-    layers = Layers(sizes, tuple(ACTIVATIONS[name] for name in names), LOSSES[loss])
-    parameters = layers.flat(w, b)
+class NetworkModel(Model[NetworkFit]):
+    """Layers for these rows at their start values, checked."""
 
-    def problem(samples: Samples, options: Options) -> Problem:
-        def result(outcome: Outcome) -> NetworkFit:
-            return NetworkFit(
-                **layers.named(outcome.parameters),
-                losses=outcome.losses,
-                activations=names,
-                loss=loss,
-                stopped=outcome.stopped,
-                validation_losses=outcome.validation_losses,
-                state=outcome.state,
+    def __init__(
+        self,
+        rows: Rows,
+        weights: Any,
+        biases: Any,
+        activations: Any,
+        loss: str,
+        prefix: str = "initial_",
+    ) -> None:
+        arguments.choice("loss", loss, LOSSES)
+        w, b = checked_parameters(prefix, weights, biases, rows.n_features)
+        check_finite(prefix, w, b)
+        names = activations_of("activations", activations, len(w))
+        partner = GOES_WITH.get(loss)
+        if partner is not None and names[-1] != partner:
+            raise ValueError(
+                f"loss: {loss!r} goes with activation {partner!r} on the last layer only, got"
+                f" {names[-1]!r}"
             )
+        if names[-1] == "softmax" and loss != "cross_entropy":
+            raise ValueError(f"loss: expected 'cross_entropy' with 'softmax', got {loss!r}")
+        sizes = (rows.n_features, *(layer.shape[1] for layer in w))
+        self._names, self._loss = names, loss
+        self._layers = Layers(sizes, tuple(ACTIVATIONS[name] for name in names), LOSSES[loss])
+        self._start = self._layers.flat(w, b)
+        self.targets = Targets(loss, sizes[-1])
+        self.identity = {
+            "layer sizes": sizes,
+            "activations": names,
+            "loss": loss,
+            "initial_weights and initial_biases": digest(self._start),
+        }
 
-        return layers.problem(parameters, samples, options, result)
+    def problem(self, samples: Samples, options: Options) -> Problem:
+        return self._layers.problem(self._start, samples, options)
 
-    identity = {
-        "layer sizes": sizes,
-        "activations": names,
-        "loss": loss,
-        "initial_weights and initial_biases": digest(parameters),
-    }
-    return Model(Targets(loss, sizes[-1]), problem, identity)
+    def named(self, parameters: np.ndarray) -> dict[str, Any]:
+        return self._layers.named(parameters)
+
+    def result(self, outcome: Outcome) -> NetworkFit:
+        return NetworkFit(
+            **self.named(outcome.parameters),
+            losses=outcome.losses,
+            activations=self._names,
+            loss=self._loss,
+            stopped=outcome.stopped,
+            validation_losses=outcome.validation_losses,
+            state=outcome.state,
+        )
 
 
 def predict_network(

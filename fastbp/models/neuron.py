@@ -26,9 +26,9 @@ from fastbp.system.interrupts import interrupt_safe
 from fastbp.system.threads import team, threads_for
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import Model, fit, train
+from fastbp.training.driver import fit, train
 from fastbp.training.optimizers import SGD, Adam
-from fastbp.training.problem import Options, Outcome, Problem
+from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState, state_restored, with_state
 
 KERNELS = interrupt_safe(
@@ -176,7 +176,7 @@ def train_neuron(
         if results is not None:
             return results
     rows = rows_of("features", features)
-    model = _model(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
+    model = NeuronModel(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
     data = samples(rows, labels, None, model.targets, ("features", "labels", ""))
     options = Options(
         learning_rate=arguments.real("learning_rate", learning_rate),
@@ -184,8 +184,7 @@ def train_neuron(
         batch_rows=rows.n_rows,
         returns_on_interrupt=False,
     )
-    problem = model.problem(data, options)
-    fitted: NeuronFit = problem.result(train(problem, options))
+    fitted = model.result(train(model.problem(data, options), options))
     weights, losses = (_round_to_4_decimals(a).tolist() for a in (fitted.weights, fitted.losses))
     return weights, float(_round_to_4_decimals(np.array(fitted.bias))), losses
 
@@ -375,9 +374,8 @@ def fit_neuron(
     (array([-0.9499,  1.5556]), -0.8033)
     """
     rows = rows_of("features", features)
-    model = _model(rows.n_features, initial_weights, initial_bias, activation, loss)
-    fitted: NeuronFit = fit(
-        model,
+    return fit(
+        NeuronModel(rows.n_features, initial_weights, initial_bias, activation, loss),
         rows,
         labels,
         learning_rate,
@@ -398,58 +396,58 @@ def fit_neuron(
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
     )
-    return fitted
 
 
-def _model(d: int, weights: Any, bias: Any, activation: str, loss: str) -> Model:
-    """Check everything but the rows, of `d` features."""
-    arguments.choice("activation", activation, NEURON_ACTIVATIONS)
-    arguments.choice("loss", loss, NEURON_LOSSES)
-    if loss == "bce" and activation != "sigmoid":
-        raise ValueError(f"loss: 'bce' goes with activation 'sigmoid' only, got {activation!r}")
-    parameters = _flat_parameters("initial_weights", weights, "initial_bias", bias, d)
+class NeuronModel(Model[NeuronFit]):
+    """One neuron of `d` inputs at its start values, checked."""
 
-    def result(outcome: Outcome) -> NeuronFit:
-        return NeuronFit(
-            **named(outcome.parameters),
-            losses=outcome.losses,
-            activation=activation,
-            loss=loss,
-            stopped=outcome.stopped,
-            validation_losses=outcome.validation_losses,
-            state=outcome.state,
-        )
+    def __init__(self, d: int, weights: Any, bias: Any, activation: str, loss: str) -> None:
+        arguments.choice("activation", activation, NEURON_ACTIVATIONS)
+        arguments.choice("loss", loss, NEURON_LOSSES)
+        if loss == "bce" and activation != "sigmoid":
+            raise ValueError(f"loss: 'bce' goes with activation 'sigmoid' only, got {activation!r}")
+        self._d, self._activation, self._loss = d, activation, loss
+        self._start = _flat_parameters("initial_weights", weights, "initial_bias", bias, d)
+        self.targets = Targets(loss, vector=True)
+        self.identity = {
+            "activation": activation,
+            "loss": loss,
+            "initial_weights and initial_bias": digest(self._start),
+        }
 
-    def named(parameters: np.ndarray) -> dict[str, Any]:
-        return {"weights": parameters[:d], "bias": float(parameters[-LANES])}
-
-    def problem(samples: Samples, options: Options) -> Problem:
+    def problem(self, samples: Samples, options: Options) -> Problem:
         # One row in all is a full batch, with the bits of train_neuron.
         single = options.batch_rows == 1 < samples.rows.n_rows
         online = single and options.optimizer.code == PLAIN_SGD
         return Problem(
             kernel=online_neuron_steps if online else kernels.neuron_steps,
             samples=samples,
-            parameters=parameters,
-            n_weights=parameters.size - LANES,
+            parameters=self._start,
+            n_weights=self._start.size - LANES,
             settings={
-                layout.ACTIVATION: NEURON_ACTIVATIONS[activation],
-                layout.LOSS: NEURON_LOSSES[loss],
+                layout.ACTIVATION: NEURON_ACTIVATIONS[self._activation],
+                layout.LOSS: NEURON_LOSSES[self._loss],
             },
-            tile_rows=kernels.tile_rows(d),
-            chunk_rows=kernels.chunk_rows(d),
-            row_work=kernels.row_work(d),
-            work_size=kernels.work_size(d),
-            named=named,
-            result=result,
+            tile_rows=kernels.tile_rows(self._d),
+            chunk_rows=kernels.chunk_rows(self._d),
+            row_work=kernels.row_work(self._d),
+            work_size=kernels.work_size(self._d),
+            named=self.named,
         )
 
-    identity = {
-        "activation": activation,
-        "loss": loss,
-        "initial_weights and initial_bias": digest(parameters),
-    }
-    return Model(Targets(loss, vector=True), problem, identity)
+    def named(self, parameters: np.ndarray) -> dict[str, Any]:
+        return {"weights": parameters[: self._d], "bias": float(parameters[-LANES])}
+
+    def result(self, outcome: Outcome) -> NeuronFit:
+        return NeuronFit(
+            **self.named(outcome.parameters),
+            losses=outcome.losses,
+            activation=self._activation,
+            loss=self._loss,
+            stopped=outcome.stopped,
+            validation_losses=outcome.validation_losses,
+            state=outcome.state,
+        )
 
 
 def _flat_parameters(

@@ -157,7 +157,7 @@ def test_a_callback_that_raised_is_told_again(tmp_path):
 
 def test_fewer_epochs_than_were_begun(tmp_path, monkeypatch):
     def cut_off(self):
-        if self.epoch == 2 and self.position > 0:
+        if self.memory.epoch == 2 and self.memory.position > 0:
             raise Killed
         original(self)
 
@@ -233,7 +233,7 @@ def test_divergence_after_a_cut_carries_the_start_of_its_epoch(tmp_path, monkeyp
         return 0.02 if epoch < 3 else 1e300
 
     def cut_off(self):
-        if self.epoch == 3 and self.position > 100:
+        if self.memory.epoch == 3 and self.memory.position > 100:
             raise Killed
         original(self)
 

@@ -79,7 +79,7 @@ def test_few_slots_change_no_bit(monkeypatch):
     x, y, w = problem(50_000, 20)
     expected = bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 3))
     for slots in (1, 2, 7):
-        monkeypatch.setattr("fastbp.training.run.MOST_SLOTS", slots)
+        monkeypatch.setattr("fastbp.training.memory.MOST_SLOTS", slots)
         assert bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 3, n_threads=2)) == expected
 
 
@@ -212,11 +212,11 @@ class TestInterrupt:
     def test_an_epoch_that_diverges_is_not_returned(self):
         """Cut short in the middle of an epoch whose parameters are NaN already."""
         x, y, w = problem(100, 3)
-        model = fastbp.models.neuron._model(3, w, 0.25, "identity", "mse")
+        model = fastbp.models.neuron.NeuronModel(3, w, 0.25, "identity", "mse")
         data = samples(ArrayRows(x), y, None, model.targets, ("", "labels", ""))
         options = Options(0.1, 5, 1)
         run = Run(model.problem(data, options), options, threads.Team(1, None))
-        run.parameters[1] = np.nan
+        run.memory.parameters[1] = np.nan
         requests = Requests()
         requests.handle(signal.SIGINT, None)
         with pytest.raises(fastbp.DivergenceError) as caught:

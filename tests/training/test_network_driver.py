@@ -205,7 +205,7 @@ def test_slices_and_slots_change_no_bit(monkeypatch):
         for seconds in (0.0, 1e-4, 10.0):
             monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", seconds)
             assert network_bits(fit((20, 64, 1), 5000, n_threads=2, **keywords)) == expected
-        monkeypatch.setattr("fastbp.training.run.MOST_SLOTS", 2)
+        monkeypatch.setattr("fastbp.training.memory.MOST_SLOTS", 2)
         assert network_bits(fit((20, 64, 1), 5000, n_threads=2, **keywords)) == expected
         monkeypatch.undo()
 
