@@ -16,10 +16,11 @@ from fastbp.command.loss_log import LossLog
 from fastbp.command.settings import Settings
 from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError
+from fastbp.models.fits import Fit
 from fastbp.models.initialization import initialize_network
 from fastbp.models.network import fit_network
 from fastbp.models.neuron import fit_neuron
-from fastbp.models.table_model import Fit, class_indices_of, outputs_of
+from fastbp.models.table_model import class_indices_of, outputs_of
 from fastbp.system import archive
 from fastbp.warm_up import warmup
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from fastbp.models.table_model import Fit
+from fastbp.models.fits import Fit
 from fastbp.system import archive
 from fastbp.training.callbacks import EpochState
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastbp.models.table_model import Fit
+from fastbp.models.fits import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

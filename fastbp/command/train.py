@@ -19,11 +19,12 @@ from fastbp.command.settings import NETWORK_BATCH, Settings
 from fastbp.data.sources.formats import FORMATS, has_names, is_known
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
+from fastbp.models.fits import Fit
 from fastbp.models.losses import LOSSES
-from fastbp.models.table_model import MOST_CLASSES, Fit, TableModel
+from fastbp.models.table_model import MOST_CLASSES, TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
-from fastbp.training.optimizers import NAMES as OPTIMIZERS
+from fastbp.training.optimizers import OPTIMIZERS
 
 
 @click.command(

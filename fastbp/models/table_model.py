@@ -9,10 +9,10 @@ import numpy as np
 
 from fastbp.data import checks, frames
 from fastbp.data.sources.columns import ColumnRequest, parts_of
+from fastbp.models.fits import Fit
 from fastbp.models.network import NetworkFit
 from fastbp.models.neuron import NeuronFit
 
-Fit = NeuronFit | NetworkFit
 MOST_CLASSES = 1000
 """More different labels than that are numbers to predict, not classes."""
 
