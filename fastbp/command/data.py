@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.command.scaling import Moments, Prepared, survey
-from fastbp.data.arrays import ArrayRows, Labelled, Loaded, settled
+from fastbp.data.arrays import ArrayRows, Labelled, Loaded, loaded_if_small
 from fastbp.data.rows import Rows
 from fastbp.data.sources.formats import KINDS
 from fastbp.data.sources.opening import open_rows
@@ -63,7 +63,7 @@ def open_source(path: Path, target: str, classes: bool) -> Source:
         path.stat()  # a missing one is an OSError
         raise ValueError(f"{path}: expected a folder, or a file that ends in {', '.join(KINDS)}")
     positional = has_no_names(path)
-    rows = settled(open_rows(path, target=_number(target, path) if positional else target))
+    rows = loaded_if_small(open_rows(path, target=_number(target, path) if positional else target))
     if rows.n_labels != 1:
         raise ValueError(f"{path}: expected one column {target!r} to predict, got {rows.n_labels}")
     if not positional:
@@ -188,7 +188,7 @@ def prepare(source: Source, held_out: float, standardize: bool, classes: bool) -
 
 def _in_place(rows: Rows, source: Rows) -> Rows:
     """Return rows in memory if they are small, or come from memory."""
-    return Loaded(rows) if source.in_memory and not rows.in_memory else settled(rows)
+    return Loaded(rows) if source.in_memory and not rows.in_memory else loaded_if_small(rows)
 
 
 def feature_blocks(model: TableModel, path: Path) -> tuple[int, Iterator[np.ndarray]]:

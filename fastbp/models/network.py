@@ -11,13 +11,13 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data.arrays import rows_of
-from fastbp.data.labels import Samples, Targets, check_weights, samples
+from fastbp.data.labels import LabelKind, Samples, Targets, check_weights, samples
 from fastbp.data.rows import Rows
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters
-from fastbp.models.losses import GOES_WITH, LOSSES
+from fastbp.models.losses import GOES_WITH, LABELS, LOSSES
 from fastbp.models.prediction import predicted, predicted_as_it_is
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
@@ -367,7 +367,7 @@ def _model(
         "loss": loss,
         "initial_weights and initial_biases": digest(parameters),
     }
-    return Model(Targets(loss, sizes[-1]), problem, identity)
+    return Model(Targets(loss, LABELS.get(loss, LabelKind.NUMBERS), sizes[-1]), problem, identity)
 
 
 def predict_network(

@@ -12,7 +12,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import is_plain, read_only, rows_of
-from fastbp.data.labels import Samples, Targets, samples
+from fastbp.data.labels import LabelKind, Samples, Targets, samples
 from fastbp.data.rows import BLOCK_BYTES
 from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
@@ -20,7 +20,7 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.models.activations import NEURON_ACTIVATIONS
-from fastbp.models.losses import NEURON_LOSSES
+from fastbp.models.losses import LABELS, NEURON_LOSSES
 from fastbp.models.prediction import PREDICTED_AT_ONCE
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.system.threads import team, threads_for
@@ -449,7 +449,7 @@ def _model(d: int, weights: Any, bias: Any, activation: str, loss: str) -> Model
         "loss": loss,
         "initial_weights and initial_bias": digest(parameters),
     }
-    return Model(Targets(loss, vector=True), problem, identity)
+    return Model(Targets(loss, LABELS.get(loss, LabelKind.NUMBERS), vector=True), problem, identity)
 
 
 def _flat_parameters(

@@ -14,11 +14,11 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.data.arrays import aligned_zeros, as_line, read_only
+from fastbp.data.arrays import aligned_zeros, contiguous_view, read_only
 from fastbp.data.order import Order, Permutation, window_order
 from fastbp.data.rows import Block
 from fastbp.data.sparse import Compressed
-from fastbp.data.supply import Supply
+from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
 from fastbp.kernels.steps import CLOSED, UNOPENED
@@ -63,7 +63,7 @@ class Run:
         self._lined: tuple[Block | None, Any] = (None, None)
         self.drawn: tuple[int, dict[str, Any] | None] | None = None
         self._lay_out()
-        self._supply = Supply(
+        self._supply = open_supply(
             problem.samples,
             options.batch_rows,
             int(self.state[layout.CHUNK_ROWS]),
@@ -279,8 +279,8 @@ class Run:
         row = int(self.state[layout.BAD_ROW])
         rows = self.problem.rows
         rows.raise_if_not_finite(row, rows.block(row, row + 1).features)
-        name, number = rows.place(row)
-        raise DataError(f"{name}: row {number} was not finite when it was first read", number)
+        name, index = rows.locate(row)
+        raise DataError(f"{name}: row {index} was not finite when it was first read", index)
 
     def new_order(self) -> None:
         """Draw the order of the rows of an epoch."""
@@ -321,9 +321,9 @@ class Run:
         if isinstance(block.features, Compressed):
             x = block.features.arrays
         else:
-            x, self.state[layout.ROW_STRIDE] = as_line(block.features)
-        y, self.state[layout.LABEL_STRIDE] = as_line(block.labels)
+            x, self.state[layout.ROW_STRIDE] = contiguous_view(block.features)
+        y, self.state[layout.LABEL_STRIDE] = contiguous_view(block.labels)
         weight = NO_FLOATS
         if block.weight is not None:
-            weight, self.state[layout.WEIGHT_STRIDE] = as_line(block.weight)
+            weight, self.state[layout.WEIGHT_STRIDE] = contiguous_view(block.weight)
         return x, y, weight

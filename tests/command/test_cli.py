@@ -465,7 +465,7 @@ def test_what_streams_refuse(tmp_path, streams, monkeypatch):
     assert "expected a number, got 'no' in row 0 (text makes classes only in files" in refused
     path.write_text("a,y\n" + "1,0\n2,1\n" * 5 + "3,\n")
     refused = run("train", path, "--target", "y", code=1).stderr
-    assert "target: expected a number, got nan in row 10" in refused
+    assert "target: expected finite numbers, got nan in row 10" in refused
     path.write_text("a,y\n" + "1,0\n2,1\n" * 5 + ",1\n")
     refused = run("train", path, "--target", "y", "--standardize", code=1).stderr
     assert "expected finite numbers, got nan in row 10" in refused
