@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from fastbp.command.scaling import Moments, Prepared, checked_labels, survey
-from fastbp.data.arrays import ArrayRows, Labelled, Loaded, settled
+from fastbp.data.arrays import ArrayRows, Labelled, Loaded, loaded_if_small
+from fastbp.data.classes import listed
 from fastbp.data.rows import Rows
 from fastbp.data.sources.formats import has_names
 from fastbp.data.sources.opening import open_rows
 from fastbp.data.split import Subset
 from fastbp.datasets import make_neuron_dataset
 from fastbp.errors import DataError
-from fastbp.models.table_model import listed
 
 BUILT_IN_ROWS, BUILT_IN_FEATURES, BUILT_IN_NOISE = 1_000_000, 20, 1.0
 
@@ -55,7 +55,7 @@ def open_source(path: Path, target: str) -> Source:
     if opened.n_labels != 1:
         got = opened.n_labels
         raise ValueError(f"{path}: expected one column {target!r} to predict, got {got}")
-    rows, names = settled(opened), opened.feature_names
+    rows, names = loaded_if_small(opened), opened.feature_names
     if names is None:
         index = int(target) % (rows.n_features + 1)
         names = [str(j) for j in range(rows.n_features + 1) if j != index]
@@ -83,7 +83,7 @@ def refuse_text(source: Source, option: str) -> None:
         assert block.labels is not None
         found = np.flatnonzero(np.isin(block.labels[:, 0], wrong))
         if found.size:
-            name, row = source.rows.place(start + int(found[0]))
+            name, row = source.rows.locate(start + int(found[0]))
             got = labels[int(block.labels[found[0], 0])]
             raise DataError(
                 f"{name}: column {source.target!r}: expected a number, got {got!r} in row {row}"
@@ -142,4 +142,4 @@ def prepare(source: Source, held_out: float, standardize: bool, classes: bool) -
 
 def _in_place(rows: Rows, source: Rows) -> Rows:
     """Return rows in memory if they are small, or come from memory."""
-    return Loaded(rows) if source.in_memory and not rows.in_memory else settled(rows)
+    return Loaded(rows) if source.in_memory and not rows.in_memory else loaded_if_small(rows)

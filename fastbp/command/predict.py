@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from fastbp.command.options import one_line_errors, output_option
-from fastbp.data.arrays import settled
+from fastbp.data.arrays import loaded_if_small
 from fastbp.data.rows import Rows
 from fastbp.data.sources.formats import has_names
 from fastbp.data.sources.opening import open_rows
@@ -36,7 +36,7 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
         loaded = load(model)
         if not isinstance(loaded, TableModel):
             raise click.ClickException(f"{model}: expected a model of the train command")
-        rows = settled(_columns_for(loaded, file))
+        rows = loaded_if_small(_columns_for(loaded, file))
         if rows.in_memory is not None:  # an error leaves nothing written
             rows.raise_if_not_finite(0, rows.in_memory.features)
         raise_on_interrupt()

@@ -16,12 +16,13 @@ from fastbp.command.loss_log import LossLog
 from fastbp.command.options import one_line_errors, output_option, parse_sizes
 from fastbp.command.report import print_grid, time_lines, training_lines
 from fastbp.command.settings import NETWORK_BATCH, Settings
+from fastbp.data.classes import check_classes
 from fastbp.data.sources.formats import FORMATS, has_names, is_known
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
 from fastbp.models.fits import Fit
 from fastbp.models.losses import LOSSES
-from fastbp.models.table_model import MOST_CLASSES, TableModel
+from fastbp.models.table_model import TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 from fastbp.training.optimizers import OPTIMIZERS
@@ -214,21 +215,13 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
 
 def _check_classes(parts: Parts, settings: Settings) -> None:
     """Refuse labels that are not two classes or, where more will do, a number of classes."""
-    classes, two = parts.classes, settings.two_classes
-    n = 2 if classes is None else len(classes)
-    fractions = n > 2 and any(isinstance(label, float) for label in classes or ())
-    if n == 2 or (not two and 2 < n <= MOST_CLASSES and not fractions):
+    if parts.classes is None:
         return
-    shown = ", ".join(map(repr, (classes or [])[:5])) + (", ..." if n > 5 else "")
-    got = f"{n}" if n <= MOST_CLASSES else f"more than {MOST_CLASSES}"
-    expected = "two different labels" if two else f"2 to {MOST_CLASSES} classes, no fractions"
     hint = "--loss mse"
     if not settings.hidden:
         hint = "--activation identity --loss mse, for more classes --hidden"
-    raise ValueError(
-        f"{parts.source.rows.name}: column {parts.source.target!r}: expected {expected}, got {got}"
-        f" ({shown}); for numbers give {hint}"
-    )
+    name = f"{parts.source.rows.name}: column {parts.source.target!r}"
+    check_classes(name, parts.classes, f"for numbers give {hint}", two=settings.two_classes)
 
 
 def _fit(

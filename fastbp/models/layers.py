@@ -166,7 +166,7 @@ class Layers:
                 layout.REPORT: self.report,
                 layout.N_LAYERS: len(self.activations),
                 layout.LABEL_COLUMNS: label_columns,
-                layout.CLASSES: samples.classes,
+                layout.CLASSES: samples.class_indices,
                 layout.GEMM: gemm_address() if uses_blas else 0,
             },
             tile_rows=plan.tile_rows,

@@ -299,7 +299,7 @@ class NetworkModel(Model[NetworkFit]):
         self._layers = Layers(sizes, codes_of(names), LOSSES[loss].code)
         self._start = self._layers.flat(w, b)
         self._names: dict[str, Any] = {"activations": names, "loss": loss}
-        self.targets = Targets(loss, sizes[-1])
+        self.targets = Targets(loss, LOSSES[loss].labels, sizes[-1])
         self.identity = {
             "layer sizes": sizes,
             **self._names,

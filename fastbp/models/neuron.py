@@ -366,7 +366,7 @@ class NeuronModel(Model[NeuronFit]):
         self._d = d
         self._start = _checked_vector("initial_weights", weights, "initial_bias", bias, d)
         self._names: dict[str, Any] = {"activation": activation, "loss": loss}
-        self.targets = Targets(loss, vector=True)
+        self.targets = Targets(loss, LOSSES[loss].labels, vector=True)
         self.identity = {
             **self._names,
             "initial_weights and initial_bias": digest(self._start),

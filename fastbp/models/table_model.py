@@ -13,9 +13,6 @@ from fastbp.models.fits import Fit
 from fastbp.models.network import NetworkFit
 from fastbp.models.neuron import NeuronFit
 
-MOST_CLASSES = 1000
-"""More different labels than that are numbers to predict, not classes."""
-
 
 @dataclass(frozen=True, eq=False)
 class TableModel:
@@ -104,11 +101,3 @@ def class_indices_of(outputs: np.ndarray) -> np.ndarray:
     """Return the indices of the classes that outputs stand for: see :attr:`TableModel.classes`."""
     indices: np.ndarray = outputs.argmax(axis=1) if outputs.ndim == 2 else outputs >= 0.5
     return indices.astype(np.int64)
-
-
-def listed(classes: np.ndarray) -> list[Any]:
-    """Return labels as plain objects, whole numbers as integers whatever they are stored as."""
-    exact = classes.dtype.kind == "f" and bool((np.abs(classes) < 2.0**53).all())
-    whole = exact and bool((classes == np.round(classes)).all())
-    labels: list[Any] = (classes.astype(np.int64) if whole else classes).tolist()
-    return labels

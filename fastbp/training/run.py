@@ -14,11 +14,11 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.data.arrays import as_line, read_only
+from fastbp.data.arrays import contiguous_view, read_only
 from fastbp.data.order import Order, Permutation, window_order
 from fastbp.data.rows import Block, Rows
 from fastbp.data.sparse import Compressed
-from fastbp.data.supply import Supply
+from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
 from fastbp.kernels.steps import CLOSED, UNOPENED
@@ -146,7 +146,7 @@ class Run:
         self._threads = threads
         self._budget = 1
         self._lined: tuple[Block | None, Any] = (None, None)
-        self._supply = Supply(
+        self._supply = open_supply(
             problem.samples,
             options.batch_rows,
             self.memory.chunk_rows,
@@ -251,11 +251,11 @@ class Run:
         if isinstance(block.features, Compressed):
             x = block.features.arrays
         else:
-            x, memory.row_stride = as_line(block.features)
-        y, memory.label_stride = as_line(block.labels)
+            x, memory.row_stride = contiguous_view(block.features)
+        y, memory.label_stride = contiguous_view(block.labels)
         weight = NO_FLOATS
         if block.weight is not None:
-            weight, memory.weight_stride = as_line(block.weight)
+            weight, memory.weight_stride = contiguous_view(block.weight)
         return x, y, weight
 
     def new_order(self) -> None:
@@ -280,7 +280,7 @@ class Run:
             self.problem.samples.check_all()
         row, rows = memory.bad_row, self.problem.rows
         rows.raise_if_not_finite(row, rows.block(row, row + 1).features)
-        name, number = rows.place(row)
+        name, number = rows.locate(row)
         raise DataError(f"{name}: row {number} was not finite when it was first read", number)
 
 

@@ -171,7 +171,7 @@ def test_a_file_is_its_array(kind, n_rows, tmp_path):
     path, options = written(kind, tmp_path, rows)
     source = open_rows(str(path), **options)
     assert_all_rows(source, rows)
-    assert source.name == str(path) and source.place(0) == (str(path), 0)
+    assert source.name == str(path) and source.locate(0) == (str(path), 0)
     if "npz" in kind and kind != "npz of columns":
         assert source.feature_names == ["abc0", "abc1", "abc2"]
     elif options is NAMED:
@@ -200,7 +200,7 @@ def test_a_folder_is_its_files(kind, tmp_path):
     (tmp_path / "README.md").write_text("no")
     folder = open_rows(tmp_path, **options)
     assert_all_rows(folder, rows)
-    name, row = folder.place(119)
+    name, row = folder.locate(119)
     assert Path(name).stem == "part2" and row == 68
     folder.close()
     assert_all_rows(folder, rows)
@@ -497,7 +497,7 @@ def test_a_copy_on_disk(kind, tmp_path):
     copy = spooled(source)
     assert copy.random_access and copy.any_order
     assert_all_rows(copy, rows)
-    assert copy.digest() == source.digest() and copy.place(3) == source.place(3)
+    assert copy.digest() == source.digest() and copy.locate(3) == source.locate(3)
     assert (copy.name, copy.dtype) == (source.name, source.dtype)
     assert copy.feature_names == source.feature_names
     copy.close()

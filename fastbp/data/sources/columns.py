@@ -10,7 +10,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks, frames
-from fastbp.data.arrays import as_ready
+from fastbp.data.arrays import readable
 from fastbp.data.rows import Block
 from fastbp.errors import DataError
 
@@ -161,8 +161,8 @@ def parts_of(
     features, labels, weight = map(pick, roles.sides)
     block = Block(
         features,
-        as_ready(labels) if roles.labels else None,
-        as_ready(weight[:, 0]) if roles.weight is not None else None,
+        readable(labels) if roles.labels else None,
+        readable(weight[:, 0]) if roles.weight is not None else None,
     )
     return features, block, None if names is None else [names[j] for j in roles.features]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastbp.data.rows import Block, Rows
+from fastbp.data.rows import Block, Rows, pairs
 from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows, digest_of_files, dtypes_of
 from fastbp.data.sources.formats import FORMATS, files_of, open_file
@@ -78,18 +78,17 @@ class Folder(Rows):
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         for i in np.unique(numbers).tolist():
             where = np.flatnonzero(numbers == i)
-            part = Block(*(None if a is None else a[where] for a in block.arrays))  # type: ignore[arg-type]
+            part = block.map(lambda array, where=where: array[where])  # type: ignore[misc]
             self._shard(i).take(indices[where] - self._starts[i], part)
-            for source, target in zip(part.arrays, block.arrays, strict=True):
-                if source is not None and target is not None:
-                    target[where] = source
+            for source, target in pairs(part, block):
+                target[where] = source
 
     def digest(self) -> str:
         return digest_of_files([s.file for s in self._shards], [s.roles for s in self._shards])
 
-    def place(self, row: int) -> tuple[str, int]:
+    def locate(self, row: int) -> tuple[str, int]:
         i = self._index(row)
-        return self._shards[i].place(row - self._starts[i])
+        return self._shards[i].locate(row - self._starts[i])
 
     def close(self) -> None:
         for shard in self._shards:

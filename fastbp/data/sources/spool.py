@@ -36,8 +36,8 @@ class Spool(Positional):
     def digest(self) -> str:
         return self._rows.digest()
 
-    def place(self, row: int) -> tuple[str, int]:
-        return self._rows.place(row)
+    def locate(self, row: int) -> tuple[str, int]:
+        return self._rows.locate(row)
 
 
 def spooled(rows: Rows, between: Callable[[], None] = lambda: None) -> Rows:

@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp.data import checks
-from fastbp.data.arrays import Labelled, rows_of, settled
+from fastbp.data.arrays import Labelled, loaded_if_small, rows_of
 from fastbp.data.labels import Samples
 from fastbp.data.rows import Rows
 from fastbp.data.sparse import CompressedRows, SparseRows, is_thin
@@ -202,7 +202,7 @@ class BaseMLP(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def _labels(self, y: Any) -> np.ndarray:
-        """Return targets as the kernels want them, (N, K), or (N, 1) numbers of classes."""
+        """Return targets as the kernels want them, (N, K), or (N, 1) class indices."""
 
     @abstractmethod
     def _output_activation(self) -> str:
@@ -504,7 +504,7 @@ def refuse_rows(X: Any) -> None:
 def _rows(X: Any) -> Rows:
     if not sparse.issparse(X):
         return rows_of("X", X)
-    return settled(SparseRows(X.tocsr(), "X"))
+    return loaded_if_small(SparseRows(X.tocsr(), "X"))
 
 
 def _for_callbacks(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:

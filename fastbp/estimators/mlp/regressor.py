@@ -10,9 +10,10 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 
-from fastbp.data import checks
+from fastbp.data.labels import LabelKind, check_labels
 from fastbp.estimators.mlp.base import FLOATS, BaseMLP
 from fastbp.estimators.scikit_learn import StrOptions, fit_method, validate
+from fastbp.models.losses import LOSSES
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -336,7 +337,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             raise ValueError(
                 f"{name}: expected no negative numbers with loss='poisson', got {labels.min()}"
             )
-        checks.labels_for_loss(name, labels, self.loss)
+        check_labels(
+            name,
+            labels,
+            LOSSES[self.loss].labels if self.loss in LOSSES else LabelKind.NUMBERS,
+            self.loss,
+        )
         return labels
 
     def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.data.arrays import ArrayRows, Labelled, is_plain, settled
+from fastbp.data.arrays import ArrayRows, Labelled, is_plain, loaded_if_small
 from fastbp.data.rows import Rows
 from fastbp.data.sparse import SparseRows
 from fastbp.errors import DataError, DivergenceError
@@ -129,11 +129,11 @@ class Neurons(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
                 y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
                 if len(y) != X.n_rows:
                     raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
-            return settled(X), y
+            return loaded_if_small(X), y
         if isinstance(X, str | os.PathLike):
             raise TypeError("X: expected rows, got a path; open_rows(path, target=...) opens it")
         X, y = validate(self, X, y, reset=reset, dtype=KINDS, accept_sparse="csr", **UNREAD, **how)
-        return settled(SparseRows(X, "X") if issparse(X) else ArrayRows(X, "X")), y
+        return loaded_if_small(SparseRows(X, "X") if issparse(X) else ArrayRows(X, "X")), y
 
     def _check_columns(self, rows: Rows, reset: bool) -> None:
         """Take over number and names of the rows' features, or compare them."""
