@@ -16,7 +16,8 @@ use of its own name. With the JIT off a pointer is a flat view.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,14 @@ from fastbp.kernels.jit import device_function, vector_width
 LANES = 8
 Vector = Any
 """Eight float64 lanes: an LLVM vector when compiled, an array of shape (8,) with the JIT off."""
+Four = tuple[Vector, Vector, Vector, Vector]
 Pointer = Any
 """Address of contiguous numbers, indexed like an array: a flat view with the JIT off."""
 
 _F64 = ir.DoubleType()
 _INTEGERS = ir.VectorType(ir.IntType(64), LANES)
 _VECTOR = ir.VectorType(_F64, LANES)
+_INDEX_0 = ir.Constant(ir.IntType(32), 0)
 SHIFT = 1.5 * 2.0**52 + 1023.0  # see power_of_two
 
 
@@ -130,14 +133,13 @@ def _constant(value: float) -> ir.Constant:
     return ir.Constant(_VECTOR if isinstance(value, float) else _INTEGERS, [value] * LANES)
 
 
-def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
+def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    chosen = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(lanes))
+    return builder.shuffle_vector(a, b, chosen)
 
 
 def _splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
-    first = builder.insert_element(
-        ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
-    )
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INDEX_0)
     return _shuffle(builder, first, first, [0] * LANES)
 
 
@@ -149,25 +151,11 @@ def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
 # --- arithmetic ---------------------------------------------------------------------------
 
 
-def _compiled_by(name: str, function: Callable[..., Any], n_vectors: int) -> None:
-    """Give a function of vectors the code of the LLVM builder's method `name`."""
-    compiled_as(function, *[vector_type] * (1 + n_vectors))(
-        lambda builder, *vectors: getattr(builder, name)(*vectors)
-    )
-
-
-def _compiled_by_intrinsic(name: str, function: Callable[..., Any], n_vectors: int) -> None:
-    """Give a function of vectors the code of LLVM's intrinsic ``llvm.name``."""
-    compiled_as(function, *[vector_type] * (1 + n_vectors))(
-        lambda builder, *vectors: _intrinsic(builder, f"llvm.{name}.v8f64", _VECTOR, *vectors)
-    )
-
-
-_compiled_by("fadd", operator.add, 2)
-_compiled_by("fsub", operator.sub, 2)
-_compiled_by("fmul", operator.mul, 2)
-_compiled_by("fdiv", operator.truediv, 2)
-_compiled_by("fneg", operator.neg, 1)
+compiled_as(operator.add, *[vector_type] * 3)(ir.IRBuilder.fadd)
+compiled_as(operator.sub, *[vector_type] * 3)(ir.IRBuilder.fsub)
+compiled_as(operator.mul, *[vector_type] * 3)(ir.IRBuilder.fmul)
+compiled_as(operator.truediv, *[vector_type] * 3)(ir.IRBuilder.fdiv)
+compiled_as(operator.neg, *[vector_type] * 2)(ir.IRBuilder.fneg)
 
 
 def fma(a: Vector, b: Vector, c: Vector) -> Vector:
@@ -190,10 +178,15 @@ def with_sign_of(a: Vector, b: Vector) -> Vector:
     return np.copysign(a, b)
 
 
-_compiled_by_intrinsic("fma", fma, 3)
-_compiled_by_intrinsic("fabs", absolute, 1)
-_compiled_by_intrinsic("sqrt", square_root, 1)
-_compiled_by_intrinsic("copysign", with_sign_of, 2)
+def _by_intrinsic(name: str) -> Callable[..., ir.Value]:
+    """Return a generator that calls LLVM's intrinsic ``llvm.name`` of vectors."""
+    return lambda builder, *args: _intrinsic(builder, f"llvm.{name}.v8f64", _VECTOR, *args)
+
+
+compiled_as(fma, *[vector_type] * 4)(_by_intrinsic("fma"))
+compiled_as(absolute, *[vector_type] * 2)(_by_intrinsic("fabs"))
+compiled_as(square_root, *[vector_type] * 2)(_by_intrinsic("sqrt"))
+compiled_as(with_sign_of, *[vector_type] * 3)(_by_intrinsic("copysign"))
 
 
 def where_less(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
@@ -201,9 +194,9 @@ def where_less(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
     return np.where(a < b, then, otherwise)
 
 
-@compiled_as(where_less, vector_type, vector_type, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value, then: ir.Value, otherwise: ir.Value) -> ir.Value:
-    return builder.select(builder.fcmp_ordered("<", a, b), then, otherwise)
+compiled_as(where_less, *[vector_type] * 5)(
+    lambda builder, a, b, *chosen: builder.select(builder.fcmp_ordered("<", a, b), *chosen)
+)
 
 
 def power_of_two(shifted: Vector) -> Vector:
@@ -293,9 +286,9 @@ def broadcast(scalar: float) -> Vector:
     return np.full(LANES, scalar)
 
 
-@compiled_as(broadcast, vector_type, types.float64)
-def _(builder: Any, scalar: ir.Value) -> ir.Value:
-    return _splat(builder, scalar, _VECTOR)
+compiled_as(broadcast, vector_type, types.float64)(
+    lambda builder, scalar: _splat(builder, scalar, _VECTOR)
+)
 
 
 def pointer_to(array: Any) -> Pointer:
@@ -312,9 +305,9 @@ def at(pointer: Pointer, index: int) -> Pointer:
     return pointer[index:]
 
 
-@compiled_as(at, lambda pointer, index: pointer, types.CPointer, types.Integer)
-def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.gep(pointer, [index])
+compiled_as(at, lambda pointer, index: pointer, types.CPointer, types.Integer)(
+    lambda builder, pointer, index: builder.gep(pointer, [index])
+)
 
 
 def load(pointer: Pointer, index: int) -> Vector:
@@ -322,9 +315,9 @@ def load(pointer: Pointer, index: int) -> Vector:
     return pointer[index : index + LANES].copy()
 
 
-@compiled_as(load, vector_type, FLOATS, types.Integer)
-def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.load(_vector_address(builder, pointer, index), align=8)
+compiled_as(load, vector_type, FLOATS, types.Integer)(
+    lambda builder, *element: builder.load(_vector_address(builder, *element), align=8)
+)
 
 
 def load_first(pointer: Pointer, index: int, count: int) -> Vector:
@@ -409,9 +402,34 @@ def keep_first(a: Vector, count: int) -> Vector:
     return np.where(np.arange(LANES) < count, a, 0.0)
 
 
-@compiled_as(keep_first, vector_type, vector_type, types.Integer)
-def _(builder: Any, a: ir.Value, count: ir.Value) -> ir.Value:
-    return builder.select(_first_lanes(builder, count), a, _constant(0.0))
+compiled_as(keep_first, vector_type, vector_type, types.Integer)(
+    lambda builder, a, count: builder.select(_first_lanes(builder, count), a, _constant(0.0))
+)
+
+
+# --- four vectors in a row ------------------------------------------------------------------
+
+
+@device_function
+def load_4(pointer: Pointer, index: int) -> Four:
+    """Return the 32 elements from `index` on."""
+    at_8, at_16, at_24 = index + LANES, index + 2 * LANES, index + 3 * LANES
+    return load(pointer, index), load(pointer, at_8), load(pointer, at_16), load(pointer, at_24)
+
+
+@device_function
+def store_4(pointer: Pointer, index: int, a: Four) -> None:
+    """Write 32 elements from `index` on."""
+    store(pointer, index, a[0])
+    store(pointer, index + LANES, a[1])
+    store(pointer, index + 2 * LANES, a[2])
+    store(pointer, index + 3 * LANES, a[3])
+
+
+@device_function
+def fma_4(c: Vector, a: Four, s: Four) -> Four:
+    """Return c * a + s, each rounded once."""
+    return fma(c, a[0], s[0]), fma(c, a[1], s[1]), fma(c, a[2], s[2]), fma(c, a[3], s[3])
 
 
 # --- across lanes -------------------------------------------------------------------------
@@ -422,19 +440,13 @@ def evens(a: Vector, b: Vector) -> Vector:
     return np.concatenate([a[::2], b[::2]])
 
 
-@compiled_as(evens, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return _shuffle(builder, a, b, list(range(0, 2 * LANES, 2)))
-
-
 def odds(a: Vector, b: Vector) -> Vector:
     """Return lanes 1, 3, 5, 7 of a, then those of b."""
     return np.concatenate([a[1::2], b[1::2]])
 
 
-@compiled_as(odds, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return _shuffle(builder, a, b, list(range(1, 2 * LANES, 2)))
+compiled_as(evens, *[vector_type] * 3)(partial(_shuffle, lanes=range(0, 2 * LANES, 2)))
+compiled_as(odds, *[vector_type] * 3)(partial(_shuffle, lanes=range(1, 2 * LANES, 2)))
 
 
 def lane(a: Vector, index: int) -> float:
@@ -442,9 +454,7 @@ def lane(a: Vector, index: int) -> float:
     return float(a[index])
 
 
-@compiled_as(lane, types.float64, vector_type, types.Integer)
-def _(builder: Any, a: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.extract_element(a, index)
+compiled_as(lane, types.float64, vector_type, types.Integer)(ir.IRBuilder.extract_element)
 
 
 def sum_lanes(a: Vector) -> float:
@@ -452,20 +462,9 @@ def sum_lanes(a: Vector) -> float:
     return float(((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7])))
 
 
-@compiled_as(sum_lanes, types.float64, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    a = _added_to_partners(builder, a)
-    return builder.extract_element(a, ir.Constant(ir.IntType(32), 0))
-
-
 def sum_everywhere(a: Vector) -> Vector:
     """Return the sum of the lanes, with the bits of :func:`sum_lanes`, in every lane."""
     return broadcast(sum_lanes(a))
-
-
-@compiled_as(sum_everywhere, vector_type, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    return _added_to_partners(builder, a)
 
 
 def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
@@ -473,6 +472,12 @@ def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
         partner = [lane ^ step for lane in range(LANES)]
         a = builder.fadd(a, _shuffle(builder, a, a, partner))
     return a
+
+
+compiled_as(sum_everywhere, vector_type, vector_type)(_added_to_partners)
+compiled_as(sum_lanes, types.float64, vector_type)(
+    lambda builder, a: builder.extract_element(_added_to_partners(builder, a), _INDEX_0)
+)
 
 
 def sum_each(
