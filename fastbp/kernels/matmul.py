@@ -30,12 +30,16 @@ from fastbp.kernels.vector import (
     load_4,
     load_first,
     odds,
+    padded,
     store,
     store_4,
     store_first,
     sum_lanes,
     where_less,
 )
+
+Strided = tuple[Pointer, int, int]
+"""Weights, the distance from one term to the next, and from one output to the next."""
 
 # mode: what becomes of a product, with the help of `other`; an unknown mode gives NaN
 PLAIN = 0  # OUT: product
@@ -57,44 +61,36 @@ def multiply(
     term_stride: int,
     output_stride: int,
     a: Pointer,
-    a_stride: int,
     other: Pointer,
     result: Pointer,
-    result_stride: int,
 ) -> None:
     """Compute sum over t of w[t, o] a[t, i] for all o < outputs and i < width.
 
-    a (terms, width) is readable in whole vectors; result (outputs, width) is only touched where
-    it has elements. `mode` says what becomes of the sums, and what `other` is: a start for each
-    row, an array like the result, or a factor.
+    a (terms, width rounded up to whole vectors); result (outputs, width) is only touched where it
+    has elements. `mode` says what becomes of the sums, and what `other` is: a start for each row,
+    an array like the result, or a factor.
     """
     o = 0
     while o < outputs:
         tall = o + 4 <= outputs
-        w_o = at(w, o * output_stride)
+        w_o = at(w, o * output_stride), term_stride, output_stride
         i = 0
         while i < width:
-            result_i = at(result, o * result_stride + i)
-            other_i = other_at(mode, other, o, o * result_stride + i)
+            result_i = at(result, o * width + i)
+            other_i = other_at(mode, other, o, o * width + i)
             a_i = at(a, i)
             if i + 4 * LANES <= width:
                 if tall:
-                    block_4x4(
-                        mode, terms, w_o, term_stride, output_stride, a_i, a_stride,
-                        other_i, result_i, result_stride,
-                    )  # fmt: skip
+                    block_4x4(mode, terms, w_o, a_i, other_i, result_i, width)
                 else:
-                    block_1x4(mode, terms, w_o, term_stride, a_i, a_stride, other_i, result_i)
+                    block_1x4(mode, terms, w_o, a_i, other_i, result_i, width)
                 i += 4 * LANES
             else:
                 n = width - i
                 if tall:
-                    block_4x1(
-                        mode, terms, w_o, term_stride, output_stride, a_i, a_stride,
-                        other_i, result_i, result_stride, n,
-                    )  # fmt: skip
+                    block_4x1(mode, terms, w_o, a_i, other_i, result_i, width, n)
                 else:
-                    block_1x1(mode, terms, w_o, term_stride, a_i, a_stride, other_i, result_i, n)
+                    block_1x1(mode, terms, w_o, a_i, other_i, result_i, width, n)
                 i += LANES
         o += 4 if tall else 1
 
@@ -136,18 +132,10 @@ def keep(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) 
 
 @device_function
 def block_4x4(
-    mode: int,
-    terms: int,
-    w0: Pointer,
-    term_stride: int,
-    output_stride: int,
-    a: Pointer,
-    a_stride: int,
-    other: Pointer,
-    result: Pointer,
-    stride: int,
+    mode: int, terms: int, w: Strided, a: Pointer, other: Pointer, result: Pointer, width: int
 ) -> None:
     """Compute four outputs, four vectors each."""
+    w0, term_stride, output_stride = w
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
@@ -162,11 +150,11 @@ def block_4x4(
         s2 = fma_4(broadcast(w2[i]), a_j, s2)
         s3 = fma_4(broadcast(w3[i]), a_j, s3)
         i += term_stride
-        j += a_stride
-    keep_4(mode, s0, other, result, 0 * stride)
-    keep_4(mode, s1, other, result, 1 * stride)
-    keep_4(mode, s2, other, result, 2 * stride)
-    keep_4(mode, s3, other, result, 3 * stride)
+        j += padded(width)
+    keep_4(mode, s0, other, result, 0 * width)
+    keep_4(mode, s1, other, result, 1 * width)
+    keep_4(mode, s2, other, result, 2 * width)
+    keep_4(mode, s3, other, result, 3 * width)
 
 
 @device_function
@@ -187,23 +175,17 @@ def keep_4(mode: int, s: Four, other: Pointer, result: Pointer, i: int) -> None:
 
 @device_function
 def block_1x4(
-    mode: int,
-    terms: int,
-    w: Pointer,
-    term_stride: int,
-    a: Pointer,
-    a_stride: int,
-    other: Pointer,
-    result: Pointer,
+    mode: int, terms: int, w: Strided, a: Pointer, other: Pointer, result: Pointer, width: int
 ) -> None:
     """Compute four vectors of one output."""
+    w0, term_stride, _ = w
     s = first_sums(mode, other, 0)
     i = 0
     j = 0
     for _ in range(terms):
-        s = fma_4(broadcast(w[i]), load_4(a, j), s)
+        s = fma_4(broadcast(w0[i]), load_4(a, j), s)
         i += term_stride
-        j += a_stride
+        j += padded(width)
     keep_4(mode, s, other, result, 0)
 
 
@@ -211,17 +193,15 @@ def block_1x4(
 def block_4x1(
     mode: int,
     terms: int,
-    w0: Pointer,
-    term_stride: int,
-    output_stride: int,
+    w: Strided,
     a: Pointer,
-    a_stride: int,
     other: Pointer,
     result: Pointer,
-    stride: int,
+    width: int,
     n: int,
 ) -> None:
     """Compute the first n lanes of one vector of four outputs."""
+    w0, term_stride, output_stride = w
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
@@ -238,33 +218,33 @@ def block_4x1(
         s2 = fma(broadcast(w2[i]), v, s2)
         s3 = fma(broadcast(w3[i]), v, s3)
         i += term_stride
-        j += a_stride
+        j += padded(width)
     keep(mode, s0, other, result, 0, n)
-    keep(mode, s1, other, result, stride, n)
-    keep(mode, s2, other, result, 2 * stride, n)
-    keep(mode, s3, other, result, 3 * stride, n)
+    keep(mode, s1, other, result, width, n)
+    keep(mode, s2, other, result, 2 * width, n)
+    keep(mode, s3, other, result, 3 * width, n)
 
 
 @device_function
 def block_1x1(
     mode: int,
     terms: int,
-    w: Pointer,
-    term_stride: int,
+    w: Strided,
     a: Pointer,
-    a_stride: int,
     other: Pointer,
     result: Pointer,
+    width: int,
     n: int,
 ) -> None:
     """Compute the first n lanes of one vector of one output."""
+    w0, term_stride, _ = w
     s = first_sum(mode, other, 0)
     i = 0
     j = 0
     for _ in range(terms):
-        s = fma(broadcast(w[i]), load(a, j), s)
+        s = fma(broadcast(w0[i]), load(a, j), s)
         i += term_stride
-        j += a_stride
+        j += padded(width)
     keep(mode, s, other, result, 0, n)
 
 
@@ -360,21 +340,19 @@ def sums_of_rows(
 
 
 @subroutine
-def transpose(
-    x: Pointer, columns: int, first: int, rows: int, stride: int, result: Pointer
-) -> None:
-    """Lay rows of x side by side: result[j * stride + i] = x[first + i, j]; zero beyond the rows.
+def transpose(x: Pointer, columns: int, rows: int, result: Pointer) -> None:
+    """Lay rows of x side by side: result[j, i] = x[i, j]; zero beyond the rows.
 
-    x (N, columns). Result (columns, rounded up to whole vectors, of `stride` each, which is `rows`
-    rounded up).
+    x (rows, columns); OUT result (columns, rows), both rounded up to whole vectors.
     """
+    stride = padded(rows)
     for i in range(0, stride, LANES):
         if columns == 1:
-            store(result, i, load_first(x, first + i, rows - i))
+            store(result, i, load_first(x, i, rows - i))
         else:
             n = min(rows - i, LANES)
             for j in range(0, columns, LANES):
-                transpose_8(at(x, (first + i) * columns + j), columns, n, j, stride, at(result, i))
+                transpose_8(at(x, i * columns + j), columns, n, j, stride, at(result, i))
 
 
 @device_function

@@ -169,9 +169,9 @@ def lay_out(
     """
     if order[1] or stride != columns:
         gather_rows(x, columns, stride, order, first, n, scratch)
-        transpose(scratch, columns, 0, n, padded(n), result)
+        transpose(scratch, columns, n, result)
     else:
-        transpose(x, columns, first, n, padded(n), result)
+        transpose(at(x, first * columns), columns, n, result)
 
 
 @subroutine
@@ -207,10 +207,10 @@ def forward(
                     store(z, i, broadcast(b[j]))
             gemm(integers[layout.GEMM], True, False, n, width, n_inputs, w, a_before, 1.0, z)
         elif hidden and activation == RELU:
-            multiply(PLUS_START_RELU, n_inputs, n, width, w, n, 1, a_before, width, b, a, width)
+            multiply(PLUS_START_RELU, n_inputs, n, width, w, n, 1, a_before, b, a)
             hidden = False
         else:
-            multiply(PLUS_START, n_inputs, n, width, w, n, 1, a_before, width, b, z, width)
+            multiply(PLUS_START, n_inputs, n, width, w, n, 1, a_before, b, z)
         if hidden:
             activate_layer(activation, n * width, z, a, training)
         a_before = a
@@ -261,7 +261,7 @@ def dz_before(integers: Pointer, index: int, width: int, memory: Memory) -> None
         for i in range(0, n_inputs * width, LANES):
             keep(mode, load(product, i), other, d, i, LANES)
     else:
-        multiply(mode, n_outputs, n_inputs, width, w, 1, n_outputs, dz, width, other, d, width)
+        multiply(mode, n_outputs, n_inputs, width, w, 1, n_outputs, dz, other, d)
 
 
 @subroutine
@@ -281,10 +281,9 @@ def layer_gradient(mode: int, integers: Pointer, index: int, n: int, memory: Mem
         kept = 0.0 if mode == PLAIN else 1.0
         gemm(integers[layout.GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
     elif now[layout.METHOD] == OUTER:
-        lanes = padded(n_outputs)
         rows = scratch_at(integers, work)
-        transpose(dz, width, 0, n_outputs, lanes, rows)
-        multiply(mode, n, n_inputs, n_outputs, a, 1, width, rows, lanes, factor, dw, n_outputs)
+        transpose(dz, width, n_outputs, rows)
+        multiply(mode, n, n_inputs, n_outputs, a, 1, width, rows, factor, dw)
     elif n_inputs >= n_outputs:
         sums_of_products(mode, width, a, n_inputs, n_outputs, dz, n_outputs, 1, factor, dw)
     else:
@@ -334,7 +333,7 @@ def network_outputs(x: Any, parameters: Any, integers: Any, work: Any, outputs: 
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
         width = padded(n)
-        transpose(x, d, first, n, width, work)
+        transpose(at(x, first * d), d, n, work)
         finite &= all_finite(d * width, work)
         if rows == 1:
             row_forward(integers, x, parameters, work)

@@ -83,7 +83,7 @@ def sparse_layer(
             for k in range(starts[row], starts[row + 1]):
                 sums = fma_4(broadcast(values[k]), load_4(w, columns[k] * h + j), sums)
             store_4(scratch, i * h + j, sums)
-    transpose(scratch, h, 0, n, padded(n), z)
+    transpose(scratch, h, n, z)
     a, activation = at(work, now[layout.A_AT]), now[layout.LAYER_ACTIVATION]
     activate_layer(activation, h * padded(n), z, a, True)
 
@@ -107,7 +107,7 @@ def sparse_weights(
     columns = at(starts, integers[layout.N_ROWS] + 1)
     if mode == PLAIN:
         fill(padded(integers[layout.N_FEATURES] * h), 0.0, dw)
-    transpose(at(work, now[layout.D_AT]), padded(n), 0, h, lanes, dz)
+    transpose(at(work, now[layout.D_AT]), padded(n), h, dz)
     for i in range(n):
         row = row_at(order, first + i)
         for k in range(starts[row], starts[row + 1]):
