@@ -36,10 +36,9 @@ Four = tuple[Vector, Vector, Vector, Vector]
 Pointer = Any
 """Address of contiguous numbers, indexed like an array: a flat view with the JIT off."""
 
-_F64 = ir.DoubleType()
-_INTEGERS = ir.VectorType(ir.IntType(64), LANES)
-_VECTOR = ir.VectorType(_F64, LANES)
-_INDEX_0 = ir.Constant(ir.IntType(32), 0)
+INTEGERS = ir.VectorType(ir.IntType(64), LANES)
+VECTOR = ir.VectorType(ir.DoubleType(), LANES)
+_INT32 = ir.IntType(32)
 SHIFT = 1.5 * 2.0**52 + 1023.0  # see power_of_two
 
 
@@ -66,7 +65,7 @@ FLOATS = types.CPointer(types.float64)
 @register_model(VectorType)
 class _VectorModel(PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _VECTOR)
+        super().__init__(manager, numba_type, VECTOR)
 
 
 def compiled_as(
@@ -129,23 +128,24 @@ def _intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Valu
     return builder.call(cgutils.get_or_insert_function(builder.module, declared, name), args)
 
 
-def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_VECTOR if isinstance(value, float) else _INTEGERS, [value] * LANES)
+def constant(value: float) -> ir.Constant:
+    """Return a vector of eight equal numbers, of integers or floats as `value` is one."""
+    return ir.Constant(VECTOR if isinstance(value, float) else INTEGERS, [value] * LANES)
 
 
 def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
-    chosen = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(lanes))
-    return builder.shuffle_vector(a, b, chosen)
+    return builder.shuffle_vector(a, b, ir.VectorType(_INT32, LANES)(list(lanes)))
 
 
-def _splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INDEX_0)
+def splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
+    """Return a vector of eight copies of a scalar."""
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INT32(0))
     return _shuffle(builder, first, first, [0] * LANES)
 
 
 def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
-    lane = ir.Constant(_INTEGERS, list(range(LANES)))
-    return builder.icmp_signed("<", lane, _splat(builder, count, _INTEGERS))
+    lane = ir.Constant(INTEGERS, list(range(LANES)))
+    return builder.icmp_signed("<", lane, splat(builder, count, INTEGERS))
 
 
 # --- arithmetic ---------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def with_sign_of(a: Vector, b: Vector) -> Vector:
 
 def _by_intrinsic(name: str) -> Callable[..., ir.Value]:
     """Return a generator that calls LLVM's intrinsic ``llvm.name`` of vectors."""
-    return lambda builder, *args: _intrinsic(builder, f"llvm.{name}.v8f64", _VECTOR, *args)
+    return lambda builder, *args: _intrinsic(builder, f"llvm.{name}.v8f64", VECTOR, *args)
 
 
 compiled_as(fma, *[vector_type] * 4)(_by_intrinsic("fma"))
@@ -210,8 +210,8 @@ def power_of_two(shifted: Vector) -> Vector:
 
 @compiled_as(power_of_two, vector_type, vector_type)
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
-    bits = builder.bitcast(shifted, _INTEGERS)
-    return builder.bitcast(builder.shl(bits, _constant(52)), _VECTOR)
+    bits = builder.bitcast(shifted, INTEGERS)
+    return builder.bitcast(builder.shl(bits, constant(52)), VECTOR)
 
 
 EIGHTHS = 1.5 * 2.0**52  # see two_to_eighths
@@ -232,25 +232,24 @@ def two_to_eighths(shifted: Vector) -> Vector:
 
 @compiled_as(two_to_eighths, vector_type, vector_type)
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
-    bits = builder.bitcast(shifted, _INTEGERS)
-    roots = builder.bitcast(_root(builder, bits), _INTEGERS)
-    moved = builder.shl(bits, _constant(49))
-    return builder.bitcast(builder.add(roots, moved), _VECTOR)
+    bits = builder.bitcast(shifted, INTEGERS)
+    roots = builder.bitcast(_root(builder, bits), INTEGERS)
+    moved = builder.shl(bits, constant(49))
+    return builder.bitcast(builder.add(roots, moved), VECTOR)
 
 
 def _root(builder: Any, bits: ir.Value) -> ir.Value:
     """Look the lanes up: one instruction of AVX-512, whose table is a register; else a gather."""
-    table = ir.Constant(_VECTOR, _ROOT_BITS.view(np.float64).tolist())
+    table = ir.Constant(VECTOR, _ROOT_BITS.view(np.float64).tolist())
     if vector_width() == 512:
-        return _intrinsic(builder, "llvm.x86.avx512.permvar.df.512", _VECTOR, table, bits)
-    place = builder.and_(bits, _constant(LANES - 1))
+        return _intrinsic(builder, "llvm.x86.avx512.permvar.df.512", VECTOR, table, bits)
+    index = builder.and_(bits, constant(LANES - 1))
     address = cgutils.global_constant(builder, "roots_of_two", table)
-    first = builder.bitcast(address, _F64.as_pointer())
-    found = ir.Constant(_VECTOR, ir.Undefined)
-    for k in range(LANES):
-        number = ir.Constant(ir.IntType(32), k)
-        value = builder.load(builder.gep(first, [builder.extract_element(place, number)]))
-        found = builder.insert_element(found, value, number)
+    first = builder.bitcast(address, VECTOR.element.as_pointer())
+    found = ir.Constant(VECTOR, ir.Undefined)
+    for k in map(_INT32, range(LANES)):
+        value = builder.load(builder.gep(first, [builder.extract_element(index, k)]))
+        found = builder.insert_element(found, value, k)
     return found
 
 
@@ -261,10 +260,10 @@ def exponent(a: Vector) -> Vector:
 
 @compiled_as(exponent, vector_type, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    biased = builder.lshr(builder.bitcast(a, _INTEGERS), _constant(52))
+    biased = builder.lshr(builder.bitcast(a, INTEGERS), constant(52))
     magic_bits = 0x4330000000000000  # those of 2**52
-    whole = builder.bitcast(builder.or_(biased, _constant(magic_bits)), _VECTOR)
-    return builder.fsub(whole, _constant(2.0**52 + 1023.0))
+    whole = builder.bitcast(builder.or_(biased, constant(magic_bits)), VECTOR)
+    return builder.fsub(whole, constant(2.0**52 + 1023.0))
 
 
 def mantissa(a: Vector) -> Vector:
@@ -274,8 +273,8 @@ def mantissa(a: Vector) -> Vector:
 
 @compiled_as(mantissa, vector_type, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    fraction = builder.and_(builder.bitcast(a, _INTEGERS), _constant((1 << 52) - 1))
-    return builder.bitcast(builder.or_(fraction, _constant(1023 << 52)), _VECTOR)
+    fraction = builder.and_(builder.bitcast(a, INTEGERS), constant((1 << 52) - 1))
+    return builder.bitcast(builder.or_(fraction, constant(1023 << 52)), VECTOR)
 
 
 # --- to and from memory -------------------------------------------------------------------
@@ -287,7 +286,7 @@ def broadcast(scalar: float) -> Vector:
 
 
 compiled_as(broadcast, vector_type, types.float64)(
-    lambda builder, scalar: _splat(builder, scalar, _VECTOR)
+    lambda builder, scalar: splat(builder, scalar, VECTOR)
 )
 
 
@@ -333,15 +332,9 @@ def load_first(pointer: Pointer, index: int, count: int) -> Vector:
 
 @compiled_as(load_first, vector_type, FLOATS, types.Integer, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.Value:
-    return _intrinsic(
-        builder,
-        "llvm.masked.load.v8f64.p0",
-        _VECTOR,
-        _vector_address(builder, pointer, index),
-        ir.Constant(ir.IntType(32), 8),
-        _first_lanes(builder, count),
-        _constant(0.0),
-    )
+    address, mask = _vector_address(builder, pointer, index), _first_lanes(builder, count)
+    rest = constant(0.0)
+    return _intrinsic(builder, "llvm.masked.load.v8f64.p0", VECTOR, address, _INT32(8), mask, rest)
 
 
 @device_function
@@ -354,13 +347,13 @@ def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
 
 
 def prefetch(pointer: Pointer, index: int) -> None:
-    """Have the cache line of an element brought into the second-level cache; never faults."""
+    """Bring the cache line of an element into the second-level cache; never faults."""
 
 
 @compiled_as(prefetch, types.void, FLOATS, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value) -> None:
     address = builder.bitcast(builder.gep(pointer, [index]), ir.IntType(8).as_pointer())
-    read, second_level, data_cache = (ir.Constant(ir.IntType(32), n) for n in (0, 2, 1))
+    read, second_level, data_cache = map(_INT32, (0, 2, 1))
     _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), address, read, second_level, data_cache)
 
 
@@ -382,19 +375,13 @@ def store_first(pointer: Pointer, index: int, a: Vector, count: int) -> None:
 
 @compiled_as(store_first, types.void, FLOATS, types.Integer, vector_type, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value, a: ir.Value, count: ir.Value) -> None:
-    _intrinsic(
-        builder,
-        "llvm.masked.store.v8f64.p0",
-        ir.VoidType(),
-        a,
-        _vector_address(builder, pointer, index),
-        ir.Constant(ir.IntType(32), 8),
-        _first_lanes(builder, count),
-    )
+    address, mask = _vector_address(builder, pointer, index), _first_lanes(builder, count)
+    name, result = "llvm.masked.store.v8f64.p0", ir.VoidType()
+    _intrinsic(builder, name, result, a, address, _INT32(8), mask)
 
 
 def _vector_address(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.bitcast(builder.gep(pointer, [index]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(pointer, [index]), VECTOR.as_pointer())
 
 
 def keep_first(a: Vector, count: int) -> Vector:
@@ -403,7 +390,7 @@ def keep_first(a: Vector, count: int) -> Vector:
 
 
 compiled_as(keep_first, vector_type, vector_type, types.Integer)(
-    lambda builder, a, count: builder.select(_first_lanes(builder, count), a, _constant(0.0))
+    lambda builder, a, count: builder.select(_first_lanes(builder, count), a, constant(0.0))
 )
 
 
@@ -413,17 +400,18 @@ compiled_as(keep_first, vector_type, vector_type, types.Integer)(
 @device_function
 def load_4(pointer: Pointer, index: int) -> Four:
     """Return the 32 elements from `index` on."""
-    at_8, at_16, at_24 = index + LANES, index + 2 * LANES, index + 3 * LANES
-    return load(pointer, index), load(pointer, at_8), load(pointer, at_16), load(pointer, at_24)
+    p = at(pointer, index)
+    return load(p, 0), load(p, LANES), load(p, 2 * LANES), load(p, 3 * LANES)
 
 
 @device_function
 def store_4(pointer: Pointer, index: int, a: Four) -> None:
     """Write 32 elements from `index` on."""
-    store(pointer, index, a[0])
-    store(pointer, index + LANES, a[1])
-    store(pointer, index + 2 * LANES, a[2])
-    store(pointer, index + 3 * LANES, a[3])
+    p = at(pointer, index)
+    store(p, 0, a[0])
+    store(p, LANES, a[1])
+    store(p, 2 * LANES, a[2])
+    store(p, 3 * LANES, a[3])
 
 
 @device_function
@@ -476,7 +464,7 @@ def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
 
 compiled_as(sum_everywhere, vector_type, vector_type)(_added_to_partners)
 compiled_as(sum_lanes, types.float64, vector_type)(
-    lambda builder, a: builder.extract_element(_added_to_partners(builder, a), _INDEX_0)
+    lambda builder, a: builder.extract_element(_added_to_partners(builder, a), _INT32(0))
 )
 
 
