@@ -1,4 +1,4 @@
-"""Progress bars: tqdm's, in rows, so that a long epoch moves too."""
+"""Progress bars: tqdm's, in rows, so that they move during a long epoch, too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Any
 
-# 80 columns hold it with room for a bar; a narrower terminal cuts off at the right, and half a
-# number there would mislead, but half a time would not.
+# It fits into 80 columns, with room for a bar. A narrower terminal cuts it off at the right, where
+# half of a loss would mislead, but half of a time does not.
 TRAINING = "{desc} {percentage:3.0f}%|{bar}|{losses} {rate_noinv_fmt} {elapsed}<{remaining}"
 READING = "{desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt} {elapsed}<{remaining}"
 WARMING = "getting ready: {desc} |{bar}| {n_fmt}/{total_fmt}"
@@ -21,7 +21,7 @@ class Progress:
     Parameters
     ----------
     show : bool or "always"
-        True shows it in a terminal or a notebook, "always" wherever the output goes.
+        True shows it in a terminal or a notebook, "always" also elsewhere.
     """
 
     def __init__(self, show: bool | str, epochs: int, rows: int) -> None:
@@ -42,7 +42,7 @@ class Progress:
         return self
 
     def begin(self, epochs: int, rows: int) -> None:
-        """Say where the fit goes on: what was done before it does not count for the rate."""
+        """Set where the fit goes on: what was done before does not count for the rate."""
         if self._bar is None:
             return
         self._bar.initial = self._bar.n = self._bar.last_print_n = epochs * self._rows + rows
@@ -75,7 +75,7 @@ class Progress:
 
 
 def rows_bar(rows: int, what: str) -> Any:
-    """Return a bar of tqdm's for one pass over rows: in a terminal, if it takes long."""
+    """Return tqdm's bar for one pass over rows, shown in a terminal if it takes long."""
     return _bar_type()(
         total=rows,
         unit="row",
@@ -106,7 +106,7 @@ def _can_be_seen(show: bool | str) -> bool:
 
 
 def _in_a_notebook() -> bool:
-    """Return whether a kernel of Jupyter is running this; its output is no terminal."""
+    """Return whether this runs in a Jupyter kernel, whose output is not a terminal."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
