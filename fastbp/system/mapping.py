@@ -151,10 +151,8 @@ def opened(descriptor: int, size: int) -> Mapping | None:
     except (OSError, ValueError):  # also of a file that has become shorter
         return None
     with _lock:
-        ready = bool(_open) or _install()
-        if ready:
+        if _open or _install():
             _open[id(mapping)] = mapping
-    if ready:
-        return mapping
+            return mapping
     mapping.release()
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator
-from types import TracebackType
 from typing import Any
 
 # It fits into 80 columns, with room for a bar. A narrower terminal cuts it off at the right, where
@@ -16,7 +15,7 @@ PATIENCE_SECONDS = 0.5  # what takes less needs no bar
 
 
 class Progress:
-    """A bar over all rows of all epochs; without one, nothing.
+    """A bar over all rows of all epochs, if it can be seen.
 
     Parameters
     ----------
@@ -64,12 +63,7 @@ class Progress:
     def _description(self, epochs: int) -> str:
         return f"epoch {epochs}/{self._epochs}"
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.close()
 

@@ -6,13 +6,13 @@ fit, so nothing is left behind that a fork could lose.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from fastbp import arguments
@@ -30,10 +30,8 @@ def available_threads() -> int:
     That depends on the affinity mask, a container's quota of processor time and, in a worker of
     joblib, the share that it was given.
     """
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    known = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     quota = _container_quota()
     if quota is not None:
         count = min(count, max(1, math.floor(quota)))
@@ -50,17 +48,13 @@ def _openmp_threads() -> int | None:
 
 def _container_quota(folder: str = "/sys/fs/cgroup") -> float | None:
     """Return how many processors a Linux control group allows (version 2, then version 1)."""
-    try:
-        limit, period = Path(folder, "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            limit = Path(folder, "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path(folder, "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if not limit.isdecimal() or not period.isdecimal() or int(period) == 0:
-        return None  # "max" or -1: no limit
-    return int(limit) / int(period)
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with contextlib.suppress(OSError, ValueError):  # no such files, or "max": no limit
+            quota, period = (
+                int(n) for name in names for n in Path(folder, name).read_text().split()
+            )
+            return quota / period if quota > 0 and period > 0 else None  # -1: no limit
+    return None
 
 
 def _inside_joblib() -> bool:
@@ -97,15 +91,12 @@ def get_num_threads() -> int:
     >>> fastbp.set_num_threads(None)
     """
     text = os.environ.get("FASTBP_NUM_THREADS")
-    if _chosen is not None:
-        wanted: int | None = _chosen
-    elif text:
+    wanted, available = _chosen or _openmp_threads(), available_threads()
+    if _chosen is None and text:
         if not text.isdecimal() or int(text) == 0:
             raise ValueError(f"FASTBP_NUM_THREADS: expected a positive integer, got {text!r}")
         wanted = int(text)
-    else:
-        wanted = _openmp_threads()
-    return min(wanted or available_threads(), available_threads())
+    return min(wanted or available, available)
 
 
 def set_num_threads(n_threads: int | None) -> None:
@@ -194,7 +185,7 @@ def _repeat(call: Callable[[int], bool], worker: int) -> None:
         time.sleep(0)  # there is nothing to do at the moment: yield the processor
 
 
-@contextmanager
+@contextlib.contextmanager
 def team(size: int, begin: Callable[[], None] | None = None) -> Iterator[Team]:
     """Give a team of `size` threads for the length of a fit; each new one begins with `begin`."""
     if size == 1:
