@@ -354,12 +354,8 @@ def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
     run.state[layout.TICKET] = steps.UNOPENED
     run.state[layout.ROW_STRIDE], run.state[layout.LABEL_STRIDE] = 2, 1
     block = run.problem.rows.in_memory
-    data = (
-        block.features.reshape(-1),
-        block.labels.reshape(-1),
-        fastbp.training.run.NO_FLOATS,
-        fastbp.training.run.NO_ORDER,
-    )
+    none = fastbp.training.run.NO_FLOATS, fastbp.training.run.NO_ORDER
+    data = block.features, block.labels, *none
     assert not run.problem.kernel(data, run.state, run.floats, np.array([0.1]), run.losses, 1)
 
 
