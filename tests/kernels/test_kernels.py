@@ -355,12 +355,8 @@ def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
     memory = run.memory
     memory.ticket, memory.row_stride, memory.label_stride = steps.UNOPENED, 2, 1
     block = run.problem.rows.in_memory
-    data = (
-        block.features.reshape(-1),
-        block.labels.reshape(-1),
-        fastbp.training.run.NO_FLOATS,
-        fastbp.training.run.NO_ORDER,
-    )
+    none = fastbp.training.run.NO_FLOATS, fastbp.training.run.NO_ORDER
+    data = block.features, block.labels, *none
     assert not run.problem.kernel(
         data, memory.integers, memory.floats, np.array([0.1]), run.losses, 1
     )
