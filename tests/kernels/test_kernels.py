@@ -25,6 +25,8 @@ from fastbp.kernels import (
     vector,
 )
 from fastbp.kernels.jit import JIT_ENABLED, kernel
+from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.losses import LOSSES
 from fastbp.system.threads import Team
 from fastbp.training.problem import Options
 from fastbp.training.run import Run
@@ -272,8 +274,8 @@ def test_fused_equals_composed(activation, loss, d):
     n = 64
     x, y, w, b = rng.normal(size=(n, d)), rng.random(n), rng.normal(size=d) / d, 0.25
     codes = (
-        fastbp.models.activations.ACTIVATIONS[activation].code,
-        fastbp.models.losses.LOSSES[loss].code,
+        ACTIVATIONS[activation].code,
+        LOSSES[loss].code,
     )
     z, value, dz = x @ w + b, np.empty(n), np.empty(n)
     composed_step(x, y, w, b, *codes, z, value, dz)
