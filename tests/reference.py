@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-ACTIVATIONS = ("identity", "sigmoid", "relu", "tanh")
+ACTIVATIONS = ("identity", "sigmoid", "relu", "tanh", "softplus")
 PAIRS = [(a, loss) for a in ACTIVATIONS for loss in ("mse", "half_mse")] + [("sigmoid", "bce")]
 
 
@@ -27,6 +27,7 @@ def activate(name, z):
         "sigmoid": lambda: sigmoid(z),
         "relu": lambda: np.where(z > 0, z, 0.0),
         "tanh": lambda: np.tanh(z),
+        "softplus": lambda: np.logaddexp(0.0, z),
     }[name]()
 
 
@@ -37,6 +38,8 @@ def derivative(name, z):
         return sigmoid(z) * sigmoid(-z)
     if name == "relu":
         return np.where(z > 0, 1.0, 0.0)
+    if name == "softplus":
+        return sigmoid(z)
     return 1.0 / np.cosh(z) ** 2
 
 

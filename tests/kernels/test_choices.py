@@ -31,6 +31,7 @@ ACTIVATIONS = {
     activations.SIGMOID: "sigmoid",
     activations.RELU: "relu",
     activations.TANH: "tanh",
+    activations.SOFTPLUS: "softplus",
 }
 LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse"}
 UNKNOWN_ACTIVATIONS = (*UNKNOWN, activations.SOFTMAX)

@@ -69,6 +69,13 @@ def apply_log1p(x, out):
 
 
 @kernel
+def apply_softplus(x, out):
+    for i in range(0, x.size, vector.LANES):
+        a, _ = activations.softplus_and_derivative(vector.load(vector.pointer_to(x), i))
+        vector.store(vector.pointer_to(out), i, a)
+
+
+@kernel
 def apply_sigmoid(x, out, complement):
     for i in range(0, x.size, vector.LANES):
         a, c = activations.sigmoid_and_complement(vector.load(vector.pointer_to(x), i))
@@ -150,6 +157,14 @@ def test_special_values(function, numpy_function):
             np.signbit(got[expected == 0]), np.signbit(expected[expected == 0])
         )
         np.testing.assert_allclose(got, expected, rtol=4e-16, atol=0)
+
+
+def test_softplus_keeps_its_digits():
+    x = spread((-708, 708), (-40, 40), (-1, 1))
+    assert worst_ulps(x, values(apply_softplus, x), lambda z: mp.log1p(mp.exp(z))) <= ULPS
+    with np.errstate(all="ignore"):
+        expected = np.logaddexp(0.0, SPECIAL)
+    np.testing.assert_allclose(values(apply_softplus, SPECIAL), expected, rtol=4e-16, atol=3e-308)
 
 
 def test_sigmoid_keeps_the_digits_of_both_sides():

@@ -156,6 +156,7 @@ def test_gradient_against_jax(output, loss):
         "sigmoid": jax.nn.sigmoid,
         "relu": jax.nn.relu,
         "tanh": jnp.tanh,
+        "softplus": jax.nn.softplus,
         "softmax": lambda z: jax.nn.softmax(z, axis=1),
     }
     sizes = (4, 7, 5, 3)
