@@ -33,7 +33,7 @@ ACTIVATIONS = {
     activations.TANH: "tanh",
     activations.SOFTPLUS: "softplus",
 }
-LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse"}
+LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse", losses.HUBER: "huber"}
 UNKNOWN_ACTIVATIONS = (*UNKNOWN, activations.SOFTMAX)
 
 
