@@ -9,10 +9,12 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelBinarizer
 
 from fastbp.estimators.mlp.solver import Solver
-from fastbp.training.optimizers import SGD, Adam
+from fastbp.estimators.names import OPTIMIZERS
 from fastbp.training.state import TrainingState, generator_from, generator_state
 
-RECORDS: dict[str, type] = {kind.__name__: kind for kind in (SGD, Adam, Solver, TrainingState)}
+RECORDS: dict[str, type] = {
+    kind.__name__: kind for kind in (*OPTIMIZERS.values(), Solver, TrainingState)
+}
 LEFT_OUT = (  # what scikit-learn's callbacks leave behind
     "_skl_callbacks", "_skl_callbacks_to_teardown", "_callback_fit_ctx", "_parent_callback_ctx",
 )  # fmt: skip

@@ -8,18 +8,14 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
-from fastbp.estimators.mlp.base import FLOATS, BaseMLP
-from fastbp.estimators.scikit_learn import (
-    StrOptions,
-    check_partial_fit_first_call,
-    fit_method,
-    validate,
-)
+from fastbp.estimators.mlp.base import BaseMLP
+from fastbp.estimators.mlp.exchange import Module
+from fastbp.estimators.mlp.targets import Classes
+from fastbp.estimators.names import LOSSES
+from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
@@ -107,7 +103,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     callback : callable or None, default=None
         Called after each epoch (iteration of L-BFGS) with an
         :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``,
-        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops the training.
+        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops the
+        training.
     progress : bool or 'always', default=False
         True shows a bar in a terminal or a notebook, 'always' elsewhere, too. For 'sgd' and
         'adam'.
@@ -184,7 +181,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss", "bce", "cross_entropy", "mse", "half_mse"})],
+        "loss": [StrOptions({"log_loss", *LOSSES})],
     }
 
     def __init__(
@@ -220,35 +217,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         callback: Any = None,
         progress: bool | str = False,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.class_weight = class_weight
-        self.loss = loss
-        self.keep_optimizer = keep_optimizer
-        self.n_threads = n_threads
-        self.callback = callback
-        self.progress = progress
+        self._set_parameters(locals())
 
     @fit_method
     def fit(
@@ -332,7 +301,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_classes) for several labels
         """
-        return self._classes_of(self._outputs(X))
+        return self._known.predicted(self._outputs(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, in the order of ``classes_``.
@@ -350,7 +319,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         outputs = self._outputs(X)
         if self.n_outputs_ == 1:
             return np.concatenate([1 - outputs, outputs], axis=1)
-        if self._kind == "multiclass" and self.out_activation_ == "logistic":
+        if self._one_against_rest:
             outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 
@@ -383,35 +352,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self.n_outputs_ == 1:
             z = np.concatenate([-z, z], axis=1)
         logs = -np.logaddexp(0.0, -z)
-        if self._kind == "multiclass":
+        if self._one_against_rest:
             logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
         return logs
 
     # --- classes ---------------------------------------------------------------------------
 
-    @property
-    def _kind(self) -> str:
-        """What the targets are: "binary", "multiclass" or "multilabel-indicator"."""
-        return str(self._label_binarizer.y_type_)
-
-    def _validate_input(
-        self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[Any, np.ndarray]:
-        X, y = validate(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=FLOATS,
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
-            return X, y
+    def _targets(self, y: Any, incremental: bool) -> Classes:
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            return self._know(LabelBinarizer().fit(y))
         classes = unique_labels(y)
         if self.warm_start:
             if set(classes) != set(self.classes_):
@@ -424,85 +373,22 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}."
                 f" 'y' has {classes}."
             )
-        return X, y
+        return self._known
 
-    def _labels(self, y: Any) -> np.ndarray:
-        if self._kind.startswith("multilabel"):
-            return np.ascontiguousarray(self._label_binarizer.transform(y), dtype=np.float64)
-        if np.ndim(y) != 1:
-            raise ValueError("The object was not fitted with multilabel input.")
-        numbers: np.ndarray = np.searchsorted(self.classes_, y).astype(np.float64)[:, None]
-        if self._kind == "multiclass" and self._output_activation() == "logistic":
-            return np.asarray(numbers == np.arange(len(self.classes_)), dtype=np.float64)
-        return numbers
+    def _targets_of(self, module: Module, classes: Any) -> Classes:
+        return self._know(module.binarizer(classes))
 
-    def _n_outputs(self, labels: np.ndarray) -> int:
-        return len(self.classes_) if self._kind == "multiclass" else int(labels.shape[1])
+    def _know(self, binarizer: LabelBinarizer) -> Classes:
+        self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
+        return self._known
 
-    def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:
-        several = self._kind.startswith("multilabel")
-        y = check_array(y, accept_sparse="csr", ensure_2d=several, dtype=None, input_name="y_val")
-        if not several:
-            y = column_or_1d(y, warn=True)
-        if several and y.shape[1] != self.n_outputs_:
-            raise ValueError(f"y_val: expected {self.n_outputs_} columns, got {y.shape[1]}")
-        unknown: Any = () if several else np.setdiff1d(unique_labels(y), self.classes_)
-        if len(unknown):
-            raise ValueError(f"y_val: expected classes of {self.classes_}, got {unknown} as well")
-        labels = self._labels(y)
-        if len(labels) != n_rows:
-            raise ValueError(f"y_val: expected {n_rows} rows, as X_val has, got {len(labels)}")
-        return labels
+    @property
+    def _known(self) -> Classes:
+        return Classes(self._label_binarizer, self.loss, self.class_weight)
 
-    def _output_activation(self) -> str:
-        if self.loss == "cross_entropy" and self._kind != "multiclass":
-            raise ValueError(
-                "loss: expected 'log_loss' or 'bce' with two classes or several labels, got"
-                " 'cross_entropy', which is for more than two classes"
-            )
-        soft = self._kind == "multiclass" and self.loss in ("log_loss", "cross_entropy")
-        return "softmax" if soft else "logistic"
-
-    def _stratifies(self) -> bool:
-        return bool(self.n_outputs_ == 1)
-
-    def _class_weighted(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
-        if self.class_weight is None:
-            return sample_weight
-        if incremental and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight: 'balanced' is for fit, which sees all classes; for partial_fit"
-                " expected a dict, as of sklearn.utils.class_weight.compute_class_weight"
-            )
-        if self._kind.startswith("multilabel"):
-            weight = compute_sample_weight(self.class_weight, y)
-        else:  # there need not be rows of every class
-            of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-            weight = of_classes[np.searchsorted(self.classes_, y)]
-        return weight if sample_weight is None else weight * sample_weight
-
-    def _numbers_of(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the number of each row's class, or its labels (N, K)."""
-        if self._kind == "multiclass":
-            numbers: np.ndarray = outputs.argmax(axis=1)
-            return numbers
-        labels = outputs > 0.5
-        if self._kind.startswith("multilabel"):
-            return labels
-        return np.minimum(labels[:, 0], len(self.classes_) - 1)
-
-    def _classes_of(self, outputs: np.ndarray) -> Any:
-        if self._kind.startswith("multilabel"):
-            return self._label_binarizer.inverse_transform(outputs)
-        return self.classes_.take(self._numbers_of(outputs))
-
-    def _score_of(self, outputs: np.ndarray, labels: np.ndarray, weight: Any) -> float:
-        """Return the accuracy."""
-        numbers = self._numbers_of(outputs)
-        if self._kind == "multiclass" and labels.shape[1] > 1:
-            labels = labels.argmax(axis=1)[:, None]
-        right = numbers.reshape(labels.shape) == labels
-        return float(np.average(right.all(axis=1), weights=weight))
+    @property
+    def _one_against_rest(self) -> bool:
+        return self._known.many and self.out_activation_ == "logistic"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,78 +1,73 @@
-"""Models of scikit-learn and PyTorch made into ours, and ours into PyTorch's."""
+"""Models of scikit-learn and PyTorch as parts of an estimator, and its parts as PyTorch's."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn import neural_network
-from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
 
 from fastbp import arguments
+from fastbp.estimators.mlp.network import Parameters, flat
 from fastbp.estimators.mlp.solver import Solver
+from fastbp.estimators.names import OUTPUTS, TORCH
 from fastbp.training.optimizers import SGD, Adam
 
-if TYPE_CHECKING:
-    from fastbp.estimators.mlp.base import BaseMLP
-
-# names of PyTorch's modules
-ACTIVATIONS = {"ReLU": "relu", "Tanh": "tanh", "Sigmoid": "logistic", "Identity": "identity"}
-MODULES = {name: module for module, name in ACTIVATIONS.items()}
+HIDDEN_OF_TORCH = {module: name for name, module in TORCH.items() if name != "softmax"}
 NOTHING_TO_DO = "Dropout", "Flatten"  # when a model predicts
 
 
 # --- scikit-learn -------------------------------------------------------------------------------
 
 
-def from_sklearn(kind: type[BaseMLP], model: Any) -> Any:
-    """Return a model of ours with everything that one of scikit-learn's has learned."""
-    theirs = getattr(neural_network, kind.__name__)
-    if not isinstance(model, theirs):
+def from_sklearn(name: str, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters of a model of scikit-learn's class, and all that it has learned."""
+    if not isinstance(model, getattr(neural_network, name)):
         raise TypeError(
-            f"model: expected scikit-learn's {kind.__name__}, got"
+            f"model: expected scikit-learn's {name}, got"
             f" {type(model).__module__}.{type(model).__name__}"
         )
     parameters = model.get_params(deep=False)
-    ours = kind(**copy.deepcopy(parameters))
-    for name, value in vars(model).items():
-        if name not in parameters and name != "_optimizer" and not name.startswith("_skl"):
-            setattr(ours, name, copy.deepcopy(value))
-    if hasattr(ours, "coefs_"):
-        ours._dtype = ours.coefs_[0].dtype.name
-        if hasattr(ours, "loss_curve_"):
-            ours.validation_loss_curve_ = []
+    learned = {
+        name: copy.deepcopy(value)
+        for name, value in vars(model).items()
+        if name not in parameters and name != "_optimizer" and not name.startswith("_skl")
+    }
+    if "coefs_" in learned:
+        learned["_dtype"] = learned["coefs_"][0].dtype.name
+        if "loss_curve_" in learned:
+            learned["validation_loss_curve_"] = []
         if hasattr(model, "_optimizer"):
-            ours._optimizer = _solver_from(model._optimizer, ours)
-    return ours
+            learned["_optimizer"] = _solver_from(model._optimizer, len(learned["coefs_"]))
+    return copy.deepcopy(parameters), learned
 
 
-def _solver_from(optimizer: Any, ours: BaseMLP) -> Solver:
+def _solver_from(optimizer: Any, n_layers: int) -> Solver:
     """Return scikit-learn's optimizer as ours, with its running means."""
-    layers = ours._layers()
-    n = len(ours.coefs_)
 
-    def flat(arrays: list[np.ndarray]) -> np.ndarray:
-        return layers.flat(arrays[:n], arrays[n:])
+    def moment(arrays: list[np.ndarray]) -> np.ndarray:
+        return flat(arrays[:n_layers], arrays[n_layers:])
 
     if hasattr(optimizer, "velocities"):
-        rule: SGD | Adam = SGD(momentum=optimizer.momentum, nesterov=bool(optimizer.nesterov))
+        rule = SGD(momentum=optimizer.momentum, nesterov=bool(optimizer.nesterov))
         return Solver(
             rule,
             optimizer.learning_rate_init,
             optimizer.learning_rate,
             optimizer.lr_schedule,
             optimizer.power_t,
-            moments=flat(optimizer.velocities)[None][: rule.n_moments],
+            moments=moment(optimizer.velocities)[None][: rule.n_moments],
         )
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     return Solver(
         Adam(beta_1=beta_1, beta_2=beta_2, epsilon=optimizer.epsilon),
         optimizer.learning_rate_init,
         optimizer.learning_rate_init,
-        moments=np.stack([flat(optimizer.ms), flat(optimizer.vs)]),
+        moments=np.stack([moment(optimizer.ms), moment(optimizer.vs)]),
         powers=(beta_1**optimizer.t, beta_2**optimizer.t),
     )
 
@@ -80,33 +75,67 @@ def _solver_from(optimizer: Any, ours: BaseMLP) -> Solver:
 # --- PyTorch ------------------------------------------------------------------------------------
 
 
-def from_torch(kind: type[BaseMLP], module: Any, classes: Any, parameters: dict[str, Any]) -> Any:
-    """Return a model of ours with the layers of a PyTorch module."""
-    for name in ("hidden_layer_sizes", "activation"):
-        if name in parameters:
-            raise TypeError(f"{name}: expected none, since the module has it")
-    coefs, intercepts, hidden, last = _read(module)
-    sizes = tuple(w.shape[1] for w in coefs[:-1])
-    model = kind(hidden_layer_sizes=sizes, activation=hidden, **parameters)
-    if is_classifier(model):
-        _set_classes(model, classes, coefs, intercepts, last)
-    elif classes is not None:
-        raise TypeError("classes: expected None for a regressor")
-    else:
-        _set_loss(model, last, "loss" in parameters)
-    model.coefs_, model.intercepts_ = coefs, intercepts
-    model._check_layers(coefs[0].shape[0])
-    model.n_features_in_ = coefs[0].shape[0]
-    model.n_outputs_ = coefs[-1].shape[1]
-    model.n_layers_ = len(coefs) + 1
-    model.out_activation_ = model._output_activation()
-    if last == "Softmax" and model.n_outputs_ > 1 and model.out_activation_ != "softmax":
-        raise ValueError(f"loss: expected one for a Softmax at the end, got {model.loss!r}")
-    return model
+@dataclass(eq=False)
+class Module:
+    """What a PyTorch module is made of.
+
+    Attributes
+    ----------
+    coefs, intercepts : list of numpy.ndarray
+    activation : str
+        Of the hidden layers.
+    last : str or None
+        PyTorch's name of the output's activation, if it has one.
+    """
+
+    coefs: list[np.ndarray]
+    intercepts: list[np.ndarray]
+    activation: str
+    last: str | None
+
+    def binarizer(self, classes: Any) -> LabelBinarizer:
+        """Return what knows a classifier's classes.
+
+        Two outputs of a softmax become one of a sigmoid.
+        """
+        n = self.coefs[-1].shape[1]
+        if self.last not in (None, "Sigmoid", "Softmax") or (n == 1 and self.last == "Softmax"):
+            raise ValueError(
+                "module: expected nothing, Sigmoid, or Softmax of several outputs, at the end of"
+                f" a classifier, got {self.last} of {n}"
+            )
+        if n > 1 and self.last == "Sigmoid":
+            if classes is not None:
+                raise ValueError(
+                    "classes: expected None for several labels a row (a Sigmoid of each)"
+                )
+            return LabelBinarizer().fit(np.array([[0] * n, [1] * n]))
+        if n == 2:  # e**z1/(e**z0 + e**z1) = 1/(1 + e**-(z1 - z0))
+            w, b = self.coefs[-1], self.intercepts[-1]
+            self.coefs[-1], self.intercepts[-1] = w[:, 1:] - w[:, :1], b[1:] - b[:1]
+        n = max(n, 2)
+        known = np.arange(n) if classes is None else np.asarray(classes)
+        if known.shape != (n,) or np.any(known[1:] <= known[:-1]):
+            raise ValueError(
+                f"classes: expected {n} classes in rising order, got {arguments.describe(classes)}"
+            )
+        return LabelBinarizer().fit(known)
+
+    def loss(self, given: str | None) -> dict[str, str]:
+        """Return a regressor's loss, where only one goes with the output's activation."""
+        own = {TORCH[name]: loss for loss, name in OUTPUTS.items() if name in TORCH}
+        if self.last is None:
+            return {}
+        if self.last not in own:
+            raise ValueError(f"module: expected a linear output for a regressor, got {self.last}")
+        loss = own[self.last]
+        if given not in (None, loss):
+            raise ValueError(f"loss: expected {loss!r} with {self.last} at the end, got {given!r}")
+        return {"loss": loss}
 
 
-def _read(module: Any) -> tuple[list[np.ndarray], list[np.ndarray], str, str | None]:
-    """Return weights, biases, the hidden layers' activation and the output's, if there is one."""
+def read_module(module: Any) -> Module:
+    """Return what a Sequential is made of."""
     coefs: list[np.ndarray] = []
     intercepts: list[np.ndarray] = []
     after: list[str | None] = []  # each layer's activation
@@ -118,7 +147,7 @@ def _read(module: Any) -> tuple[list[np.ndarray], list[np.ndarray], str, str | N
             bias = part.bias
             intercepts.append(np.zeros(w.shape[1], w.dtype) if bias is None else _array(bias))
             after.append(None)
-        elif (name in ACTIVATIONS or _is_softmax(part)) and after and after[-1] is None:
+        elif (name in HIDDEN_OF_TORCH or _is_softmax(part)) and after and after[-1] is None:
             after[-1] = name
         elif name not in NOTHING_TO_DO:
             raise ValueError(
@@ -126,14 +155,14 @@ def _read(module: Any) -> tuple[list[np.ndarray], list[np.ndarray], str, str | N
                 " Identity, and Softmax(dim=1) at the end at most, got"
                 f" {arguments.describe(part)} as part {number}"
             )
-    hidden = {ACTIVATIONS.get(name or "Identity", "softmax") for name in after[:-1]}
+    hidden = {HIDDEN_OF_TORCH.get(name or "Identity", "softmax") for name in after[:-1]}
     if not coefs or len(hidden) > 1 or "softmax" in hidden:
         raise ValueError(
             "module: expected Linear layers with one activation for all hidden ones, got"
             f" {len(coefs)} with {sorted(hidden)}"
         )
     activation = hidden.pop() if hidden else "relu"
-    return coefs, intercepts, activation, None if after[-1] == "Identity" else after[-1]
+    return Module(coefs, intercepts, activation, None if after[-1] == "Identity" else after[-1])
 
 
 def _is_softmax(part: Any) -> bool:
@@ -163,72 +192,21 @@ def _array(parameter: Any) -> np.ndarray:
     return array
 
 
-def _set_classes(
-    model: Any, classes: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray], last: Any
-) -> None:
-    """Give a classifier its classes; two outputs of a softmax become one of a sigmoid."""
-    n = coefs[-1].shape[1]
-    if last not in (None, "Sigmoid", "Softmax") or (n == 1 and last == "Softmax"):
-        raise ValueError(
-            "module: expected nothing, Sigmoid, or Softmax of several outputs, at the end of a"
-            f" classifier, got {last} of {n}"
-        )
-    if n > 1 and last == "Sigmoid":
-        if classes is not None:
-            raise ValueError("classes: expected None for several labels a row (a Sigmoid of each)")
-        model._label_binarizer = LabelBinarizer().fit(np.array([[0] * n, [1] * n]))
-    else:
-        if n == 2:  # e**z1/(e**z0 + e**z1) = 1/(1 + e**-(z1 - z0))
-            coefs[-1] = coefs[-1][:, 1:] - coefs[-1][:, :1]
-            intercepts[-1] = intercepts[-1][1:] - intercepts[-1][:1]
-        n = max(n, 2)
-        known = np.arange(n) if classes is None else np.asarray(classes)
-        if known.shape != (n,) or np.any(known[1:] <= known[:-1]):
-            raise ValueError(
-                f"classes: expected {n} classes in rising order, got {arguments.describe(classes)}"
-            )
-        model._label_binarizer = LabelBinarizer().fit(known)
-    model.classes_ = model._label_binarizer.classes_
-
-
-def _set_loss(model: Any, last: str | None, chosen: bool) -> None:
-    """Choose the regressor's loss that goes with the output's activation."""
-    goes_with = {None: None, "Sigmoid": "bce", "Softmax": "cross_entropy"}
-    if last not in goes_with:
-        raise ValueError(f"module: expected a linear output for a regressor, got {last}")
-    loss = goes_with[last]
-    if loss is not None and chosen and model.loss != loss:
-        raise ValueError(f"loss: expected {loss!r} with {last} at the end, got {model.loss!r}")
-    if loss is not None:
-        model.loss = loss
-
-
-def to_torch(model: Any, logits: bool) -> Any:
-    """Return a Sequential that gives the same outputs."""
+def to_torch(parameters: Parameters, activation: str, out_activation: str) -> Any:
+    """Return a Sequential of these layers, with "identity" at its end left out."""
     import torch
 
-    kind, several = model.out_activation_, is_classifier(model) and model.n_outputs_ > 1
-    if not logits and kind == "exp":
-        raise ValueError(
-            "logits: expected True with loss='poisson': PyTorch has no module for the exponential"
-        )
-    if not logits and kind == "logistic" and several and model._kind == "multiclass":
-        raise ValueError(
-            "logits: expected True for one class against the rest: PyTorch has no module that"
-            " divides by the sum"
-        )
-    model._check_layers(model.coefs_[0].shape[0])
     parts: list[Any] = []
-    for w, b in zip(*model._cast(model.coefs_, model.intercepts_), strict=True):
+    for w, b in zip(*parameters, strict=True):
         n_inputs, n_outputs = w.shape
         linear = torch.nn.Linear(n_inputs, n_outputs, dtype=torch.from_numpy(w[:1]).dtype)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(w.T.copy()))
             linear.bias.copy_(torch.from_numpy(b.copy()))
-        parts += [linear, getattr(torch.nn, MODULES[model.activation])()]
+        parts += [linear, getattr(torch.nn, TORCH[activation])()]
     parts.pop()
-    if not logits and kind == "softmax":
+    if out_activation == "softmax":
         parts.append(torch.nn.Softmax(dim=1))
-    elif not logits and kind == "logistic":
-        parts.append(torch.nn.Sigmoid())
+    elif out_activation != "identity":
+        parts.append(getattr(torch.nn, TORCH[out_activation])())
     return torch.nn.Sequential(*parts)

@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
-from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 
-from fastbp.data import checks
-from fastbp.estimators.mlp.base import FLOATS, BaseMLP
-from fastbp.estimators.scikit_learn import StrOptions, fit_method, validate
+from fastbp.estimators.mlp.base import BaseMLP
+from fastbp.estimators.mlp.exchange import Module
+from fastbp.estimators.mlp.targets import Numbers
+from fastbp.estimators.names import LOSSES
+from fastbp.estimators.scikit_learn import StrOptions, fit_method
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -94,7 +94,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     callback : callable or None, default=None
         Called after each epoch (iteration of L-BFGS) with an
         :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``,
-        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops the training.
+        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops the
+        training.
     progress : bool or 'always', default=False
         True shows a bar in a terminal or a notebook, 'always' elsewhere, too. For 'sgd' and
         'adam'.
@@ -166,9 +167,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [
-            StrOptions({"squared_error", "poisson", "mse", "half_mse", "bce", "cross_entropy"})
-        ],
+        "loss": [StrOptions({"squared_error", "poisson", *LOSSES})],
     }
 
     def __init__(
@@ -203,34 +202,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         callback: Any = None,
         progress: bool | str = False,
     ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.keep_optimizer = keep_optimizer
-        self.n_threads = n_threads
-        self.callback = callback
-        self.progress = progress
+        self._set_parameters(locals())
 
     @fit_method
     def fit(
@@ -310,52 +282,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
-    def _validate_input(
-        self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[Any, np.ndarray]:
-        X, y = validate(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=FLOATS,
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if y.dtype.kind in "US":
-            raise TypeError("y: expected numbers, got text")
-        return X, y
+    def _targets(self, y: Any, incremental: bool) -> Numbers:
+        return Numbers(self.loss)
 
-    def _labels(self, y: Any, name: str = "y") -> np.ndarray:
-        y = np.asarray(y, dtype=np.float64)
-        labels = np.ascontiguousarray(y[:, None] if y.ndim == 1 else y)
-        if self.loss == "poisson" and (labels < 0.0).any():
-            raise ValueError(
-                f"{name}: expected no negative numbers with loss='poisson', got {labels.min()}"
-            )
-        checks.labels_for_loss(name, labels, self.loss)
-        return labels
-
-    def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y_val")
-        labels = self._labels(y, "y_val")
-        if labels.shape != (n_rows, self.n_outputs_):
-            raise ValueError(
-                f"y_val: expected {n_rows} rows of {self.n_outputs_} numbers, got shape"
-                f" {np.shape(y)}"
-            )
-        return labels
-
-    def _output_activation(self) -> str:
-        own = {"poisson": "exp", "bce": "logistic", "cross_entropy": "softmax"}
-        return own.get(self.loss, "identity")
-
-    def _score_of(self, outputs: np.ndarray, labels: np.ndarray, weight: Any) -> float:
-        """Return R**2."""
-        if not np.isfinite(outputs).all():
-            return float("nan")
-        with np.errstate(over="ignore"):  # just before it diverges
-            return float(r2_score(labels, outputs, sample_weight=weight))
+    def _targets_of(self, module: Module, classes: Any) -> Numbers:
+        if classes is not None:
+            raise TypeError("classes: expected None for a regressor")
+        return Numbers(self.loss)
