@@ -1,4 +1,4 @@
-"""The charts: time by size with the memory's limit, thread scaling, the trend over saved runs."""
+"""The charts: time by size, the gain of a second thread, the trend over saved runs, loss curves."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bench.cases import CASES, ORDER
+from bench.providers import COLOURS, ORDER
+from bench.readme import duration
 from bench.saved import Saved
+from bench.workloads.registry import CASES
 
 SPEED = Path(__file__).with_name("speed.png")
 TREND = Path(__file__).with_name("trend.png")
-COLOURS = {
-    "fastbp": "#2a6fbb",
-    "NumPy": "#d9822b",
-    "PyTorch": "#b0413e",
-    "JAX": "#3d8b57",
-    "scikit-learn": "#7d5ba6",
-}
+CURVES = Path(__file__).with_name("curves.png")
 MARKERS = dict(zip(COLOURS, "os^Dv", strict=True))
 GREY = "#666666"
 
@@ -59,6 +55,23 @@ def draw_trend(found: list[Saved], path: Path = TREND) -> None:
     figure.savefig(path)
 
 
+def draw_curves(models: dict[str, Any], path: Path = CURVES) -> None:
+    """Draw the loss curves of estimators by title and provider, one on the other."""
+    figure = Figure(figsize=(11.0, 3.6), dpi=130, layout="constrained")
+    titles = [title for title in models if title.endswith("defaults")]
+    for axes, title in zip(figure.subplots(1, 3), titles, strict=True):
+        theirs, ours = (models[title][name].loss_curve_ for name in ("scikit-learn", "fastbp"))
+        axes.plot(theirs, color=COLOURS["scikit-learn"], linewidth=6.0, alpha=0.35)
+        axes.plot(ours, color=COLOURS["fastbp"], linewidth=1.5)
+        axes.set_yscale("log")
+        axes.set_title(title.removesuffix(", defaults"), loc="left", fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("loss")
+    figure.axes[-1].legend(["scikit-learn", "fastbp"], frameon=False)
+    figure.savefig(path)
+
+
 def _colours(count: int) -> Any:
     from matplotlib import colormaps
 
@@ -89,8 +102,8 @@ def _sizes(axes: Axes, run: Saved) -> None:
     labels = ["\n".join(shown) for shown in names.values()]
     axes.set_xticks(list(names), labels, rotation=35, ha="right", fontsize=8)
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(FuncFormatter(_time))
-    axes.set_ylabel("time an epoch")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration(seconds)))
+    axes.set_ylabel("time per epoch")
     axes.set_title("One neuron, rows x features, one thread", loc="left", fontsize=11)
     axes.legend(frameon=False, loc="upper left")
     _tidy(axes)
@@ -140,13 +153,6 @@ def _threads(axes: Axes, run: Saved) -> None:
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(0.0, 0.97))
     axes.set_ylim(0.0, 2.6)
     _tidy(axes)
-
-
-def _time(seconds: float, _: int) -> str:
-    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= factor:
-            return f"{seconds / factor:g} {unit}"
-    return f"{seconds * 1e9:g} ns"
 
 
 def _tidy(axes: Axes) -> None:

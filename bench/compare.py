@@ -4,8 +4,8 @@
     python -m bench.compare v1 --only neuron     # workloads whose names begin so
 
 Both are installed, dependencies and all, into fresh virtual environments, and measured by the
-working tree's benchmarks. A workload's change is that of its fastest round; its spread are the
-quartiles of the changes from a round of the one to the next round of the other.
+working tree's benchmarks. A workload's change is the ratio of the fastest rounds; its spread are
+the quartiles of the ratios of rounds that were measured one after the other.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import venv
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.cases import CASES
-from bench.worker import TOP, MeasuringError, Worker
+from bench import TOP
+from bench.worker import MeasuringError, Worker
+from bench.workloads.registry import CASES
 
 ROUNDS, SECONDS = 11, 0.05
 NOTEWORTHY = 1.15  # times as long or as short, with both quartiles on the same side
@@ -53,7 +54,7 @@ def environment(tree: Path, folder: Path) -> str:
 
 
 def benchmarks(folder: Path) -> Path:
-    """Copy the benchmarks, and the oracle that they need, to where no fastbp lies beside them."""
+    """Copy the benchmarks and the reference implementation to a folder without fastbp."""
     shutil.copytree(TOP / "bench", folder / "bench")
     (folder / "tests").mkdir()
     for name in ("__init__.py", "reference.py"):
@@ -72,7 +73,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """What is worth saying, if anything."""
+        """SLOWER, faster, or nothing if the change is small or uncertain."""
         if self.ratio > NOTEWORTHY and self.low > 1.0:
             return "SLOWER"
         return "faster" if self.ratio < 1 / NOTEWORTHY and self.high < 1.0 else ""

@@ -1,4 +1,4 @@
-"""pytest's side of it: options, processes that measure, what is saved beside the times."""
+"""Options of ``pytest bench``, its measuring processes, and what it saves beside the times."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.cases import CASES, MODULES, ORDER, installed
+from bench.providers import MODULES, ORDER, installed
 from bench.timing import READ
 from bench.worker import MeasuringError, Worker
+from bench.workloads.registry import CASES
 
 ROUNDS, SECONDS = 7, 0.08  # of a round of one provider
 QUICK_ROUNDS, QUICK_SECONDS = 1, 0.001
@@ -20,13 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="check all answers, and give the times a glance only",
+        help="check all answers, but time them only briefly",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("quick"):
-        config.option.benchmark_quiet = True  # a glance: its times are those of single calls
+        config.option.benchmark_quiet = True  # its times are those of single calls
     if not any(a.startswith("--benchmark-columns") for a in config.invocation_params.args):
         config.option.benchmark_columns = ["min", "median", "max", "rounds"]
 
@@ -38,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 class Session:
-    """The measurements of a run: a case's providers take turns, when the first one is asked for."""
+    """The measurements of a run; a case is measured when its first provider is asked for."""
 
     def __init__(self, wanted: dict[str, list[str]], quick: bool) -> None:
         self._wanted = wanted
@@ -51,7 +52,7 @@ class Session:
         self.machine: dict[str, Any] = {}
 
     def times(self, title: str, provider: str) -> tuple[list[float], dict[str, Any]]:
-        """Return seconds a unit by round, and what is worth knowing of them."""
+        """Return seconds per unit by round, and what is saved with them."""
         case = CASES[title]
         if title != self._title:
             self._title, self._times, self._failed = title, {}, {}
@@ -87,7 +88,7 @@ class Session:
             self._failed = worker.try_to_prepare(title, names, seconds)
             rounds = START_ROUNDS if case.unit == "process" else ROUNDS
             turns = [worker.round() for _ in range(QUICK_ROUNDS if self._quick else rounds)]
-        except MeasuringError as error:  # of all of them: the next case gets a new process
+        except MeasuringError as error:  # of all providers: the next case gets a new process
             self._workers.pop(case.threads).close()
             self._failed = dict.fromkeys(names, str(error))
             return

@@ -1,12 +1,12 @@
-"""Did fastbp get slower? Its ratio to the plain NumPy loop, held against stored ones.
+"""Did fastbp get slower? Its ratio to the plain NumPy loop, compared with stored ones.
 
-    python -m bench.gate               # fails, and names what got slower
-    python -m bench.gate --record      # stores the ratios of this machine anew
+    python -m bench.gate               # names what got slower, and fails
+    python -m bench.gate --record      # stores the ratios of this machine
 
-Seconds do not survive another machine, and hardly another hour; the ratio of two programs that take
-turns in one process does, on the same model of processor. The ratios are kept in ``ratios.json`` by
-processor and vector width; a machine that is not there records its own, with a warning. A workload
-without a stored ratio fails, and so does a ratio without a workload.
+Seconds cannot be compared between machines, and hardly between hours. The ratio of two programs
+that take turns in one process can, on the same model of processor. ``ratios.json`` keeps the ratios
+by processor and vector width; a machine that is missing there records its own, with a warning. A
+workload without a stored ratio fails, and so does a ratio without a workload.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.cases import CASES
 from bench.worker import MeasuringError, Worker
+from bench.workloads.registry import CASES
 
 RATIOS = Path(__file__).with_name("ratios.json")
-TOLERANCE = 1.3  # ten runs in a row passed on two cores with neighbours; 1.5 times is named
+TOLERANCE = 1.3  # ten runs in a row passed on two busy cores; 1.5 times as slow is found
 ROUNDS, SECONDS = 6, 0.03
-PROCESSES = 2  # that measure a workload: where memory lies is luck, and each has its own
-MOST_PROCESSES = 6  # for what looks slower, before that is said, and for what is stored
+PROCESSES = 2  # per workload: where memory lies is luck, and differs between processes
+MOST_PROCESSES = 6  # before a workload is called slower, and for a stored ratio
 PROVIDERS = ["fastbp", "NumPy"]
 
 
 def ratio(title: str, least: float) -> float:
-    """Return how many times as long NumPy takes, the fastest of all rounds of each.
+    """Return how many times as long NumPy takes, by the fastest round of each.
 
-    What is below `least` is measured by further processes: a neighbour may come and go.
+    A ratio below `least` is measured by further processes: other load comes and goes.
     """
     fastest = dict.fromkeys(PROVIDERS, float("inf"))
     for process in range(MOST_PROCESSES):
@@ -48,19 +48,19 @@ def ratio(title: str, least: float) -> float:
 
 
 def gated() -> list[str]:
-    """Return the titles of the workloads that are held against a ratio."""
+    """Return the titles of the workloads that are compared with a stored ratio."""
     return [title for title, case in CASES.items() if case.gated]
 
 
 def key() -> str:
-    """Return what ratios are kept by."""
+    """Return the key under which this machine's ratios are stored."""
     with Worker(1) as worker:
         facts = worker.machine()
     return f"{facts['cpu']}, {facts['vector_bits']}-bit vectors"
 
 
 def record(machine: str, titles: Iterable[str]) -> None:
-    """Store this machine's ratios of some workloads, each of as many processes as there may be."""
+    """Store this machine's ratios of some workloads, each measured by MOST_PROCESSES."""
     kept = json.loads(RATIOS.read_text()) if RATIOS.exists() else {}
     ours = kept.get(machine, {})
     for title in titles:
@@ -112,7 +112,7 @@ def main() -> None:
         record(machine, titles)
         if not arguments.record:
             print(f"WARNING: {RATIOS.name} has no ratios of this machine: recorded these, compared"
-                  " nothing. Commit them to hold later runs against them.")  # fmt: skip
+                  " nothing. Commit them, so that later runs are compared with them.")  # fmt: skip
         return
     wrong = compare(kept[machine], titles)
     print("\n".join(["", *wrong]) if wrong else "\nNothing got slower.")

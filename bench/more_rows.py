@@ -1,9 +1,9 @@
-"""A file larger than what is kept of it: written, trained on, killed, trained on to the end.
+"""A file larger than the memory that training takes: written, trained on, killed, resumed.
 
 python -m bench.more_rows [ROWSxFEATURES] [EPOCHS]
 
-The file (4.2 GB by default) and all else lie in a temporary folder; the picture stays behind as
-``bench/more_rows.png`` if it is of the default size.
+The file (4.2 GB by default) and everything else are in a temporary folder. At the default size the
+plot is kept as ``bench/more_rows.png``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SIZE, EPOCHS = "25000000x20", 30
 PICTURE = Path(__file__).with_name("more_rows.png")
 
 
-def begun(folder: Path, *arguments: str, output: int | None = None) -> subprocess.Popen[bytes]:
-    """Begin a command of fastbp's, on all processors."""
+def started(folder: Path, *arguments: str, output: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a command of fastbp's, on all processors."""
     print("$ fastbp " + " ".join(arguments), flush=True)
     return subprocess.Popen(
         [sys.executable, "-m", "fastbp", *arguments],
@@ -38,16 +38,16 @@ def begun(folder: Path, *arguments: str, output: int | None = None) -> subproces
 
 
 def run(folder: Path, *arguments: str) -> float:
-    """Run a command, its report on the screen; return the seconds that it took."""
-    started = time.perf_counter()
-    if begun(folder, *arguments).wait() != 0:
+    """Run a command that prints its report; return the seconds that it took."""
+    began = time.perf_counter()
+    if started(folder, *arguments).wait() != 0:
         sys.exit(1)
-    return time.perf_counter() - started
+    return time.perf_counter() - began
 
 
 def killed(folder: Path, seconds: float, *arguments: str) -> tuple[int, float]:
-    """Run a command and kill it after a while; return its exit status and its peak of memory."""
-    process = begun(folder, *arguments, output=subprocess.DEVNULL)
+    """Run a command and kill it after a while; return its exit status and peak memory in MB."""
+    process = started(folder, *arguments, output=subprocess.DEVNULL)
     peak = 0.0
     timer = threading.Timer(seconds, process.send_signal, [signal.SIGKILL])
     timer.start()
@@ -59,7 +59,7 @@ def killed(folder: Path, seconds: float, *arguments: str) -> tuple[int, float]:
 
 
 def anonymous_megabytes(process: int) -> float:
-    """Return the memory that a process has of its own (Linux)."""
+    """Return the anonymous memory of a process in MB (NaN where there is no /proc)."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:

@@ -1,57 +1,74 @@
-"""Saved runs as the README's tables and charts.
+"""A saved run as tables and charts.
 
     pytest bench --benchmark-autosave
-    python -m bench.report               # the last saved run; with all of them, the trend
+    python -m bench.report               # the last saved run; the trend is of all of them
     python -m bench.report RUN.json ...
 
-It rewrites what stands between the marks in the README, and ``speed.png`` and ``trend.png`` beside
-this file.
+It rewrites the tables of ``bench/README.md``, the short one of ``README.md``, and ``speed.png``
+and ``trend.png`` beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import accuracy, charts
-from bench.cases import CASES, ORDER
+from bench import charts
+from bench.providers import ORDER
+from bench.readme import (
+    BENCH_README,
+    README,
+    accuracy_tables,
+    duration,
+    number,
+    rewrite,
+    table,
+)
 from bench.saved import Figure, Saved, runs
-from bench.worker import TOP
+from bench.workloads.registry import CASES
 
-README = TOP / "README.md"
-MARKS = "<!-- {}: python -m {} -->\n", "<!-- end of {} -->\n"
+COMMAND = "bench.report"
 PEERS = tuple(name for name in ORDER if name not in ("fastbp", "Numba"))
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table, the first column to the left."""
-    columns = list(head)
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *map(list, rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def number(value: float) -> str:
-    """Write three digits, and no more."""
-    if math.isnan(value):
-        return ""
-    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
+SHORT = {
+    "call: train_neuron, 3x2, 2 epochs": "`train_neuron`, 3 rows of 2 features, 2 epochs",
+    "neuron: 100x2": "neuron, 100 rows of 2 features, an epoch",
+    "neuron: 100000x100": "neuron, 100,000 rows of 100 features, an epoch",
+    "online: 2000x10": "neuron, 10 features, online, a step",
+    "mini-batch: 10000x20, batches of 100": "neuron, batch of 100 rows of 20 features, a step",
+    "sources: npy, 1000000x20": "neuron, 1,000,000 rows of 20 features in a `.npy`, an epoch",
+    "online: 10-32-1, one row a step": "network 10-32-1, online, a step",
+    "network: 4-8-1, 1000 rows a step": "network 4-8-1, 1000 rows, an epoch",
+    "mini-batch: 64-100-10, 32 rows a step": "network 64-100-10, batch of 32 rows, a step",
+    "mini-batch: 784-256-10, 128 rows a step": "network 784-256-10, batch of 128 rows, a step",
+    "prediction: 64-100-10, one row": "network 64-100-10, prediction of one row",
+    "estimator: fit of digits, defaults": "`MLPClassifier().fit` on scikit-learn's digits",
+}
 
 
 def titles(run: Saved, *groups: str) -> list[str]:
-    """Return the workloads of some groups that were measured, in the order of the cases."""
+    """Return the workloads of some groups that were measured, in the order of the registry."""
     return [t for t, case in CASES.items() if case.group in groups and t in run.figures]
 
 
 def of_step(figure: Figure) -> float:
-    """Return seconds an update, where an epoch has several; otherwise an epoch, call, process."""
+    """Return seconds per update, where an epoch has several; else per epoch, call or process."""
     return figure.seconds / int(figure.known["updates"])
 
 
+def short(run: Saved) -> str:
+    """Write the most telling workloads, and the machine."""
+    rows = []
+    for title, label in SHORT.items():
+        if title not in run.figures:  # of a library that is not installed
+            continue
+        ours = duration(of_step(run.figures[title]["fastbp"]))
+        rows.append([label, ours, *(number(run.ratio(title, peer)) for peer in PEERS)])
+    return table(["", "fastbp", *PEERS], rows) + "\n" + machine(run)
+
+
 def neurons(run: Saved) -> str:
-    """Write the neurons: microseconds an epoch, the others as multiples, the rate of reading."""
+    """Write the neurons: microseconds per epoch, the others as multiples, the reading rate."""
     rows = []
     for title in titles(run, "neuron"):
         ours = run.figures[title]["fastbp"]
@@ -63,7 +80,7 @@ def neurons(run: Saved) -> str:
             number(ours.known["GB/s"]),
             "" if share is None else f"{share:.0%}",
         ])  # fmt: skip
-    head = "rows x features", "fastbp, µs an epoch", *PEERS[:3], "GB/s", "of a plain sum"
+    head = "rows x features", "fastbp, µs per epoch", *PEERS[:3], "GB/s", "of a plain sum"
     return table(head, rows)
 
 
@@ -87,7 +104,7 @@ def others(run: Saved) -> str:
 
 
 def threads(run: Saved) -> str:
-    """Write how many times as fast two threads are as one, of every provider."""
+    """Write how many times as fast two threads are as one, with every provider."""
     rows = []
     for title in titles(run, "neuron, 2 threads", "network, 2 threads"):
         two, one = run.figures[title], run.figures[title.replace(", 2 threads", "")]
@@ -101,7 +118,7 @@ def threads(run: Saved) -> str:
 
 
 def starts(run: Saved) -> str:
-    """Write fresh processes in seconds."""
+    """Write the seconds of fresh processes."""
     names = ("fastbp", "Numba", *PEERS)
     rows = [
         [title, *(number(run.figures[title][n].seconds) if n in run.figures[title] else ""
@@ -112,7 +129,7 @@ def starts(run: Saved) -> str:
 
 
 def sources(run: Saved) -> str:
-    """Write seconds an epoch by the source of the rows, and the rate."""
+    """Write rows per second and the time relative to rows in memory, by source."""
     memory = run.figures["sources: memory, 1000000x20"]["fastbp"]
     rows = []
     for title in titles(run, "sources"):
@@ -126,12 +143,12 @@ def sources(run: Saved) -> str:
 
 
 def errors(run: Saved) -> str:
-    """Write the accuracy."""
-    return accuracy.tables(run.accuracy["ulps"], run.accuracy["drift"]) + "\n"
+    """Write the accuracy of functions and of trained parameters."""
+    return accuracy_tables(run.accuracy["ulps"], run.accuracy["drift"])
 
 
 def machine(run: Saved) -> str:
-    """Say what the figures are of."""
+    """Write what the figures were measured on."""
     known = run.known
     versions = {n: v for n, v in known["versions"].items() if v != "not installed"}
     shown = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -141,47 +158,39 @@ def machine(run: Saved) -> str:
     )
 
 
-BLOCKS = {
-    "speed of a neuron": neurons,
-    "speed of all else": others,
-    "threads": threads,
-    "starts": starts,
-    "sources": sources,
-    "accuracy": errors,
-    "machine": machine,
+PAGES: dict[Path, dict[str, Callable[[Saved], str]]] = {
+    README: {"speed": short},
+    BENCH_README: {
+        "speed of a neuron": neurons,
+        "speed of all else": others,
+        "threads": threads,
+        "starts": starts,
+        "sources": sources,
+        "accuracy": errors,
+        "machine": machine,
+    },
 }
 
 
-def rewritten(text: str, run: Saved) -> str:
-    """Return the README with every block that is marked in it written anew."""
-    for name, write in BLOCKS.items():
-        text = replaced(text, name, write(run))
-    return text
-
-
-def replaced(text: str, name: str, content: str, command: str = "bench.report") -> str:
-    """Return the README with the block of this name, which this command writes, written anew."""
-    begin, end = MARKS[0].format(name, command), MARKS[1].format(name)
-    if text.count(begin) != 1 or text.count(end) != 1:
-        raise ValueError(f"README: expected the marks {begin!r} and {end!r} once")
-    before, rest = text.split(begin)
-    _, after = rest.split(end)
-    return f"{before}{begin}\n{content}\n{end}{after}"
+def blocks(page: Path, run: Saved) -> Mapping[str, str]:
+    """Return the content of each block of a page."""
+    return {name: write(run) for name, write in PAGES[page].items()}
 
 
 def main() -> None:
-    """Rewrite the README's blocks, and draw the charts."""
+    """Rewrite the blocks of both pages, and draw the charts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="*", type=Path, help="saved runs (default: all saved here)")
     found = runs(parser.parse_args().runs)
     if not found:
         parser.error("no saved run of everything: pytest bench --benchmark-autosave")
     last = found[-1]
-    README.write_text(rewritten(README.read_text(), last))
+    for page in PAGES:
+        rewrite(page, blocks(page, last), COMMAND)
     charts.draw_speed(last)
     charts.draw_trend(found)
-    print(f"{README.name} and charts written from {last.path.name}, trend of {len(found)} runs")
+    print(f"bench/speed.png, bench/trend.png: drawn from {last.path.name}, runs: {len(found)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

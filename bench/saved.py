@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.cases import CASES
-from bench.worker import TOP
+from bench import TOP
+from bench.workloads.registry import CASES
 
 FOLDER = TOP / ".benchmarks"
 
@@ -43,28 +43,28 @@ class Saved:
 
     @property
     def whole(self) -> bool:
-        """Whether it was not a quick one, and nothing of fastbp's was left out."""
+        """Whether it is not a quick run and measured every workload of fastbp's."""
         return not self.quick and bool(self.accuracy.get("drift")) and self.measured >= set(CASES)
 
     @property
     def gated(self) -> bool:
-        """Whether it has all that the trend shows: runs from before the newest workloads do."""
+        """Whether the trend can show it: newer workloads may be missing, gated ones may not."""
         gated = {title for title, case in CASES.items() if case.gated}
         return not self.quick and self.measured >= gated
 
     @property
     def measured(self) -> set[str]:
-        """The workloads that fastbp has done."""
+        """The workloads that were measured with fastbp."""
         return {title for title, found in self.figures.items() if "fastbp" in found}
 
     @property
     def processor(self) -> tuple[str, int]:
-        """What its ratios are of."""
+        """The processor and vector width that its ratios belong to."""
         return self.known["cpu"], self.known["vector_bits"]
 
     @property
     def known(self) -> dict[str, Any]:
-        """What was saved with any of the figures."""
+        """What was saved with the first figure; the machine is the same for all."""
         return next(iter(next(iter(self.figures.values())).values())).known
 
     def ratio(self, title: str, provider: str) -> float:
@@ -76,9 +76,9 @@ class Saved:
 
 
 def runs(paths: list[Path]) -> list[Saved]:
-    """Return the last whole run, of `paths` or all, after those before it for the trend.
+    """Return the last whole run of `paths`, or of all that are saved, after those for the trend.
 
-    These are of the same processor, the oldest first.
+    Those are older runs on the same processor, the oldest first.
     """
     found = sorted(map(Saved, paths or FOLDER.glob("*/*.json")), key=lambda run: run.when)
     last = max((i for i, run in enumerate(found) if run.whole), default=None)

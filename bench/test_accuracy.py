@@ -1,6 +1,6 @@
-"""Errors of functions and of trained parameters by every provider (see ``accuracy.py``).
+"""Errors of functions and of trained parameters by every provider (see ``workloads/accuracy.py``).
 
-They are saved with the run. Only fastbp is held to a bound: the others are as they are.
+They are saved with the run. Only fastbp is held to a bound.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from bench import accuracy
-from bench.cases import installed
-from bench.neurons import PROVIDERS
+from bench.providers import installed
+from bench.workloads import accuracy
+from bench.workloads.neurons import PROVIDERS
 
 ULPS = {"exponential": 1.1, "sigmoid": 2.1, "tanh": 2.0, "log loss": 2.0}
-DRIFT_FACTOR = 3.0  # by luck alone a mean of six problems is up to twice another
+DRIFT_FACTOR = 3.0  # by chance alone the mean of six problems may be twice another
 
 
 @pytest.fixture

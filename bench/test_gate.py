@@ -1,4 +1,4 @@
-"""What the gate and the comparison call wrong, of invented measurements."""
+"""What the gate and the comparison report, on invented measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of an invented run: every block of the README, both charts."""
+"""The report of an invented run: every block of both pages, the charts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import accuracy, charts, report, saved
-from bench.cases import CASES
+from bench import charts, readme, report, saved
 from bench.timing import LARGE_BYTES
+from bench.workloads import accuracy
+from bench.workloads.registry import CASES
 
 
 @pytest.fixture
@@ -45,18 +46,43 @@ def run(tmp_path: Path) -> Path:
 
 def test_blocks_and_charts(run: Path, tmp_path: Path) -> None:
     found = saved.runs([run, run])
-    text = report.rewritten(report.README.read_text(), found[-1])
+    blocks = {page: report.blocks(page, found[-1]) for page in report.PAGES}
+    for page, written in blocks.items():
+        text = readme.rewritten(page.read_text(), written, report.COMMAND)
+        assert all(content in text for content in written.values())
+        assert readme.rewritten(text, written, report.COMMAND) == text
+    short = blocks[readme.README]["speed"]
+    assert all(f"| {label} |" in short for label in report.SHORT.values())
+    assert "| neuron, 100 rows of 2 features, an epoch | 1.7 µs | 2 | 3 | 4 |  |" in short
+    assert short.endswith("commit 01234567.)\n")
+    text = "".join(blocks[readme.BENCH_README].values())
     assert "| 100 x 2 | 1.7 | 2 | 3 | 4 | 12 |  |" in text
     assert "| 1000000x50 | 2 | 2 | 2 | 2 |  | 75% |" in text
     assert "| npy | 10,000,000 | 1 | 2 | 3 | 4 | 5 |" in text
     assert "| tanh | 0.75 (0.25) | 0.75 (0.25) |" in text
-    assert report.rewritten(text, found[-1]) == text
     for draw, what in ((charts.draw_speed, found[-1]), (charts.draw_trend, found)):
         picture = tmp_path / f"{draw.__name__}.png"
         draw(what, picture)  # type: ignore[operator]
         assert picture.stat().st_size > 10_000
 
 
-def test_marks_are_needed(run: Path) -> None:
+def test_marks_are_needed() -> None:
     with pytest.raises(ValueError, match="expected the marks"):
-        report.rewritten("no marks", saved.Saved(run))
+        readme.rewritten("no marks", {"speed": ""}, report.COMMAND)
+
+
+def test_rewriting_names_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(readme, "TOP", tmp_path)
+    page = tmp_path / "README.md"
+    page.write_text("<!-- speed: python -m c -->\n<!-- end of speed -->\n")
+    readme.rewrite(page, {"speed": "| fast |\n"}, "c")
+    assert capsys.readouterr().out == "README.md: wrote speed\n"
+    assert page.read_text().splitlines()[2] == "| fast |"
+
+
+def test_units_of_time() -> None:
+    assert [readme.duration(t) for t in (3.91e-8, 4.2e-6, 0.1957, 12.0)] == [
+        "39.1 ns", "4.2 µs", "196 ms", "12 s",
+    ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""Every workload by every provider: the answers, then the times (see ``cases.py``).
+"""Every workload by every provider: the answers, then the times (see ``workloads/registry.py``).
 
-The providers of a workload take turns in a process of their own, since one after the other they
-would meet different neighbours. What was measured there is played back to pytest-benchmark, whose
-figures are seconds an epoch, a call or a process.
+The providers of a workload take turns in a process of their own, so that all of them meet the same
+load on the machine. What was measured there is played back to pytest-benchmark, whose figures are
+seconds per epoch, call, fit or process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.cases import installed
+from bench.providers import installed
 
 
 class Playback:

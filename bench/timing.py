@@ -10,33 +10,32 @@ from typing import Any
 import numpy as np
 
 from bench import THREADS
-from bench.cases import CASES, Case, check
+from bench.cases import Case, check
 
 PAUSE_SECONDS = 0.3 if THREADS > 1 else 0.0  # idle threads of some libraries spin for a while
-READ = "read"  # a provider in every large case: a plain sum of the features by as many threads
+READ = "read"  # a provider added to large cases: a plain sum of the features on as many threads
 LARGE_BYTES = 2**26  # from here on an epoch reads memory, not a cache
 
 
 class Prepared:
     """A case whose answers are checked and whose kernels are compiled, ready to be timed.
 
-    What a provider fails with is in `failed`; the others go on.
+    If a provider fails, `failed` has its traceback, and the others go on.
 
     Parameters
     ----------
-    title : str
-        Of the case.
+    case : Case
     providers : list of str
     seconds : float
-        That a round of one provider should take, roughly.
+        Roughly how long a round of one provider should take.
     clock : str
-        Of the module `time`: "process_time" leaves out what others take of the processor.
+        A function of the module `time`; "process_time" ignores what other processes take of the
+        processor.
     """
 
     def __init__(
-        self, title: str, providers: list[str], seconds: float, clock: str = "perf_counter"
+        self, case: Case, providers: list[str], seconds: float, clock: str = "perf_counter"
     ) -> None:
-        case = CASES[title]
         problem = case.problem()
         self._runs: dict[str, Any] = {}
         self.units: dict[str, int] = {}
@@ -68,14 +67,14 @@ class Prepared:
 
 
 def warmed_up(run: Any, case: Case) -> int:
-    """Return the units of a case's round, compiled for that number."""
+    """Return the units of a case's round, once everything is compiled for that number."""
     if case.unit != "process":
         run(case.units)
     return case.units
 
 
 def units_for(run: Any, seconds: float) -> int:
-    """Return how many units take about so long, compiled for that number."""
+    """Return how many units take about that long, once everything is compiled for that number."""
     units = 1
     while True:
         run(units)
@@ -88,7 +87,7 @@ def units_for(run: Any, seconds: float) -> int:
 
 
 def reader(x: np.ndarray) -> Any:
-    """Return a function of the number of times that all threads read the rows once."""
+    """Return a function in which all threads read the rows a given number of times."""
     parts = np.array_split(x.reshape(-1), THREADS)
     pool = ThreadPoolExecutor(THREADS)
 

@@ -1,7 +1,7 @@
-"""Processes that measure: each has its number of threads from before anything is loaded.
+"""Measuring processes: the number of threads of each is set before any library is loaded.
 
 A :class:`Worker` is such a process. It may run in another environment (see ``compare.py``), since
-what both sides say is JSON, a line at a time.
+the two sides exchange JSON, one object per line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-TOP = Path(__file__).parent.parent
+from bench import THREADS, TOP
 
 
 class MeasuringError(Exception):
@@ -43,16 +43,16 @@ class Worker:
         self.close()
 
     def prepare(self, title: str, providers: list[str], *how: Any) -> None:
-        """Check the answers of a case's providers, and get them ready: see timing.Prepared."""
+        """Check the answers of a case's providers and prepare them: see timing.Prepared."""
         for name, why in self.try_to_prepare(title, providers, *how).items():
             raise MeasuringError(f"{name}: {why}")
 
     def try_to_prepare(self, title: str, providers: list[str], *how: Any) -> dict[str, str]:
-        """Prepare those that give the right answer; return what the others fail with."""
+        """Prepare the providers whose answer is right; return the tracebacks of the others."""
         return dict(self._ask("prepare", title, providers, *how))
 
     def round(self) -> dict[str, float]:
-        """Return what a unit of each provider took, in seconds."""
+        """Time each provider once; return seconds per unit."""
         return dict(self._ask("round"))
 
     def machine(self) -> dict[str, Any]:
@@ -87,9 +87,7 @@ class Worker:
 def serve() -> None:
     """Answer requests until there are no more."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints must not come between
-    from bench import THREADS
-
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     prepared = None
@@ -98,9 +96,11 @@ def serve() -> None:
         try:
             if what == "prepare":
                 from bench.timing import Prepared
+                from bench.workloads.registry import CASES
 
-                prepared = None  # before the next one takes memory
-                prepared = Prepared(*arguments)
+                title, *how = arguments
+                prepared = None  # frees its memory before the next one is made
+                prepared = Prepared(CASES[title], *how)
                 answer: dict[str, Any] = {"value": prepared.failed}
             elif what == "round":
                 assert prepared is not None, "nothing is prepared"

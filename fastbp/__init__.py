@@ -1,4 +1,50 @@
-"""fastbp: backpropagation for one neuron and small networks, as fast as the CPU allows."""
+"""fastbp: backpropagation for one neuron and small networks, as fast as the CPU allows.
+
+One neuron
+    train_neuron        the drop-in for a plain NumPy loop: lists in, rounded lists out
+    fit_neuron          arrays in and out, every option; returns a NeuronFit
+    predict_neuron      outputs for rows of features
+    Neuron              one neuron that trains step by step
+
+Networks of fully connected layers
+    fit_network         arrays in and out, the same options; returns a NetworkFit
+    predict_network     outputs for rows of features
+    initialize_network  start values
+    loss_and_gradient   one pass, for optimizers of your own
+    Layer, Perceptron   layers that train step by step
+
+Estimators for scikit-learn
+    NeuronClassifier, NeuronRegressor, MLPClassifier, MLPRegressor
+
+Optimizers
+    SGD, Adam           with values of your own; "sgd" and "adam" name them
+
+Data and models
+    open_rows           rows in files, also more than memory holds
+    datasets            synthetic data
+    save, load          models in safetensors files
+
+The machine
+    warmup              compile ahead of time
+    show_versions       versions and processors, for a bug report
+    get_num_threads, set_num_threads
+
+Exceptions
+    FastbpError         the base of DataError, DivergenceError and CheckpointError
+
+Inside, a room imports only from itself and from those below it:
+
+    command             the command ``fastbp``
+    warm_up  storage  datasets
+    estimators          scikit-learn's classifiers and regressors
+    models              neuron and network, and the objects that train step by step
+    training            one fit, whatever the model: optimizers, epochs, checkpoints
+    data                rows from arrays, tables, files and iterators; labels, weights, order
+    system              threads, interrupts, progress, files; knows nothing of neurons
+    kernels             compiled code, and what stands where in its arrays
+
+``arguments`` and ``errors`` serve all of them but the kernels.
+"""
 
 from importlib import import_module, util
 from typing import TYPE_CHECKING, Any
@@ -26,8 +72,8 @@ if TYPE_CHECKING:
     from fastbp.models.neuron import predict_neuron as predict_neuron
     from fastbp.models.neuron import train_neuron as train_neuron
     from fastbp.models.step_by_step import Layer as Layer
-    from fastbp.models.step_by_step import Neuron as Neuron
     from fastbp.models.step_by_step import Perceptron as Perceptron
+    from fastbp.models.step_by_step_neuron import Neuron as Neuron
     from fastbp.storage import load as load
     from fastbp.storage import save as save
     from fastbp.system.threads import get_num_threads as get_num_threads
@@ -47,7 +93,8 @@ _HOMES = {
     "models.initialization": ("initialize_network",),
     "models.network": ("NetworkFit", "fit_network", "loss_and_gradient", "predict_network"),
     "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron", "train_neuron"),
-    "models.step_by_step": ("Layer", "Neuron", "Perceptron"),
+    "models.step_by_step": ("Layer", "Perceptron"),
+    "models.step_by_step_neuron": ("Neuron",),
     "storage": ("load", "save"),
     "system.threads": ("get_num_threads", "set_num_threads"),
     "system.versions": ("show_versions",),

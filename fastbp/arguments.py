@@ -1,6 +1,7 @@
 """Scalars and names that come in: each function returns what it was given, checked.
 
-Every message has the form ``name: expected ..., got ...``.
+Every message has the form ``name: expected ..., got ...``. What a name may be, registries say:
+:func:`choice` puts their names into messages, :func:`names_in_docs` into docstrings.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import numbers
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 RateFunction = Callable[[int], float]
+Documented = TypeVar("Documented")
 
 
 def sequence(name: str, value: Any, of: str) -> list[Any]:
@@ -62,6 +64,19 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
         listed = ", ".join(repr(k) for k in known)
         raise ValueError(f"{name}: expected one of {listed}, got {value!r}")
     return value
+
+
+def names_in_docs(**known: Iterable[str]) -> Callable[[Documented], Documented]:
+    """Fill the known names into a docstring: ``{losses}`` becomes ``{"mse", "bce"}``."""
+
+    def fill(documented: Documented) -> Documented:
+        for key, names in known.items():
+            if documented.__doc__ is not None:  # python -OO leaves none
+                listed = ", ".join(f'"{name}"' for name in names)
+                documented.__doc__ = documented.__doc__.replace(f"{{{key}}}", f"{{{listed}}}")
+        return documented
+
+    return fill
 
 
 def progress(name: str, value: Any) -> bool | str:

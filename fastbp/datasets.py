@@ -21,7 +21,7 @@ from fastbp.data.rows import Block, Rows
 from fastbp.data.sources.writing import fill_together, generating_threads, write_npy
 from fastbp.kernels import random as kernels
 from fastbp.kernels.vector import LANES
-from fastbp.models.layers import activations_of
+from fastbp.models import layers
 from fastbp.models.network import predict_network
 from fastbp.models.prediction import CALL_WORK
 from fastbp.system.interrupts import interrupt_safe
@@ -170,29 +170,18 @@ def make_network_dataset(
     True
     """
     n = arguments.whole("n_samples", n_samples, minimum=1)
-    sizes = _layer_sizes(layer_sizes)
+    sizes = layers.layer_sizes(layer_sizes)
     classes = arguments.choice("task", task, TASKS) == "classification"
     if classes and sizes[-1] < 2:
         raise ValueError("layer_sizes: expected at least 2 outputs for classification, got 1")
     if activations is None:
         activations = ["tanh"] * (len(sizes) - 2) + ["identity"]
-    names = activations_of("activations", activations, len(sizes) - 1)
+    names = layers.activations_of("activations", activations, len(sizes) - 1)
     rows = _NetworkRows(n, sizes, names, classes, distribution, noise, seed)
     features, labels = _delivered(rows, out, virtual)
     if classes and labels is not None:
         labels = labels[:, 0]
     return features, labels, rows.weights, rows.biases
-
-
-def _layer_sizes(value: Any) -> list[int]:
-    value = value.tolist() if isinstance(value, np.ndarray) else value
-    sizes = [
-        arguments.whole(f"layer_sizes[{i}]", n, minimum=1)
-        for i, n in enumerate(arguments.sequence("layer_sizes", value, "integers"))
-    ]
-    if len(sizes) < 2:
-        raise ValueError(f"layer_sizes: expected at least 2 sizes, got {len(sizes)}")
-    return sizes
 
 
 class VirtualRows(Rows):

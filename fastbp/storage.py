@@ -12,7 +12,8 @@ import numpy as np
 from fastbp.errors import CheckpointError
 from fastbp.models.network import NetworkFit
 from fastbp.models.neuron import NeuronFit
-from fastbp.models.step_by_step import Layer, Neuron, Perceptron
+from fastbp.models.step_by_step import Layer, Perceptron
+from fastbp.models.step_by_step_neuron import Neuron
 from fastbp.models.table_model import TableModel
 from fastbp.system import archive
 

@@ -1,6 +1,7 @@
 """The JIT policy, and what the package promises as a whole."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -66,18 +67,12 @@ def test_the_check_sees_a_violation(source):
     assert jit_violations(source, False)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_kernels_know_nothing_of_what_stands_above_them(path):
-    if "kernels" not in path.parts:
-        return
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fastbp"):
-            assert node.module.startswith("fastbp.kernels"), f"{path.name} imports {node.module}"
-
-
 def test_everything_public_is_documented():
     for name in fastbp.__all__:
         assert getattr(fastbp, name).__doc__, name
+    told = set(re.findall(r"\w+", fastbp.__doc__)) | {"__version__"}
+    assert told >= set(fastbp.__all__)
+    assert len(fastbp.__doc__.splitlines()) <= 60
 
 
 def test_tests_and_extras_agree():

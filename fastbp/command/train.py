@@ -26,7 +26,7 @@ from fastbp.command.report import Lines, print_grid, time_lines, training_lines
 from fastbp.command.settings import NETWORK_BATCH, Settings
 from fastbp.data.sources.formats import KINDS
 from fastbp.errors import DivergenceError
-from fastbp.models.activations import NEURON_ACTIVATIONS
+from fastbp.models.activations import hidden_activations
 from fastbp.models.losses import LOSSES
 from fastbp.models.table_model import Fit, TableModel, check_classes
 from fastbp.storage import save
@@ -59,7 +59,7 @@ from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 )
 @click.option(
     "--activation",
-    type=click.Choice(list(NEURON_ACTIVATIONS)),
+    type=click.Choice(list(hidden_activations())),
     help="Of the neuron (default: sigmoid) or the hidden layers (default: relu).",
 )
 @click.option(

@@ -138,34 +138,6 @@ def raise_for_row(name: str, row: int, values: np.ndarray) -> NoReturn:
     )
 
 
-def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.ndarray:
-    """Return the weights of a layer as C-contiguous float64 (n_inputs, n_outputs).
-
-    The biases, as they came, say how many outputs are expected if the shape does not fit.
-    """
-    array = number_array(name, value)
-    if array.ndim != 2:
-        raise ValueError(
-            f"{name}: expected 2 dimensions (n_inputs, n_outputs), got {array.ndim}"
-            f" (shape {array.shape})"
-        )
-    if array.size == 0 or n_inputs not in (None, array.shape[0]):
-        inputs = "n_inputs" if n_inputs is None else n_inputs
-        outputs = len(bias) if isinstance(bias, Sequence) else getattr(bias, "size", 1)
-        raise ValueError(
-            f"{name}: expected ({inputs}, {outputs or 'n_outputs'}), got {array.shape}"
-        )
-    return np.ascontiguousarray(array, dtype=np.float64)
-
-
-def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
-    """Return the biases of a layer as float64 (n_outputs,); (1, n_outputs) passes, too."""
-    array = number_array(name, value)
-    if array.size != n_outputs or array.ndim > 2:
-        raise ValueError(f"{name}: expected ({n_outputs},), one a neuron, got {array.shape}")
-    return np.ascontiguousarray(array.reshape(n_outputs), dtype=np.float64)
-
-
 def all_finite(name: str, array: np.ndarray) -> None:
     """Refuse infinities and NaN in what is no row of data."""
     finite = np.isfinite(array)

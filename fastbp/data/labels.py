@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from fastbp.data import checks
 from fastbp.data.arrays import Labelled, rows_of
 from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
+
+
+class LabelKind(Enum):
+    """Which labels a loss is defined for."""
+
+    NUMBERS = auto()
+    PROBABILITIES = auto()  # from 0 to 1
+    DISTRIBUTIONS = auto()  # rows that are not negative and sum to 1, or class indices
 
 
 @dataclass(frozen=True)

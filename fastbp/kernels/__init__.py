@@ -1,1 +1,19 @@
-"""Compiled kernels: loops over contiguous float64, shapes and types already checked."""
+"""Compiled code: loops over contiguous float64, whose shapes and types were checked before.
+
+- ``jit.py``: how kernels are compiled and cached. ``layout.py``: what stands where in the two
+  arrays of a fit.
+- ``vector.py``: eight numbers at once. ``atomics.py``: memory that threads share. ``blas.py``:
+  SciPy's matrix product.
+- ``exponential.py``, ``activations.py``, ``losses.py``, ``update.py``: the formulas; activations,
+  losses and optimizers with their codes.
+- ``matvec.py``, ``matmul.py``: products of a tile of rows with one column of weights, with many.
+- ``steps.py``: epochs, batches and threads, the same for every model.
+- ``neuron.py``, ``online_neuron.py``: one neuron, by batches and by single rows.
+- ``plan.py``, ``layers.py``, ``network.py``, ``online_network.py``, ``sparse_network.py``:
+  networks.
+- ``random.py``: random numbers by their position.
+
+It imports nothing of fastbp but itself. It stays flat: Numba names a cache file by the source
+file's base name, the qualified name and the line, so two files of one name could be mistaken for
+each other.
+"""

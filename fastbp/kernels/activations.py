@@ -1,8 +1,12 @@
-"""Activations and their derivatives, eight pre-activations at once: z in, a = phi(z) out."""
+"""Activations and their derivatives, eight pre-activations at once: z in, a = phi(z) out.
+
+An activation is a code here, its formula and a branch in :func:`activate`, and the same with its
+derivative in :func:`activate_with_derivative`. A code that a choice does not name gives NaN.
+"""
 
 from __future__ import annotations
 
-from fastbp.kernels.exponential import LIMIT, exp_clamped, tanh, tanh_and_exponential
+from fastbp.kernels.exponential import LIMIT, NAN, exp, exp_clamped, tanh, tanh_and_exponential
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import Vector, broadcast, where_less
 
@@ -10,16 +14,16 @@ IDENTITY = 0
 SIGMOID = 1
 RELU = 2
 TANH = 3
-SOFTMAX = 4  # of a whole layer: see losses.py
-EXPONENTIAL = 5  # of outputs only, with the Poisson deviance
+SOFTMAX = 4  # of an output layer only, all its neurons at once: see losses.py
+EXPONENTIAL = 5  # of an output layer only, with the Poisson deviance
 
 
 @device_function
 def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
     """Return a = 1/(1 + e**-z) and 1 - a = e**-z a, both with all their digits.
 
-    Their product is the derivative. Beyond LIMIT either way they stay at e**-LIMIT (about 2e-308)
-    and 1: with |z| in the exponent and a choice by sign at the end it was slower.
+    Their product is the derivative. Beyond LIMIT on either side they stay at e**-LIMIT (about
+    2e-308) and 1: to take e**-|z| and choose by the sign of z at the end was slower.
     """
     one = broadcast(1.0)
     e = exp_clamped(-z)
@@ -32,13 +36,17 @@ def activate(activation: int, z: Vector) -> Vector:
     """Return phi(z)."""
     if activation == SIGMOID:
         a, _ = sigmoid_and_complement(z)
-        a = where_less(z, broadcast(-LIMIT), broadcast(0.0), a)  # as one writes it: no 2e-308
+        a = where_less(z, broadcast(-LIMIT), broadcast(0.0), a)  # 0, as exp(z) is there, not 2e-308
     elif activation == RELU:
         a = where_less(z, broadcast(0.0), broadcast(0.0), z)  # NaN stays NaN
     elif activation == TANH:
         a = tanh(z)
-    else:
+    elif activation == EXPONENTIAL:
+        a = exp(z)
+    elif activation == IDENTITY:
         a = z
+    else:
+        a = broadcast(NAN)
     return a
 
 
@@ -56,7 +64,10 @@ def activate_with_derivative(activation: int, z: Vector) -> tuple[Vector, Vector
         a, e = tanh_and_exponential(z)
         sum_of_both = one + e
         derivative = broadcast(4.0) * e / (sum_of_both * sum_of_both)
-    else:
+    elif activation == IDENTITY:
         a = z
         derivative = one
+    else:
+        a = broadcast(NAN)
+        derivative = a
     return a, derivative

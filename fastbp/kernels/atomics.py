@@ -1,6 +1,6 @@
-"""Atomic operations on int64 memory, for threads that share the state of one fit.
+"""Atomic operations on int64 memory, for the threads of one fit.
 
-Loads acquire, stores release, the rest does both. With the JIT off they are plain Python: one
+Loads acquire, stores release, the others do both. With the JIT off they are plain Python: one
 thread only.
 """
 
@@ -27,7 +27,7 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
 
 
 def atomic_store(pointer: Pointer, index: int, value: int) -> None:
-    """Write the element; whatever was written before it is visible to who reads it."""
+    """Write the element; a thread that reads it sees all that was written before."""
     pointer[index] = value
 
 

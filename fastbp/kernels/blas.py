@@ -50,32 +50,12 @@ def gemm(
 
 
 @compiled_as(
-    gemm,
-    types.void,
-    types.Integer,
-    types.Boolean,
-    types.Boolean,
-    types.Integer,
-    types.Integer,
-    types.Integer,
-    FLOATS,
-    FLOATS,
-    types.float64,
-    FLOATS,
-)
-def _(
-    builder: Any,
-    address: ir.Value,
-    a_transposed: ir.Value,
-    b_transposed: ir.Value,
-    rows: ir.Value,
-    columns: ir.Value,
-    terms: ir.Value,
-    a: ir.Value,
-    b: ir.Value,
-    factor: ir.Value,
-    c: ir.Value,
-) -> None:
+    gemm, types.void, types.Integer, *[types.Boolean] * 2, *[types.Integer] * 3, FLOATS, FLOATS,
+    types.float64, FLOATS,
+)  # fmt: skip
+def _(builder: Any, address: ir.Value, *values: ir.Value) -> None:
+    a_transposed, b_transposed, rows, columns, terms, a, b, factor, c = values
+
     # BLAS counts columns first, which makes every matrix here its own transpose: c' = b' a'.
     def by_address(value: ir.Value) -> ir.Value:
         return cgutils.alloca_once_value(builder, value)

@@ -44,8 +44,8 @@ JIT_ENABLED = not numba.config.DISABLE_JIT
 def cache_folder() -> Path | None:
     """Return the folder of the compiled kernels of exactly this source and these compilers.
 
-    Numba dates a cached kernel by the file that it stands in, so a change in a callee in
-    another file goes unseen (numba issue 1833). Here the folder's name is a digest of every
+    Numba dates a cached kernel by its own file, so it does not see a change in a callee in
+    another file (numba issue 1833). Here the folder's name is a digest of every
     kernel file: a kernel compiled from other code lies in another folder. None where the user
     has no home, or the package no source files.
     """
@@ -57,7 +57,7 @@ def cache_folder() -> Path | None:
 
 
 def _user_cache() -> Path | None:
-    """Return where the system keeps what can be made again."""
+    """Return the user's cache folder, or None if there is no home."""
     variable, folder = {
         "win32": ("LOCALAPPDATA", "AppData/Local"),
         "darwin": ("", "Library/Caches"),
@@ -176,7 +176,7 @@ class _LoweringWithoutMachineCode(NativeLowering):  # type: ignore[misc]
 
 
 def _link_only(library: Any, description: Any, environment: Any) -> Any:
-    """Close a library as it is; return what Numba knows the function by: Python can not call it."""
+    """Close a library as it is; return what Numba knows the function by: Python cannot call it."""
 
     def close() -> None:
         library._finalize_dynamic_globals()
@@ -188,8 +188,8 @@ def _link_only(library: Any, description: Any, environment: Any) -> Any:
     return _dynfunc.make_function(description.lookup_module(), name, "", 0, environment, (library,))
 
 
-# What the pass above leans on is Numba's own affair (tried with 0.62 and 0.68): without it,
-# functions are compiled as Numba does it, which only takes longer.
+# The pass above relies on Numba's internals (tried with 0.62 and 0.68): without them, functions
+# are compiled as Numba does it, which only takes longer.
 _KNOWN = all(
     hasattr(CodeLibrary, name)
     for name in ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals")

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
+from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, subroutine
-from fastbp.kernels.layout import (
-    CLASSES,
-    LAYER_ACTIVATION,
-    LAYER_FIELDS,
-    LAYERS,
-    LOSS,
-    LOSS_SUM,
-    N_FEATURES,
-    N_LAYERS,
-    N_PARAMETERS,
-    OUTPUTS,
-    REPORT,
-    SCIKIT_LEARN,
-    WEIGHT_SUM,
-    WEIGHTED,
-)
 from fastbp.kernels.losses import (
-    BCE,
     CROSS_ENTROPY,
-    HALF_MSE,
-    HALF_POISSON_DEVIANCE,
-    MSE,
+    as_scikit_learn_reports,
     cross_entropy,
-    half_poisson_deviance,
-    log_loss_as_scikit_learn_reports,
     output_loss,
+    share_of_output,
 )
 from fastbp.kernels.vector import (
     LANES,
@@ -44,53 +25,61 @@ from fastbp.kernels.vector import (
 
 
 @device_function
-def layer(state: Pointer, index: int) -> Pointer:
+def layer(integers: Pointer, index: int) -> Pointer:
     """Return a row of the table of layers."""
-    return at(state, LAYERS + index * LAYER_FIELDS)
+    return at(integers, layout.LAYERS + index * layout.LAYER_FIELDS)
 
 
 @device_function
-def inputs_of(state: Pointer, index: int) -> int:
+def inputs_of(integers: Pointer, index: int) -> int:
     """Return how many inputs a layer has."""
-    return int(state[N_FEATURES] if index == 0 else layer(state, index - 1)[OUTPUTS])
+    if index == 0:
+        return int(integers[layout.N_FEATURES])
+    return int(layer(integers, index - 1)[layout.OUTPUTS])
 
 
 @subroutine
-def losses_and_dz(
-    state: Pointer, n: int, width: int, y: Pointer, weights: Pointer, z: Pointer, partial: Pointer
+def output_losses(
+    integers: Pointer,
+    n: int,
+    width: int,
+    y: Pointer,
+    weights: Pointer,
+    z: Pointer,
+    partial: Pointer,
 ) -> None:
-    """Turn the output's z into dz, zero beyond the n rows; ACC loss and weight in `partial`."""
-    index = state[N_LAYERS] - 1
-    k = layer(state, index)[OUTPUTS]
-    activation = layer(state, index)[LAYER_ACTIVATION]
-    loss = state[LOSS]
-    as_scikit_learn = state[REPORT] == SCIKIT_LEARN
-    share = broadcast(1.0 / k if loss == MSE else 1.0)
+    """Turn the output's z into dz, zero beyond the n rows; ACC z, loss and weight in `partial`.
+
+    y (label columns, width), weights (width,), z (K, width).
+    """
+    output = layer(integers, integers[layout.N_LAYERS] - 1)
+    k = output[layout.OUTPUTS]
+    activation = output[layout.LAYER_ACTIVATION]
+    loss = integers[layout.LOSS]
+    as_scikit_learn = integers[layout.REPORT] == layout.SCIKIT_LEARN
+    share = broadcast(share_of_output(loss, k))
     total = broadcast(0.0)
     total_weight = broadcast(0.0)
     for i in range(0, width, LANES):
-        valid = n - i
-        weight = load_first(weights, i, valid) if state[WEIGHTED] != 0 else broadcast(1.0)
-        weight = keep_first(weight, valid)
+        rows = n - i
+        weight = broadcast(1.0)
+        if integers[layout.WEIGHTED] != 0:
+            weight = load_first(weights, i, rows)
+        weight = keep_first(weight, rows)
         total_weight = total_weight + weight
         if loss == CROSS_ENTROPY:
-            value = cross_entropy(z, y, state[CLASSES] != 0, k, width, i)
+            value = cross_entropy(z, y, integers[layout.CLASSES] != 0, k, width, i)
             if as_scikit_learn:
-                value = log_loss_as_scikit_learn_reports(value, broadcast(1.0))
-            total = total + keep_first(value, valid) * weight
+                value = as_scikit_learn_reports(loss, value, broadcast(1.0), k)
+            total = total + keep_first(value, rows) * weight
             for j in range(i, k * width, width):
-                store(z, j, keep_first(load(z, j) * weight, valid))
+                store(z, j, keep_first(load(z, j) * weight, rows))
         else:
             for j in range(i, k * width, width):
-                if loss == HALF_POISSON_DEVIANCE:
-                    value, dz = half_poisson_deviance(load(z, j), load(y, j))
-                else:
-                    value, dz = output_loss(activation, loss, load(z, j), load(y, j))
-                if as_scikit_learn and loss == HALF_MSE:
-                    value = value * broadcast(1.0 / k)
-                elif as_scikit_learn and loss == BCE:
-                    value = log_loss_as_scikit_learn_reports(value, load(y, j))
-                total = total + keep_first(value * share, valid) * weight
-                store(z, j, keep_first(dz * share * weight, valid))
-    partial[state[N_PARAMETERS] + LOSS_SUM] += sum_lanes(total)
-    partial[state[N_PARAMETERS] + WEIGHT_SUM] += sum_lanes(total_weight)
+                value, dz = output_loss(activation, loss, load(z, j), load(y, j))
+                if as_scikit_learn:
+                    value = as_scikit_learn_reports(loss, value, load(y, j), k)
+                total = total + keep_first(value * share, rows) * weight
+                store(z, j, keep_first(dz * share * weight, rows))
+    partial[integers[layout.N_PARAMETERS] + layout.LOSS_SUM] += sum_lanes(total)
+    partial[integers[layout.N_PARAMETERS] + layout.WEIGHT_SUM] += sum_lanes(total_weight)

@@ -1,7 +1,7 @@
 """Where everything stands in the two arrays that a fit hands to its kernel.
 
 One int64 array holds the problem and the position, one float64 array the parameters and all
-scratch memory: few arguments make a cheap call, and one copy of each is the whole state.
+scratch memory: few arguments make a cheap call, and a copy of both is a copy of the fit.
 """
 
 # --- int64: the problem -------------------------------------------------------------------
@@ -10,25 +10,26 @@ N_FEATURES = 1  # D
 BATCH_ROWS = 2  # rows of a batch; the last one of an epoch may be shorter
 CHUNK_ROWS = 3  # rows that a thread takes at once, counted from the start of the batch
 TILE_ROWS = 4  # rows that pass the phases together in the nearest caches
-ACTIVATION = 5
-LOSS = 6
+ACTIVATION = 5  # of a neuron, a code of activations.py
+LOSS = 6  # a code of losses.py
 WEIGHTED = 7  # whether there are sample weights
 SHUFFLED = 8  # whether rows are visited in the order of the array `order`
 N_PARAMETERS = 9  # P, in whole vectors
 N_WEIGHTS = 10  # how many of them alpha shrinks, in whole vectors
 N_ITER_NO_CHANGE = 11  # epochs without improvement that end the fit; 0: no such test
-OPTIMIZER = 12
+OPTIMIZER = 12  # a code of update.py
 N_MOMENTS = 13  # arrays of P numbers that the optimizer keeps
 N_LAYERS = 14  # L; each has a row in the table of layers
-LABEL_COLUMNS = 15  # numbers of a row's label: K, or 1 for the number of a class
-CLASSES = 16  # whether labels are numbers of classes
+LABEL_COLUMNS = 15  # numbers of a row's label: K, or 1 for a class index
+CLASSES = 16  # whether labels are class indices
 GEMM = 17  # address of the BLAS routine; 0: none is used
+REPORT = 38  # how losses are reported: OWN, or as scikit-learn does; gradients are the same
 
 # --- int64: what one call of the kernel may do --------------------------------------------
 BLOCK_START = 18  # first row of x, y and sample_weight, counted within the epoch
 BLOCK_STOP = 19  # and the row after the last one
 EPOCH_LIMIT = 20  # stop when this many epochs are complete
-FIRST_RATE = 21  # the epoch that rates[0] belongs to; the last rate holds on
+FIRST_RATE = 21  # the epoch that rates[0] belongs to; the last rate is repeated
 N_RATES = 22
 BUDGET = 23  # chunks left to hand out
 SLOTS = 24  # most chunks of one segment
@@ -37,7 +38,6 @@ WORK_SIZE = 26  # float64 scratch of each thread
 ROW_STRIDE = 35  # numbers from a row of x to the next, D or more
 LABEL_STRIDE = 36  # the same of y, LABEL_COLUMNS or more
 WEIGHT_STRIDE = 37  # and of sample_weight
-REPORT = 38  # how losses are told: OWN, or as scikit-learn does; gradients are the same
 
 # --- int64: the position ------------------------------------------------------------------
 EPOCH = 27  # epochs completed
@@ -50,7 +50,7 @@ SEGMENT_FIRST = 33  # the chunks now handed out: the first one
 SEGMENT_CHUNKS = 34  # and how many
 TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half)
 DONE = 48  # chunks of the segment computed; 40 and 48 stand in cache lines of their own
-LAYERS = 56  # the table of layers, LAYER_FIELDS numbers each, then nothing
+LAYERS = 56  # the table of layers, LAYER_FIELDS numbers each, to the end of the array
 N_INTEGERS = 56  # without that table
 
 # --- int64: a row of the table of layers --------------------------------------------------
@@ -58,9 +58,10 @@ OUTPUTS = 0  # neurons
 LAYER_ACTIVATION = 1
 WEIGHTS_AT = 2  # where the weights (inputs, outputs) begin in the parameters
 BIASES_AT = 3
-A_AT = 4  # where the activations (outputs, tile) begin in a thread's scratch
-D_AT = 5  # and their derivatives, which become dz; for the output z, which becomes dz
-METHOD = 6  # of its products: see network.py
+A_AT = 4  # where the outputs a (outputs, tile) begin in a thread's scratch; in the row after
+# the last layer's, where the scratch begins that all layers share
+D_AT = 5  # and z, which becomes phi'(z) and then dz; of the output layer only dz
+METHOD = 6  # of its products: see plan.py
 LAYER_FIELDS = 8
 
 # values of REPORT
@@ -80,14 +81,11 @@ ALPHA = 0
 TOL = 1
 BEST_LOSS = 2
 EPOCH_LOSS = 3  # sum of loss over the epoch so far
-EPOCH_LOSS_LOST = 4  # what its additions rounded away
+EPOCH_LOSS_LOST = 4  # what rounding lost in its additions
 EPOCH_WEIGHT = 5  # sum of weight over the epoch so far
-MOMENTUM = 6
-BETA_1 = 7
-BETA_2 = 8
-EPSILON = 9
-POWER_1 = 10  # beta_1 to the power of the updates made
-POWER_2 = 11
+RULE = 6  # four constants of the optimizer, in the order that its rule in update.py reads
+POWER_1 = 10  # Adam's beta_1 to the power of the number of updates so far
+POWER_2 = 11  # and its beta_2
 PARAMETERS = 16  # P of them, then P more as they were at the start of the epoch, then the
 # optimizer's moments, P each, the partial sums, SLOTS + 1 rows of P + PARTIAL_EXTRA, and the
 # scratch of each thread

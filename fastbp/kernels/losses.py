@@ -2,12 +2,15 @@
 
 z is the output's pre-activation, a = phi(z) the output, y the label; dz is d loss / d z. The
 softmax of a row takes all its outputs: those lie `width` apart, rows side by side.
+
+A loss is a code here, its formula and a branch in :func:`output_loss`; a mean over the outputs
+also has a branch in :func:`share_of_output`. A code that is not known gives NaN.
 """
 
 from __future__ import annotations
 
 from fastbp.kernels.activations import activate_with_derivative
-from fastbp.kernels.exponential import exp, exp_clamped, log1p, log_of_sum
+from fastbp.kernels.exponential import NAN, exp, exp_clamped, log1p, log_of_sum
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import (
     Pointer,
@@ -82,30 +85,46 @@ def half_poisson_deviance(z: Vector, y: Vector) -> tuple[Vector, Vector]:
 
 
 @device_function
-def log_loss_as_scikit_learn_reports(value: Vector, y: Vector) -> Vector:
-    """Return a log loss as scikit-learn's MLP reports it, for labels 0 and 1.
-
-    There it is the logarithm of a probability that was rounded, of label 0 one minus that of
-    label 1, and moved away from 0 and 1 by the machine's epsilon.
-    """
-    one, least, most = broadcast(1.0), broadcast(EPSILON), broadcast(1.0 - EPSILON)
-    p = exp(-value)
-    p = where_less(y, broadcast(0.5), one - (one - p), p)
-    p = where_less(p, least, least, p)
-    p = where_less(most, p, most, p)
-    return (value - value) - log_of_sum(p, broadcast(0.0))  # NaN stays NaN
-
-
-@device_function
 def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
-    """Return the loss of each row and its dz, for an output of one number."""
+    """Return the loss of eight rows and its dz, for an output of one number."""
     if loss == BCE:
         value, dz = binary_cross_entropy(z, y)
     elif loss == MSE:
         value, dz = squared_error(activation, z, y)
-    else:
+    elif loss == HALF_MSE:
         value, dz = half_squared_error(activation, z, y)
+    elif loss == HALF_POISSON_DEVIANCE:
+        value, dz = half_poisson_deviance(z, y)
+    else:
+        value = broadcast(NAN)
+        dz = value
     return value, dz
+
+
+@device_function
+def share_of_output(loss: int, n_outputs: int) -> float:
+    """Return what the loss of one output counts in that of a row: 1/K in a mean, 1 in a sum."""
+    return 1.0 / n_outputs if loss == MSE else 1.0
+
+
+@device_function
+def as_scikit_learn_reports(loss: int, value: Vector, y: Vector, n_outputs: int) -> Vector:
+    """Return the loss of one output as scikit-learn's MLP reports it; the gradient is the same.
+
+    Its squared error is a mean over the outputs. Its log loss, for labels 0 and 1, is the logarithm
+    of a probability that was rounded, for label 0 one minus that of label 1, and moved away from
+    0 and 1 by the machine's epsilon.
+    """
+    if loss == HALF_MSE:
+        value = value * broadcast(1.0 / n_outputs)
+    elif loss in (BCE, CROSS_ENTROPY):
+        one, least, most = broadcast(1.0), broadcast(EPSILON), broadcast(1.0 - EPSILON)
+        p = exp(-value)
+        p = where_less(y, broadcast(0.5), one - (one - p), p)
+        p = where_less(p, least, least, p)
+        p = where_less(most, p, most, p)
+        value = (value - value) - log_of_sum(p, broadcast(0.0))  # NaN stays NaN
+    return value
 
 
 @device_function

@@ -1,4 +1,4 @@
-"""Matrix products of a tile: its rows lie side by side, one neuron's numbers after another's.
+"""Matrix products of a tile, whose rows lie side by side: one neuron's numbers after another's.
 
 A tile of B rows (padded to whole vectors) holds (n, B) numbers for n neurons, so that a weight
 meets eight rows at once, whatever the width of a layer, and no product needs a transposed copy
@@ -12,6 +12,7 @@ is one chain of multiply-adds over the terms in order.
 
 from __future__ import annotations
 
+from fastbp.kernels.exponential import NAN
 from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.matvec import dot_8_rows, dot_row
 from fastbp.kernels.vector import (
@@ -32,7 +33,7 @@ from fastbp.kernels.vector import (
     where_less,
 )
 
-# What becomes of a product, with the help of `other`
+# mode: what becomes of a product, with the help of `other`; an unknown mode gives NaN
 PLAIN = 0  # OUT: product
 PLUS = 1  # ACC: result + product
 PLUS_START = 2  # OUT: start + product, with one start for each row of results
@@ -96,7 +97,7 @@ def multiply(
 
 @device_function
 def other_at(mode: int, other: Pointer, o: int, i: int) -> Pointer:
-    """Return where `other` stands for the block of output o and result i."""
+    """Return where `other` begins for the block of output o and result i."""
     if mode in (PLUS_START, PLUS_START_RELU):
         i = o
     elif mode not in (TIMES, WHERE_POSITIVE):
@@ -111,28 +112,11 @@ def first_sum(mode: int, other: Pointer, o: int) -> Vector:
 
 
 @device_function
-def keep(mode: int, s: Vector, other: Pointer, result: Pointer, i: int) -> None:
-    """Do with a sum what `mode` says."""
+def keep(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
+    """Do with the first n lanes of a sum what `mode` says; OUT or ACC result from i on."""
     zero = broadcast(0.0)
     if mode == PLUS_START_RELU:
         s = where_less(s, zero, zero, s)  # NaN stays NaN
-    elif mode == WHERE_POSITIVE:
-        s = where_less(zero, load(other, i), s, zero)
-    elif mode == TIMES:
-        s = load(other, i) * s
-    elif mode == PLUS:
-        s = load(result, i) + s
-    elif mode == DESCEND:
-        s = fma(broadcast(other[0]), s, load(result, i))
-    store(result, i, s)
-
-
-@device_function
-def keep_first_of(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
-    """Do with the first n lanes of a sum what `mode` says."""
-    zero = broadcast(0.0)
-    if mode == PLUS_START_RELU:
-        s = where_less(s, zero, zero, s)
     elif mode == WHERE_POSITIVE:
         s = where_less(zero, load_first(other, i, n), s, zero)
     elif mode == TIMES:
@@ -141,6 +125,8 @@ def keep_first_of(mode: int, s: Vector, other: Pointer, result: Pointer, i: int,
         s = load_first(result, i, n) + s
     elif mode == DESCEND:
         s = fma(broadcast(other[0]), s, load_first(result, i, n))
+    elif mode not in (PLAIN, PLUS_START):
+        s = broadcast(NAN)
     store_first(result, i, s, n)
 
 
@@ -216,10 +202,10 @@ def keep_4(
     i: int,
 ) -> None:
     """Do with the sums of one output what `mode` says."""
-    keep(mode, s0, other, result, i)
-    keep(mode, s1, other, result, i + 8)
-    keep(mode, s2, other, result, i + 16)
-    keep(mode, s3, other, result, i + 24)
+    keep(mode, s0, other, result, i, LANES)
+    keep(mode, s1, other, result, i + 8, LANES)
+    keep(mode, s2, other, result, i + 16, LANES)
+    keep(mode, s3, other, result, i + 24, LANES)
 
 
 @device_function
@@ -281,10 +267,10 @@ def block_4x1(
         s3 = fma(broadcast(w3[i]), v, s3)
         i += term_stride
         j += a_stride
-    keep_first_of(mode, s0, other, result, 0, n)
-    keep_first_of(mode, s1, other, result, stride, n)
-    keep_first_of(mode, s2, other, result, 2 * stride, n)
-    keep_first_of(mode, s3, other, result, 3 * stride, n)
+    keep(mode, s0, other, result, 0, n)
+    keep(mode, s1, other, result, stride, n)
+    keep(mode, s2, other, result, 2 * stride, n)
+    keep(mode, s3, other, result, 3 * stride, n)
 
 
 @device_function
@@ -307,7 +293,7 @@ def block_1x1(
         s = fma(broadcast(w[i]), load(a, j), s)
         i += term_stride
         j += a_stride
-    keep_first_of(mode, s, other, result, 0, n)
+    keep(mode, s, other, result, 0, n)
 
 
 @subroutine
@@ -379,7 +365,7 @@ def sums_of_products(
                     s = dot_row(at(p_j, i * width), width, q_k)
                     keep_one(mode, s, other, target, i * p_stride)
             elif p_stride == 1:
-                keep(mode, dot_8_rows(p_j, width, width, q_k), other, target, 0)
+                keep(mode, dot_8_rows(p_j, width, width, q_k), other, target, 0, LANES)
             else:
                 sums = dot_8_rows(p_j, width, width, q_k)
                 for i in range(LANES):
@@ -388,17 +374,21 @@ def sums_of_products(
 
 @device_function
 def keep_one(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> None:
-    """Do with a single sum what `mode` says: PLAIN, PLUS or DESCEND."""
+    """Do with a single sum what `mode` says: PLAIN, PLUS or DESCEND; OUT or ACC result[i]."""
     if mode == PLUS:
         s = result[i] + s
     elif mode == DESCEND:
         s = lane(fma(broadcast(other[0]), broadcast(s), broadcast(result[i])), 0)
+    elif mode != PLAIN:
+        s = NAN
     result[i] = s
 
 
 @subroutine
-def sums(mode: int, width: int, n: int, a: Pointer, other: Pointer, result: Pointer) -> None:
-    """Compute the sum of each of n rows of whole vectors."""
+def sums_of_rows(
+    mode: int, width: int, n: int, a: Pointer, other: Pointer, result: Pointer
+) -> None:
+    """Compute the sum of each of the rows of a (n, width), whole vectors; result as `mode` says."""
     for j in range(n):
         s = broadcast(0.0)
         for i in range(j * width, j * width + width, LANES):

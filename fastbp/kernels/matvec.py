@@ -1,10 +1,10 @@
 """Products of a tile of rows with one column of weights, and back.
 
-Row i of x (rows, D) begins at i * stride. Two layouts, chosen by D alone. *Wide* (3 features or
-more) reads rows as they lie: the dot products of eight rows at once, then 32 columns of dw at once,
-in registers.
-*Narrow* splits the rows into one vector a feature, so that no lane is empty: 1.3 times as fast at
-2 features. (Packing 10 and 20 features that way, by scalar loads, was 0.4 times as fast as wide.)
+Row i of x (rows, D) begins at i * stride. There are two layouts, chosen by D alone. *Wide* (3
+features or more) reads rows as they lie: the dot products of eight rows at once, then 32 columns of
+dw at once, in registers. *Narrow* splits the rows into one vector a feature, so that no lane is
+empty: 1.3 times as fast at 2 features. (Packing 10 and 20 features that way, by scalar loads, was
+0.4 times as fast as wide.)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fastbp.kernels.vector import (
     fma,
     load,
     load_first,
+    load_up_to,
     odds,
     prefetch,
     store,
@@ -53,11 +54,10 @@ def gather_rows(
     rows: int,
     gathered: Pointer,
 ) -> None:
-    """Copy the rows order[first : first + rows] of x, d numbers each; OUT gathered.
+    """Copy the rows order[first : first + rows] of x, d numbers each; OUT gathered (rows, d).
 
-    Unless shuffled, the rows from `first` on.
-
-    Whole vectors are written: up to seven numbers beyond the last row.
+    Unless shuffled, the rows from `first` on. Whole vectors are written: up to seven numbers
+    beyond the last row.
     """
     for i in range(rows):
         coming = row_at(order, shuffled, first + min(i + GATHER_AHEAD, rows - 1)) * stride
@@ -79,14 +79,14 @@ def gather_numbers(
     rows: int,
     gathered: Pointer,
 ) -> None:
-    """Copy the numbers order[first : first + rows] of y, or those from `first` on; OUT gathered."""
+    """Copy a number of each row, as :func:`gather_rows` does; OUT gathered (rows,)."""
     for i in range(rows):
         gathered[i] = y[row_at(order, shuffled, first + i) * stride]
 
 
 @device_function
 def row_at(order: Pointer, shuffled: bool, i: int) -> int:
-    """Return the row in place i of the order."""
+    """Return the row at position i of the order; the row i itself unless shuffled."""
     return int(order[i]) if shuffled else i
 
 
@@ -96,7 +96,7 @@ def wide_forward(
 ) -> None:
     """Compute z = x w + b for a tile; OUT z.
 
-    Unless `ahead` is 0, the even rows that far on are prefetched, and what backward leaves.
+    Unless `ahead` is 0, the even rows that far ahead are prefetched, and what backward leaves.
     """
     whole = rows // LANES * LANES
     b = broadcast(bias)
@@ -268,15 +268,6 @@ def add_1_column(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n
     if rows % 2:
         s = fma(broadcast(dz[rows - 1]), load_first(x, o, n), s)
     store(dw, 0, load(dw, 0) + (s + t))
-
-
-@device_function
-def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
-    """Return the `count` elements from `index` on, eight at most, zeros behind them.
-
-    A branch that goes one way but once a tile costs less than a mask in every step.
-    """
-    return load(pointer, index) if count >= LANES else load_first(pointer, index, count)
 
 
 @device_function

@@ -2,52 +2,19 @@
 
 N samples, B rows of a tile, D inputs, K outputs, L layers, P parameters: the weights of all
 layers, each (inputs, outputs) and rounded up to whole vectors, then the biases likewise. A tile
-is laid rows side by side, (n, B) for n neurons (see ``products.py``), and goes forward through
-all layers, through the loss, and back, while it is in the nearest caches.
+is laid out with its rows side by side, (n, B) for n neurons (see ``matmul.py``), and goes forward
+through all layers, through the loss, and back, while it is in the nearest caches.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastbp.kernels.activations import (
-    EXPONENTIAL,
-    RELU,
-    SOFTMAX,
-    activate,
-    activate_with_derivative,
-)
+from fastbp.kernels import layout
+from fastbp.kernels.activations import RELU, SOFTMAX, activate, activate_with_derivative
 from fastbp.kernels.blas import gemm
-from fastbp.kernels.exponential import exp
 from fastbp.kernels.jit import device_function, kernel, subroutine
-from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
-from fastbp.kernels.layout import (
-    A_AT,
-    BIASES_AT,
-    BLOCK_START,
-    D_AT,
-    EPOCH,
-    GEMM,
-    LABEL_COLUMNS,
-    LABEL_STRIDE,
-    LAYER_ACTIVATION,
-    LOSS_SUM,
-    METHOD,
-    N_FEATURES,
-    N_LAYERS,
-    N_PARAMETERS,
-    OPTIMIZER,
-    OUTPUTS,
-    PARAMETERS,
-    PARTIAL_EXTRA,
-    ROW_STRIDE,
-    SHUFFLED,
-    TILE_ROWS,
-    WEIGHT_STRIDE,
-    WEIGHT_SUM,
-    WEIGHTED,
-    WEIGHTS_AT,
-)
+from fastbp.kernels.layers import inputs_of, layer, output_losses
 from fastbp.kernels.losses import softmax
 from fastbp.kernels.matmul import (
     DESCEND,
@@ -60,54 +27,48 @@ from fastbp.kernels.matmul import (
     keep,
     multiply,
     multiply_row,
-    sums,
     sums_of_products,
+    sums_of_rows,
     transpose,
 )
 from fastbp.kernels.matvec import gather_rows
-from fastbp.kernels.neuron import first_bad_row, padded
 from fastbp.kernels.online_network import online_step
 from fastbp.kernels.plan import BLAS, OUTER
-from fastbp.kernels.steps import run_steps, run_whole_batches
+from fastbp.kernels.steps import Data, first_bad_row, run_steps, run_whole_batches
 from fastbp.kernels.update import KEEP_LOSS, all_finite
-from fastbp.kernels.vector import LANES, Pointer, at, broadcast, data, load, store
+from fastbp.kernels.vector import LANES, Pointer, at, broadcast, load, padded, pointer_to, store
 
 
 @subroutine
 def network_gradient(
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    state: Pointer,
+    data: Data,
+    integers: Pointer,
     start: int,
     rows: int,
     parameters: Pointer,
     work: Pointer,
     partial: Pointer,
 ) -> bool:
-    """Sum loss, weight and gradient over a chunk; OUT partial. Returns whether x was finite."""
-    tile = state[TILE_ROWS]
-    begin = start - state[BLOCK_START]
+    """Sum loss, weight and gradient over a chunk; OUT partial, work.
+
+    Returns whether x was finite.
+    """
+    tile = integers[layout.TILE_ROWS]
+    begin = start - integers[layout.BLOCK_START]
     finite = True
     for first in range(begin, begin + rows, tile):
         n = min(tile, begin + rows - first)
         mode = PLAIN if first == begin else PLUS
-        finite &= tile_forward(
-            mode, x, y, sample_weight, order, state, first, n, parameters, work, partial
-        )
-        if state[OPTIMIZER] != KEEP_LOSS:
-            backward(mode, state, 0, n, parameters, work, partial, partial)
+        finite &= tile_forward(mode, data, integers, first, n, parameters, work, partial)
+        if integers[layout.OPTIMIZER] != KEEP_LOSS:
+            backward(mode, integers, 0, n, parameters, work, partial, partial)
     return finite
 
 
 @subroutine
 def tile_step(
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    state: Pointer,
+    data: Data,
+    integers: Pointer,
     start: int,
     rows: int,
     rate: float,
@@ -115,36 +76,39 @@ def tile_step(
     work: Pointer,
     partial: Pointer,
 ) -> bool:
-    """Do one step of plain SGD with a batch of one tile, to the bit as by way of its gradient.
+    """Do one step of plain SGD with a batch of one tile, with the bits of a step by its gradient.
 
-    OUT loss and weight in `partial`; ACC parameters. Not storing the gradient and coming back to
-    it took a twentieth off 64-100-10 with 32 rows. Returns whether x was finite.
+    OUT loss and weight in `partial`, work; ACC parameters. Not storing the gradient and loading it
+    again took a twentieth off 64-100-10 with 32 rows. Returns whether x was finite.
     """
-    parameters = at(floats, PARAMETERS)
-    first = start - state[BLOCK_START]
-    finite = tile_forward(
-        PLAIN, x, y, sample_weight, order, state, first, rows, parameters, work, partial
-    )
-    factor = at(partial, state[N_PARAMETERS] + PARTIAL_EXTRA)
-    factor[0] = -(rate / partial[state[N_PARAMETERS] + WEIGHT_SUM])
-    backward(DESCEND, state, 0, rows, parameters, work, factor, parameters)
+    parameters = at(floats, layout.PARAMETERS)
+    first = start - integers[layout.BLOCK_START]
+    finite = tile_forward(PLAIN, data, integers, first, rows, parameters, work, partial)
+    p = integers[layout.N_PARAMETERS]
+    factor = at(partial, p + layout.PARTIAL_EXTRA)
+    factor[0] = -(rate / partial[p + layout.WEIGHT_SUM])
+    backward(DESCEND, integers, 0, rows, parameters, work, factor, parameters)
     return finite
 
 
 @device_function
-def inputs_at(state: Pointer, work: Pointer) -> Pointer:
+def inputs_at(integers: Pointer, work: Pointer) -> Pointer:
     """Return where x of a tile begins in the scratch: behind the labels and the weights."""
-    return at(work, (padded(state[LABEL_COLUMNS]) + 1) * state[TILE_ROWS])
+    label_vectors = padded(integers[layout.LABEL_COLUMNS]) + 1
+    return at(work, label_vectors * integers[layout.TILE_ROWS])
+
+
+@device_function
+def scratch_at(integers: Pointer, work: Pointer) -> Pointer:
+    """Return where the scratch begins that all layers share: behind those of each layer."""
+    return at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
 
 
 @subroutine
 def tile_forward(
     mode: int,
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    state: Pointer,
+    data: Data,
+    integers: Pointer,
     first: int,
     n: int,
     parameters: Pointer,
@@ -154,25 +118,23 @@ def tile_forward(
     """Take n rows through all layers and the loss; OUT work, with dz of the output.
 
     OUT (mode PLAIN) or ACC (PLUS) loss and weight in `partial`. Returns whether x was finite,
-    which only the first epoch looks at.
+    which is checked in the first epoch only.
     """
-    width = padded(n)
-    d = state[N_FEATURES]
-    inputs = inputs_at(state, work)
-    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    lay_out(x, d, state[ROW_STRIDE], order, state[SHUFFLED] != 0, first, n, scratch, inputs)
-    forward(state, 0, width, inputs, parameters, work, True)
-    tile_losses(mode, y, sample_weight, order, state, first, n, work, partial)
-    return state[EPOCH] > 0 or all_finite(d * width, inputs)
+    x, _, _, order = data
+    d = integers[layout.N_FEATURES]
+    shuffled, stride = integers[layout.SHUFFLED] != 0, integers[layout.ROW_STRIDE]
+    scratch, inputs = scratch_at(integers, work), inputs_at(integers, work)
+    lay_out(x, d, stride, order, shuffled, first, n, scratch, inputs)
+    forward(integers, 0, padded(n), inputs, parameters, work, True)
+    tile_losses(mode, data, integers, first, n, work, partial)
+    return integers[layout.EPOCH] > 0 or all_finite(d * padded(n), inputs)
 
 
 @subroutine
 def tile_losses(
     mode: int,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    state: Pointer,
+    data: Data,
+    integers: Pointer,
     first: int,
     n: int,
     work: Pointer,
@@ -180,22 +142,23 @@ def tile_losses(
 ) -> None:
     """Turn the output's z of n rows into dz; OUT (mode PLAIN) or ACC loss and weight in `partial`.
 
-    OUT work: labels and weights at its beginning.
+    OUT work: labels and weights at its beginning, dz of the output.
     """
-    p = state[N_PARAMETERS]
-    shuffled = state[SHUFFLED] != 0
-    label_columns = state[LABEL_COLUMNS]
-    weights = at(work, padded(label_columns) * state[TILE_ROWS])
-    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    lay_out(y, label_columns, state[LABEL_STRIDE], order, shuffled, first, n, scratch, work)
-    if state[WEIGHTED] != 0:
-        stride = state[WEIGHT_STRIDE]
+    _, y, sample_weight, order = data
+    p = integers[layout.N_PARAMETERS]
+    shuffled = integers[layout.SHUFFLED] != 0
+    columns, stride = integers[layout.LABEL_COLUMNS], integers[layout.LABEL_STRIDE]
+    scratch = scratch_at(integers, work)
+    weights = at(work, padded(columns) * integers[layout.TILE_ROWS])
+    lay_out(y, columns, stride, order, shuffled, first, n, scratch, work)
+    if integers[layout.WEIGHTED] != 0:
+        stride = integers[layout.WEIGHT_STRIDE]
         lay_out(sample_weight, 1, stride, order, shuffled, first, n, scratch, weights)
     if mode == PLAIN:
-        partial[p + LOSS_SUM] = 0.0
-        partial[p + WEIGHT_SUM] = 0.0
-    z = at(work, layer(state, state[N_LAYERS] - 1)[D_AT])
-    losses_and_dz(state, n, padded(n), work, weights, z, partial)
+        partial[p + layout.LOSS_SUM] = 0.0
+        partial[p + layout.WEIGHT_SUM] = 0.0
+    z = at(work, layer(integers, integers[layout.N_LAYERS] - 1)[layout.D_AT])
+    output_losses(integers, n, padded(n), work, weights, z, partial)
 
 
 @device_function
@@ -210,9 +173,9 @@ def lay_out(
     scratch: Pointer,
     result: Pointer,
 ) -> None:
-    """Lay n rows of x side by side, from `first` on or in order; OUT result, scratch.
+    """Lay n rows of x, in order from `first` on, side by side; OUT result (columns, B), scratch.
 
-    Rows that are apart are gathered first, into scratch (n, columns).
+    Rows that are not contiguous are gathered first, into scratch (n, columns).
     """
     if shuffled or stride != columns:
         gather_rows(x, columns, stride, order, shuffled, first, n, scratch)
@@ -223,7 +186,7 @@ def lay_out(
 
 @subroutine
 def forward(
-    state: Pointer,
+    integers: Pointer,
     first: int,
     width: int,
     inputs: Pointer,
@@ -236,23 +199,23 @@ def forward(
     In training the derivatives phi'(z), too: computed from z, not from a, they keep their
     digits. (That of ReLU is read off a.)
     """
-    n_layers = state[N_LAYERS]
+    n_layers = integers[layout.N_LAYERS]
     a_before = inputs
     for index in range(first, n_layers):
-        now = layer(state, index)
-        n_inputs = inputs_of(state, index)
-        n = now[OUTPUTS]
-        w = at(parameters, now[WEIGHTS_AT])
-        b = at(parameters, now[BIASES_AT])
-        a = at(work, now[A_AT])
-        z = at(work, now[D_AT])
+        now = layer(integers, index)
+        n_inputs = inputs_of(integers, index)
+        n = now[layout.OUTPUTS]
+        w = at(parameters, now[layout.WEIGHTS_AT])
+        b = at(parameters, now[layout.BIASES_AT])
+        a = at(work, now[layout.A_AT])
+        z = at(work, now[layout.D_AT])
         hidden = index < n_layers - 1
-        activation = now[LAYER_ACTIVATION]
-        if now[METHOD] == BLAS and training:
+        activation = now[layout.LAYER_ACTIVATION]
+        if now[layout.METHOD] == BLAS and training:
             for j in range(n):
                 for i in range(j * width, j * width + width, LANES):
                     store(z, i, broadcast(b[j]))
-            gemm(state[GEMM], True, False, n, width, n_inputs, w, a_before, 1.0, z)
+            gemm(integers[layout.GEMM], True, False, n, width, n_inputs, w, a_before, 1.0, z)
         elif hidden and activation == RELU:
             multiply(PLUS_START_RELU, n_inputs, n, width, w, n, 1, a_before, width, b, a, width)
             hidden = False
@@ -278,7 +241,7 @@ def activate_layer(activation: int, size: int, z: Pointer, a: Pointer, training:
 @subroutine
 def backward(
     mode: int,
-    state: Pointer,
+    integers: Pointer,
     last: int,
     n: int,
     parameters: Pointer,
@@ -286,205 +249,165 @@ def backward(
     factor: Pointer,
     target: Pointer,
 ) -> None:
-    """Go back through the layers down to `last`; the gradient goes to `target` as `mode`.
+    """Go back through the layers down to `last`; the gradient goes to `target` as `mode` says.
 
     From the output's dz: dz_before = (dz W') phi'(z_before), with the weights from before the
-    update, then dW = a_before' dz and db = sum dz. Below `last` there is dz, and no more.
+    update, then dW = a_before' dz and db = sum dz. The layer before `last` has its dz, no more.
     """
     width = padded(n)
-    scratch = at(work, layer(state, state[N_LAYERS])[A_AT])
-    for back in range(state[N_LAYERS] - last):
-        index = state[N_LAYERS] - 1 - back
-        now = layer(state, index)
-        n_inputs = inputs_of(state, index)
-        n_outputs = now[OUTPUTS]
-        w = at(parameters, now[WEIGHTS_AT])
-        dz = at(work, now[D_AT])
-        dw = at(target, now[WEIGHTS_AT])
-        a = inputs_at(state, work)
+    for index in range(integers[layout.N_LAYERS] - 1, last - 1, -1):
+        now = layer(integers, index)
+        dz = at(work, now[layout.D_AT])
+        a = inputs_at(integers, work)
         if index > 0:
-            before = layer(state, index - 1)
-            a = at(work, before[A_AT])
-            d = at(work, before[D_AT])
-            mode_d, other = TIMES, d
-            if before[LAYER_ACTIVATION] == RELU:
-                mode_d, other = WHERE_POSITIVE, a
-            if now[METHOD] == BLAS:
-                gemm(state[GEMM], False, False, n_inputs, width, n_outputs, w, dz, 0.0, scratch)
-                for i in range(0, n_inputs * width, LANES):
-                    keep(mode_d, load(scratch, i), other, d, i)
-            else:
-                multiply(
-                    mode_d, n_outputs, n_inputs, width, w, 1, n_outputs, dz, width, other, d, width
-                )
-        sums(mode, width, n_outputs, dz, factor, at(target, now[BIASES_AT]))
-        if now[METHOD] == BLAS:
-            kept = 0.0 if mode == PLAIN else 1.0
-            gemm(state[GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
-        elif now[METHOD] == OUTER:
-            lanes = padded(n_outputs)
-            transpose(dz, width, 0, n_outputs, lanes, scratch)
-            multiply(
-                mode, n, n_inputs, n_outputs, a, 1, width, scratch, lanes, factor, dw, n_outputs
-            )
-        elif n_inputs >= n_outputs:
-            sums_of_products(mode, width, a, n_inputs, n_outputs, dz, n_outputs, 1, factor, dw)
-        else:
-            sums_of_products(mode, width, dz, n_outputs, 1, a, n_inputs, n_outputs, factor, dw)
+            a = at(work, layer(integers, index - 1)[layout.A_AT])
+            dz_before(integers, index, width, parameters, work)
+        sums_of_rows(
+            mode, width, now[layout.OUTPUTS], dz, factor, at(target, now[layout.BIASES_AT])
+        )
+        weight_gradient(mode, integers, index, n, a, dz, work, factor, target)
+
+
+@subroutine
+def dz_before(
+    integers: Pointer, index: int, width: int, parameters: Pointer, work: Pointer
+) -> None:
+    """Compute (dz W') phi'(z) for the layer before; ACC work, where dz replaces phi'(z)."""
+    now, before = layer(integers, index), layer(integers, index - 1)
+    n_inputs, n_outputs = before[layout.OUTPUTS], now[layout.OUTPUTS]
+    w = at(parameters, now[layout.WEIGHTS_AT])
+    dz = at(work, now[layout.D_AT])
+    d = at(work, before[layout.D_AT])
+    mode, other = TIMES, d
+    if before[layout.LAYER_ACTIVATION] == RELU:
+        mode, other = WHERE_POSITIVE, at(work, before[layout.A_AT])
+    if now[layout.METHOD] == BLAS:
+        product = scratch_at(integers, work)
+        gemm(integers[layout.GEMM], False, False, n_inputs, width, n_outputs, w, dz, 0.0, product)
+        for i in range(0, n_inputs * width, LANES):
+            keep(mode, load(product, i), other, d, i, LANES)
+    else:
+        multiply(mode, n_outputs, n_inputs, width, w, 1, n_outputs, dz, width, other, d, width)
+
+
+@subroutine
+def weight_gradient(
+    mode: int,
+    integers: Pointer,
+    index: int,
+    n: int,
+    a: Pointer,
+    dz: Pointer,
+    work: Pointer,
+    factor: Pointer,
+    target: Pointer,
+) -> None:
+    """Compute dW = a' dz of a layer, in the way that its METHOD says; `target` as `mode` says."""
+    now = layer(integers, index)
+    n_inputs, n_outputs = inputs_of(integers, index), now[layout.OUTPUTS]
+    dw = at(target, now[layout.WEIGHTS_AT])
+    width = padded(n)
+    if now[layout.METHOD] == BLAS:
+        kept = 0.0 if mode == PLAIN else 1.0
+        gemm(integers[layout.GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
+    elif now[layout.METHOD] == OUTER:
+        lanes = padded(n_outputs)
+        rows = scratch_at(integers, work)
+        transpose(dz, width, 0, n_outputs, lanes, rows)
+        multiply(mode, n, n_inputs, n_outputs, a, 1, width, rows, lanes, factor, dw, n_outputs)
+    elif n_inputs >= n_outputs:
+        sums_of_products(mode, width, a, n_inputs, n_outputs, dz, n_outputs, 1, factor, dw)
+    else:
+        sums_of_products(mode, width, dz, n_outputs, 1, a, n_inputs, n_outputs, factor, dw)
 
 
 @kernel
 def network_steps(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    order: Any,
-    state: Any,
-    floats: Any,
-    rates: Any,
-    losses: Any,
-    worker: int,
+    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
-    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`.
+    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`; ACC integers, floats.
 
-    x (rows of the block, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of
-    int64; sample_weight and order are empty where not used. ACC state, floats; OUT losses.
-
-    It and the next two do the same. As three kernels, each is compiled where it is wanted: a
-    first call takes a third to two thirds of the time.
+    This and the next two do the same. As three kernels, each is compiled only when it is needed:
+    a first call takes a third to two thirds of the time.
     """
-    return run_steps(
-        network_gradient,
-        first_bad_row,
-        data(x),
-        data(y),
-        data(sample_weight),
-        data(order),
-        data(state),
-        data(floats),
-        data(rates),
-        data(losses),
-        worker,
-    )
+    return run_steps(network_gradient, first_bad_row, data, integers, floats, rates, losses, worker)
 
 
 @kernel
-def tile_steps(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    order: Any,
-    state: Any,
-    floats: Any,
-    rates: Any,
-    losses: Any,
-    worker: int,
-) -> bool:
+def tile_steps(data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int) -> bool:
     """Run a slice like `network_steps`, where batches are tiles and SGD is plain: one thread."""
-    return run_whole_batches(
-        tile_step,
-        first_bad_row,
-        data(x),
-        data(y),
-        data(sample_weight),
-        data(order),
-        data(state),
-        data(floats),
-        data(rates),
-        data(losses),
-    )
+    return run_whole_batches(tile_step, data, integers, floats, rates, losses)
 
 
 @kernel
 def online_steps(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    order: Any,
-    state: Any,
-    floats: Any,
-    rates: Any,
-    losses: Any,
-    worker: int,
+    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
     """Run a slice like `network_steps`, where batches are single rows and SGD is plain."""
-    return run_whole_batches(
-        online_step,
-        first_bad_row,
-        data(x),
-        data(y),
-        data(sample_weight),
-        data(order),
-        data(state),
-        data(floats),
-        data(rates),
-        data(losses),
-    )
+    return run_whole_batches(online_step, data, integers, floats, rates, losses)
 
 
 @kernel
-def network_outputs(x: Any, parameters: Any, state: Any, work: Any, outputs: Any) -> bool:
-    """Compute the outputs of rows: x (rows, D), parameters (P,); OUT outputs (rows, K).
+def network_outputs(x: Any, parameters: Any, integers: Any, work: Any, outputs: Any) -> bool:
+    """Compute the outputs of rows: x (rows, D), parameters (P,); OUT outputs (rows, K), work.
 
-    `state` holds the features, the tile and the table of layers, work (scratch,) is as large as
-    that table says. Returns whether x and the parameters were finite.
+    `integers` holds the number of features, the rows of a tile and the table of layers; `work` is
+    as large as that table says. Returns whether x and the parameters were finite.
     """
     rows, d = x.shape
-    table = data(state)
-    scratch = data(work)
-    results = data(outputs)
-    tile = table[TILE_ROWS]
     k = outputs.shape[1]
-    z = at(scratch, layer(table, table[N_LAYERS] - 1)[D_AT])
-    finite = all_finite(parameters.size, data(parameters))
+    finite = all_finite(parameters.size, pointer_to(parameters))
+    x, parameters, integers = pointer_to(x), pointer_to(parameters), pointer_to(integers)
+    work, outputs = pointer_to(work), pointer_to(outputs)
+    tile = integers[layout.TILE_ROWS]
+    z = at(work, layer(integers, integers[layout.N_LAYERS] - 1)[layout.D_AT])
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
         width = padded(n)
-        transpose(data(x), d, first, n, width, scratch)
-        finite &= all_finite(d * width, scratch)
+        transpose(x, d, first, n, width, work)
+        finite &= all_finite(d * width, work)
         if rows == 1:
-            row_forward(table, data(x), data(parameters), scratch)
+            row_forward(integers, x, parameters, work)
         else:
-            forward(table, 0, width, scratch, data(parameters), scratch, False)
-        output_activations(table, width, z)
+            forward(integers, 0, width, work, parameters, work, False)
+        output_activations(integers, width, z)
         for i in range(n):
             for j in range(k):
-                results[(first + i) * k + j] = z[j * width + i]
+                outputs[(first + i) * k + j] = z[j * width + i]
     return finite
 
 
 @subroutine
-def row_forward(table: Pointer, x: Pointer, parameters: Pointer, work: Pointer) -> None:
+def row_forward(integers: Pointer, x: Pointer, parameters: Pointer, work: Pointer) -> None:
     """Do for a single row what `forward` does, to the bit, its neurons side by side.
 
     The output's z goes to the first lane of a tile.
     """
     a = x
-    for index in range(table[N_LAYERS]):
-        now = layer(table, index)
-        w = at(parameters, now[WEIGHTS_AT])
-        b = at(parameters, now[BIASES_AT])
-        z = at(work, now[A_AT])
-        multiply_row(inputs_of(table, index), now[OUTPUTS], a, w, b, z)
-        if index < table[N_LAYERS] - 1:
-            for i in range(0, now[OUTPUTS], LANES):
-                store(z, i, activate(now[LAYER_ACTIVATION], load(z, i)))
+    for index in range(integers[layout.N_LAYERS]):
+        now = layer(integers, index)
+        w = at(parameters, now[layout.WEIGHTS_AT])
+        b = at(parameters, now[layout.BIASES_AT])
+        z = at(work, now[layout.A_AT])
+        multiply_row(inputs_of(integers, index), now[layout.OUTPUTS], a, w, b, z)
+        if index < integers[layout.N_LAYERS] - 1:
+            for i in range(0, now[layout.OUTPUTS], LANES):
+                store(z, i, activate(now[layout.LAYER_ACTIVATION], load(z, i)))
         a = z
-    last = layer(table, table[N_LAYERS] - 1)
-    for j in range(last[OUTPUTS]):
-        store(at(work, last[D_AT]), j * LANES, broadcast(a[j]))
+    last = layer(integers, integers[layout.N_LAYERS] - 1)
+    for j in range(last[layout.OUTPUTS]):
+        store(at(work, last[layout.D_AT]), j * LANES, broadcast(a[j]))
 
 
 @subroutine
-def output_activations(table: Pointer, width: int, z: Pointer) -> None:
-    """Turn the output's z into a; ACC z."""
-    last = layer(table, table[N_LAYERS] - 1)
+def output_activations(integers: Pointer, width: int, z: Pointer) -> None:
+    """Turn the output's z into a; ACC z (K, width)."""
+    output = layer(integers, integers[layout.N_LAYERS] - 1)
+    activation = output[layout.LAYER_ACTIVATION]
+    k = output[layout.OUTPUTS]
     for i in range(0, width, LANES):
-        if last[LAYER_ACTIVATION] == SOFTMAX:
-            softmax(z, last[OUTPUTS], width, i)
-        elif last[LAYER_ACTIVATION] == EXPONENTIAL:
-            for j in range(i, last[OUTPUTS] * width, width):
-                store(z, j, exp(load(z, j)))
+        if activation == SOFTMAX:
+            softmax(z, k, width, i)
         else:
-            for j in range(i, last[OUTPUTS] * width, width):
-                store(z, j, activate(last[LAYER_ACTIVATION], load(z, j)))
+            for j in range(i, k * width, width):
+                store(z, j, activate(activation, load(z, j)))

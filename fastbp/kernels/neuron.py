@@ -1,9 +1,9 @@
 """One neuron: loss and gradient over a chunk of rows, X read from memory once.
 
 N samples, D features, P parameters: w (D, rounded up to whole vectors), then b. x (N, D) and
-y (N,) are contiguous. Rows are taken a tile at a time; a tile passes three phases while it is in
-the nearest caches: z = x w + b, then loss and dz, then dw += x' dz. One or two features need no
-phases: all three are done with eight rows while they are in registers.
+y (N,) have contiguous rows. Rows are taken a tile at a time; a tile passes three phases while it
+is in the nearest caches: z = x w + b, then loss and dz, then dw += x' dz. One or two features need
+no phases: all three are done with eight rows while they are in registers.
 """
 
 from __future__ import annotations
@@ -13,52 +13,36 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.kernels import layout
 from fastbp.kernels.activations import SIGMOID, activate
-from fastbp.kernels.jit import device_function, kernel, subroutine, template
-from fastbp.kernels.layout import (
-    ACTIVATION,
-    BLOCK_START,
-    BLOCK_STOP,
-    LABEL_STRIDE,
-    LOSS,
-    LOSS_SUM,
-    N_FEATURES,
-    N_INTEGERS,
-    N_PARAMETERS,
-    NO_ROW,
-    PARTIAL_EXTRA,
-    ROW_STRIDE,
-    SHUFFLED,
-    TILE_ROWS,
-    WEIGHT_STRIDE,
-    WEIGHT_SUM,
-    WEIGHTED,
-)
-from fastbp.kernels.losses import BCE, MSE, binary_cross_entropy, output_loss, squared_error
+from fastbp.kernels.jit import device_function, kernel, subroutine
+from fastbp.kernels.losses import BCE, MSE, output_loss
 from fastbp.kernels.matvec import (
     NARROW,
     forward,
     gather_numbers,
     gather_rows,
-    load_up_to,
     narrow_columns,
     narrow_z,
     wide_backward,
     wide_forward,
 )
-from fastbp.kernels.steps import run_steps
-from fastbp.kernels.update import all_finite, clear, sgd_update
+from fastbp.kernels.steps import Data, first_bad_row, run_steps
+from fastbp.kernels.update import fill, sgd_update
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
     at,
     broadcast,
-    data,
     fma,
     keep_first,
     load,
+    load_up_to,
+    padded,
+    pointer_to,
     store,
+    store_first,
     sum_each,
     sum_everywhere,
     sum_lanes,
@@ -74,9 +58,12 @@ AHEAD_ROWS, AHEAD_ELEMENTS = 64, 2**15  # how far: 32 rows were slower, 96 and 1
 SUM_OF_LOSS = 0
 SUM_OF_DZ = 8
 SUM_OF_WEIGHT = 16
-CHECK = 24
+CHECK = 24  # z - z: 0 while every z was finite
 SUM_OF_DW = 32  # of the narrow layout, a vector a feature
-SUMS = 48
+N_SUMS = 48
+
+Tile = tuple[Pointer, Pointer, Pointer]
+"""x, y and sample_weight of a tile's rows, y and sample_weight contiguous."""
 
 
 def row_work(n_features: int) -> int:
@@ -105,80 +92,55 @@ def chunk_rows(n_features: int) -> int:
 
 def work_size(n_features: int) -> int:
     """Return the float64 scratch of one thread: sums, z, then a tile of y, weights and x."""
-    return SUMS + (3 + n_features) * tile_rows(n_features) + 2 * LANES
-
-
-@device_function
-def padded(size: int) -> int:
-    """Return a size rounded up to whole vectors."""
-    return (size + LANES - 1) // LANES * LANES
+    return N_SUMS + (3 + n_features) * tile_rows(n_features) + 2 * LANES
 
 
 @subroutine
-def losses_and_dz(
-    state: Pointer,
-    x: Pointer,
+def neuron_losses(
+    integers: Pointer,
+    tile: Tile,
     rows: int,
     parameters: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
     z: Pointer,
     sums: Pointer,
     is_first: bool,
 ) -> None:
     """Turn z into dz for a tile, zero beyond the rows; ACC sums, OUT for a chunk's first tile.
 
-    The two most wanted have loops of their own: without a choice in them their constants stay in
-    registers, 1.15 times as fast.
+    The two that are used most have loops of their own: without a choice in them their constants
+    stay in registers, 1.15 times as fast.
     """
-    if state[LOSS] == BCE:
-        each_row(logistic_loss, state, x, rows, parameters, y, sample_weight, z, sums, is_first)
-    elif state[LOSS] == MSE and state[ACTIVATION] == SIGMOID:
-        each_row(
-            sigmoid_squared_error, state, x, rows, parameters, y, sample_weight, z, sums, is_first
-        )
+    activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
+    if loss == BCE:
+        each_row(SIGMOID, BCE, integers, tile, rows, parameters, z, sums, is_first)
+    elif loss == MSE and activation == SIGMOID:
+        each_row(SIGMOID, MSE, integers, tile, rows, parameters, z, sums, is_first)
     else:
-        each_row(output_loss, state, x, rows, parameters, y, sample_weight, z, sums, is_first)
+        each_row(activation, loss, integers, tile, rows, parameters, z, sums, is_first)
 
 
 @device_function
-def logistic_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
-    """Return :func:`output_loss` for the loss BCE."""
-    return binary_cross_entropy(z, y)
-
-
-@device_function
-def sigmoid_squared_error(
-    activation: int, loss: int, z: Vector, y: Vector
-) -> tuple[Vector, Vector]:
-    """Return :func:`output_loss` for SIGMOID and MSE."""
-    return squared_error(SIGMOID, z, y)
-
-
-@template
 def each_row(
-    loss_and_dz: Any,
-    state: Pointer,
-    x: Pointer,
+    activation: int,
+    loss: int,
+    integers: Pointer,
+    tile: Tile,
     rows: int,
     parameters: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
     z: Pointer,
     sums: Pointer,
     is_first: bool,
 ) -> None:
-    """Do what :func:`losses_and_dz` does with one function of the choice of losses.
+    """Do what :func:`neuron_losses` does for one activation and loss; ACC z, sums.
 
-    In the narrow layout z and dw are computed here too, and dz is not kept: with x, z and dz in
+    In the narrow layout z and dw are computed here too, and dz is not stored: with x, z and dz in
     registers all along it was 1.3 times as fast as in three phases. (From 3 features on the rows
     would have to be transposed for it.)
     """
-    d = state[N_FEATURES]
-    bias = parameters[state[N_PARAMETERS] - LANES]
-    activation = state[ACTIVATION]
-    loss = state[LOSS]
-    weighted = state[WEIGHTED] != 0
+    x, y, sample_weight = tile
+    d = integers[layout.N_FEATURES]
+    bias = parameters[integers[layout.N_PARAMETERS] - LANES]
+    weighted = integers[layout.WEIGHTED] != 0
     zero = broadcast(0.0)
     total, total_dz, total_weight, check, dw_0, dw_1 = zero, zero, zero, zero, zero, zero
     first, second = zero, zero
@@ -190,7 +152,7 @@ def each_row(
         else:
             pre = load(z, i)
         check = check + (pre - pre)  # not z * 0: additions have their own units
-        value, dz = loss_and_dz(activation, loss, pre, load_up_to(y, i, n))
+        value, dz = output_loss(activation, loss, pre, load_up_to(y, i, n))
         if weighted:
             weight = load_up_to(sample_weight, i, n)
             value = value * weight
@@ -222,19 +184,21 @@ def each_row(
 
 
 @device_function
-def add_up(state: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
+def add_up(integers: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
     """Add up the lanes of a chunk's sums; OUT in `partial` what is not there yet.
 
     Gradients as vectors: one that is loaded after single numbers were stored waits for the stores.
     Returns whether every z was finite: only then is z - z always 0.
     """
-    p = state[N_PARAMETERS]
-    if state[N_FEATURES] <= NARROW:
+    p = integers[layout.N_PARAMETERS]
+    if integers[layout.N_FEATURES] <= NARROW:
         store(partial, 0, sum_two(load(sums, SUM_OF_DW), load(sums, SUM_OF_DW + LANES)))
     store(partial, p - LANES, keep_first(sum_everywhere(load(sums, SUM_OF_DZ)), 1))
-    partial[p + LOSS_SUM] = sum_lanes(load(sums, SUM_OF_LOSS))
-    weighted = state[WEIGHTED] != 0
-    partial[p + WEIGHT_SUM] = sum_lanes(load(sums, SUM_OF_WEIGHT)) if weighted else float(rows)
+    partial[p + layout.LOSS_SUM] = sum_lanes(load(sums, SUM_OF_LOSS))
+    weight = float(rows)
+    if integers[layout.WEIGHTED] != 0:
+        weight = sum_lanes(load(sums, SUM_OF_WEIGHT))
+    partial[p + layout.WEIGHT_SUM] = weight
     return sum_lanes(load(sums, CHECK)) == 0.0
 
 
@@ -247,41 +211,41 @@ def sum_two(a: Vector, b: Vector) -> Vector:
 
 @subroutine
 def neuron_gradient(
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    state: Pointer,
+    data: Data,
+    integers: Pointer,
     start: int,
     rows: int,
     parameters: Pointer,
     work: Pointer,
     partial: Pointer,
 ) -> bool:
-    """Sum loss, weight and gradient over a chunk; OUT partial. Returns whether z was finite."""
-    d = state[N_FEATURES]
-    first = start - state[BLOCK_START]
-    lines = state[LABEL_STRIDE] == 1 and (state[WEIGHTED] == 0 or state[WEIGHT_STRIDE] == 1)
-    if d <= NARROW and state[SHUFFLED] == 0 and state[ROW_STRIDE] == d and lines:
+    """Sum loss, weight and gradient over a chunk; OUT partial, work.
+
+    Returns whether every z was finite.
+    """
+    x, y, sample_weight, _ = data
+    d = integers[layout.N_FEATURES]
+    first = start - integers[layout.BLOCK_START]
+    weighted = integers[layout.WEIGHTED] != 0
+    as_they_are = integers[layout.SHUFFLED] == 0 and integers[layout.ROW_STRIDE] == d
+    contiguous = integers[layout.LABEL_STRIDE] == 1
+    contiguous = contiguous and not (weighted and integers[layout.WEIGHT_STRIDE] != 1)
+    if d <= NARROW and as_they_are and contiguous:
         stop = first + rows
         while first < stop:  # a range with a step would divide
-            n = min(state[TILE_ROWS], stop - first)
-            x_tile, y_tile, weight_tile = at(x, first * d), at(y, first), at(sample_weight, first)
-            is_first = stop - first == rows
-            losses_and_dz(state, x_tile, n, parameters, y_tile, weight_tile, work, work, is_first)
+            n = min(integers[layout.TILE_ROWS], stop - first)
+            tile = at(x, first * d), at(y, first), at(sample_weight, first)
+            neuron_losses(integers, tile, n, parameters, work, work, stop - first == rows)
             first += n
     else:
-        tiles_gradient(x, y, sample_weight, order, state, first, rows, parameters, work, partial)
-    return add_up(state, rows, work, partial)
+        tiles_gradient(data, integers, first, rows, parameters, work, partial)
+    return add_up(integers, rows, work, partial)
 
 
 @subroutine
 def tiles_gradient(
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    state: Pointer,
+    data: Data,
+    integers: Pointer,
     first: int,
     rows: int,
     parameters: Pointer,
@@ -289,20 +253,22 @@ def tiles_gradient(
     partial: Pointer,
 ) -> None:
     """Take the rows from `first` on through the phases, a tile at a time; OUT partial, work."""
-    d = state[N_FEATURES]
-    tile = state[TILE_ROWS]
-    p = state[N_PARAMETERS]
-    shuffled = state[SHUFFLED] != 0
-    stride = state[ROW_STRIDE]
-    label_stride = state[LABEL_STRIDE]
-    weight_stride = state[WEIGHT_STRIDE]
+    x, y, sample_weight, order = data
+    d = integers[layout.N_FEATURES]
+    tile = integers[layout.TILE_ROWS]
+    p = integers[layout.N_PARAMETERS]
+    shuffled = integers[layout.SHUFFLED] != 0
+    weighted = integers[layout.WEIGHTED] != 0
+    stride = integers[layout.ROW_STRIDE]
+    label_stride = integers[layout.LABEL_STRIDE]
+    weight_stride = integers[layout.WEIGHT_STRIDE]
     narrow = d <= NARROW
     bias = parameters[p - LANES]
-    large = (state[BLOCK_STOP] - state[BLOCK_START]) * d > CACHED_ELEMENTS
+    large = (integers[layout.BLOCK_STOP] - integers[layout.BLOCK_START]) * d > CACHED_ELEMENTS
     ahead = min(AHEAD_ROWS, AHEAD_ELEMENTS // d) if large and not shuffled else 0
-    z = at(work, SUMS)
+    z = at(work, N_SUMS)
     scratch = at(z, tile + LANES)
-    clear(p, partial)
+    fill(p, 0.0, partial)
     for i in range(first, first + rows, tile):
         n = min(tile, first + rows - i)
         x_tile = at(x, i * stride)
@@ -320,59 +286,21 @@ def tiles_gradient(
         if shuffled or label_stride != 1:
             y_tile = scratch
             gather_numbers(y, label_stride, order, shuffled, i, n, y_tile)
-        if state[WEIGHTED] != 0 and (shuffled or weight_stride != 1):
+        if weighted and (shuffled or weight_stride != 1):
             weight_tile = at(scratch, tile)
             gather_numbers(sample_weight, weight_stride, order, shuffled, i, n, weight_tile)
-        losses_and_dz(state, x_tile, n, parameters, y_tile, weight_tile, z, work, i == first)
+        tile_data = x_tile, y_tile, weight_tile
+        neuron_losses(integers, tile_data, n, parameters, z, work, i == first)
         if not narrow:
             wide_backward(x_tile, d, tile_stride, n, ahead, z, partial)
 
 
-@subroutine
-def first_bad_row(x: Pointer, order: Pointer, state: Pointer, start: int, rows: int) -> int:
-    """Return the least row of a chunk that holds an infinity or NaN, or NO_ROW."""
-    d = state[N_FEATURES]
-    least = NO_ROW
-    for i in range(start - state[BLOCK_START], start - state[BLOCK_START] + rows):
-        row = order[i] if state[SHUFFLED] != 0 else i
-        check = 0.0
-        for j in range(row * state[ROW_STRIDE], row * state[ROW_STRIDE] + d):
-            check += x[j] * 0.0
-        if check != 0.0:
-            least = min(least, row + state[BLOCK_START])
-    return least
-
-
 @kernel
 def neuron_steps(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    order: Any,
-    state: Any,
-    floats: Any,
-    rates: Any,
-    losses: Any,
-    worker: int,
+    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
-    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`.
-
-    x (rows of the block, D), y and sample_weight (rows,), order (rows,) of int64; sample_weight
-    and order are empty where not used. ACC state, floats; OUT losses.
-    """
-    return run_steps(
-        neuron_gradient,
-        first_bad_row,
-        data(x),
-        data(y),
-        data(sample_weight),
-        data(order),
-        data(state),
-        data(floats),
-        data(rates),
-        data(losses),
-        worker,
-    )
+    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`; ACC integers, floats."""
+    return run_steps(neuron_gradient, first_bad_row, data, integers, floats, rates, losses, worker)
 
 
 @kernel
@@ -382,10 +310,9 @@ def neuron_outputs(x: Any, parameters: Any, activation: int, work: Any, outputs:
     Returns whether every pre-activation was finite.
     """
     rows, d = x.shape
-    x_all = data(x)
-    w = data(parameters)
-    z = data(work)
-    a = data(outputs)
+    x_all = pointer_to(x)
+    w = pointer_to(parameters)
+    z = pointer_to(work)
     tile = work.size
     bias = parameters[parameters.size - LANES]
     check = broadcast(0.0)
@@ -395,9 +322,7 @@ def neuron_outputs(x: Any, parameters: Any, activation: int, work: Any, outputs:
         for i in range(0, n, LANES):
             pre = keep_first(load(z, i), n - i)
             check = fma(pre, broadcast(0.0), check)
-            store(z, i, activate(activation, pre))
-        for i in range(n):
-            a[first + i] = z[i]
+            store_first(pointer_to(outputs), first + i, activate(activation, pre), n - i)
     return sum_lanes(check) == 0.0
 
 
@@ -413,34 +338,34 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
     """
     n, d = x.shape
     p = padded(d) + LANES
-    state = np.zeros(N_INTEGERS, dtype=np.int64)
-    state[N_FEATURES] = d
-    state[ROW_STRIDE] = d
-    state[LABEL_STRIDE] = 1
-    state[N_PARAMETERS] = p
-    state[TILE_ROWS] = tile
-    state[ACTIVATION] = SIGMOID
-    state[LOSS] = MSE
-    floats = np.zeros(2 * p + PARTIAL_EXTRA + SUMS + tile + LANES)
-    parameters = data(floats)
-    partial = at(parameters, p)
-    work = at(partial, p + PARTIAL_EXTRA)
+    numbers = np.zeros(layout.N_INTEGERS, dtype=np.int64)
+    numbers[layout.N_FEATURES] = d
+    numbers[layout.ROW_STRIDE] = d
+    numbers[layout.LABEL_STRIDE] = 1
+    numbers[layout.N_PARAMETERS] = p
+    numbers[layout.TILE_ROWS] = tile
+    numbers[layout.ACTIVATION] = SIGMOID
+    numbers[layout.LOSS] = MSE
+    floats = np.zeros(2 * p + layout.PARTIAL_EXTRA + N_SUMS + tile + LANES)
     for j in range(d):
-        parameters[j] = values[n + j]
-    parameters[p - LANES] = values[n + d]
-    y = data(values)
-    none = data(state)
+        floats[j] = values[n + j]
+    floats[p - LANES] = values[n + d]
     finite = True
     for epoch in range(epochs):
-        finite &= neuron_gradient(data(x), y, y, none, data(state), 0, n, parameters, work, partial)
-        loss = partial[p + LOSS_SUM] / n
-        finite &= loss - loss == 0.0
-        results[d + 1 + epoch] = round_to_4_decimals(loss)
+        # Pointers keep no array alive: it is freed after the last use of its own name, here below.
+        integers, parameters = pointer_to(numbers), pointer_to(floats)
+        partial = at(parameters, p)
+        work = at(partial, p + layout.PARTIAL_EXTRA)
+        data = pointer_to(x), pointer_to(values), parameters, integers  # no weights, no order
+        finite &= neuron_gradient(data, integers, 0, n, parameters, work, partial)
+        results[d + 1 + epoch] = round_to_4_decimals(partial[p + layout.LOSS_SUM] / n)
         sgd_update(p, 0, values[n + d + 1] / n, 0.0, partial, parameters)
     for j in range(d):
-        results[j] = round_to_4_decimals(parameters[j])
-    results[d] = round_to_4_decimals(parameters[p - LANES])
-    return finite and all_finite(p, parameters)
+        results[j] = round_to_4_decimals(floats[j])
+    results[d] = round_to_4_decimals(floats[p - LANES])
+    for i in range(results.size):
+        finite &= results[i] - results[i] == 0.0
+    return finite
 
 
 @device_function

@@ -1,40 +1,19 @@
 """Plain SGD on single rows: each weight is touched once forward and once backward.
 
-There is no batch to fill the lanes, so the neurons of a layer lie side by side instead, and the
-update happens where backward reads the weight: no gradient is ever stored.
+No batch fills the lanes, so the neurons of a layer lie side by side instead, and a weight is
+updated where backward reads it: no gradient is ever stored.
 """
 
 from __future__ import annotations
 
+from fastbp.kernels import layout
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.jit import device_function, subroutine
-from fastbp.kernels.layers import inputs_of, layer, losses_and_dz
-from fastbp.kernels.layout import (
-    A_AT,
-    ALPHA,
-    BIASES_AT,
-    BLOCK_START,
-    D_AT,
-    EPOCH,
-    LABEL_COLUMNS,
-    LABEL_STRIDE,
-    LAYER_ACTIVATION,
-    LOSS_SUM,
-    N_FEATURES,
-    N_LAYERS,
-    N_PARAMETERS,
-    OUTPUTS,
-    PARAMETERS,
-    ROW_STRIDE,
-    SHUFFLED,
-    WEIGHT_STRIDE,
-    WEIGHT_SUM,
-    WEIGHTED,
-    WEIGHTS_AT,
-)
+from fastbp.kernels.layers import inputs_of, layer, output_losses
 from fastbp.kernels.matmul import multiply_row
-from fastbp.kernels.neuron import padded
-from fastbp.kernels.steps import penalty
+from fastbp.kernels.matvec import row_at
+from fastbp.kernels.steps import Data, penalty
+from fastbp.kernels.update import all_finite
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -44,6 +23,7 @@ from fastbp.kernels.vector import (
     fma,
     load,
     load_first,
+    padded,
     store,
     store_first,
     sum_lanes,
@@ -52,11 +32,8 @@ from fastbp.kernels.vector import (
 
 @subroutine
 def online_step(
-    x: Pointer,
-    y: Pointer,
-    sample_weight: Pointer,
-    order: Pointer,
-    state: Pointer,
+    data: Data,
+    integers: Pointer,
     start: int,
     rows: int,
     rate: float,
@@ -64,55 +41,49 @@ def online_step(
     work: Pointer,
     partial: Pointer,
 ) -> bool:
-    """Do one step with one row; OUT loss and weight in `partial`, ACC parameters.
+    """Do one step with one row; OUT loss and weight in `partial`, work; ACC parameters.
 
-    Returns whether the row was finite, which only the first epoch looks at.
+    Returns whether the row was finite, which is checked in the first epoch only.
     """
-    p = state[N_PARAMETERS]
-    d = state[N_FEATURES]
-    parameters = at(floats, PARAMETERS)
-    weight = at(work, padded(state[LABEL_COLUMNS]) * LANES)
-    i = start - state[BLOCK_START]
-    if state[SHUFFLED] != 0:
-        i = order[i]
-    row = at(x, i * state[ROW_STRIDE])
-    partial[p + LOSS_SUM] = 0.0
-    partial[p + WEIGHT_SUM] = 0.0
-    weight[0] = sample_weight[i * state[WEIGHT_STRIDE]] if state[WEIGHTED] != 0 else 1.0
-    online_forward(state, row, parameters, work)
-    output_dz(state, at(y, i * state[LABEL_STRIDE]), weight, work, partial)
-    partial[p + LOSS_SUM] += penalty(state, floats)
-    online_backward(state, row, parameters, work, rate / weight[0], floats[ALPHA])
-    return state[EPOCH] > 0 or is_finite(d, row)
-
-
-@device_function
-def is_finite(d: int, row: Pointer) -> bool:
-    """Return whether a row holds no infinity and no NaN."""
-    s = broadcast(0.0)
-    for j in range(0, d, LANES):
-        s = fma(load_first(row, j, d - j), broadcast(0.0), s)
-    return sum_lanes(s) == 0.0
+    x, y, sample_weight, order = data
+    p = integers[layout.N_PARAMETERS]
+    parameters = at(floats, layout.PARAMETERS)
+    weight = at(work, padded(integers[layout.LABEL_COLUMNS]) * LANES)
+    position = start - integers[layout.BLOCK_START]
+    i = row_at(order, integers[layout.SHUFFLED] != 0, position)
+    row = at(x, i * integers[layout.ROW_STRIDE])
+    partial[p + layout.LOSS_SUM] = 0.0
+    partial[p + layout.WEIGHT_SUM] = 0.0
+    weight[0] = 1.0
+    if integers[layout.WEIGHTED] != 0:
+        weight[0] = sample_weight[i * integers[layout.WEIGHT_STRIDE]]
+    online_forward(integers, row, parameters, work)
+    output_dz(integers, at(y, i * integers[layout.LABEL_STRIDE]), weight, work, partial)
+    partial[p + layout.LOSS_SUM] += penalty(integers, floats)
+    online_backward(integers, row, parameters, work, rate / weight[0], floats[layout.ALPHA])
+    return integers[layout.EPOCH] > 0 or all_finite(integers[layout.N_FEATURES], row)
 
 
 @subroutine
-def online_forward(state: Pointer, x: Pointer, parameters: Pointer, work: Pointer) -> None:
+def online_forward(integers: Pointer, x: Pointer, parameters: Pointer, work: Pointer) -> None:
     """Compute a and phi'(z) of all layers, of the output z only; OUT work."""
     a = x
-    for index in range(state[N_LAYERS]):
-        now = layer(state, index)
-        n = now[OUTPUTS]
-        z = at(work, now[D_AT])
-        w = at(parameters, now[WEIGHTS_AT])
-        b = at(parameters, now[BIASES_AT])
+    for index in range(integers[layout.N_LAYERS]):
+        now = layer(integers, index)
+        n = now[layout.OUTPUTS]
+        z = at(work, now[layout.D_AT])
+        w = at(parameters, now[layout.WEIGHTS_AT])
+        b = at(parameters, now[layout.BIASES_AT])
         if n == 1:
-            z[0] = dot(inputs_of(state, index), a, w) + b[0]
+            z[0] = dot(inputs_of(integers, index), a, w) + b[0]
         else:
-            multiply_row(inputs_of(state, index), n, a, w, b, z)
-        if index < state[N_LAYERS] - 1:
-            a = at(work, now[A_AT])
+            multiply_row(inputs_of(integers, index), n, a, w, b, z)
+        if index < integers[layout.N_LAYERS] - 1:
+            a = at(work, now[layout.A_AT])
             for i in range(0, n, LANES):
-                value, derivative = activate_with_derivative(now[LAYER_ACTIVATION], load(z, i))
+                value, derivative = activate_with_derivative(
+                    now[layout.LAYER_ACTIVATION], load(z, i)
+                )
                 store(a, i, value)
                 store(z, i, derivative)
 
@@ -136,40 +107,42 @@ def dot(n: int, a: Pointer, w: Pointer) -> float:
 
 
 @device_function
-def output_dz(state: Pointer, y: Pointer, weight: Pointer, work: Pointer, partial: Pointer) -> None:
+def output_dz(
+    integers: Pointer, y: Pointer, weight: Pointer, work: Pointer, partial: Pointer
+) -> None:
     """Turn the output's z into dz; ACC loss and weight in `partial`.
 
     The row is the first lane of a tile of eight: the same function as for batches.
     """
-    z = at(work, layer(state, state[N_LAYERS] - 1)[D_AT])
-    tile = at(work, layer(state, state[N_LAYERS])[A_AT])
-    n = layer(state, state[N_LAYERS] - 1)[OUTPUTS]
+    z = at(work, layer(integers, integers[layout.N_LAYERS] - 1)[layout.D_AT])
+    tile = at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
+    n = layer(integers, integers[layout.N_LAYERS] - 1)[layout.OUTPUTS]
     for k in range(n):
         store(tile, k * LANES, broadcast(z[k]))
-    for k in range(state[LABEL_COLUMNS]):
+    for k in range(integers[layout.LABEL_COLUMNS]):
         store(work, k * LANES, broadcast(y[k]))
-    losses_and_dz(state, 1, LANES, work, weight, tile, partial)
+    output_losses(integers, 1, LANES, work, weight, tile, partial)
     for k in range(n):
         z[k] = tile[k * LANES]
 
 
 @subroutine
 def online_backward(
-    state: Pointer, x: Pointer, parameters: Pointer, work: Pointer, step: float, alpha: float
+    integers: Pointer, x: Pointer, parameters: Pointer, work: Pointer, step: float, alpha: float
 ) -> None:
     """Go back through all layers and update them: w -= step (a_before dz + alpha w)."""
     shrink = broadcast(1.0 - step * alpha)
-    for back in range(state[N_LAYERS]):
-        index = state[N_LAYERS] - 1 - back
-        now = layer(state, index)
-        n_inputs = inputs_of(state, index)
-        n = now[OUTPUTS]
-        w = at(parameters, now[WEIGHTS_AT])
-        b = at(parameters, now[BIASES_AT])
-        dz = at(work, now[D_AT])
+    for back in range(integers[layout.N_LAYERS]):
+        index = integers[layout.N_LAYERS] - 1 - back
+        now = layer(integers, index)
+        n_inputs = inputs_of(integers, index)
+        n = now[layout.OUTPUTS]
+        w = at(parameters, now[layout.WEIGHTS_AT])
+        b = at(parameters, now[layout.BIASES_AT])
+        dz = at(work, now[layout.D_AT])
         is_input = index == 0
-        a = x if is_input else at(work, layer(state, index - 1)[A_AT])
-        d = dz if is_input else at(work, layer(state, index - 1)[D_AT])
+        a = x if is_input else at(work, layer(integers, index - 1)[layout.A_AT])
+        d = dz if is_input else at(work, layer(integers, index - 1)[layout.D_AT])
         if n == 1:
             update_column(n_inputs, step * dz[0], dz[0], shrink, a, is_input, d, w)
         else:

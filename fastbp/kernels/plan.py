@@ -7,25 +7,27 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from fastbp.kernels.jit import vector_width
-from fastbp.kernels.vector import LANES
+from fastbp.kernels.vector import LANES, whole_vectors
 
-# METHOD of a layer: how its products are computed
-SUMS = 0  # own loops; the gradient of the weights as sums over the rows
-OUTER = 1  # own loops; that gradient with the neurons side by side
+# METHOD of a layer: how its products are computed; the results differ in rounding only
+INNER = 0  # own loops; the gradient of the weights as inner products over the rows
+OUTER = 1  # own loops; that gradient as a sum of outer products, with the neurons side by side
 BLAS = 2
 
-OUTER_FROM = 16  # inputs and outputs; where sums are short, of fewer than 64 rows, 8 outputs
+OUTER_FROM = 16  # fewest inputs and outputs; where sums are short, below 64 rows, 8 outputs
 # Weights of a layer from which BLAS multiplies. With 512-bit vectors our loops are ahead of
 # OpenBLAS at 64 x 100 (28 against 22 multiply-adds a nanosecond), 784 x 256 (28, 24) and
 # 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). In 16 registers of 256 bits, which
 # hold half a block, they are behind from 64 x 100 on (15 against 20).
 BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
-TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many: within a twentieth
-MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 with 32 rows: 1.09 times as long
-TILE_WORK = 2**27  # see row_work, 45 ms: of a very wide network, fewer rows, for Ctrl-C's sake
+TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many made 5 % at most
+MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 took 1.09 times as long with 32 rows
+TILE_WORK = (
+    2**27
+)  # see row_work, 45 ms: a very wide network has fewer rows, so that Ctrl-C comes through
 CHUNK_WORK = 2**17  # 40 microseconds
-FEW_INPUTS = 64  # as many of a compressed row are reckoned with
-COMPRESSED_TILES = 8  # of a chunk, at least: each has a gradient of all weights to clear and add
+FEW_INPUTS = 64  # assumed non-zeros of a sparse row
+SPARSE_TILES = 8  # fewest of a chunk: each chunk has a gradient of all weights to clear and add
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Plan:
         The table of layers.
     tile_rows, chunk_rows, row_work, work_size
         Rows of a tile and of a chunk; the work of a row in units of about a third of a
-        nanosecond; the float64 scratch of one thread.
+        nanosecond; the float64 numbers of scratch of one thread.
     uses_blas
         Whether any layer does.
     """
@@ -65,35 +67,35 @@ def plan_network(
     activations: tuple[int, ...],
     label_columns: int,
     batch_rows: int,
-    compressed: bool = False,
+    sparse: bool = False,
 ) -> Plan:
     """Lay out a network of these sizes (inputs first) for batches of so many rows.
 
     All batches that are larger than a tile are laid out alike: no bit depends on how many rows
-    there are to come. Of `compressed` rows no tile of inputs is laid out, and their work is
+    there are. For `sparse` rows no tile of inputs is laid out, and the work is
     taken to be that of FEW_INPUTS.
     """
     outputs = sizes[1:]
-    weights = [_whole(n * m) for n, m in pairwise(sizes)]
+    weights = [whole_vectors(n * m) for n, m in pairwise(sizes)]
     weights_at = list(accumulate(weights, initial=0))
-    biases_at = list(accumulate(map(_whole, outputs), initial=weights_at[-1]))
-    inputs = 0 if compressed else sizes[0]
-    numbers = _whole(label_columns) + LANES + _whole(inputs) + 2 * sum(outputs)
-    shapes = list(pairwise((min(sizes[0], FEW_INPUTS), *outputs) if compressed else sizes))
+    biases_at = list(accumulate(map(whole_vectors, outputs), initial=weights_at[-1]))
+    inputs = 0 if sparse else sizes[0]
+    numbers = whole_vectors(label_columns) + LANES + whole_vectors(inputs) + 2 * sum(outputs)
+    shapes = list(pairwise((min(sizes[0], FEW_INPUTS), *outputs) if sparse else sizes))
     macs = sum(n * m for n, m in shapes)
     row_work = 3 * macs // 8 + 2 * sum(outputs) + inputs // 2 + 10
     least = min(LEAST_ROWS, TILE_WORK // row_work)
     most = max(least, min(MOST_ROWS, TILE_BYTES // (8 * numbers))) // LANES * LANES
-    tile = min(max(most, LANES), _whole(batch_rows))
+    tile = min(max(most, LANES), whole_vectors(batch_rows))
     methods = [_method(n, m, tile) for n, m in shapes]
-    place = (_whole(label_columns) + 1 + _whole(inputs)) * tile
+    end = (whole_vectors(label_columns) + 1 + whole_vectors(inputs)) * tile
     table: list[int] = []
     for index, n in enumerate(outputs):
-        at_a, at_d = place, place + n * tile
+        at_a, at_d = end, end + n * tile
         table += [n, activations[index], weights_at[index], biases_at[index], at_a, at_d]
         table += [methods[index], 0]
-        place = at_d + (_whole(n) if compressed and index == 0 else n) * tile
-    table += [0, 0, 0, 0, place, 0, 0, 0]
+        end = at_d + (whole_vectors(n) if sparse and index == 0 else n) * tile
+    table += [0, 0, 0, 0, end, 0, 0, 0]
     return Plan(
         n_parameters=biases_at[-1],
         n_weights=weights_at[-1],
@@ -101,21 +103,15 @@ def plan_network(
         biases_at=tuple(biases_at[:-1]),
         table=tuple(table),
         tile_rows=tile,
-        chunk_rows=max(COMPRESSED_TILES if compressed else 1, CHUNK_WORK // (row_work * tile))
-        * tile,
+        chunk_rows=max(SPARSE_TILES if sparse else 1, CHUNK_WORK // (row_work * tile)) * tile,
         row_work=row_work,
-        work_size=place + max(map(_whole, (inputs, *outputs))) * tile + 4 * LANES,
+        work_size=end + max(map(whole_vectors, (inputs, *outputs))) * tile + 4 * LANES,
         uses_blas=BLAS in methods,
     )
-
-
-def _whole(size: int) -> int:
-    """Return a size rounded up to whole vectors."""
-    return -(-size // LANES) * LANES
 
 
 def _method(n_inputs: int, n_outputs: int, tile: int) -> int:
     if n_inputs * n_outputs >= (BLAS_FROM if vector_width() >= 512 else BLAS_FROM_NARROW):
         return BLAS
     fewest = OUTER_FROM if tile >= 64 else LANES
-    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= fewest else SUMS
+    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= fewest else INNER

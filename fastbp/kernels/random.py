@@ -26,7 +26,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 
-from fastbp.kernels.exponential import log_of_sum
+from fastbp.kernels.exponential import NAN, log_of_sum
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.matvec import forward
 from fastbp.kernels.vector import (
@@ -37,8 +37,9 @@ from fastbp.kernels.vector import (
     at,
     broadcast,
     compiled_as,
-    data,
     fma,
+    lane,
+    pointer_to,
     square_root,
     store,
     vector_type,
@@ -85,17 +86,23 @@ def mixed(z: np.ndarray) -> np.ndarray:
     return z
 
 
+def stream_bits(key: int, counters: np.ndarray) -> np.ndarray:
+    """Return the 64 bits, uint64, that each of some counters of a stream gives.
+
+    With the key GAMMA they are the sequence that SplitMix64 gives for the seed 0.
+    """
+    return mixed(counters.astype(np.uint64) * GAMMA + (key & ALL_BITS))
+
+
 def derived(key: int, number: int) -> int:
     """Return a stream's key, as a signed integer: the bits of another key's counter `number`."""
-    z = np.array([(key + number * GAMMA) & ALL_BITS], dtype=np.uint64)
-    return int(mixed(z).view(np.int64)[0])
+    return int(stream_bits(key, np.array([number])).view(np.int64)[0])
 
 
 def signed_bits(key: int, counter: int) -> Vector:
     """Return the whole numbers, -2**52 to 2**52 - 1, that eight counters' upper bits make."""
-    first = (int(key) + int(counter) * GAMMA) & ALL_BITS
-    z = np.arange(LANES, dtype=np.uint64) * GAMMA + first
-    return (mixed(z).view(np.int64) >> (64 - BITS)).astype(np.float64)
+    bits = stream_bits(int(key), np.arange(LANES) + counter)
+    return (bits.view(np.int64) >> (64 - BITS)).astype(np.float64)
 
 
 @compiled_as(signed_bits, vector_type, types.Integer, types.Integer)
@@ -166,16 +173,17 @@ def sixteen(distribution: int, key: int, first: int) -> tuple[Vector, Vector]:
         r = radius(a)
         c, s = cosine_and_sine(b)
         a, b = r * c, r * s
-    else:
+    elif distribution == UNIFORM:
         a = a * step
+    else:
+        a = broadcast(NAN)
+        b = a
     return a, b
 
 
 @subroutine
-def numbers(
-    distribution: int, key: int, first: int, count: int, spare: Pointer, out: Pointer
-) -> None:
-    """Write `count` numbers of a stream from number `first` on; OUT out, spare (16,)."""
+def numbers(distribution: int, key: int, first: int, count: int, out: Pointer) -> None:
+    """Write `count` numbers of a stream from number `first` on; OUT out."""
     last = first + count
     for n in range(first // GROUP * GROUP, last, GROUP):
         a, b = sixteen(distribution, key, n)
@@ -184,10 +192,8 @@ def numbers(
             store(out, n - first, a)
             store(out, n - first + LANES, b)
         else:
-            store(spare, 0, a)
-            store(spare, LANES, b)
             for i in range(max(first - n, 0), there):
-                out[n - first + i] = spare[i]
+                out[n - first + i] = lane(a, i) if i < LANES else lane(b, i - LANES)
 
 
 @device_function
@@ -199,19 +205,18 @@ def numbers_of_rows(
     first: int,
     rows: int,
     columns: int,
-    spare: Pointer,
     out: Pointer,
 ) -> None:
-    """Write rows of a matrix whose elements a stream numbers row by row; OUT out, spare.
+    """Write rows of a matrix whose elements a stream numbers row by row; OUT out.
 
     They are order[first : first + rows] or, without an order, the rows from start + first on.
     """
     if order.size == 0:
-        numbers(distribution, key, (start + first) * columns, rows * columns, spare, out)
+        numbers(distribution, key, (start + first) * columns, rows * columns, out)
     else:
         for i in range(rows):
             number = order[first + i] * columns
-            numbers(distribution, key, number, columns, spare, at(out, i * columns))
+            numbers(distribution, key, number, columns, at(out, i * columns))
 
 
 @kernel
@@ -221,8 +226,7 @@ def random_rows(distribution: int, key: int, start: int, order: Any, x: Any) -> 
     They are those of `order`, int64 (rows,), or the ones from `start` on if it is empty.
     """
     rows, d = x.shape
-    spare = data(np.empty(GROUP))
-    numbers_of_rows(distribution, key, start, order, 0, rows, d, spare, data(x))
+    numbers_of_rows(distribution, key, start, order, 0, rows, d, pointer_to(x))
 
 
 @kernel
@@ -244,16 +248,15 @@ def neuron_rows(
     """
     rows, d = x.shape
     bias = parameters[parameters.size - 1]
-    buffer = np.zeros(GROUP + 2 * TILE)
-    spare = data(buffer)
-    z = at(spare, GROUP)
-    e = at(z, TILE)
+    buffer = np.zeros(2 * TILE)
     for first in range(0, rows, TILE):
         n = min(TILE, rows - first)
-        tile = at(data(x), first * d)
-        numbers_of_rows(distribution, keys[0], start, order, first, n, d, spare, tile)
-        forward(tile, d, d, n, 0, data(parameters), bias, z)
+        tile = at(pointer_to(x), first * d)
+        z = pointer_to(buffer)  # here: after the last use of its name the array is freed
+        e = at(z, TILE)
+        numbers_of_rows(distribution, keys[0], start, order, first, n, d, tile)
+        forward(tile, d, d, n, 0, pointer_to(parameters), bias, z)
         if noise > 0.0:
-            numbers_of_rows(NORMAL, keys[1], start, order, first, n, 1, spare, e)
+            numbers_of_rows(NORMAL, keys[1], start, order, first, n, 1, e)
         for i in range(n):
             y[first + i, 0] = 1.0 if z[i] + noise * e[i] > 0.0 else 0.0

@@ -1,27 +1,18 @@
-"""Parameters as one flat vector: sums of partial gradients, the update, the finiteness test.
+"""Optimizers, each a rule for the update, and what else is done with parameters as one flat vector.
 
 P parameters, rounded up to whole vectors; the first `n_weights` are weights, which alpha
-shrinks, the others biases.
+shrinks, the others biases. A rule reads its constants at `layout.RULE`, in the order in which
+``training/optimizers.py`` lists them.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, subroutine
-from fastbp.kernels.layout import (
-    ALPHA,
-    BETA_1,
-    BETA_2,
-    EPSILON,
-    MOMENTUM,
-    N_PARAMETERS,
-    N_WEIGHTS,
-    OPTIMIZER,
-    PARAMETERS,
-    POWER_1,
-    POWER_2,
-)
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -30,6 +21,7 @@ from fastbp.kernels.vector import (
     broadcast,
     fma,
     load,
+    load_up_to,
     square_root,
     store,
     sum_lanes,
@@ -39,7 +31,7 @@ PLAIN_SGD = 0
 MOMENTUM_SGD = 1
 NESTEROV_SGD = 2
 ADAM = 3
-KEEP_GRADIENT = 4  # no update: the gradient is what is wanted
+KEEP_GRADIENT = 4  # no update: the gradient is the result
 KEEP_LOSS = 5  # no gradient either; a network does not go backward
 
 
@@ -51,10 +43,10 @@ def copy(size: int, source: Pointer, target: Pointer) -> None:
 
 
 @device_function
-def clear(size: int, target: Pointer) -> None:
-    """Zero whole vectors; OUT target."""
+def fill(size: int, value: float, target: Pointer) -> None:
+    """Fill whole vectors with a number; OUT target."""
     for i in range(0, size, LANES):
-        store(target, i, broadcast(0.0))
+        store(target, i, broadcast(value))
 
 
 @device_function
@@ -65,31 +57,27 @@ def add(size: int, source: Pointer, target: Pointer) -> None:
 
 
 @subroutine
-def update(state: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer) -> None:
+def update(integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer) -> None:
     """Update the parameters in place with (gradient + alpha w) / n; ACC parameters and moments.
 
-    The rules are those of scikit-learn's `_stochastic_optimizers`.
+    The rules are those of scikit-learn's `_stochastic_optimizers`. An unknown optimizer makes the
+    parameters NaN.
     """
-    p = state[N_PARAMETERS]
-    n_weights = state[N_WEIGHTS]
-    optimizer = state[OPTIMIZER]
-    alpha = floats[ALPHA]
-    parameters = at(floats, PARAMETERS)
-    moments = at(parameters, 2 * p)
+    optimizer = integers[layout.OPTIMIZER]
+    p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
+    alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
     if optimizer == PLAIN_SGD:
         sgd_update(p, n_weights, rate / n, alpha, gradient, parameters)
+    elif optimizer in (MOMENTUM_SGD, NESTEROV_SGD):
+        momentum_update(integers, floats, rate / n, optimizer == NESTEROV_SGD, gradient)
     elif optimizer == ADAM:
-        adam_update(p, n_weights, rate, n, alpha, floats, gradient, parameters, moments)
+        adam_update(integers, floats, rate, n, gradient)
     elif optimizer == KEEP_GRADIENT:
         for i in range(0, p, LANES):
             g = penalised(i, n_weights, alpha, gradient, parameters)
-            store(moments, i, g / broadcast(n))
+            store(parameters, 2 * p + i, g / broadcast(n))
     elif optimizer != KEEP_LOSS:
-        nesterov = optimizer == NESTEROV_SGD
-        momentum = floats[MOMENTUM]
-        momentum_update(
-            p, n_weights, rate / n, alpha, momentum, nesterov, gradient, parameters, moments
-        )
+        fill(p, np.nan, parameters)
 
 
 @device_function
@@ -103,60 +91,47 @@ def penalised(
 
 @device_function
 def momentum_update(
-    size: int,
-    n_weights: int,
-    step: float,
-    alpha: float,
-    momentum: float,
-    nesterov: bool,
-    gradient: Pointer,
-    parameters: Pointer,
-    velocity: Pointer,
+    integers: Pointer, floats: Pointer, step: float, nesterov: bool, gradient: Pointer
 ) -> None:
     """Update v <- momentum v - step g and p += v, or momentum v - step g with the new v."""
+    p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
+    alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
+    velocity = at(parameters, 2 * p)
     minus_step = broadcast(-step)
-    mu = broadcast(momentum)
-    for i in range(0, size, LANES):
+    momentum = broadcast(floats[layout.RULE])
+    for i in range(0, p, LANES):
         change = minus_step * penalised(i, n_weights, alpha, gradient, parameters)
-        v = fma(mu, load(velocity, i), change)
+        v = fma(momentum, load(velocity, i), change)
         store(velocity, i, v)
         if nesterov:
-            v = fma(mu, v, change)
+            v = fma(momentum, v, change)
         store(parameters, i, load(parameters, i) + v)
 
 
 @device_function
 def adam_update(
-    size: int,
-    n_weights: int,
-    rate: float,
-    n: float,
-    alpha: float,
-    rule: Pointer,
-    gradient: Pointer,
-    parameters: Pointer,
-    moments: Pointer,
+    integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer
 ) -> None:
-    """Update m and v, means of g and g**2 with weights that fade, and p -= rate_t m/(sqrt v + eps).
+    """Update m and v, means of g and g**2 that fade, and p -= rate_t m / (sqrt v + epsilon).
 
     rate_t = rate sqrt(1 - beta_2**t)/(1 - beta_1**t) in update t (Kingma and Ba, Adam, 2015,
     end of section 2). The powers are kept as products: `pow` differs between C libraries.
     """
-    rule[POWER_1] *= rule[BETA_1]
-    rule[POWER_2] *= rule[BETA_2]
-    rate_t = rate * math.sqrt(1.0 - rule[POWER_2]) / (1.0 - rule[POWER_1])
+    p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
+    alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
+    first, second = at(parameters, 2 * p), at(parameters, 3 * p)
+    floats[layout.POWER_1] *= floats[layout.RULE]
+    floats[layout.POWER_2] *= floats[layout.RULE + 1]
+    rate_t = rate * math.sqrt(1.0 - floats[layout.POWER_2]) / (1.0 - floats[layout.POWER_1])
     minus_rate = broadcast(-rate_t)
-    beta_1 = broadcast(rule[BETA_1])
-    beta_2 = broadcast(rule[BETA_2])
-    rest_1 = broadcast(1.0 - rule[BETA_1])
-    rest_2 = broadcast(1.0 - rule[BETA_2])
-    epsilon = broadcast(rule[EPSILON])
-    second = at(moments, size)
-    for i in range(0, size, LANES):
+    beta_1, beta_2 = broadcast(floats[layout.RULE]), broadcast(floats[layout.RULE + 1])
+    rest_1, rest_2 = broadcast(1.0) - beta_1, broadcast(1.0) - beta_2
+    epsilon = broadcast(floats[layout.RULE + 2])
+    for i in range(0, p, LANES):
         g = penalised(i, n_weights, alpha, gradient, parameters) / broadcast(n)
-        m = fma(beta_1, load(moments, i), rest_1 * g)
+        m = fma(beta_1, load(first, i), rest_1 * g)
         v = fma(beta_2, load(second, i), rest_2 * g * g)
-        store(moments, i, m)
+        store(first, i, m)
         store(second, i, v)
         change = minus_rate * m / (square_root(v) + epsilon)
         store(parameters, i, load(parameters, i) + change)
@@ -190,8 +165,8 @@ def sum_of_squares(size: int, a: Pointer) -> float:
 
 @device_function
 def all_finite(size: int, a: Pointer) -> bool:
-    """Return whether no element is infinite or NaN: only then is x * 0 always 0."""
+    """Return whether none of `size` numbers is infinite or NaN: only then is x * 0 always 0."""
     s = broadcast(0.0)
     for i in range(0, size, LANES):
-        s = fma(load(a, i), broadcast(0.0), s)
+        s = fma(load_up_to(a, i, size - i), broadcast(0.0), s)
     return sum_lanes(s) == 0.0

@@ -1,4 +1,4 @@
-"""Eight float64 numbers side by side, and the operations that the kernels build on.
+"""Eight float64 numbers side by side, and the operations that the kernels are made of.
 
 Numba has no vector type, and a loop that LLVM vectorises by itself needs `reassoc` for every
 sum: its bits then change with the vector width that LLVM picks. Here the lanes are explicit.
@@ -6,10 +6,11 @@ A vector has eight lanes on every machine (one AVX-512 register, two of AVX2, fo
 every sum has one fixed order, every fused multiply-add is asked for, and no fast-math flag is
 needed: the compiled bits are those of the program text.
 
-Each operation is a plain Python function on NumPy arrays of eight numbers, which is what runs
-with the JIT off, followed by its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a` work
-as well. Memory is reached through pointers: passing arrays from function to function costs
-reference counting, atomic, in every call. With the JIT off a pointer is a flat view.
+Each operation is a plain Python function on NumPy arrays of eight numbers, which runs when the
+JIT is off, followed by its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a` work, too.
+Memory is reached through pointers: to pass an array costs atomic reference counting in every
+call. But a pointer keeps no array alive: an array that a kernel makes is freed after the last
+use of its own name. With the JIT off a pointer is a flat view.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, register_model
 
-from fastbp.kernels.jit import vector_width
+from fastbp.kernels.jit import device_function, vector_width
 
 LANES = 8
 Vector = Any
@@ -33,13 +34,19 @@ Vector = Any
 Pointer = Any
 """Address of contiguous numbers, indexed like an array: a flat view with the JIT off."""
 
-_BIT = ir.IntType(1)
-_I64 = ir.IntType(64)
 _F64 = ir.DoubleType()
-_MASK = ir.VectorType(_BIT, LANES)
-_INTEGERS = ir.VectorType(_I64, LANES)
+_INTEGERS = ir.VectorType(ir.IntType(64), LANES)
 _VECTOR = ir.VectorType(_F64, LANES)
 SHIFT = 1.5 * 2.0**52 + 1023.0  # see power_of_two
+
+
+def whole_vectors(size: int) -> int:
+    """Return a size rounded up to whole vectors."""
+    return (size + LANES - 1) // LANES * LANES
+
+
+padded = device_function(whole_vectors)
+"""The same inside kernels."""
 
 
 class VectorType(types.Type):  # type: ignore[misc]
@@ -66,7 +73,7 @@ def compiled_as(
 
     A parameter is a Numba type or a class of them; `result` is a type, or a function of the
     arguments' types. The decorated generator gets the builder and one LLVM value an argument:
-    an array's data for an array, an i64 for an integer.
+    an address for an array, a tuple of them for a tuple, an i64 for an integer.
     """
 
     @infer_global(function)
@@ -96,9 +103,19 @@ def _accepts(parameter: Any, argument: Any) -> bool:
     return bool(parameter == argument)
 
 
+def _pointer_type(array: Any) -> Any:
+    if isinstance(array, types.BaseTuple):
+        return types.BaseTuple.from_types([_pointer_type(element) for element in array])
+    return types.CPointer(array.dtype)
+
+
 def _llvm_value(context: Any, builder: Any, numba_type: Any, value: ir.Value) -> ir.Value:
     if isinstance(numba_type, types.Array):
         return context.make_array(numba_type)(context, builder, value=value).data
+    if isinstance(numba_type, types.BaseTuple):
+        elements = zip(numba_type, cgutils.unpack_tuple(builder, value), strict=True)
+        addresses = [_llvm_value(context, builder, *element) for element in elements]
+        return context.make_tuple(builder, _pointer_type(numba_type), addresses)
     if isinstance(numba_type, types.Integer):
         return context.cast(builder, value, numba_type, types.int64)
     return value
@@ -110,11 +127,7 @@ def _intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Valu
 
 
 def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_VECTOR, [value] * LANES)
-
-
-def _integer_constant(value: int) -> ir.Constant:
-    return ir.Constant(_INTEGERS, [value] * LANES)
+    return ir.Constant(_VECTOR if isinstance(value, float) else _INTEGERS, [value] * LANES)
 
 
 def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
@@ -136,29 +149,25 @@ def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
 # --- arithmetic ---------------------------------------------------------------------------
 
 
-@compiled_as(operator.add, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fadd(a, b)
+def _compiled_by(name: str, function: Callable[..., Any], n_vectors: int) -> None:
+    """Give a function of vectors the code of the LLVM builder's method `name`."""
+    compiled_as(function, *[vector_type] * (1 + n_vectors))(
+        lambda builder, *vectors: getattr(builder, name)(*vectors)
+    )
 
 
-@compiled_as(operator.sub, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fsub(a, b)
+def _compiled_by_intrinsic(name: str, function: Callable[..., Any], n_vectors: int) -> None:
+    """Give a function of vectors the code of LLVM's intrinsic ``llvm.name``."""
+    compiled_as(function, *[vector_type] * (1 + n_vectors))(
+        lambda builder, *vectors: _intrinsic(builder, f"llvm.{name}.v8f64", _VECTOR, *vectors)
+    )
 
 
-@compiled_as(operator.mul, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fmul(a, b)
-
-
-@compiled_as(operator.truediv, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.fdiv(a, b)
-
-
-@compiled_as(operator.neg, vector_type, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    return builder.fneg(a)
+_compiled_by("fadd", operator.add, 2)
+_compiled_by("fsub", operator.sub, 2)
+_compiled_by("fmul", operator.mul, 2)
+_compiled_by("fdiv", operator.truediv, 2)
+_compiled_by("fneg", operator.neg, 1)
 
 
 def fma(a: Vector, b: Vector, c: Vector) -> Vector:
@@ -166,19 +175,9 @@ def fma(a: Vector, b: Vector, c: Vector) -> Vector:
     return (np.longdouble(a) * b + c).astype(np.float64)
 
 
-@compiled_as(fma, vector_type, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    return _intrinsic(builder, "llvm.fma.v8f64", _VECTOR, a, b, c)
-
-
 def absolute(a: Vector) -> Vector:
     """Return a without its signs."""
     return np.abs(a)
-
-
-@compiled_as(absolute, vector_type, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    return _intrinsic(builder, "llvm.fabs.v8f64", _VECTOR, a)
 
 
 def square_root(a: Vector) -> Vector:
@@ -186,19 +185,15 @@ def square_root(a: Vector) -> Vector:
     return np.sqrt(a)
 
 
-@compiled_as(square_root, vector_type, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    return _intrinsic(builder, "llvm.sqrt.v8f64", _VECTOR, a)
-
-
 def with_sign_of(a: Vector, b: Vector) -> Vector:
     """Return the magnitudes of a with the signs of b."""
     return np.copysign(a, b)
 
 
-@compiled_as(with_sign_of, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return _intrinsic(builder, "llvm.copysign.v8f64", _VECTOR, a, b)
+_compiled_by_intrinsic("fma", fma, 3)
+_compiled_by_intrinsic("fabs", absolute, 1)
+_compiled_by_intrinsic("sqrt", square_root, 1)
+_compiled_by_intrinsic("copysign", with_sign_of, 2)
 
 
 def where_less(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
@@ -223,7 +218,7 @@ def power_of_two(shifted: Vector) -> Vector:
 @compiled_as(power_of_two, vector_type, vector_type)
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
     bits = builder.bitcast(shifted, _INTEGERS)
-    return builder.bitcast(builder.shl(bits, _integer_constant(52)), _VECTOR)
+    return builder.bitcast(builder.shl(bits, _constant(52)), _VECTOR)
 
 
 EIGHTHS = 1.5 * 2.0**52  # see two_to_eighths
@@ -246,7 +241,7 @@ def two_to_eighths(shifted: Vector) -> Vector:
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
     bits = builder.bitcast(shifted, _INTEGERS)
     roots = builder.bitcast(_root(builder, bits), _INTEGERS)
-    moved = builder.shl(bits, _integer_constant(49))
+    moved = builder.shl(bits, _constant(49))
     return builder.bitcast(builder.add(roots, moved), _VECTOR)
 
 
@@ -255,7 +250,7 @@ def _root(builder: Any, bits: ir.Value) -> ir.Value:
     table = ir.Constant(_VECTOR, _ROOT_BITS.view(np.float64).tolist())
     if vector_width() == 512:
         return _intrinsic(builder, "llvm.x86.avx512.permvar.df.512", _VECTOR, table, bits)
-    place = builder.and_(bits, _integer_constant(LANES - 1))
+    place = builder.and_(bits, _constant(LANES - 1))
     address = cgutils.global_constant(builder, "roots_of_two", table)
     first = builder.bitcast(address, _F64.as_pointer())
     found = ir.Constant(_VECTOR, ir.Undefined)
@@ -273,9 +268,9 @@ def exponent(a: Vector) -> Vector:
 
 @compiled_as(exponent, vector_type, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    biased = builder.lshr(builder.bitcast(a, _INTEGERS), _integer_constant(52))
+    biased = builder.lshr(builder.bitcast(a, _INTEGERS), _constant(52))
     magic_bits = 0x4330000000000000  # those of 2**52
-    whole = builder.bitcast(builder.or_(biased, _integer_constant(magic_bits)), _VECTOR)
+    whole = builder.bitcast(builder.or_(biased, _constant(magic_bits)), _VECTOR)
     return builder.fsub(whole, _constant(2.0**52 + 1023.0))
 
 
@@ -286,8 +281,8 @@ def mantissa(a: Vector) -> Vector:
 
 @compiled_as(mantissa, vector_type, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    fraction = builder.and_(builder.bitcast(a, _INTEGERS), _integer_constant((1 << 52) - 1))
-    return builder.bitcast(builder.or_(fraction, _integer_constant(1023 << 52)), _VECTOR)
+    fraction = builder.and_(builder.bitcast(a, _INTEGERS), _constant((1 << 52) - 1))
+    return builder.bitcast(builder.or_(fraction, _constant(1023 << 52)), _VECTOR)
 
 
 # --- to and from memory -------------------------------------------------------------------
@@ -303,14 +298,13 @@ def _(builder: Any, scalar: ir.Value) -> ir.Value:
     return _splat(builder, scalar, _VECTOR)
 
 
-def data(array: Any) -> Pointer:
-    """Return the address of a C-contiguous array's first element."""
-    return array.reshape(-1)
+def pointer_to(array: Any) -> Pointer:
+    """Return the address of a C-contiguous array's first element; of a tuple, of each array."""
+    return tuple(map(pointer_to, array)) if isinstance(array, tuple) else array.reshape(-1)
 
 
-@compiled_as(data, lambda array: types.CPointer(array.dtype), types.Array)
-def _(builder: Any, address: ir.Value) -> ir.Value:
-    return address
+compiled_as(pointer_to, _pointer_type, types.Array)(lambda builder, address: address)
+compiled_as(pointer_to, _pointer_type, types.BaseTuple)(lambda builder, addresses: addresses)
 
 
 def at(pointer: Pointer, index: int) -> Pointer:
@@ -355,6 +349,15 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.V
         _first_lanes(builder, count),
         _constant(0.0),
     )
+
+
+@device_function
+def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
+    """Return the `count` elements from `index` on, eight at most, zeros behind them.
+
+    A branch that goes one way but once a tile costs less than a mask in every step.
+    """
+    return load(pointer, index) if count >= LANES else load_first(pointer, index, count)
 
 
 def prefetch(pointer: Pointer, index: int) -> None:

@@ -1,4 +1,21 @@
 """The neuron and the network: their arguments, their parameters, and what a fit returns.
 
-It imports ``training`` and what that may import.
+activations.py, losses.py
+    The registries: a row for each activation and each loss.
+layers.py
+    From layer sizes to a plan, flat parameters, and a problem for training.
+initialization.py
+    Start values of networks.
+fits.py
+    What the fits of a neuron and of a network share.
+prediction.py
+    The outputs of either, for rows of any kind.
+neuron.py, network.py
+    The functions that users call.
+step_by_step.py, step_by_step_neuron.py
+    Layer and Perceptron, and Neuron: objects that train step by step.
+table_model.py
+    A fit with column names, scaling and classes.
+
+It may import ``training``, and what that may import: ``data``, ``system``, ``kernels``.
 """

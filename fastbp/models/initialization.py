@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
-from fastbp.models.layers import activations_of
+from fastbp.models import layers
 
 
 def initialize_network(
@@ -55,29 +55,20 @@ def initialize_network(
     >>> [w.shape for w in weights], [b.shape for b in biases]
     ([(4, 8), (8, 1)], [(8,), (1,)])
     """
-    if isinstance(layer_sizes, np.ndarray):
-        layer_sizes = layer_sizes.tolist()
-    sizes = [
-        arguments.whole(f"layer_sizes[{i}]", n, minimum=1)
-        for i, n in enumerate(arguments.sequence("layer_sizes", layer_sizes, "integers"))
-    ]
-    if len(sizes) < 2:
-        raise ValueError(f"layer_sizes: expected at least 2 sizes, got {len(sizes)}")
-    activations_of("activations", activations, len(sizes) - 1)
+    sizes = layers.layer_sizes(layer_sizes)
+    layers.activations_of("activations", activations, len(sizes) - 1)
     draw = SCHEMES[arguments.choice("scheme", scheme, SCHEMES)]
     random = arguments.random_generator("random_state", random_state)
     weights = [draw(random, n, m) for n, m in pairwise(sizes)]
     return weights, [np.zeros(m) for m in sizes[1:]]
 
 
-def _uniform(random: Any, n: int, m: int, bound: float) -> np.ndarray:
-    drawn: np.ndarray = random.uniform(-bound, bound, size=(n, m))
-    return drawn
+def _uniform(random: Any, n: int, m: int, bound: float) -> Any:
+    return random.uniform(-bound, bound, size=(n, m))
 
 
-def _normal(random: Any, n: int, m: int, deviation: float) -> np.ndarray:
-    drawn: np.ndarray = random.standard_normal(size=(n, m)) * deviation
-    return drawn
+def _normal(random: Any, n: int, m: int, deviation: float) -> Any:
+    return random.standard_normal(size=(n, m)) * deviation
 
 
 SCHEMES: dict[str, Callable[[Any, int, int], np.ndarray]] = {

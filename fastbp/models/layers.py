@@ -1,4 +1,4 @@
-"""Layers: from their sizes to a plan, flat parameters and a problem for the driver."""
+"""Layers: from their sizes to a plan, flat parameters and a problem for training."""
 
 from __future__ import annotations
 
@@ -19,26 +19,72 @@ from fastbp.kernels import plan as plans
 from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
+from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.training.problem import Kernel, Options, Outcome, Problem
 
 
+def layer_sizes(value: Any) -> list[int]:
+    """Return the inputs, the neurons of each hidden layer, and the outputs."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    sizes = [
+        arguments.whole(f"layer_sizes[{i}]", n, minimum=1)
+        for i, n in enumerate(arguments.sequence("layer_sizes", value, "integers"))
+    ]
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes: expected at least 2 sizes, got {len(sizes)}")
+    return sizes
+
+
 def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
-    """Return one known activation a layer, softmax on the last only."""
+    """Return one known activation for each layer; those for outputs stand on the last only."""
     names = arguments.sequence(name, value, "names, one a layer")
     if len(names) != n_layers:
         raise ValueError(f"{name}: expected {n_layers} names (one a layer), got {len(names)}")
     for index, activation in enumerate(names):
         arguments.choice(f"{name}[{index}]", activation, ACTIVATIONS)
-        if activation == "softmax" and index < n_layers - 1:
-            raise ValueError(f"{name}[{index}]: expected 'softmax' on the last layer only")
+        if ACTIVATIONS[activation].output_only and index < n_layers - 1:
+            raise ValueError(f"{name}[{index}]: expected {activation!r} on the last layer only")
     return tuple(names)
+
+
+def codes_of(activations: Sequence[str]) -> tuple[int, ...]:
+    """Return the kernels' codes of activations."""
+    return tuple(ACTIVATIONS[name].code for name in activations)
+
+
+def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.ndarray:
+    """Return the weights of a layer as C-contiguous float64 (n_inputs, n_outputs).
+
+    The biases, as they came, say how many outputs are expected if the shape does not fit.
+    """
+    array = checks.number_array(name, value)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name}: expected 2 dimensions (n_inputs, n_outputs), got {array.ndim}"
+            f" (shape {array.shape})"
+        )
+    if array.size == 0 or n_inputs not in (None, array.shape[0]):
+        inputs = "n_inputs" if n_inputs is None else n_inputs
+        outputs = len(bias) if isinstance(bias, Sequence) else getattr(bias, "size", 1)
+        raise ValueError(
+            f"{name}: expected ({inputs}, {outputs or 'n_outputs'}), got {array.shape}"
+        )
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
+    """Return the biases of a layer as float64 (n_outputs,); (1, n_outputs) also passes."""
+    array = checks.number_array(name, value)
+    if array.size != n_outputs or array.ndim > 2:
+        raise ValueError(f"{name}: expected ({n_outputs},), one a neuron, got {array.shape}")
+    return np.ascontiguousarray(array.reshape(n_outputs), dtype=np.float64)
 
 
 def checked_parameters(
     prefix: str, weights: Any, biases: Any, n_features: int | None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return weights and biases of layers that fit each other, and the features if given."""
+    """Return weights and biases of layers that fit each other and, if given, the features."""
     w_name, b_name = f"{prefix}weights", f"{prefix}biases"
     weights = arguments.sequence(w_name, weights, "2-D arrays, one a layer")
     biases = arguments.sequence(b_name, biases, "arrays, one a layer")
@@ -52,9 +98,9 @@ def checked_parameters(
     checked_b: list[np.ndarray] = []
     n_inputs = n_features
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        w = checks.layer_weights(f"{w_name}[{index}]", weight, n_inputs, bias)
+        w = layer_weights(f"{w_name}[{index}]", weight, n_inputs, bias)
         checked_w.append(w)
-        checked_b.append(checks.layer_biases(f"{b_name}[{index}]", bias, w.shape[1]))
+        checked_b.append(layer_biases(f"{b_name}[{index}]", bias, w.shape[1]))
         n_inputs = w.shape[1]
     return checked_w, checked_b
 
@@ -68,9 +114,9 @@ def check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarray
 
 @dataclass(frozen=True)
 class Layers:
-    """Sizes, inputs first, with the kernels' numbers of activations and loss.
+    """Sizes, inputs first, with the kernels' codes of activations and loss.
 
-    `report` is how losses are told: the contract's way, or scikit-learn's.
+    `report` says how losses are reported: fastbp's way, or scikit-learn's.
     """
 
     sizes: tuple[int, ...]
@@ -79,34 +125,28 @@ class Layers:
     report: int = layout.OWN
 
     def plan(self, label_columns: int, batch_rows: int, compressed: bool = False) -> plans.Plan:
-        """Return where everything lies; the parameters lie alike for all rows."""
+        """Return where everything is; the parameters are at the same places for all rows."""
         return plans.plan_network(
             self.sizes, self.activations, label_columns, batch_rows, compressed
         )
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in a vector of all parameters, with what fills it up."""
+        """The size of a vector of all parameters, padding included."""
         return self.plan(1, 1).n_parameters
 
     def flat(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
-        """Return all parameters in one vector, each array filled up with zeros to whole vectors."""
+        """Return all parameters in one vector, each array padded with zeros to whole vectors."""
         return flat_vector(self.plan(1, 1), (*weights, *biases))
 
     def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return views of such a vector by layer."""
-        plan = self.plan(1, 1)
-        shapes = list(pairwise(self.sizes))
-        return {
-            "weights": [
-                parameters[start : start + n * m].reshape(n, m)
-                for start, (n, m) in zip(plan.weights_at, shapes, strict=True)
-            ],
-            "biases": [
-                parameters[start : start + m]
-                for start, (_, m) in zip(plan.biases_at, shapes, strict=True)
-            ],
-        }
+        plan, weights, biases = self.plan(1, 1), [], []
+        shapes = pairwise(self.sizes)
+        for at_w, at_b, (n, m) in zip(plan.weights_at, plan.biases_at, shapes, strict=True):
+            weights.append(parameters[at_w : at_w + n * m].reshape(n, m))
+            biases.append(parameters[at_b : at_b + m])
+        return {"weights": weights, "biases": biases}
 
     def problem(
         self,
@@ -151,13 +191,11 @@ def _kernel(plan: plans.Plan, options: Options) -> Kernel:
 
     A batch of one tile is part of one chunk, which is never cut between two blocks of rows.
     """
-    batch_rows = options.batch_rows
-    if options.optimizer.code != PLAIN_SGD:
-        return kernels.network_steps
-    if batch_rows == 1:
+    plain = options.optimizer.code == PLAIN_SGD
+    if plain and options.batch_rows == 1:
         return kernels.online_steps
-    one_tile = batch_rows <= plan.tile_rows and not plan.uses_blas and options.alpha == 0.0
-    return kernels.tile_steps if one_tile else kernels.network_steps
+    one_tile = options.batch_rows <= plan.tile_rows and not plan.uses_blas
+    return kernels.tile_steps if plain and one_tile and not options.alpha else kernels.network_steps
 
 
 def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -165,4 +203,12 @@ def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
     parameters = np.zeros(plan.n_parameters)
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
         parameters[start : start + array.size] = array.reshape(-1)
+    return parameters
+
+
+def neuron_vector(weights: np.ndarray, bias: float) -> np.ndarray:
+    """Return the weights of one neuron, padded with zeros to whole vectors, and then its bias."""
+    parameters = np.zeros(-(-weights.size // LANES) * LANES + LANES)
+    parameters[: weights.size] = weights
+    parameters[-LANES] = bias
     return parameters

@@ -1,10 +1,73 @@
-"""The losses that a fit may have, by name."""
+"""The losses, by name: a row here, and the kernels' formula in ``kernels/losses.py``."""
 
 from __future__ import annotations
 
-from fastbp.kernels import losses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 
-NEURON_LOSSES = {"mse": losses.MSE, "half_mse": losses.HALF_MSE, "bce": losses.BCE}
-LOSSES = {**NEURON_LOSSES, "cross_entropy": losses.CROSS_ENTROPY}
-GOES_WITH = {"bce": "sigmoid", "cross_entropy": "softmax"}
-"""The losses that are computed from z, for one output activation only."""
+from fastbp.data.labels import LabelKind
+from fastbp.kernels import losses as codes
+from fastbp.models.activations import ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is known of a loss.
+
+    Attributes
+    ----------
+    code : int
+        What the kernels call it.
+    labels : LabelKind
+        Which labels it takes.
+    curvature : callable
+        Gives an upper bound of its second derivative by z, in any direction, from that of half
+        the squared error (see :class:`~fastbp.models.activations.Activation`) and the number of
+        outputs.
+    activation : str, or None
+        The only output activation that it goes with; None goes with all that are not
+        `output_only`.
+    for_classes : bool
+        Whether its labels stand for classes, rather than being numbers to predict.
+    """
+
+    code: int
+    labels: LabelKind
+    curvature: Callable[[float, int], float]
+    activation: str | None = None
+    for_classes: bool = False
+
+
+LOSSES = {
+    "mse": Loss(codes.MSE, LabelKind.NUMBERS, lambda half, n_outputs: 2.0 * half / n_outputs),
+    "half_mse": Loss(codes.HALF_MSE, LabelKind.NUMBERS, lambda half, n_outputs: half),
+    "bce": Loss(  # its second derivative is a (1 - a)
+        codes.BCE, LabelKind.PROBABILITIES, lambda *_: 0.25, "sigmoid", for_classes=True
+    ),
+    "cross_entropy": Loss(  # its Hessian is diag(a) - a a'
+        codes.CROSS_ENTROPY, LabelKind.DISTRIBUTIONS, lambda *_: 0.5, "softmax", for_classes=True
+    ),
+}
+
+
+@functools.cache
+def neuron_losses() -> tuple[str, ...]:
+    """Return the names of those that a neuron may have: none that needs a whole layer's outputs."""
+    needed = {name: row.activation for name, row in LOSSES.items()}
+    return tuple(
+        name for name, needs in needed.items() if not (needs and ACTIVATIONS[needs].output_only)
+    )
+
+
+def check_pair(loss: str, activation: str) -> None:
+    """Refuse a loss of outputs with an activation that it does not go with."""
+    needed = LOSSES[loss].activation
+    if needed is not None and activation != needed:
+        raise ValueError(
+            f"loss: {loss!r} goes with output activation {needed!r} only, got {activation!r}"
+        )
+    if needed is None and ACTIVATIONS[activation].output_only:
+        partners = [name for name, row in LOSSES.items() if row.activation == activation]
+        expected = " or ".join(map(repr, partners))
+        raise ValueError(f"loss: expected {expected} with {activation!r}, got {loss!r}")

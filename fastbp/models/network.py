@@ -12,21 +12,21 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
-from fastbp.data.rows import Rows
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters
-from fastbp.models.losses import GOES_WITH, LOSSES
+from fastbp.models.fits import Fit, as_model, by_layer, fields_of, layers_in, restored, without
+from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
+from fastbp.models.losses import LOSSES, check_pair
 from fastbp.models.prediction import predicted, predicted_as_it_is
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import Model, fit, train
+from fastbp.training.driver import fit, train
 from fastbp.training.objective import pass_options
-from fastbp.training.optimizers import SGD, Adam, GradientOnly
+from fastbp.training.optimizers import NAMES, SGD, Adam, GradientOnly
 from fastbp.training.problem import Options, Outcome, Problem
-from fastbp.training.state import TrainingState, state_restored, with_state
+from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
     kernels.network_steps,
@@ -38,7 +38,7 @@ KERNELS = interrupt_safe(
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkFit:
+class NetworkFit(Fit):
     """What :func:`fit_network` returns; it unpacks as ``weights, biases, losses``.
 
     Attributes
@@ -54,9 +54,9 @@ class NetworkFit:
         ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
         an exception of the caller's own function carries).
     validation_losses : numpy.ndarray of float64, shape (n_epochs,), or None
-        The loss on validation data after each whole epoch (NaN where Ctrl-C came between).
+        The loss on validation data after each whole epoch (NaN where Ctrl-C came before it).
     state : TrainingState
-        What another fit needs to go on from here.
+        What another fit needs to continue from here.
     """
 
     weights: list[np.ndarray] = field(repr=False)
@@ -71,11 +71,6 @@ class NetworkFit:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.biases, self.losses))
 
-    @property
-    def n_epochs(self) -> int:
-        """Whole epochs completed."""
-        return int(self.losses.shape[0])
-
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_network`.
 
@@ -85,33 +80,18 @@ class NetworkFit:
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
-        arrays = {"losses": self.losses}
-        if self.validation_losses is not None:
-            arrays["validation_losses"] = self.validation_losses
-        for index, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            arrays |= {f"weights.{index}": w, f"biases.{index}": b}
-        fields = {
-            "activations": list(self.activations),
-            "loss": self.loss,
-            "stopped": self.stopped,
-        }
-        return with_state(arrays, fields, self.state)
+        arrays = by_layer(self.weights, self.biases)
+        return self._stored(arrays, {"activations": list(self.activations)})
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NetworkFit:
         """Make it from what a file holds."""
-        arrays, fields = state_restored(arrays, fields)
         fields = {**fields, "activations": tuple(fields["activations"])}
-        layers = range(len(fields["activations"]))
-        return cls(
-            [arrays[f"weights.{index}"] for index in layers],
-            [arrays[f"biases.{index}"] for index in layers],
-            arrays["losses"],
-            validation_losses=arrays.get("validation_losses"),
-            **fields,
-        )
+        weights, biases = layers_in(arrays, len(fields["activations"]))
+        return cls(weights, biases, **restored(arrays, fields))
 
 
+@arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES, optimizers=NAMES)
 def fit_network(
     features: Any,
     labels: Any,
@@ -149,21 +129,23 @@ def fit_network(
         As for :func:`fit_neuron`.
     labels : array-like, shape (n_samples, n_outputs), or (n_samples,) for one output, or None
         From 0 to 1 for the loss ``"bce"``. For ``"cross_entropy"``, rows that are not negative
-        and sum to 1, or the numbers of the classes, from 0, of shape (n_samples,).
+        and sum to 1, or class indices, from 0, of shape (n_samples,).
     initial_weights : sequence of array-like, shape (n_inputs, n_outputs)
         One a layer, the first with `n_features` inputs. See :func:`initialize_network`.
     initial_biases : sequence of array-like, shape (n_outputs,)
     learning_rate, epochs
         As for :func:`fit_neuron`.
-    activations : sequence of {"identity", "sigmoid", "relu", "tanh", "softmax"}
+    activations : sequence of {activations}
         One a layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
-    loss : {"mse", "half_mse", "bce", "cross_entropy"}
-        The squared error's mean over the outputs, half of its sum, binary cross-entropy (log
-        loss) summed over the outputs, with ``"sigmoid"`` only, or cross-entropy, with
-        ``"softmax"`` only. The last two are computed from the pre-activation and stay finite.
-    optimizer : {"sgd", "adam"}, SGD or Adam
+    loss : {losses}, default "mse"
+        - ``"mse"``: the squared errors' mean over the outputs;
+        - ``"half_mse"``: half of their sum;
+        - ``"bce"``: binary cross-entropy (log loss), summed over the outputs, of ``"sigmoid"``
+          only, computed from the pre-activation, so that it stays finite;
+        - ``"cross_entropy"``: cross-entropy of ``"softmax"`` only, computed likewise.
+    optimizer : {optimizers}, or an optimizer
     batch_size : int, optional
-        Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
+        Rows of each update; None takes all, 1 trains online. A shorter last batch of an epoch
         counts by its own rows.
     shuffle, random_state
         Whether and how (True or ``"window"``) to visit the rows in a new order each epoch, and
@@ -177,7 +159,7 @@ def fit_network(
     validation : float, or (features, labels), or (features, labels, sample_weight), optional
         Rows to compute a loss on after each epoch, as for :func:`fit_neuron`.
     n_threads : int, optional
-        None decides by size.
+        None decides by the amount of work.
     callback : callable, optional
         Called after each epoch with an :class:`~fastbp.training.callbacks.EpochState`: ``epoch``,
         ``loss`` and read-only ``weights`` and ``biases``, lists of arrays. Returning True stops
@@ -185,10 +167,10 @@ def fit_network(
     progress : bool or "always"
         True shows a bar in a terminal or a notebook.
     checkpoint, checkpoint_every
-        A file to go on from after a restart, and the seconds between two writings: see
+        A file to continue from after a restart, and the seconds between two writings: see
         :func:`fit_neuron`.
     state : TrainingState, optional
-        The `state` of an earlier fit whose parameters are now the start values: goes on there.
+        The `state` of an earlier fit whose parameters are now the start values: continues there.
 
     Returns
     -------
@@ -198,7 +180,7 @@ def fit_network(
     Raises
     ------
     TypeError, ValueError, DataError, DivergenceError, CheckpointError
-        As for :func:`fit_neuron`; what belongs to a layer is named by its number from 0.
+        As for :func:`fit_neuron`; messages count layers from 0.
 
     Warns
     -----
@@ -209,9 +191,9 @@ def fit_network(
     -----
     z = a_before W + b and a = phi(z) in each layer; backward, dz = (dz_after W_after') phi'(z),
     dW = a_before' dz and db = sum dz (Rumelhart, Hinton and Williams, Nature 323, 1986), always
-    with the weights from before the update. Published examples slip there: one multiplies the
-    hidden delta by weights that are already updated and leaves out phi'(z), or takes the
-    sigmoid's derivative for ReLU, too. Their numbers differ from these.
+    with the weights from before the update. Published examples slip there: they multiply the
+    hidden delta by weights that are already updated, leave out phi'(z), or use the sigmoid's
+    derivative for ReLU. Their numbers differ from these.
 
     Examples
     --------
@@ -232,30 +214,12 @@ def fit_network(
     >>> print(f"{fit.predict([[1.5]])[0, 0]:.9f}")
     5.248387086
     """
+    rest = without(locals(), "features", "initial_weights", "initial_biases", "activations", "loss")
     rows = rows_of("features", features)
-    model = _model(rows, initial_weights, initial_biases, activations, loss)
-    fitted: NetworkFit = fit(
-        model,
-        rows,
-        labels,
-        learning_rate,
-        epochs,
-        optimizer=optimizer,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        random_state=random_state,
-        sample_weight=sample_weight,
-        alpha=alpha,
-        tol=tol,
-        n_iter_no_change=n_iter_no_change,
-        validation=validation,
-        n_threads=n_threads,
-        callback=callback,
-        progress=progress,
-        state=state,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
+    model = NetworkModel(
+        rows.n_features, initial_weights, initial_biases, activations, loss, prefix="initial_"
     )
+    fitted: NetworkFit = fit(as_model(model), rows, **rest)
     return fitted
 
 
@@ -284,8 +248,8 @@ def loss_and_gradient(
     Returns
     -------
     loss : float
-        With the penalty. Infinite or NaN where the numbers run over, so that a line search can
-        step back; no exception is raised for that.
+        With the penalty. Infinite or NaN where numbers overflow, so that a line search can step
+        back; that raises no exception.
     weight_gradients, bias_gradients : list of numpy.ndarray of float64
         Shaped like `weights` and `biases`.
 
@@ -304,7 +268,7 @@ def loss_and_gradient(
     (0.125, [0.5, 1.0], [0.5])
     """
     rows = rows_of("features", features)
-    model = _model(rows, weights, biases, activations, loss, prefix="")
+    model = NetworkModel(rows.n_features, weights, biases, activations, loss, prefix="")
     data = samples(
         rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
     )
@@ -315,59 +279,45 @@ def loss_and_gradient(
         returns_on_interrupt=False,
         raises_on_divergence=False,
     )
-    made = model.problem(data, options)
-    outcome = train(made, options)
+    outcome = train(model.problem(data, options), options)
     assert outcome.gradient is not None
-    gradient = made.named(outcome.gradient)
+    gradient = model.named(outcome.gradient)
     return float(outcome.losses[0]), gradient["weights"], gradient["biases"]
 
 
-def _model(
-    rows: Rows,
-    weights: Any,
-    biases: Any,
-    activations: Any,
-    loss: str,
-    prefix: str = "initial_",
-) -> Model:
-    """Check the layers for these rows; the plan of them waits for the options."""
-    arguments.choice("loss", loss, LOSSES)
-    w, b = checked_parameters(prefix, weights, biases, rows.n_features)
-    check_finite(prefix, w, b)
-    names = activations_of("activations", activations, len(w))
-    partner = GOES_WITH.get(loss)
-    if partner is not None and names[-1] != partner:
-        raise ValueError(
-            f"loss: {loss!r} goes with activation {partner!r} on the last layer only, got"
-            f" {names[-1]!r}"
-        )
-    if names[-1] == "softmax" and loss != "cross_entropy":
-        raise ValueError(f"loss: expected 'cross_entropy' with 'softmax', got {loss!r}")
-    sizes = (rows.n_features, *(layer.shape[1] for layer in w))
-    layers = Layers(sizes, tuple(ACTIVATIONS[name] for name in names), LOSSES[loss])
-    parameters = layers.flat(w, b)
+class NetworkModel:
+    """A network to be trained on rows of `d` features, its arguments checked."""
 
-    def problem(samples: Samples, options: Options) -> Problem:
-        def result(outcome: Outcome) -> NetworkFit:
-            return NetworkFit(
-                **layers.named(outcome.parameters),
-                losses=outcome.losses,
-                activations=names,
-                loss=loss,
-                stopped=outcome.stopped,
-                validation_losses=outcome.validation_losses,
-                state=outcome.state,
-            )
+    def __init__(
+        self, d: int, weights: Any, biases: Any, activations: Any, loss: str, prefix: str
+    ) -> None:
+        arguments.choice("loss", loss, LOSSES)
+        w, b = checked_parameters(prefix, weights, biases, d)
+        check_finite(prefix, w, b)
+        names = activations_of("activations", activations, len(w))
+        check_pair(loss, names[-1])
+        sizes = (d, *(layer.shape[1] for layer in w))
+        self._layers = Layers(sizes, codes_of(names), LOSSES[loss].code)
+        self._start = self._layers.flat(w, b)
+        self._names: dict[str, Any] = {"activations": names, "loss": loss}
+        self.targets = Targets(loss, sizes[-1])
+        self.identity = {
+            "layer sizes": sizes,
+            **self._names,
+            "initial_weights and initial_biases": digest(self._start),
+        }
 
-        return layers.problem(parameters, samples, options, result)
+    def named(self, parameters: np.ndarray) -> dict[str, Any]:
+        """Return the user's view of flat parameters."""
+        return self._layers.named(parameters)
 
-    identity = {
-        "layer sizes": sizes,
-        "activations": names,
-        "loss": loss,
-        "initial_weights and initial_biases": digest(parameters),
-    }
-    return Model(Targets(loss, sizes[-1]), problem, identity)
+    def result(self, outcome: Outcome) -> NetworkFit:
+        """Return what ``fit_network`` gives."""
+        return NetworkFit(**self.named(outcome.parameters), **self._names, **fields_of(outcome))
+
+    def problem(self, samples: Samples, options: Options) -> Problem:
+        """Return the problem of these rows."""
+        return self._layers.problem(self._start, samples, options, self.result)
 
 
 def predict_network(
@@ -402,8 +352,7 @@ def predict_network(
     """
     if type(weights) is type(biases) is list and len(weights) == len(biases) > 0:
         names = activations_of("activations", activations, len(weights))
-        numbers = tuple(ACTIVATIONS[name] for name in names)
-        outputs = predicted_as_it_is(features, weights, biases, numbers)
+        outputs = predicted_as_it_is(features, weights, biases, codes_of(names))
         if outputs is not None:
             return outputs
     rows = rows_of("features", features)
@@ -413,5 +362,4 @@ def predict_network(
     if w[0].shape[0] != d:
         raise ValueError(f"features: expected {w[0].shape[0]} columns (inputs), got {d}")
     sizes = (d, *[layer.shape[1] for layer in w])
-    layers = Layers(sizes, tuple(ACTIVATIONS[name] for name in names), 0)
-    return predicted(rows, layers, w, b)
+    return predicted(rows, Layers(sizes, codes_of(names), 0), w, b)

@@ -11,39 +11,36 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.data.arrays import is_plain, read_only, rows_of
+from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, samples
-from fastbp.data.rows import BLOCK_BYTES
 from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
-from fastbp.models.activations import NEURON_ACTIVATIONS
-from fastbp.models.losses import NEURON_LOSSES
-from fastbp.models.prediction import PREDICTED_AT_ONCE
+from fastbp.models.activations import ACTIVATIONS, hidden_activations
+from fastbp.models.fits import Fit, as_model, fields_of, restored, without
+from fastbp.models.layers import neuron_vector
+from fastbp.models.losses import LOSSES, check_pair, neuron_losses
+from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_as_it_is
 from fastbp.system.interrupts import interrupt_safe
-from fastbp.system.threads import team, threads_for
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import Model, fit, train
-from fastbp.training.optimizers import SGD, Adam
+from fastbp.training.driver import fit, train
+from fastbp.training.optimizers import NAMES, SGD, Adam
 from fastbp.training.problem import Options, Outcome, Problem
-from fastbp.training.state import TrainingState, state_restored, with_state
+from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
-    kernels.neuron_small,
-    kernels.neuron_steps,
-    online_neuron_steps,
-    kernels.neuron_outputs,
+    kernels.neuron_small, kernels.neuron_steps, online_neuron_steps, kernels.neuron_outputs
 )
 
 FLOAT64 = np.dtype(np.float64)
-SMALL_WORK = 10**7  # that train_neuron does in one call, 2 to 4 ms; an epoch costs 500 by itself
+SMALL_WORK = 10**7  # in one call of train_neuron, 2 to 4 ms; 500 are the fixed cost of an epoch
 
 
 @dataclass(frozen=True, eq=False)
-class NeuronFit:
+class NeuronFit(Fit):
     """What :func:`fit_neuron` returns; it unpacks as ``weights, bias, losses``.
 
     Attributes
@@ -58,9 +55,9 @@ class NeuronFit:
         ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
         an exception of the caller's own function carries).
     validation_losses : numpy.ndarray of float64, shape (n_epochs,), or None
-        The loss on validation data after each whole epoch (NaN where Ctrl-C came between).
+        The loss on validation data after each whole epoch (NaN where Ctrl-C came before it).
     state : TrainingState
-        What another fit needs to go on from here.
+        What another fit needs to continue from here.
 
     Examples
     --------
@@ -85,34 +82,19 @@ class NeuronFit:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.bias, self.losses))
 
-    @property
-    def n_epochs(self) -> int:
-        """Whole epochs completed."""
-        return int(self.losses.shape[0])
-
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_neuron`."""
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
-        arrays = {"weights": self.weights, "bias": np.array([self.bias]), "losses": self.losses}
-        if self.validation_losses is not None:
-            arrays["validation_losses"] = self.validation_losses
-        fields = {"activation": self.activation, "loss": self.loss, "stopped": self.stopped}
-        return with_state(arrays, fields, self.state)
+        parameters = {"weights": self.weights, "bias": np.array([self.bias])}
+        return self._stored(parameters, {"activation": self.activation})
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
         """Make it from what a file holds."""
-        arrays, fields = state_restored(arrays, fields)
-        return cls(
-            arrays["weights"],
-            float(arrays["bias"][0]),
-            arrays["losses"],
-            validation_losses=arrays.get("validation_losses"),
-            **fields,
-        )
+        return cls(arrays["weights"], float(arrays["bias"][0]), **restored(arrays, fields))
 
 
 def train_neuron(
@@ -176,7 +158,7 @@ def train_neuron(
         if results is not None:
             return results
     rows = rows_of("features", features)
-    model = _model(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
+    model = NeuronModel(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
     data = samples(rows, labels, None, model.targets, ("features", "labels", ""))
     options = Options(
         learning_rate=arguments.real("learning_rate", learning_rate),
@@ -184,8 +166,7 @@ def train_neuron(
         batch_rows=rows.n_rows,
         returns_on_interrupt=False,
     )
-    problem = model.problem(data, options)
-    fitted: NeuronFit = problem.result(train(problem, options))
+    fitted = model.result(train(model.problem(data, options), options))
     weights, losses = (_round_to_4_decimals(a).tolist() for a in (fitted.weights, fitted.losses))
     return weights, float(_round_to_4_decimals(np.array(fitted.bias))), losses
 
@@ -193,12 +174,11 @@ def train_neuron(
 def _train_small(
     features: list[Any], labels: list[Any], weights: list[Any], bias: Any, rate: Any, epochs: Any
 ) -> tuple[list[float], float, list[float]] | None:
-    """Train on plain lists, if they are small and in order, in the fewest steps; else None.
+    """Train on small plain lists in the fewest steps; return None for anything else.
 
-    None leaves it to :func:`train`, which also finds out what is wrong if anything is.
+    The general way then trains, or finds out what is wrong.
     """
-    n = len(labels)
-    d = len(weights)
+    n, d = len(labels), len(weights)
     if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
         return None
     try:
@@ -210,13 +190,8 @@ def _train_small(
         if x.dtype.kind not in "ib":
             return None
         x = x.astype(FLOAT64)
-    if (
-        values.dtype is not FLOAT64
-        or values.ndim != 1
-        or x.shape != (n, d)
-        or d == 0
-        or n > kernels.chunk_rows(d)
-    ):
+    fits = values.dtype is FLOAT64 and values.ndim == 1 and x.shape == (n, d)
+    if not fits or d == 0 or n > kernels.chunk_rows(d):
         return None
     results = np.empty(d + 1 + epochs)
     if not kernels.neuron_small(x, values, epochs, kernels.tile_rows(d), results):
@@ -231,6 +206,7 @@ def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(values * 1e4), np.round(values, 4), values)
 
 
+@arguments.names_in_docs(activations=hidden_activations(), losses=neuron_losses(), optimizers=NAMES)
 def fit_neuron(
     features: Any,
     labels: Any,
@@ -267,11 +243,11 @@ def fit_neuron(
     features : array-like, shape (n_samples, n_features), or Rows
         Real numbers: an array, a table of pandas, Polars or pyarrow, or the rows of
         :func:`open_rows` or of a virtual data set. A float64 array whose rows are contiguous is
-        used where it lies; any other is converted to float64, at once up to 64 MiB, otherwise a
-        block of rows at a time in every epoch. Of rows in files, more than 64 MiB are never in
-        memory at once: the next blocks are read while one is computed.
+        used in place; any other is converted to float64, as a whole up to 64 MiB, otherwise a
+        block of rows at a time in every epoch. Of rows in files, at most 64 MiB are in memory at
+        once: the next blocks are read while one is computed.
     labels : array-like, shape (n_samples,) or (n_samples, 1), or None
-        From 0 to 1 for the loss ``"bce"``. None with rows that carry their labels.
+        From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels.
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
     learning_rate : float or callable
@@ -279,20 +255,18 @@ def fit_neuron(
         epoch, in order, possibly some epochs ahead.
     epochs : int
         Passes over all rows.
-    activation : {"sigmoid", "identity", "relu", "tanh"}
-    loss : {"mse", "half_mse", "bce"}
-        Squared error, half of it, or binary cross-entropy (log loss, with ``"sigmoid"`` only,
-        computed from the pre-activation so that it stays finite).
-    optimizer : {"sgd", "adam"}, SGD or Adam
-        Plain gradient descent, Adam with its defaults, or one with values of your own, such as
-        ``SGD(momentum=0.9)``.
+    activation : {activations}, default "sigmoid"
+    loss : {losses}, default "mse"
+        Those of :func:`fit_network`, for one output: ``"mse"`` is the squared error.
+    optimizer : {optimizers}, or an optimizer
+        By name with its defaults, or one with values of your own, such as ``SGD(momentum=0.9)``.
     batch_size : int, optional
-        Rows of each update; None takes all, 1 trains online. The last, shorter batch of an epoch
+        Rows of each update; None takes all, 1 trains online. A shorter last batch of an epoch
         counts by its own rows.
     shuffle : bool or "window"
-        Visit the rows in a new random order each epoch: True in any order, which needs rows that
-        can be reached at random; ``"window"`` with blocks of 2 MiB in any order, and the rows of
-        every eight of them mixed (see Notes): the same order for every kind of source.
+        Visit the rows in a new random order each epoch. True permutes them all, which needs
+        random access to the rows; ``"window"`` permutes blocks of 2 MiB, and the rows within
+        every eight blocks (see Notes), with the same order for every kind of source.
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
         The source of the orders.
     sample_weight : array-like, shape (n_samples,), optional
@@ -302,32 +276,32 @@ def fit_neuron(
         its sum of weights), is added to each batch's loss. The bias is not penalised.
     tol : float, optional
         Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best
-        by more than this. With `validation`, the loss on that, and the parameters with the least
-        one are returned.
+        by more than this. With `validation`, the loss on those rows decides, and the parameters
+        with the lowest one are returned.
     n_iter_no_change : int
     validation : float, or (features, labels), or (features, labels, sample_weight), optional
         Rows to compute a loss on after each epoch, without penalty. A fraction, from 0 to 1,
-        holds so many of the rows out of the training: one of each run of 1/fraction rows, chosen
-        by a fixed hash, from the number of rows and the fraction alone.
+        holds out that share of the rows: one of each run of 1/fraction rows, chosen by a hash
+        that depends on the number of rows and the fraction alone.
     n_threads : int, optional
-        None decides by size: one thread for little work, never more than
+        None decides by the amount of work: one thread for little of it, never more than
         :func:`get_num_threads`.
     callback : callable, optional
         Called after each epoch with an :class:`~fastbp.training.callbacks.EpochState`: ``epoch``,
         ``loss`` and read-only ``weights`` and ``bias``. Returning True stops the fit.
     progress : bool or "always"
-        True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
+        True shows a bar in a terminal or a notebook, ``"always"`` everywhere.
     checkpoint : path-like, optional
-        A file to keep the state of the fit in: written now and then, within epochs, too, and when
-        the fit ends. The same call, in another process, goes on from there and gives the bits of
-        a fit that was never stopped. A finished one returns at once; with more `epochs` it goes
-        on. (`n_threads`, `callback` and `progress` may differ as well.)
+        A file for the state of the fit, written now and then, also within epochs, and when the
+        fit ends. The same call in another process continues from there and gives the bits of a
+        fit that was never stopped. A fit that has finished returns at once, or continues if
+        `epochs` is larger now. (`n_threads`, `callback` and `progress` may differ as well.)
     checkpoint_every : float
         Seconds between two writings.
     state : TrainingState, optional
-        The `state` of an earlier fit whose parameters are now the start values: goes on with its
-        optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One that
-        stopped on `tol` stops again at the next epoch without progress.)
+        The `state` of an earlier fit whose parameters are now the start values: continues with
+        its optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One
+        that stopped on `tol` stops again at the next epoch without progress.)
 
     Returns
     -------
@@ -341,8 +315,8 @@ def fit_neuron(
     ValueError
         Shapes, numbers or names that do not fit.
     DataError
-        A ragged or non-finite row, or a label that the loss is not defined for; of a file, with
-        its name.
+        A ragged or non-finite row, or a label that the loss is not defined for; the message
+        names the file, if there is one.
     DivergenceError
         The loss or the parameters stopped being finite; it carries those from before.
     CheckpointError
@@ -374,94 +348,61 @@ def fit_neuron(
     >>> fit.weights.round(4), round(fit.bias, 4)
     (array([-0.9499,  1.5556]), -0.8033)
     """
+    rest = without(locals(), "features", "initial_weights", "initial_bias", "activation", "loss")
     rows = rows_of("features", features)
-    model = _model(rows.n_features, initial_weights, initial_bias, activation, loss)
-    fitted: NeuronFit = fit(
-        model,
-        rows,
-        labels,
-        learning_rate,
-        epochs,
-        optimizer=optimizer,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        random_state=random_state,
-        sample_weight=sample_weight,
-        alpha=alpha,
-        tol=tol,
-        n_iter_no_change=n_iter_no_change,
-        validation=validation,
-        n_threads=n_threads,
-        callback=callback,
-        progress=progress,
-        state=state,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-    )
+    model = NeuronModel(rows.n_features, initial_weights, initial_bias, activation, loss)
+    fitted: NeuronFit = fit(as_model(model), rows, **rest)
     return fitted
 
 
-def _model(d: int, weights: Any, bias: Any, activation: str, loss: str) -> Model:
-    """Check everything but the rows, of `d` features."""
-    arguments.choice("activation", activation, NEURON_ACTIVATIONS)
-    arguments.choice("loss", loss, NEURON_LOSSES)
-    if loss == "bce" and activation != "sigmoid":
-        raise ValueError(f"loss: 'bce' goes with activation 'sigmoid' only, got {activation!r}")
-    parameters = _flat_parameters("initial_weights", weights, "initial_bias", bias, d)
+class NeuronModel:
+    """A neuron of `d` features to be trained, its arguments checked."""
 
-    def result(outcome: Outcome) -> NeuronFit:
-        return NeuronFit(
-            **named(outcome.parameters),
-            losses=outcome.losses,
-            activation=activation,
-            loss=loss,
-            stopped=outcome.stopped,
-            validation_losses=outcome.validation_losses,
-            state=outcome.state,
-        )
+    def __init__(self, d: int, weights: Any, bias: Any, activation: str, loss: str) -> None:
+        arguments.choice("activation", activation, hidden_activations())
+        arguments.choice("loss", loss, neuron_losses())
+        check_pair(loss, activation)
+        self._d = d
+        self._start = _checked_vector("initial_weights", weights, "initial_bias", bias, d)
+        self._names: dict[str, Any] = {"activation": activation, "loss": loss}
+        self.targets = Targets(loss, vector=True)
+        self.identity = {
+            **self._names,
+            "initial_weights and initial_bias": digest(self._start),
+        }
 
-    def named(parameters: np.ndarray) -> dict[str, Any]:
-        return {"weights": parameters[:d], "bias": float(parameters[-LANES])}
+    def named(self, parameters: np.ndarray) -> dict[str, Any]:
+        """Return the user's view of flat parameters."""
+        return {"weights": parameters[: self._d], "bias": float(parameters[-LANES])}
 
-    def problem(samples: Samples, options: Options) -> Problem:
+    def result(self, outcome: Outcome) -> NeuronFit:
+        """Return what ``fit_neuron`` gives."""
+        return NeuronFit(**self.named(outcome.parameters), **self._names, **fields_of(outcome))
+
+    def problem(self, samples: Samples, options: Options) -> Problem:
+        """Return the problem of these rows."""
         # One row in all is a full batch, with the bits of train_neuron.
         single = options.batch_rows == 1 < samples.rows.n_rows
         online = single and options.optimizer.code == PLAIN_SGD
         return Problem(
             kernel=online_neuron_steps if online else kernels.neuron_steps,
             samples=samples,
-            parameters=parameters,
-            n_weights=parameters.size - LANES,
+            parameters=self._start,
+            n_weights=self._start.size - LANES,
             settings={
-                layout.ACTIVATION: NEURON_ACTIVATIONS[activation],
-                layout.LOSS: NEURON_LOSSES[loss],
+                layout.ACTIVATION: ACTIVATIONS[self._names["activation"]].code,
+                layout.LOSS: LOSSES[self._names["loss"]].code,
             },
-            tile_rows=kernels.tile_rows(d),
-            chunk_rows=kernels.chunk_rows(d),
-            row_work=kernels.row_work(d),
-            work_size=kernels.work_size(d),
-            named=named,
-            result=result,
+            tile_rows=kernels.tile_rows(self._d),
+            chunk_rows=kernels.chunk_rows(self._d),
+            row_work=kernels.row_work(self._d),
+            work_size=kernels.work_size(self._d),
+            named=self.named,
+            result=self.result,
         )
 
-    identity = {
-        "activation": activation,
-        "loss": loss,
-        "initial_weights and initial_bias": digest(parameters),
-    }
-    return Model(Targets(loss, vector=True), problem, identity)
 
-
-def _flat_parameters(
-    weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
-) -> np.ndarray:
-    """Return checked weights, zeros up to whole vectors, and the bias in a vector of its own."""
-    flat = np.zeros(-(-d // LANES) * LANES + LANES)
-    flat[:d] = checks.vector(weights_name, weights, d, "one a feature", rows=False)
-    flat[-LANES] = arguments.real(bias_name, bias)
-    return flat
-
-
+@arguments.names_in_docs(activations=hidden_activations())
 def predict_neuron(
     features: Any, weights: Any, bias: float, *, activation: str = "sigmoid"
 ) -> np.ndarray:
@@ -473,7 +414,7 @@ def predict_neuron(
         Converted as by :func:`fit_neuron`, a block of rows at a time if large.
     weights : array-like, shape (n_features,)
     bias : float
-    activation : {"sigmoid", "identity", "relu", "tanh"}
+    activation : {activations}, default "sigmoid"
 
     Returns
     -------
@@ -491,49 +432,23 @@ def predict_neuron(
     >>> predict_neuron([[0.0, 0.0], [1.0, 1.0]], [1.0, 2.0], -1.0).round(4)
     array([0.2689, 0.8808])
     """
-    code = NEURON_ACTIVATIONS[arguments.choice("activation", activation, NEURON_ACTIVATIONS)]
-    outputs = _predicted_as_it_is(features, weights, bias, code)
+    code = ACTIVATIONS[arguments.choice("activation", activation, hidden_activations())].code
+    outputs = predicted_by_neuron_as_it_is(features, weights, bias, code)
     if outputs is not None:
         return outputs
     rows = rows_of("features", features)
-    d = rows.n_features
     n_weights = checks.number_array("weights", weights).size
-    if n_weights != d:
-        raise ValueError(f"features: expected {n_weights} columns (one a weight), got {d}")
-    parameters = _flat_parameters("weights", weights, "bias", bias, d)
-    outputs = np.empty(rows.n_rows)
-    step = max(kernels.tile_rows(d), BLOCK_BYTES // (8 * d))
-    starts = list(range(0, rows.n_rows, step))
-    work = rows.n_rows * kernels.row_work(d)
-
-    def compute(start: int) -> None:
-        stop = min(start + step, rows.n_rows)
-        x = read_only(np.ascontiguousarray(rows.block(start, stop).features))
-        work = np.empty(kernels.tile_rows(d))
-        if not kernels.neuron_outputs(x, parameters, code, work, outputs[start:stop]):
-            rows.raise_if_not_finite(start, x)
-
-    n_threads = threads_for(work, work, len(starts), None) if rows.any_order else 1
-    with team(n_threads) as threads:
-        threads.each(compute, starts)
-    return outputs
+    if n_weights != rows.n_features:
+        raise ValueError(
+            f"features: expected {n_weights} columns (one a weight), got {rows.n_features}"
+        )
+    parameters = _checked_vector("weights", weights, "bias", bias, n_weights)
+    return predicted_by_neuron(rows, parameters, code)
 
 
-def _predicted_as_it_is(features: Any, weights: Any, bias: Any, code: int) -> np.ndarray | None:
-    """Return the outputs of a few rows in arrays of the kernel's own kind; None for all else.
-
-    A fifth of the time of the general way, for one row. What is not finite it leaves to that one,
-    which finds out where it is.
-    """
-    if not (is_plain(features, 2) and is_plain(weights, 1) and type(bias) is float):
-        return None
-    n, d = features.shape
-    if n * d == 0 or weights.size != d or n * kernels.row_work(d) > PREDICTED_AT_ONCE:
-        return None
-    parameters = np.zeros(-(-d // LANES) * LANES + LANES)
-    parameters[:d] = weights
-    parameters[-LANES] = bias
-    outputs = np.empty(n)
-    work = np.empty(kernels.tile_rows(d))
-    finite = kernels.neuron_outputs(read_only(features), parameters, code, work, outputs)
-    return outputs if finite else None
+def _checked_vector(
+    weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
+) -> np.ndarray:
+    """Return a neuron's weights and bias, checked, in one vector."""
+    w = checks.vector(weights_name, weights, d, "one a feature", rows=False)
+    return neuron_vector(w, arguments.real(bias_name, bias))

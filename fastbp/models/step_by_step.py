@@ -1,4 +1,4 @@
-"""Objects to take training apart with, step by step, over the same kernels."""
+"""Layers that train step by step, over the same kernels."""
 
 from __future__ import annotations
 
@@ -11,201 +11,24 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.errors import DataError
-from fastbp.models import initialization, network
-from fastbp.models.activations import ACTIVATIONS, NEURON_ACTIVATIONS
-from fastbp.models.initialization import initialize_network
-from fastbp.models.layers import activations_of
+from fastbp.data.arrays import rows_of
+from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.fits import by_layer, layers_in
+from fastbp.models.initialization import SCHEMES, initialize_network
+from fastbp.models.layers import activations_of, layer_biases, layer_weights
 from fastbp.models.network import fit_network, predict_network
-from fastbp.models.neuron import fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
 from fastbp.training.state import TrainingState
 
 
-def derivative(activation: str, z: Any, a: Any) -> Any:
-    """Return phi'(z), given a = phi(z), too; for ``"softmax"`` there is none of this kind."""
-    if activation == "sigmoid":
-        return a / (1.0 + np.exp(np.minimum(z, 700.0)))  # a (1 - a), with all its digits
-    if activation == "tanh":
-        e = np.exp(-2.0 * np.abs(z))
-        return 4.0 * e / (1.0 + e) ** 2
-    if activation == "relu":
-        return np.where(np.greater(z, 0.0), 1.0, 0.0)
-    return np.ones_like(z)
-
-
-class Neuron:
-    """One neuron to take apart: step by step, or by whole fits.
-
-    Parameters
-    ----------
-    n_inputs : int
-    weights : array-like, shape (n_inputs,), optional
-        None draws them from the standard normal distribution.
-    bias : float, optional
-        None draws it uniformly from 0 to 1.
-    activation : {"sigmoid", "identity", "relu", "tanh"}
-    random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
-
-    Attributes
-    ----------
-    weights : numpy.ndarray of float64, shape (n_inputs,)
-    bias : float
-    inputs, z, output
-        Those of the last :meth:`forward`: a float64 array of shape (n_inputs,), the
-        pre-activation x w + b and the output phi(z), floats.
-    delta : float
-        d loss / d z of the last :meth:`backward`.
-    losses_, stopped_
-        Those of the last :meth:`fit`: float64 of shape (n_epochs,), and why it stopped.
-
-    Examples
-    --------
-    >>> from fastbp import Neuron
-    >>> neuron = Neuron(2, weights=[0.5, -0.5], bias=0)
-    >>> neuron.forward([1.0, 1.0])
-    0.5
-    >>> neuron.backward(target=1.0, learning_rate=0.1)
-    -0.125
-    >>> neuron.weights.tolist(), neuron.bias
-    ([0.5125, -0.4875], 0.0125)
-    """
-
-    def __init__(
-        self,
-        n_inputs: int = 3,
-        weights: Any = None,
-        bias: float | None = None,
-        activation: str = "sigmoid",
-        random_state: int | np.random.Generator | np.random.RandomState | None = None,
-    ) -> None:
-        self.n_inputs = arguments.whole("n_inputs", n_inputs, minimum=1)
-        self.activation = arguments.choice("activation", activation, NEURON_ACTIVATIONS)
-        random = arguments.random_generator("random_state", random_state)
-        if weights is None:
-            weights = random.standard_normal(self.n_inputs)
-        self.weights = checks.vector(
-            "weights", weights, self.n_inputs, "one an input", rows=False
-        ).copy()
-        self.bias = float(random.uniform()) if bias is None else arguments.real("bias", bias)
-        self.inputs: np.ndarray | None = None
-        self.z: float | None = None
-        self.output: float | None = None
-        self.delta: float | None = None
-        self.losses_: np.ndarray | None = None
-        self.stopped_: str | None = None
-
-    def __repr__(self) -> str:
-        return (
-            f"Neuron({self.n_inputs}, weights={self.weights.tolist()}, bias={self.bias},"
-            f" activation={self.activation!r})"
-        )
-
-    def forward(self, x: Any) -> float:
-        """Return phi(x w + b) for one row of shape (n_inputs,); keep `inputs`, `z` and `output`."""
-        inputs = checks.vector("x", x, self.n_inputs, "one an input").copy()
-        z, output = (
-            float(predict_neuron(inputs[None, :], self.weights, self.bias, activation=name)[0])
-            for name in ("identity", self.activation)
-        )
-        self.inputs, self.z, self.output = inputs, z, output
-        return output
-
-    def backward(
-        self,
-        target: float | None = None,
-        downstream_deltas: Any = None,
-        downstream_weights: Any = None,
-        learning_rate: float = 0.1,
-    ) -> float:
-        """Do one step of gradient descent for the last :meth:`forward`; return and keep `delta`.
-
-        Parameters
-        ----------
-        target : float, optional
-            For an output neuron: delta = (output - target) phi'(z), the derivative of half the
-            squared error.
-        downstream_deltas, downstream_weights : array-like, shape (n_downstream,), optional
-            For a hidden neuron: the deltas of the neurons that it feeds, and their weights for its
-            output as they were before their own update: delta = (sum of the products) phi'(z).
-        learning_rate : float
-
-        Raises
-        ------
-        RuntimeError
-            If there was no :meth:`forward`.
-        TypeError
-            If neither or both of the two kinds of argument are given.
-        """
-        if self.inputs is None or self.output is None:
-            raise RuntimeError("backward: expected a call of forward before it")
-        rate = arguments.real("learning_rate", learning_rate)
-        hidden = downstream_deltas is not None or downstream_weights is not None
-        if hidden == (target is not None):
-            raise TypeError(
-                "backward: expected either target, or downstream_deltas and downstream_weights"
-            )
-        if hidden:
-            deltas = np.atleast_1d(checks.number_array("downstream_deltas", downstream_deltas))
-            weights = np.atleast_1d(checks.number_array("downstream_weights", downstream_weights))
-            each = "one a neuron downstream"
-            deltas = checks.vector("downstream_deltas", deltas, deltas.size, each)
-            weights = checks.vector("downstream_weights", weights, deltas.size, each)
-            error = float(deltas @ weights)
-        else:
-            error = self.output - arguments.real("target", target)
-        self.delta = error * float(derivative(self.activation, self.z, self.output))
-        self.weights -= rate * self.delta * self.inputs
-        self.bias -= rate * self.delta
-        return self.delta
-
-    def fit(
-        self,
-        features: Any,
-        labels: Any,
-        learning_rate: float | Callable[[int], float] = 0.1,
-        epochs: int = 100,
-        **keywords: Any,
-    ) -> Neuron:
-        """Train from the present weights and bias; the keywords are those of :func:`fit_neuron`."""
-        fit = fit_neuron(
-            features,
-            labels,
-            self.weights,
-            self.bias,
-            learning_rate,
-            epochs,
-            activation=self.activation,
-            **keywords,
-        )
-        self.weights, self.bias, self.losses_ = fit
-        self.stopped_ = fit.stopped
-        return self
-
-    def predict(self, features: Any) -> np.ndarray:
-        """Return the outputs for rows of shape (n_samples, n_inputs)."""
-        return predict_neuron(features, self.weights, self.bias, activation=self.activation)
-
-    def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
-        return {"weights": self.weights, "bias": np.array([self.bias])}, {
-            "activation": self.activation
-        }
-
-    @classmethod
-    def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Neuron:
-        """Make it from what a file holds."""
-        weights = arrays["weights"]
-        return cls(weights.size, weights, float(arrays["bias"][0]), fields["activation"])
-
-
+@arguments.names_in_docs(activations=ACTIVATIONS)
 class Layer:
-    """One fully connected layer to take apart, forward and backward.
+    """One fully connected layer, step by step: forward, then backward.
 
     Parameters
     ----------
     n_inputs, n_neurons : int
-    activation : {"sigmoid", "identity", "relu", "tanh", "softmax"}
+    activation : {activations}, default "sigmoid"
     weights : array-like, shape (n_inputs, n_neurons), optional
         None draws them as `scheme` says.
     biases : array-like, shape (n_neurons,), optional
@@ -225,7 +48,7 @@ class Layer:
     Notes
     -----
     A published trace of one ReLU node, x = 1 to z = w x + b, then v relu(z) + c, prints v again
-    in the column of c. The example follows it, c as the formulas give it.
+    in the column of c. The example follows it, with c as the formulas give it.
 
     Examples
     --------
@@ -256,7 +79,7 @@ class Layer:
         self.n_inputs = arguments.whole("n_inputs", n_inputs, minimum=1)
         self.n_neurons = arguments.whole("n_neurons", n_neurons, minimum=1)
         self.activation = arguments.choice("activation", activation, ACTIVATIONS)
-        arguments.choice("scheme", scheme, initialization.SCHEMES)
+        arguments.choice("scheme", scheme, SCHEMES)
         if weights is None:
             (weights,), _ = initialize_network(
                 [self.n_inputs, self.n_neurons],
@@ -280,7 +103,7 @@ class Layer:
 
     @weights.setter
     def weights(self, value: Any) -> None:
-        array = checks.layer_weights("weights", value, self.n_inputs, np.zeros(self.n_neurons))
+        array = layer_weights("weights", value, self.n_inputs, np.zeros(self.n_neurons))
         if array.shape[1] != self.n_neurons:
             raise ValueError(
                 f"weights: expected {(self.n_inputs, self.n_neurons)}, got {array.shape}"
@@ -295,7 +118,7 @@ class Layer:
 
     @biases.setter
     def biases(self, value: Any) -> None:
-        array = checks.layer_biases("biases", value, self.n_neurons)
+        array = layer_biases("biases", value, self.n_neurons)
         checks.all_finite("biases", array)
         self._biases = array.copy()
 
@@ -369,11 +192,12 @@ class Layer:
             self.dz = self._like_output("dz", dz)
         else:
             da = self._like_output("d_activation", d_activation)
-            if self.activation == "softmax":
+            derivative = ACTIVATIONS[self.activation].derivative
+            if derivative is None:  # softmax: each output depends on all z
                 weighted = da * self.output
                 self.dz = weighted - self.output * weighted.sum(axis=-1, keepdims=True)
             else:
-                self.dz = da * derivative(self.activation, self.z, self.output)
+                self.dz = da * derivative(self.z, self.output)
         rows = np.atleast_2d(self.dz)
         self.d_weights = np.atleast_2d(self.inputs).T @ rows
         self.d_biases = rows.sum(axis=0)
@@ -481,6 +305,10 @@ class Perceptron:
     def _activations(self) -> list[str]:
         return [layer.activation for layer in self.layers]
 
+    @property
+    def _parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return [layer.weights for layer in self.layers], [layer.biases for layer in self.layers]
+
     def forward(self, inputs: Any) -> np.ndarray:
         """Return the output of the last layer, each keeping what its `backward` needs.
 
@@ -499,12 +327,7 @@ class Perceptron:
 
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_network`."""
-        return predict_network(
-            features,
-            [layer.weights for layer in self.layers],
-            [layer.biases for layer in self.layers],
-            activations=self._activations,
-        )
+        return predict_network(features, *self._parameters, activations=self._activations)
 
     def fit(
         self,
@@ -538,10 +361,11 @@ class Perceptron:
             Itself.
         """
         arguments.optional_callable("callback", callback)
-        columns = checks.matrix("training_data", training_data).shape[1]
-        if columns != self.layers[0].n_inputs:
+        rows = rows_of("training_data", training_data)
+        if rows.n_features != self.layers[0].n_inputs:
             raise ValueError(
-                f"training_data: expected {self.layers[0].n_inputs} columns (inputs), got {columns}"
+                f"training_data: expected {self.layers[0].n_inputs} columns (inputs), got"
+                f" {rows.n_features}"
             )
         if "activations" in keywords:
             raise TypeError("activations: expected to be those of the layers, got the argument")
@@ -550,11 +374,10 @@ class Perceptron:
             sys.stdout.write(f"epoch {state.epoch + 1}: average loss {state.loss:.3f}\n")
             return callback(state) if callback is not None else None
 
-        fit = self._fit_network(
-            training_data,
+        fit = fit_network(
+            rows,
             labels,
-            [layer.weights for layer in self.layers],
-            [layer.biases for layer in self.layers],
+            *self._parameters,
             learning_rate,
             epochs,
             activations=self._activations,
@@ -568,28 +391,13 @@ class Perceptron:
         self.losses_, self.stopped_, self.state_ = fit.losses, fit.stopped, fit.state
         return self
 
-    @staticmethod
-    def _fit_network(*given: Any, **keywords: Any) -> network.NetworkFit:
-        """Call `fit_network`, naming a bad row as one of `training_data`."""
-        try:
-            return fit_network(*given, **keywords)
-        except DataError as error:
-            message = str(error).replace("features:", "training_data:", 1)
-            raise DataError(message, error.row) from None
-
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it: the layers."""
-        arrays: dict[str, np.ndarray] = {}
-        for index, layer in enumerate(self.layers):
-            arrays |= {f"weights.{index}": layer.weights, f"biases.{index}": layer.biases}
-        return arrays, {"activations": self._activations}
+        return by_layer(*self._parameters), {"activations": self._activations}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Perceptron:
         """Make it from what a file holds."""
-        return cls(
-            [
-                _layer(activation, arrays[f"weights.{index}"], arrays[f"biases.{index}"])
-                for index, activation in enumerate(fields["activations"])
-            ]
-        )
+        activations = fields["activations"]
+        parameters = layers_in(arrays, len(activations))
+        return cls([_layer(*layer) for layer in zip(activations, *parameters, strict=True)])

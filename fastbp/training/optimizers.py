@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastbp import arguments
-from fastbp.kernels import layout, update
+from fastbp.kernels import update
 
 
 def _fraction(name: str, value: Any) -> float:
@@ -69,9 +69,9 @@ class SGD:
         return 0 if self.momentum == 0.0 else 1
 
     @property
-    def constants(self) -> dict[int, float]:
-        """What the kernels find of it, by place."""
-        return {layout.MOMENTUM: self.momentum}
+    def constants(self) -> tuple[float, ...]:
+        """What its rule in the kernels reads, in that order."""
+        return (self.momentum,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +118,9 @@ class Adam:
     n_moments = 2
 
     @property
-    def constants(self) -> dict[int, float]:
-        """What the kernels find of it, by place."""
-        return {
-            layout.BETA_1: self.beta_1,
-            layout.BETA_2: self.beta_2,
-            layout.EPSILON: self.epsilon,
-        }
+    def constants(self) -> tuple[float, ...]:
+        """What its rule in the kernels reads, in that order."""
+        return self.beta_1, self.beta_2, self.epsilon
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ class GradientOnly:
 
     code = update.KEEP_GRADIENT
     n_moments = 1
-    constants: dict[int, float] = field(default_factory=dict)
+    constants: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +138,7 @@ class LossOnly:
 
     code = update.KEEP_LOSS
     n_moments = 0
-    constants: dict[int, float] = field(default_factory=dict)
+    constants: tuple[float, ...] = ()
 
 
 Optimizer = SGD | Adam | GradientOnly | LossOnly

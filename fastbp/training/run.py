@@ -110,8 +110,7 @@ class Run:
         partials = layout.PARAMETERS + (2 + rule.n_moments) * p
         work = self.threads.size * problem.work_size
         self.floats = aligned_zeros(partials + (slots + 1) * sums + work)
-        for index, constant in rule.constants.items():
-            self.floats[index] = constant
+        self.floats[layout.RULE : layout.RULE + len(rule.constants)] = rule.constants
         self.floats[layout.ALPHA] = options.alpha
         self.floats[layout.TOL] = options.tol or 0.0
         self.floats[layout.BEST_LOSS] = np.inf
@@ -216,14 +215,14 @@ class Run:
         if self.options.shuffle and (self.drawn is None or self.drawn[0] != self.epoch):
             self.new_order()
         rates = self._rates()
-        x, y, weight, order = self._arrays()
+        data = self._arrays()
         epoch, position = self.epoch, self.position
         self.state[layout.BUDGET] = self.budget
         self.state[layout.TICKET] = UNOPENED
         started = time.perf_counter()
         self.threads.run(
             lambda worker: self.problem.kernel(
-                x, y, weight, order, self.state, self.floats, rates, self.losses, worker
+                data, self.state, self.floats, rates, self.losses, worker
             ),
             abandon=self._close,
         )

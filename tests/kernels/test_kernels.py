@@ -39,34 +39,40 @@ POINTS = 4000 if JIT_ENABLED else 400
 @kernel
 def apply_exp(x, out):
     for i in range(0, x.size, vector.LANES):
-        vector.store(vector.data(out), i, exponential.exp(vector.load(vector.data(x), i)))
+        vector.store(
+            vector.pointer_to(out), i, exponential.exp(vector.load(vector.pointer_to(x), i))
+        )
 
 
 @kernel
 def apply_exp_clamped(x, out):
     for i in range(0, x.size, vector.LANES):
-        e = exponential.exp_clamped(vector.load(vector.data(x), i))
-        vector.store(vector.data(out), i, e)
+        e = exponential.exp_clamped(vector.load(vector.pointer_to(x), i))
+        vector.store(vector.pointer_to(out), i, e)
 
 
 @kernel
 def apply_tanh(x, out):
     for i in range(0, x.size, vector.LANES):
-        vector.store(vector.data(out), i, exponential.tanh(vector.load(vector.data(x), i)))
+        vector.store(
+            vector.pointer_to(out), i, exponential.tanh(vector.load(vector.pointer_to(x), i))
+        )
 
 
 @kernel
 def apply_log1p(x, out):
     for i in range(0, x.size, vector.LANES):
-        vector.store(vector.data(out), i, exponential.log1p(vector.load(vector.data(x), i)))
+        vector.store(
+            vector.pointer_to(out), i, exponential.log1p(vector.load(vector.pointer_to(x), i))
+        )
 
 
 @kernel
 def apply_sigmoid(x, out, complement):
     for i in range(0, x.size, vector.LANES):
-        a, c = activations.sigmoid_and_complement(vector.load(vector.data(x), i))
-        vector.store(vector.data(out), i, a)
-        vector.store(vector.data(complement), i, c)
+        a, c = activations.sigmoid_and_complement(vector.load(vector.pointer_to(x), i))
+        vector.store(vector.pointer_to(out), i, a)
+        vector.store(vector.pointer_to(complement), i, c)
 
 
 def values(function, x):
@@ -160,8 +166,8 @@ def test_sigmoid_keeps_the_digits_of_both_sides():
 
 @kernel
 def vector_operations(a, b, out):
-    u, v = vector.load(vector.data(a), 0), vector.load(vector.data(b), 0)
-    p = vector.data(out)
+    u, v = vector.load(vector.pointer_to(a), 0), vector.load(vector.pointer_to(b), 0)
+    p = vector.pointer_to(out)
     vector.store(p, 0, u + v)
     vector.store(p, 8, u - v)
     vector.store(p, 16, u * v)
@@ -174,7 +180,7 @@ def vector_operations(a, b, out):
     vector.store(p, 72, vector.exponent(vector.absolute(u)))
     vector.store(p, 80, vector.mantissa(vector.absolute(u)))
     vector.store(p, 88, vector.keep_first(u, 3))
-    vector.store(p, 96, vector.load_first(vector.at(vector.data(a), 2), 1, 4))
+    vector.store(p, 96, vector.load_first(vector.at(vector.pointer_to(a), 2), 1, 4))
     vector.store(p, 104, vector.evens(u, v))
     vector.store(p, 112, vector.odds(u, v))
     vector.store(p, 120, vector.sum_each(u, v, -u, -v, u + v, u - v, u * v, u))
@@ -235,7 +241,7 @@ def test_fma_rounds_once():
 
 @kernel
 def atomic_operations(state):
-    p = vector.data(state)
+    p = vector.pointer_to(state)
     atomics.atomic_store(p, 0, 5)
     state[1] = atomics.atomic_add(p, 0, 3)
     state[2] = atomics.atomic_load(p, 0)
@@ -253,11 +259,11 @@ def test_atomic_operations():
 def composed_step(x, y, w, bias, activation, loss, a, value, dz):
     """The pieces one after the other, with arrays between them."""
     for i in range(0, y.size, vector.LANES):
-        z = vector.load(vector.data(a), i)
-        v, d = losses.output_loss(activation, loss, z, vector.load(vector.data(y), i))
-        vector.store(vector.data(value), i, v)
-        vector.store(vector.data(dz), i, d)
-        vector.store(vector.data(a), i, activations.activate(activation, z))
+        z = vector.load(vector.pointer_to(a), i)
+        v, d = losses.output_loss(activation, loss, z, vector.load(vector.pointer_to(y), i))
+        vector.store(vector.pointer_to(value), i, v)
+        vector.store(vector.pointer_to(dz), i, d)
+        vector.store(vector.pointer_to(a), i, activations.activate(activation, z))
 
 
 @pytest.mark.parametrize(("activation", "loss"), reference.PAIRS)
@@ -267,8 +273,8 @@ def test_fused_equals_composed(activation, loss, d):
     n = 64
     x, y, w, b = rng.normal(size=(n, d)), rng.random(n), rng.normal(size=d) / d, 0.25
     codes = (
-        fastbp.models.activations.NEURON_ACTIVATIONS[activation],
-        fastbp.models.losses.NEURON_LOSSES[loss],
+        fastbp.models.activations.ACTIVATIONS[activation].code,
+        fastbp.models.losses.LOSSES[loss].code,
     )
     z, value, dz = x @ w + b, np.empty(n), np.empty(n)
     composed_step(x, y, w, b, *codes, z, value, dz)
@@ -323,7 +329,9 @@ def test_nothing_beyond_the_arrays_is_read():
 
 def run_for(x, y, workers, **keywords):
     """A fit under way whose kernel the test calls itself."""
-    model = fastbp.models.neuron._model(x.shape[1], np.zeros(x.shape[1]), 0.0, "sigmoid", "mse")
+    model = fastbp.models.neuron.NeuronModel(
+        x.shape[1], np.zeros(x.shape[1]), 0.0, "sigmoid", "mse"
+    )
     data = samples(ArrayRows(x), y, None, model.targets, ("features", "labels", ""))
     options = Options(learning_rate=0.1, epochs=2, batch_rows=len(x), **keywords)
     return Run(model.problem(data, options), options, Team(workers, None))
@@ -333,7 +341,7 @@ def test_one_thread_of_a_team_can_do_all_the_work():
     rng = np.random.default_rng(0)
     n = neuron.chunk_rows(1030) * 3 + 5
     x, y = rng.normal(size=(n, 1030)), rng.random(n)
-    run = run_for(x, y, 2)  # told of two threads, but only worker 0 comes
+    run = run_for(x, y, 2)  # made for two threads, but only worker 0 comes
     while run.epoch < 2:
         run.slice()
     expected = fastbp.fit_neuron(x, y, np.zeros(1030), 0.0, 0.1, 2, n_threads=1)
@@ -347,13 +355,14 @@ def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
     run = run_for(np.ones((3, 2)), np.ones(3), 2)
     run.state[layout.TICKET] = steps.UNOPENED
     run.state[layout.ROW_STRIDE], run.state[layout.LABEL_STRIDE] = 2, 1
-    arguments = [
-        run.problem.rows.in_memory.features,
-        run.problem.rows.in_memory.labels,
+    block = run.problem.rows.in_memory
+    data = (
+        block.features.reshape(-1),
+        block.labels.reshape(-1),
         fastbp.training.run.NO_FLOATS,
         fastbp.training.run.NO_ORDER,
-    ]
-    assert not run.problem.kernel(*arguments, run.state, run.floats, np.array([0.1]), run.losses, 1)
+    )
+    assert not run.problem.kernel(data, run.state, run.floats, np.array([0.1]), run.losses, 1)
 
 
 def test_small_problems_in_one_call():
@@ -428,18 +437,20 @@ def test_a_lost_race_is_run_again(monkeypatch):
 def test_update_pieces():
     @kernel
     def pieces(a, b):
-        p, q = vector.data(a), vector.data(b)
+        p, q = vector.pointer_to(a), vector.pointer_to(b)
         update.copy(8, p, q)
         update.add(8, p, q)
         b[8] = update.sum_of_squares(8, p)
         b[9] = update.all_finite(8, p)
-        update.clear(8, p)
+        b[10] = update.all_finite(11, q)
+        update.fill(8, 3.0, p)
 
-    a, b = np.arange(8.0), np.zeros(10)
+    a, b = np.arange(8.0), np.zeros(12)
+    b[11] = np.nan
     pieces(a, b)
     np.testing.assert_array_equal(b[:8], np.arange(8.0) * 2)
-    assert (b[8], b[9]) == (140.0, 1.0)
-    assert not a.any()
+    assert b[8:11].tolist() == [140.0, 1.0, 1.0]
+    assert (a == 3.0).all()
 
 
 @pytest.mark.parametrize("where", [0, 5, 8, 70])

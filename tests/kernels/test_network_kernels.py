@@ -21,7 +21,7 @@ from fastbp.kernels import blas, layout, losses, matmul, plan, update
 from fastbp.kernels import network as kernels
 from fastbp.kernels import sparse_network as sparse_kernels
 from fastbp.kernels.jit import kernel, vector_width
-from fastbp.kernels.vector import data, lane, load, square_root, store, store_first
+from fastbp.kernels.vector import lane, load, pointer_to, square_root, store, store_first
 from fastbp.models import prediction
 from fastbp.models.layers import Layers
 from fastbp.training.driver import train
@@ -38,40 +38,60 @@ SEA = 1e300  # around what may be read: a stray store or a used stray load is se
 @kernel
 def multiplied(mode, terms, outputs, width, w, term_stride, output_stride, a, stride, b, result):
     matmul.multiply(
-        mode, terms, outputs, width, data(w), term_stride, output_stride, data(a), stride,
-        data(b), data(result), width,
+        mode, terms, outputs, width, pointer_to(w), term_stride, output_stride, pointer_to(a), stride,
+        pointer_to(b), pointer_to(result), width,
     )  # fmt: skip
 
 
 @kernel
 def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, factor, result, totals):
     matmul.sums_of_products(
-        mode, width, data(p), n_p, p_stride, data(q), n_q, q_stride, data(factor), data(result)
+        mode,
+        width,
+        pointer_to(p),
+        n_p,
+        p_stride,
+        pointer_to(q),
+        n_q,
+        q_stride,
+        pointer_to(factor),
+        pointer_to(result),
     )
-    matmul.sums(mode, width, n_p, data(p), data(factor), data(totals))
+    matmul.sums_of_rows(mode, width, n_p, pointer_to(p), pointer_to(factor), pointer_to(totals))
 
 
 @kernel
 def transposed(x, columns, stride, order, shuffled, first, rows, scratch, result):
     kernels.lay_out(
-        data(x), columns, stride, data(order), shuffled, first, rows, data(scratch), data(result)
+        pointer_to(x),
+        columns,
+        stride,
+        pointer_to(order),
+        shuffled,
+        first,
+        rows,
+        pointer_to(scratch),
+        pointer_to(result),
     )
 
 
 @kernel
 def row_multiplied(terms, outputs, a, w, b, result):
-    matmul.multiply_row(terms, outputs, data(a), data(w), data(b), data(result))
+    matmul.multiply_row(
+        terms, outputs, pointer_to(a), pointer_to(w), pointer_to(b), pointer_to(result)
+    )
 
 
 @kernel
-def bad_row_of_compressed(values, places, state):
-    x = data(values), data(places)
-    return sparse_kernels.no_bad_row(x, data(places), data(state), 0, 1)
+def bad_row_of_sparse_rows(data, integers):
+    return sparse_kernels.no_bad_row(pointer_to(data), pointer_to(integers), 0, 1)
 
 
 @kernel
 def by_blas(address, ta, tb, rows, columns, terms, a, b, factor, c):
-    blas.gemm(address, ta, tb, rows, columns, terms, data(a), data(b), factor, data(c))
+    blas.gemm(
+        address, ta, tb, rows, columns, terms, pointer_to(a), pointer_to(b), factor, pointer_to(c)
+    )
 
 
 MODES = ("PLAIN", "PLUS", "PLUS_START", "PLUS_START_RELU", "TIMES", "WHERE_POSITIVE", "DESCEND")
@@ -178,9 +198,9 @@ def test_blas_from_inside_a_kernel(ta, tb, factor):
 def test_vector_pieces():
     @kernel
     def pieces(a, b, n):
-        store_first(data(b), 0, square_root(load(data(a), 0)), n)
-        store(data(b), 8, load(data(a), 0))
-        b[16] = lane(load(data(a), 0), n)
+        store_first(pointer_to(b), 0, square_root(load(pointer_to(a), 0)), n)
+        store(pointer_to(b), 8, load(pointer_to(a), 0))
+        b[16] = lane(load(pointer_to(a), 0), n)
 
     a, b = np.arange(8.0) ** 2, np.zeros(17)
     pieces(a, b, 3)
@@ -364,8 +384,8 @@ def test_steps_without_a_stored_gradient_change_no_bit(sizes, batch_size, monkey
     assert network_bits(by_gradient) == network_bits(expected)
 
 
-def told(loss, z, y, weight):
-    """The loss of a batch as scikit-learn's MLP tells it, from z, without the penalty."""
+def reported(loss, z, y, weight):
+    """The loss of a batch as scikit-learn's MLP reports it, from z, without the penalty."""
     eps = np.finfo(float).eps
     if loss == losses.HALF_MSE:
         each = (z - y) ** 2 / 2 / z.shape[1]
@@ -389,7 +409,7 @@ def told(loss, z, y, weight):
         (losses.HALF_POISSON_DEVIANCE, codes.EXPONENTIAL),
     ],
 )
-def test_losses_as_scikit_learn_tells_them(loss, output, weighted):
+def test_losses_as_scikit_learn_reports_them(loss, output, weighted):
     """By its rows counts each batch, whatever their weights; probabilities stay off 0 and 1."""
     n, k, alpha = 45, 3, 0.25
     layers = Layers((k, k, k), (codes.IDENTITY, output), loss, layout.SCIKIT_LEARN)
@@ -404,18 +424,18 @@ def test_losses_as_scikit_learn_tells_them(loss, output, weighted):
     weight = rng.uniform(0.5, 2.0, n) if weighted else None
     samples = Samples(Labelled(rows_of("x", z), y, weight), False, None)
     start = layers.flat(w, b)
-    told_losses = []
+    reported_losses = []
     for rule in (GradientOnly(), LossOnly()):
         options = replace(pass_options(n, rule, alpha), batch_rows=8)
         outcome = train(layers.problem(start, samples, options), options)
-        told_losses += outcome.losses.tolist()
-    assert told_losses[0] == told_losses[1]
+        reported_losses += outcome.losses.tolist()
+    assert reported_losses[0] == reported_losses[1]
     expected = 0.0
     for batch in np.split(np.arange(n), range(8, n, 8)):
         part = None if weight is None else weight[batch]
         penalty = alpha / 2 * 2 * k / (len(batch) if part is None else part.sum())
-        expected += len(batch) * (told(loss, z[batch], y[batch], part) + penalty)
-    np.testing.assert_allclose(told_losses[0], expected / n, rtol=ROUNDING)
+        expected += len(batch) * (reported(loss, z[batch], y[batch], part) + penalty)
+    np.testing.assert_allclose(reported_losses[0], expected / n, rtol=ROUNDING)
     if loss in (losses.BCE, losses.CROSS_ENTROPY):  # as right as can be
         samples = Samples(
             Labelled(rows_of("x", 120.0 * np.eye(k) - 60.0), np.eye(k), None), False, None
@@ -487,4 +507,5 @@ def test_compressed_rows_give_what_dense_ones_do(hidden, blas, activation, monke
     np.testing.assert_allclose(
         outcomes[3].gradient, outcomes[0].gradient, rtol=ROUNDING, atol=ROUNDING
     )
-    assert bad_row_of_compressed(np.ones(1), np.ones(1, int), np.ones(1, int)) == layout.NO_ROW
+    data = (np.ones(1), np.ones(1, int)), np.ones(1), np.ones(1), np.ones(1, int)
+    assert bad_row_of_sparse_rows(data, np.ones(1, int)) == layout.NO_ROW

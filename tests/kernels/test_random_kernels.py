@@ -68,15 +68,17 @@ def test_rows_do_not_depend_on_the_cut(distribution, columns):
 @kernel
 def apply_cosine_and_sine(t, cosine, sine):
     for i in range(0, t.size, vector.LANES):
-        c, s = random.cosine_and_sine(vector.load(vector.data(t), i))
-        vector.store(vector.data(cosine), i, c)
-        vector.store(vector.data(sine), i, s)
+        c, s = random.cosine_and_sine(vector.load(vector.pointer_to(t), i))
+        vector.store(vector.pointer_to(cosine), i, c)
+        vector.store(vector.pointer_to(sine), i, s)
 
 
 @kernel
 def apply_radius(bits, out):
     for i in range(0, bits.size, vector.LANES):
-        vector.store(vector.data(out), i, random.radius(vector.load(vector.data(bits), i)))
+        vector.store(
+            vector.pointer_to(out), i, random.radius(vector.load(vector.pointer_to(bits), i))
+        )
 
 
 def worst_ulps(arguments, computed, exact):

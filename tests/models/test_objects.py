@@ -243,7 +243,7 @@ L32, L23 = Layer(3, 2, random_state=0), Layer(2, 3, random_state=0)
         (
             lambda: Perceptron([Layer(3, 2, "relu")]).fit(np.ones((2, 3)), np.ones((2, 2))),
             ValueError,
-            "loss: 'bce' goes with activation 'sigmoid'",
+            "loss: 'bce' goes with output activation 'sigmoid'",
         ),
         (lambda: Perceptron([L32]).fit([[1, 2, 3]], [[0, 1]], callback=5), TypeError, "callback"),
         (lambda: Perceptron([L32]).fit([[1, 2, 3]], [[0, 1]], activations=[]), TypeError, "activations: expected to be those of the layers"),

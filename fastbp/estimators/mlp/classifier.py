@@ -103,8 +103,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     callback : callable or None, default=None
         Called after each epoch (iteration of L-BFGS) with an
         :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``,
-        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops the
-        training.
+        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops.
     progress : bool or 'always', default=False
         True shows a bar in a terminal or a notebook, 'always' elsewhere, too. For 'sgd' and
         'adam'.

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.predictions import Run
+from bench import TOP
+from bench.workloads.predictions import Run
 
-FIRST_CALL = "from bench import calls; print(calls.PROVIDERS[{!r}](calls.ARGUMENTS)(1))"
+FIRST_CALL = "from bench.workloads import calls; print(calls.PROVIDERS[{!r}](calls.ARGUMENTS)(1))"
 SMALLEST_KERNEL = """
 import numba
 
@@ -28,7 +29,7 @@ def identity(x):
 identity(1.0)
 """
 IMPORTS = {
-    "fastbp": "import fastbp; fastbp.train_neuron",  # the rest comes with the first name
+    "fastbp": "import fastbp; fastbp.train_neuron",  # a public name loads the package
     "Numba": "import numba",
     "NumPy": "import numpy",
     "PyTorch": "import torch",
@@ -40,10 +41,10 @@ IMPORTS = {
 def process(arguments: list[str], cache: str) -> Any:
     """Run Python from the top of the checkout; return the value that it printed."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is for whoever installed a library
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed libraries have their bytecode
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=Path(__file__).parent.parent,
+        cwd=TOP,
         env=environment,
         stdout=subprocess.PIPE,
         check=True,
@@ -53,7 +54,7 @@ def process(arguments: list[str], cache: str) -> Any:
 
 
 def after_an_empty_cache(arguments: list[str]) -> Run:
-    """Begin each process with a cache folder of its own."""
+    """Start each process with a cache folder of its own."""
 
     def run(processes: int) -> Any:
         for _ in range(processes):
@@ -65,7 +66,7 @@ def after_an_empty_cache(arguments: list[str]) -> Run:
 
 
 def after_a_warm_cache(arguments: list[str]) -> Run:
-    """Begin each process with a cache folder that one before it has filled."""
+    """Start each process with a cache folder that an earlier one has filled."""
     cache = tempfile.TemporaryDirectory()
     process(arguments, cache.name)
 
@@ -83,7 +84,7 @@ def first_call(name: str, begin: Callable[[list[str]], Run]) -> Callable[[Any], 
 
 
 def smallest_kernel(begin: Callable[[list[str]], Run]) -> Callable[[Any], Run]:
-    """Return the provider of Numba's own floor."""
+    """Return the provider of the least that Numba itself takes."""
 
     def provider(problem: Any) -> Run:
         folder = tempfile.TemporaryDirectory()

@@ -1,7 +1,7 @@
-"""The same rows from files, from memory and from nowhere: a sigmoid neuron, log loss, full batch.
+"""The same rows from files, from memory and generated: a sigmoid neuron, log loss, full batch.
 
-A provider returns a function of the number of epochs that opens the source and trains: opening, and
-what only a first epoch costs, are part of it.
+A provider returns a function of the number of epochs that opens the source and trains. So opening,
+and what only a first epoch costs, are included.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import THREADS, neurons
-from bench.neurons import Run
+from bench import THREADS
+from bench.workloads import neurons
+from bench.workloads.neurons import Run
 
 RATE = 0.5
 WINDOWS = {"shuffle": "window", "random_state": 0, "batch_size": 10_000}
@@ -32,13 +33,13 @@ class Problem(NamedTuple):
 
 @functools.cache
 def folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that is there as long as the process."""
+    """Return a folder that exists as long as the process."""
     return tempfile.TemporaryDirectory()
 
 
 @functools.cache
 def made(n: int, d: int, distribution: str = "normal") -> Any:
-    """Return rows and labels, those of the virtual data set."""
+    """Return rows and labels, the same as those of the virtual data set."""
     from fastbp import datasets
 
     return datasets.make_neuron_dataset(n, d, noise=1.0, seed=0, distribution=distribution)
@@ -136,13 +137,13 @@ def with_pytorch(p: Problem) -> Run:
 
 
 def mapped(p: Problem) -> neurons.Problem:
-    """Open the `.npy` ("c": PyTorch warns of arrays that can not be written)."""
+    """Map the `.npy` copy-on-write, since PyTorch warns about read-only arrays."""
     x = np.load(str(p.path), mmap_mode="c")
     return neurons.Problem(x, p.y, np.zeros(x.shape[1]), RATE, "bce", len(x))
 
 
 def with_jax(p: Problem) -> Run:
-    """JAX, which copies the file into memory first (compiled beforehand, so apart from mapped)."""
+    """JAX, which copies the file into memory first. Compiled once, not with every source."""
     import jax
     import jax.numpy as jnp
 

@@ -1,7 +1,7 @@
 """The outputs of given models: a sigmoid neuron, and a ReLU network with linear output.
 
-A provider takes a model and returns a function of the number of calls that predicts the same rows
-so often, from NumPy arrays to NumPy arrays, and gives the outputs.
+A provider takes a model and returns a function of the number of calls, which predicts the same rows
+that many times, from NumPy arrays to NumPy arrays, and returns the outputs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bench import THREADS, networks, neurons
+from bench import THREADS
+from bench.workloads import networks, neurons
 
 Run = Callable[[int], Any]
 

@@ -32,7 +32,7 @@ Run = Callable[[int], tuple[Any, Any, Any]]
 
 
 def activations(p: Problem) -> list[str]:
-    """One a layer."""
+    """Return one name per layer."""
     return ["relu"] * (len(p.weights) - 1) + ["identity"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.predictions import Run, repeated
+from bench.workloads.predictions import Run, repeated
 
 ARGUMENTS = ([[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]], [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 2)
 Train = Callable[..., tuple[list[float], float, list[float]]]

@@ -1,0 +1,144 @@
+"""Every workload, in the order of the tables."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from bench.cases import Case
+from bench.providers import installed
+from bench.workloads import calls, estimators, networks, neurons, predictions, sources, starts
+
+
+def _neuron(
+    group: str, n: int, d: int, loss: str, batch: int | None = None, threads: int = 1
+) -> Case:
+    providers = neurons.PROVIDERS if loss == "mse" else neurons.LOG_LOSS_PROVIDERS
+    suffix = "" if batch in (None, 1) else f", batches of {batch}"
+    return Case(
+        group,
+        f"{n}x{d}{suffix}",
+        functools.partial(neurons.problem, n, d, loss, batch),
+        providers,
+        neurons.expected,
+        threads=threads,
+        size=(n, d),
+        updates=n // (batch or n),
+    )
+
+
+def _network(group: str, layers: tuple[int, ...], rows: int, batch: int, threads: int = 1) -> Case:
+    shown = "-".join(map(str, layers))
+    return Case(
+        group,
+        f"{shown}, {'one row' if batch == 1 else f'{batch} rows'} a step",
+        functools.partial(networks.problem, layers, rows, batch),
+        networks.PROVIDERS,
+        networks.expected,
+        threads=threads,
+        updates=rows // batch,
+    )
+
+
+def _prediction(rows: int, what: str) -> Case:
+    if what == "neuron":
+        make, providers = functools.partial(neurons.problem, rows, 20), predictions.NEURON_PROVIDERS
+        expected, name = predictions.neuron_outputs, "neuron of 20 features"
+    else:
+        make = functools.partial(networks.problem, (64, 100, 10), rows, rows)
+        providers, expected = predictions.NETWORK_PROVIDERS, predictions.network_outputs
+        name = "64-100-10"
+    shown = "one row" if rows == 1 else f"{rows} rows"
+    return Case("prediction", f"{name}, {shown}", make, providers, expected, unit="call")
+
+
+def _source(n: int, d: int, kind: str, units: int = sources.EPOCHS) -> Case:
+    one = {"fastbp": functools.partial(sources.with_fastbp, kind=kind)}
+    return Case(
+        "sources",
+        f"{kind}, {n}x{d}",
+        functools.partial(sources.problem, n, d, kind),
+        sources.FILE_PROVIDERS if kind == "npy" else one,
+        sources.expected,
+        size=(n, d),
+        units=units,
+    )
+
+
+def _windows(n: int, d: int, kind: str) -> Case:
+    return Case(
+        "sources",
+        f"{kind}, window shuffle, {n}x{d}",
+        functools.partial(sources.problem, n, d, kind),
+        {"fastbp": functools.partial(sources.with_fastbp, kind=kind, **sources.WINDOWS)},
+        sources.expected_in_windows,
+        size=(n, d),
+        units=sources.EPOCHS,
+    )
+
+
+def _start(group: str, name: str, providers: Any, checked: bool) -> Case:
+    expected = calls.expected if checked else None
+    return Case(group, name, calls.problem, providers, expected, unit="process", units=1)
+
+
+def _estimators() -> list[Case]:
+    """Return whole trainings and a prediction; without scikit-learn there are no estimators."""
+    if not installed("scikit-learn"):
+        return []
+    prediction = Case(
+        "estimator", "predict one row", estimators.PROBLEMS["defaults"], estimators.PREDICTIONS,
+        estimators.expected_prediction, unit="call",
+    )  # fmt: skip
+    trainings = [
+        Case(
+            "estimator", f"fit of digits, {name}", make, estimators.PROVIDERS,
+            estimators.expected_training, unit="fit", units=1,
+        )
+        for name, make in estimators.PROBLEMS.items()
+    ]  # fmt: skip
+    return [*trainings, prediction]
+
+
+SIZES = [
+    (100, 2), (1000, 10), (10_000, 2), (10_000, 20), (2000, 100),
+    (100_000, 10), (100_000, 100), (1_000_000, 50),
+]  # fmt: skip
+SOURCE = 1_000_000, 20
+ALL = [
+    Case("call", "train_neuron, 3x2, 2 epochs", calls.problem, calls.PROVIDERS, calls.expected,
+         unit="call"),
+    *(_neuron("neuron", n, d, "mse") for n, d in SIZES),
+    *(_neuron("neuron, log loss", n, d, "bce") for n, d in SIZES[1:6:2]),
+    *(_neuron("neuron, 2 threads", n, d, "mse", threads=2) for n, d in SIZES[5:]),
+    _neuron("online", 2000, 10, "bce", 1),
+    _network("online", (10, 32, 1), 1000, 1),
+    _neuron("mini-batch", 10_000, 20, "bce", 100),
+    _network("mini-batch", (20, 64, 32, 1), 6400, 64),
+    _network("mini-batch", (64, 100, 10), 3200, 32),
+    _network("mini-batch", (64, 100, 10), 2000, 200),
+    _network("mini-batch", (784, 256, 10), 1280, 128),
+    _network("network", (1, 10, 1), 100, 100),
+    _network("network", (4, 8, 1), 1000, 1000),
+    _network("network", (20, 64, 1), 100_000, 100_000),
+    _network("network, 2 threads", (20, 64, 1), 100_000, 100_000, threads=2),
+    _prediction(1, "neuron"),
+    _prediction(100_000, "neuron"),
+    _prediction(1, "network"),
+    _prediction(10_000, "network"),
+    _source(*SOURCE, "memory"),
+    _source(*SOURCE, "npy"),
+    _source(*SOURCE, "npy, labels inside"),
+    _source(*SOURCE, "npy of float32"),
+    _source(*SOURCE, "parquet", units=2),
+    _source(100_000, 20, "csv", units=2),
+    _source(*SOURCE, "virtual uniform"),
+    _source(*SOURCE, "virtual normal"),
+    _windows(*SOURCE, "memory"),
+    _windows(*SOURCE, "npy"),
+    *_estimators(),
+    _start("first call", "empty cache", starts.EMPTY_CACHE_PROVIDERS, True),
+    _start("first call", "warm cache", starts.WARM_CACHE_PROVIDERS, True),
+    _start("import", "fresh process", starts.IMPORT_PROVIDERS, False),
+]  # fmt: skip
+CASES = {case.title: case for case in ALL}

@@ -1,0 +1,73 @@
+"""What the fits of a neuron and of a network share: results, and how a file holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastbp.training.driver import Model
+from fastbp.training.problem import Outcome
+from fastbp.training.state import TrainingState, state_restored, with_state
+
+
+class Fit:
+    """The base of :class:`NeuronFit` and :class:`NetworkFit`, whose fields it works with."""
+
+    losses: np.ndarray
+    loss: str
+    stopped: str
+    validation_losses: np.ndarray | None
+    state: TrainingState | None
+
+    @property
+    def n_epochs(self) -> int:
+        """Whole epochs completed."""
+        return int(self.losses.shape[0])
+
+    def _stored(
+        self, parameters: dict[str, np.ndarray], fields: dict[str, Any]
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what a file holds: what is given, and what both kinds of fit have."""
+        arrays = {**parameters, "losses": self.losses}
+        if self.validation_losses is not None:
+            arrays["validation_losses"] = self.validation_losses
+        fields = {**fields, "loss": self.loss, "stopped": self.stopped}
+        return with_state(arrays, fields, self.state)
+
+
+def restored(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a fit from what a file holds of it, without its parameters."""
+    arrays, fields = state_restored(arrays, fields)
+    return {name: arrays.get(name) for name in ("losses", "validation_losses")} | fields
+
+
+def fields_of(outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of a fit that come from training, without its parameters."""
+    shared = "losses", "stopped", "validation_losses", "state"
+    return {name: getattr(outcome, name) for name in shared}
+
+
+def as_model(model: Any) -> Model:
+    """Return what the driver takes of a neuron or a network."""
+    return Model(model.targets, model.problem, model.identity)
+
+
+def by_layer(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the parameters of layers under the names that a file has for them."""
+    arrays = {f"weights.{index}": w for index, w in enumerate(weights)}
+    return arrays | {f"biases.{index}": b for index, b in enumerate(biases)}
+
+
+def layers_in(
+    arrays: dict[str, np.ndarray], n_layers: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return what :func:`by_layer` was given."""
+    layers = range(n_layers)
+    return [arrays[f"weights.{i}"] for i in layers], [arrays[f"biases.{i}"] for i in layers]
+
+
+def without(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
+    """Return the arguments of a ``fit_*`` but the model's own, which training does not take."""
+    return {name: value for name, value in arguments.items() if name not in own}

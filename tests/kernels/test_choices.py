@@ -1,0 +1,251 @@
+"""Every code that a kernel chooses by, against NumPy; and one that none knows, which gives NaN.
+
+This file also runs with the JIT off (``NUMBA_DISABLE_JIT=1``).
+"""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.special import xlogy
+
+import fastbp
+from fastbp.data.arrays import Labelled, rows_of
+from fastbp.data.labels import Samples
+from fastbp.kernels import activations, layout, losses, matmul, network, random, update
+from fastbp.kernels.jit import JIT_ENABLED, kernel
+from fastbp.kernels.vector import load, pointer_to, store
+from fastbp.models.layers import Layers
+from fastbp.training.driver import train
+from fastbp.training.problem import PLAIN, Options
+from tests import reference
+from tests.tolerances import ROUNDING
+
+UNKNOWN = (-1, 99)
+Z = np.array([-3.0, -1.0, -1e-3, 1e-3, 0.5, 1.0, 2.0, 7.0])
+Y = np.array([0.0, 1.0, 0.25, 0.5, 0.0, 1.0, 0.75, 1.0])
+ACTIVATIONS = {
+    activations.IDENTITY: "identity",
+    activations.SIGMOID: "sigmoid",
+    activations.RELU: "relu",
+    activations.TANH: "tanh",
+}
+LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse"}
+UNKNOWN_ACTIVATIONS = (*UNKNOWN, activations.SOFTMAX)
+
+
+@kernel
+def activated(activation, z, out):
+    p, v = pointer_to(out), load(pointer_to(z), 0)
+    a, derivative = activations.activate_with_derivative(activation, v)
+    store(p, 0, activations.activate(activation, v))
+    store(p, 8, a)
+    store(p, 16, derivative)
+
+
+@kernel
+def loss_of(activation, loss, z, y, out):
+    v, labels = load(pointer_to(z), 0), load(pointer_to(y), 0)
+    value, dz = losses.output_loss(activation, loss, v, labels)
+    store(pointer_to(out), 0, value)
+    store(pointer_to(out), 8, dz)
+
+
+@kernel
+def updated(integers, floats, rate, n, gradient):
+    update.update(pointer_to(integers), pointer_to(floats), rate, n, pointer_to(gradient))
+
+
+@kernel
+def kept(mode, s, other, result):
+    v = load(pointer_to(s), 0)
+    matmul.keep(mode, v, pointer_to(other), pointer_to(result), 0, 8)
+    matmul.keep_one(mode, s[0], pointer_to(other), pointer_to(result), 8)
+
+
+def activations_of(code):
+    out = np.empty(24)
+    activated(code, Z, out)
+    return out.reshape(3, 8)
+
+
+def losses_of(activation, loss):
+    out = np.empty(16)
+    loss_of(activation, loss, Z, Y, out)
+    return out.reshape(2, 8)
+
+
+@pytest.mark.parametrize(("code", "name"), ACTIVATIONS.items())
+def test_every_activation(code, name):
+    phi, a, derivative = activations_of(code)
+    for value in (phi, a):
+        np.testing.assert_allclose(value, reference.activate(name, Z), rtol=ROUNDING)
+    np.testing.assert_allclose(derivative, reference.derivative(name, Z), rtol=ROUNDING)
+
+
+def test_the_exponential_is_for_outputs():
+    phi, a, derivative = activations_of(activations.EXPONENTIAL)
+    np.testing.assert_allclose(phi, np.exp(Z), rtol=ROUNDING)
+    assert np.isnan([a, derivative]).all()
+
+
+@pytest.mark.parametrize("code", UNKNOWN_ACTIVATIONS)
+def test_an_unknown_activation_gives_nan(code):
+    assert np.isnan(activations_of(code)).all()
+    for loss in LOSSES:
+        assert np.isnan(losses_of(code, loss)).all()
+    layers = Layers((3, 2, 1), (code, activations.IDENTITY), losses.MSE)
+    x, start = np.ones((8, 3)), np.ones(layers.n_parameters)
+    with pytest.raises(fastbp.DivergenceError):
+        trained(layers, x, start)
+    plan = layers.plan(1, 8)
+    integers = np.zeros(layout.N_INTEGERS + len(plan.table), dtype=np.int64)
+    integers[[layout.N_FEATURES, layout.TILE_ROWS, layout.N_LAYERS]] = 3, plan.tile_rows, 2
+    integers[layout.LAYERS :] = plan.table
+    outputs = np.zeros((8, 1))
+    for rows in (8, 1):
+        network.network_outputs(x[:rows], start, integers, np.zeros(plan.work_size), outputs[:rows])
+        assert np.isnan(outputs[:rows]).all()
+
+
+def trained(layers, x, start, batch_rows=8, optimizer=PLAIN):
+    labels = np.zeros((len(x), layers.sizes[-1]))
+    samples = Samples(Labelled(rows_of("x", x), labels, None), False, None)
+    options = Options(0.1, 2, batch_rows, optimizer)
+    return train(layers.problem(start, samples, options), options)
+
+
+@pytest.mark.parametrize(("loss", "name"), LOSSES.items())
+@pytest.mark.parametrize(("code", "activation"), ACTIVATIONS.items())
+def test_every_loss_of_an_output(code, activation, loss, name):
+    value, dz = losses_of(code, loss)
+    np.testing.assert_allclose(
+        value, reference.row_losses(name, activation, Z, Y), rtol=ROUNDING, atol=1e-15
+    )
+    np.testing.assert_allclose(
+        dz, reference.row_dz(name, activation, Z, Y), rtol=ROUNDING, atol=1e-15
+    )
+
+
+def test_losses_that_are_computed_from_z():
+    value, dz = losses_of(activations.SIGMOID, losses.BCE)
+    np.testing.assert_allclose(value, reference.row_losses("bce", "sigmoid", Z, Y), rtol=ROUNDING)
+    np.testing.assert_allclose(dz, reference.row_dz("bce", "sigmoid", Z, Y), rtol=1e-12)
+    value, dz = losses_of(activations.EXPONENTIAL, losses.HALF_POISSON_DEVIANCE)
+    deviance = xlogy(Y, Y / np.exp(Z)) - Y + np.exp(Z)
+    np.testing.assert_allclose(value, deviance, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dz, np.exp(Z) - Y, rtol=1e-12)
+
+
+@pytest.mark.parametrize("code", [*UNKNOWN, losses.CROSS_ENTROPY])
+def test_an_unknown_loss_gives_nan(code):
+    for activation in ACTIVATIONS:
+        assert np.isnan(losses_of(activation, code)).all()
+
+
+@pytest.mark.parametrize("code", UNKNOWN)
+@pytest.mark.parametrize("batch_rows", [1, 2, 8])
+def test_a_network_of_unknown_loss_diverges(code, batch_rows):
+    layers = Layers((3, 2), (activations.IDENTITY,), code)
+    with pytest.raises(fastbp.DivergenceError):
+        trained(layers, np.ones((8, 3)), np.ones(layers.n_parameters), batch_rows)
+
+
+def moved(code, constants=(), n_moments=0, p=16, n_weights=8):
+    """Parameters and moments after two updates with the gradient 0, 1, ..., for two rows."""
+    integers = np.zeros(layout.N_INTEGERS, dtype=np.int64)
+    integers[[layout.OPTIMIZER, layout.N_PARAMETERS, layout.N_WEIGHTS]] = code, p, n_weights
+    floats = np.zeros(layout.PARAMETERS + (2 + n_moments) * p)
+    floats[layout.RULE : layout.RULE + len(constants)] = constants
+    floats[[layout.ALPHA, layout.POWER_1, layout.POWER_2]] = 0.5, 1.0, 1.0
+    floats[layout.PARAMETERS : layout.PARAMETERS + p] = 1.0
+    for _ in range(2):
+        updated(integers, floats, 0.1, 2.0, np.arange(float(p)))
+    whole = floats[layout.PARAMETERS :].reshape(-1, p)
+    return whole[0], whole[2:]
+
+
+def expected_of(rule, p=16, n_weights=8):
+    parameters = np.ones(p)
+    alpha = np.where(np.arange(p) < n_weights, 0.5, 0.0)
+    for _ in range(2):
+        parameters = parameters + rule.updates(0.1, [(np.arange(p) + alpha * parameters) / 2])[0]
+    return parameters
+
+
+@pytest.mark.parametrize(
+    ("code", "constants", "n_moments", "rule"),
+    [
+        (update.PLAIN_SGD, (), 0, reference.Momentum()),
+        (update.MOMENTUM_SGD, (0.9,), 1, reference.Momentum(0.9)),
+        (update.NESTEROV_SGD, (0.9,), 1, reference.Momentum(0.9, nesterov=True)),
+        (update.ADAM, (0.8, 0.99, 1e-6), 2, reference.Adam(0.8, 0.99, 1e-6)),
+    ],
+)
+def test_every_optimizer(code, constants, n_moments, rule):
+    parameters, _ = moved(code, constants, n_moments)
+    np.testing.assert_allclose(parameters, expected_of(rule), rtol=ROUNDING, atol=1e-15)
+
+
+def test_what_is_no_optimizer_leaves_the_parameters():
+    parameters, moments = moved(update.KEEP_GRADIENT, n_moments=1)
+    alpha = np.where(np.arange(16) < 8, 0.5, 0.0)
+    np.testing.assert_allclose(moments[0], (np.arange(16.0) + alpha) / 2, rtol=ROUNDING)
+    assert (parameters == 1.0).all()
+    assert (moved(update.KEEP_LOSS)[0] == 1.0).all()
+
+
+class Unknown(fastbp.SGD):
+    code, n_moments, constants = 99, 0, ()
+
+
+@pytest.mark.parametrize("code", UNKNOWN)
+def test_an_unknown_optimizer_makes_the_parameters_nan(code):
+    assert np.isnan(moved(code)[0]).all()
+    layers = Layers((3, 2), (activations.IDENTITY,), losses.MSE)
+    with pytest.raises(fastbp.DivergenceError):
+        trained(layers, np.ones((8, 3)), np.ones(layers.n_parameters), optimizer=Unknown())
+
+
+@pytest.mark.parametrize("mode", [*UNKNOWN, matmul.TIMES])
+def test_an_unknown_mode_of_products_gives_nan(mode):
+    result = np.zeros(9)
+    kept(mode, np.ones(8), np.ones(8), result)
+    assert np.isnan(result[:8]).all() == (mode != matmul.TIMES)
+    assert np.isnan(result[8])  # single sums know three modes only
+
+
+@pytest.mark.parametrize("code", UNKNOWN)
+def test_an_unknown_distribution_gives_nan(code):
+    x = np.zeros((20, 3))
+    random.random_rows(code, 1, 0, np.empty(0, dtype=np.int64), x)
+    assert np.isnan(x).all()
+
+
+FREED = """
+import numpy as np
+from fastbp.kernels import neuron, random
+x, y, results = np.ones((70, 3)), np.zeros((70, 1)), np.zeros(9)
+assert neuron.neuron_small(x, np.ones(75), 5, neuron.tile_rows(3), results)
+none = np.empty(0, dtype=np.int64)
+random.neuron_rows(random.NORMAL, np.ones(2, int), 0, none, np.ones(9), 0.5, x, y)
+print(results.tolist(), y.sum())
+"""
+
+
+@pytest.mark.skipif(not JIT_ENABLED, reason="plain Python frees nothing too early")
+def test_kernels_do_not_use_freed_memory():
+    """The C library fills what is freed with NaN (on Linux; elsewhere this finds nothing)."""
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", FREED],
+            env=os.environ | {"MALLOC_PERTURB_": perturb},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for perturb in ("0", "255")
+    ]
+    assert printed[0] == printed[1]
