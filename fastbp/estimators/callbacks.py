@@ -23,20 +23,27 @@ class Callbacks:
         The most there can be.
     attributes : callable
         Returns the attributes of a fitted estimator with given weights and biases.
-    **data
-        What scikit-learn's callbacks may ask for: ``X``, ``y`` and ``metadata``.
+    X, y, sample_weight
+        What scikit-learn's callbacks may ask for.
     """
 
     def __init__(
-        self, estimator: Any, epochs: int, attributes: Callable[..., dict[str, Any]], **data: Any
+        self,
+        estimator: Any,
+        epochs: int,
+        attributes: Callable[[Any, Any], dict[str, Any]],
+        X: Any,
+        y: Any,
+        sample_weight: Any,
     ) -> None:
-        self._estimator, self._left = estimator, epochs
-        self._attributes, self._data = attributes, data
+        self._estimator, self._left, self._attributes = estimator, epochs, attributes
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._data = {"X": X, "y": y, "metadata": metadata}
         self._fit: Any = None
         self._epoch: Any = None
         if hasattr(estimator, "_skl_callbacks"):
             self._fit = estimator._init_callback_context(max_subtasks=epochs)
-            self._fit.call_on_fit_task_begin(estimator=estimator, **data)
+            self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)
 
     def __bool__(self) -> bool:
         """Whether anybody wants to see the parameters after an epoch."""

@@ -1,74 +1,47 @@
-"""Activations, losses and optimizers by the names that the estimators give them.
+"""Activations, losses and optimizers, by the names that scikit-learn and PyTorch have for them.
 
-An activation goes by scikit-learn's name if that library has it, by its own otherwise. Losses go
-by their own names; scikit-learn's are added, and reported as scikit-learn reports them.
+What a registry gains, the estimators have, too: under scikit-learn's name, or its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
-
-import numpy as np
-from scipy.special import expit
 
 from fastbp.kernels import activations as codes
 from fastbp.kernels import layout
 from fastbp.kernels import losses as loss_codes
-from fastbp.models import activations, losses
-from fastbp.training import optimizers
+from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.losses import LOSSES
+from fastbp.training.optimizers import NAMES, SGD, Adam
 
-# --- activations --------------------------------------------------------------------------------
-
-_SCIKIT_LEARN = {"sigmoid": "logistic"}
-HIDDEN = [_SCIKIT_LEARN.get(name, name) for name in activations.NEURON_ACTIVATIONS]
+_NAMES = {own: row.scikit_learn or own for own, row in ACTIVATIONS.items()}
+HIDDEN = [_NAMES[own] for own, row in ACTIVATIONS.items() if not row.output_only]
 CODES = {
-    **{_SCIKIT_LEARN.get(name, name): code for name, code in activations.ACTIVATIONS.items()},
-    "exp": codes.EXPONENTIAL,  # of the output for the Poisson loss, and nowhere else
+    **{_NAMES[own]: row.code for own, row in ACTIVATIONS.items()},
+    "exp": codes.EXPONENTIAL,  # of the Poisson loss's output, and nowhere else
 }
-PHI: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    codes.IDENTITY: lambda z: z,
-    codes.SIGMOID: expit,
-    codes.TANH: np.tanh,
-    codes.RELU: lambda z: np.maximum(z, 0.0),
-}
-CURVATURE = {"identity": 1.0, "relu": 1.0, "sigmoid": 0.0771, "tanh": 16 * 0.0771}
-TORCH = {
-    "relu": "ReLU", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity",
-    "softmax": "Softmax",
-}  # fmt: skip
-"""Names of PyTorch's modules."""
+PHI = {row.code: row.phi for row in ACTIVATIONS.values() if row.phi is not None}
+TORCH = {_NAMES[own]: row.torch for own, row in ACTIVATIONS.items() if row.torch is not None}
 
-# --- losses -------------------------------------------------------------------------------------
-
-OWN_NAMES = {"log_loss": "bce", "squared_error": "half_mse"}
+OWN_LOSSES = {"log_loss": "bce", "squared_error": "half_mse"}
 """What scikit-learn's losses are called here; its log loss of a softmax is cross-entropy."""
-LOSSES = list(losses.LOSSES)
-NEURON_LOSSES = [*OWN_NAMES, *losses.NEURON_LOSSES]
-OUTPUTS = {
-    "poisson": "exp",
-    **{loss: _SCIKIT_LEARN.get(name, name) for loss, name in losses.GOES_WITH.items()},
-}
-"""The output's activation, where only one goes with a loss."""
+OUTPUTS = {own: _NAMES[row.activation] for own, row in LOSSES.items() if row.activation is not None}
+OUTPUTS["poisson"] = "exp"
+"""The activation of the output, of losses that go with one only."""
 
 
-def loss_codes_of(loss: str, out_activation: str) -> tuple[int, int]:
-    """Return the kernels' numbers of a perceptron's loss, and of the way to report it."""
+def loss_codes_of(loss: str, output: str) -> tuple[int, int]:
+    """Return the kernels' codes of a perceptron's loss, and of the way to report it."""
     if loss == "poisson":
         return loss_codes.HALF_POISSON_DEVIANCE, layout.SCIKIT_LEARN
-    report = layout.SCIKIT_LEARN if loss in OWN_NAMES else layout.OWN
-    own = "cross_entropy" if out_activation == "softmax" else OWN_NAMES.get(loss, loss)
-    return losses.LOSSES[own], report
+    own = "cross_entropy" if output == "softmax" else OWN_LOSSES.get(loss, loss)
+    return LOSSES[own].code, layout.SCIKIT_LEARN if loss in OWN_LOSSES else layout.OWN
 
 
-# --- optimizers ---------------------------------------------------------------------------------
-
-Optimizer = optimizers.SGD | optimizers.Adam
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    name: type(optimizer) for name, optimizer in optimizers.NAMES.items()
-}
-USUAL_RATES: dict[type[Optimizer], float] = {optimizers.Adam: 0.01}
+Optimizer = SGD | Adam
+OPTIMIZERS: dict[str, type[Optimizer]] = {name: type(rule) for name, rule in NAMES.items()}
+USUAL_RATES: dict[type[Optimizer], float] = {Adam: 0.01}
 
 
 def optimizer_of(estimator: Any) -> Optimizer:
@@ -76,15 +49,9 @@ def optimizer_of(estimator: Any) -> Optimizer:
     if not isinstance(estimator.solver, str):
         given: Optimizer = estimator.solver
         return given
-    kind = OPTIMIZERS[estimator.solver]
-    parameters = {
-        field.name: "nesterovs_momentum" if field.name == "nesterov" else field.name
-        for field in fields(kind)
-    }
-    return kind(
-        **{
-            name: getattr(estimator, parameter)
-            for name, parameter in parameters.items()
-            if hasattr(estimator, parameter)
-        }
-    )
+    kind, values = OPTIMIZERS[estimator.solver], {}
+    for field in fields(kind):
+        parameter = "nesterovs_momentum" if field.name == "nesterov" else field.name
+        if hasattr(estimator, parameter):
+            values[field.name] = getattr(estimator, parameter)
+    return kind(**values)

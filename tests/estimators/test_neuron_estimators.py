@@ -404,7 +404,7 @@ def test_a_row_alone_is_predicted_without_validation(monkeypatch):
     X, y = two_classes()
     model = NeuronClassifier().fit(X, y)
     expected = model.predict(X.astype(np.float32).astype(object)[:5])
-    monkeypatch.setattr("fastbp.estimators.neuron.base.validate", None)
+    monkeypatch.setattr("fastbp.estimators.neuron.rows.validate", None)
     assert (model.predict(X[:5]) == expected).all()
     with pytest.raises(TypeError):
         model.predict(X[:5].astype(np.float32))

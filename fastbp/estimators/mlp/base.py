@@ -203,14 +203,8 @@ class BaseMLP(Estimator):
         _refuse_rows(X)
         hidden = _hidden_sizes(self.hidden_layer_sizes)
         goes_on = hasattr(self, "coefs_") and (self.warm_start or incremental)
-        callbacks = Callbacks(
-            self,
-            1 if incremental else self.max_iter,
-            self._attributes,
-            X=X,
-            y=y,
-            metadata=None if sample_weight is None else {"sample_weight": sample_weight},
-        )
+        epochs = 1 if incremental else self.max_iter
+        callbacks = Callbacks(self, epochs, self._attributes, X, y, sample_weight)
         before = dict(vars(self))
         try:
             data, targets = self._checked(X, y, sample_weight, goes_on, incremental)

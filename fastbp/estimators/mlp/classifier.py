@@ -14,8 +14,8 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from fastbp.estimators.mlp.base import BaseMLP
 from fastbp.estimators.mlp.exchange import Module
 from fastbp.estimators.mlp.targets import Classes
-from fastbp.estimators.names import LOSSES
 from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
+from fastbp.models.losses import LOSSES
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]

@@ -11,8 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from fastbp.estimators.mlp.base import BaseMLP
 from fastbp.estimators.mlp.exchange import Module
 from fastbp.estimators.mlp.targets import Numbers
-from fastbp.estimators.names import LOSSES
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
+from fastbp.models.losses import LOSSES
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]

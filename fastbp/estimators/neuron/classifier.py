@@ -13,8 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from fastbp.data.rows import Rows
 from fastbp.estimators.neuron.base import Neurons
-from fastbp.estimators.neuron.labels import Coded, Survey, carried, codes_of, survey
-from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
+from fastbp.estimators.neuron.labels import Coded, Survey, codes_of, survey
+from fastbp.estimators.neuron.rows import labelled
+from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.table_model import listed
 from fastbp.training.callbacks import EpochState
 from fastbp.training.optimizers import SGD, Adam
@@ -149,7 +150,6 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Neurons._parameter_constraints,
-        "loss": [StrOptions({"log_loss", "squared_error", "bce", "half_mse", "mse"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
     _output = "sigmoid"
@@ -178,52 +178,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         verbose: bool | int = False,
         progress: bool | str = False,
     ) -> None:
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.warm_start = warm_start
-        self.class_weight = class_weight
-        self.n_threads = n_threads
-        self.callback = callback
-        self.verbose = verbose
-        self.progress = progress
-
-    @fit_method
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronClassifier:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-            Numbers, finite: an array, a table of pandas or Polars, or rows of
-            :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a block
-            at a time if many.
-        y : array-like of shape (n_samples,), or None
-            The classes: numbers or text. None with rows that carry their labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Not negative; a batch's loss is the weighted mean.
-
-        Returns
-        -------
-        self : NeuronClassifier
-        """
-        again = self._begin()
-        rows, labels = self._checked(X, y, reset=not again)
-        with self._telling(X):
-            coded, rate = self._coded(rows, labels, sample_weight, None, again)
-            self._fit_rows(coded, rate, again, X, y, sample_weight)
-        return self
+        self._set_parameters(locals())
 
     @fit_method
     def partial_fit(
@@ -249,24 +204,17 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         -------
         self : NeuronClassifier
         """
-        self._refuse_early_stopping()
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight: expected a dict or None with partial_fit, which cannot know how"
                 " many rows of each class will come, got 'balanced'"
             )
-        again = self._fitted
-        rows, labels = self._checked(X, y, reset=not again)
-        check_partial_fit_first_call(self, classes)
-        with self._telling(X):
-            coded, rate = self._coded(rows, labels, sample_weight, self.classes_, again)
-            self._partial_fit_rows(coded, rate, again)
-        return self
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
-    def _coded(
-        self, rows: Rows, y: Any, sample_weight: Any, classes: np.ndarray | None, again: bool
+    def _prepared(
+        self, rows: Rows, y: Any, sample_weight: Any, known: np.ndarray | None
     ) -> tuple[Rows, Any]:
-        """Return the rows with labels as the neurons learn them, and the rate."""
+        classes = known
         labels = values = None
         if y is not None:
             y = column_or_1d(y, warn=True)
@@ -280,14 +228,14 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
             )
         elif classes is not None:
             values = np.asarray(classes, dtype=np.float64)
-        rows = self._labelled(rows, labels, sample_weight)
+        rows = labelled(rows, labels, sample_weight)
         found = None
         if values is None or self._finds_rate or isinstance(self.class_weight, str):
             found = survey(rows, values, grouped=True)
             values = found.labels
         if classes is None:
             classes = np.array(listed(values))
-        self._take_classes(classes, again)
+        self._take_classes(classes, known is None and self.warm_start and self._fitted)
         class_weight = self._class_weights(found)
         # Numbers of a .npy file stay in the page cache if they can be taken as they are.
         as_they_are = class_weight is None and values.tolist() == [0.0, 1.0]
@@ -385,27 +333,3 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         logs = log_expit(scores)
         normalised: np.ndarray = logs - logsumexp(logs, axis=1, keepdims=True)
         return normalised
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the share of rows whose class is predicted.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-        y : array-like of shape (n_samples,), or None
-            None with rows that carry their labels, and perhaps weights.
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        score : float
-        """
-        if y is None and isinstance(X, Rows):
-            y, weight = carried(X)
-            sample_weight = weight if sample_weight is None else sample_weight
-        return float(super().score(X, y, sample_weight))
-
-    def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
-        if isinstance(weights, list):
-            return {"coef_": weights[0].T.copy(), "intercept_": bias[0].copy()}
-        return {"coef_": weights[None, :].copy(), "intercept_": np.array([bias])}

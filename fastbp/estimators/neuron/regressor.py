@@ -11,8 +11,10 @@ from sklearn.utils import column_or_1d
 
 from fastbp.data.rows import Rows
 from fastbp.estimators.neuron.base import Neurons
-from fastbp.estimators.neuron.labels import carried, survey
+from fastbp.estimators.neuron.labels import survey
+from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
+from fastbp.models.activations import hidden_activations
 from fastbp.training.callbacks import EpochState
 from fastbp.training.optimizers import SGD, Adam
 
@@ -126,8 +128,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Neurons._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "half_mse", "mse", "log_loss", "bce"})],
-        "activation": [StrOptions({"identity", "sigmoid", "tanh", "relu"})],
+        "activation": [StrOptions(set(hidden_activations()))],
     }
 
     def __init__(
@@ -154,52 +155,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         verbose: bool | int = False,
         progress: bool | str = False,
     ) -> None:
-        self.loss = loss
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.warm_start = warm_start
-        self.n_threads = n_threads
-        self.callback = callback
-        self.verbose = verbose
-        self.progress = progress
-
-    @fit_method
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-            Numbers, finite: an array, a table of pandas or Polars, or rows of
-            :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a block
-            at a time if many.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
-            The numbers to predict. None with rows that carry their labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Not negative; a batch's loss is the weighted mean.
-
-        Returns
-        -------
-        self : NeuronRegressor
-        """
-        again = self._begin()
-        rows, labels = self._checked(X, y, reset=not again, multi_output=True, y_numeric=True)
-        with self._telling(X):
-            rows, rate = self._numbered(rows, labels, sample_weight)
-            self._fit_rows(rows, rate, again, X, y, sample_weight)
-        return self
+        self._set_parameters(locals())
 
     @fit_method
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
@@ -221,22 +177,16 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         -------
         self : NeuronRegressor
         """
-        self._refuse_early_stopping()
-        again = self._fitted
-        rows, labels = self._checked(X, y, reset=not again, multi_output=True, y_numeric=True)
-        with self._telling(X):
-            rows, rate = self._numbered(rows, labels, sample_weight)
-            self._partial_fit_rows(rows, rate, again)
-        return self
+        return self._fit(X, y, sample_weight, incremental=True)
 
-    def _numbered(self, rows: Rows, y: Any, sample_weight: Any) -> tuple[Rows, Any]:
-        """Return the rows with labels and weights, and the rate."""
-        labels = None
+    def _prepared(
+        self, rows: Rows, y: Any, sample_weight: Any, known: np.ndarray | None
+    ) -> tuple[Rows, Any]:
         if y is not None:
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
-            labels = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
-        rows = self._labelled(rows, labels, sample_weight)
+            y = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
+        rows = labelled(rows, y, sample_weight)
         found = survey(rows, None, grouped=False) if self._finds_rate else None
         return rows, self._rate(found, np.ones(1), rows)
 
@@ -256,30 +206,6 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
     @property
     def _output(self) -> str:
         return self.activation
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
-            None with rows that carry their labels, and perhaps weights.
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        score : float
-        """
-        if y is None and isinstance(X, Rows):
-            y, weight = carried(X)
-            sample_weight = weight if sample_weight is None else sample_weight
-        return float(super().score(X, y, sample_weight))
-
-    def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
-        if isinstance(weights, list):
-            return {"coef_": weights[0].T.copy(), "intercept_": bias[0].copy()}
-        return {"coef_": weights.copy(), "intercept_": float(bias)}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
