@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin, is_regressor
+from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,7 +17,7 @@ from fastbp.data import checks
 from fastbp.data.rows import Rows
 from fastbp.estimators.base import Estimator
 from fastbp.estimators.callbacks import Callbacks
-from fastbp.estimators.mlp import exchange
+from fastbp.estimators.mlp.exchange import Exchange
 from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit, Learned
 from fastbp.estimators.mlp.lbfgs import Lbfgs, WholeLoss
 from fastbp.estimators.mlp.network import (
@@ -26,7 +26,6 @@ from fastbp.estimators.mlp.network import (
     activation_codes,
     checked,
     copied,
-    dtype_of,
     layers_of,
     outputs_of,
 )
@@ -38,6 +37,7 @@ from fastbp.estimators.scikit_learn import (
     Options,
     StrOptions,
     check_sample_weight,
+    fit_method,
     validate,
 )
 from fastbp.models.layers import Layers
@@ -47,7 +47,7 @@ CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 FEW = 2**14  # numbers of rows that are converted at once
 
 
-class BaseMLP(Estimator):
+class BaseMLP(Exchange):
     """A multi-layer perceptron with scikit-learn's parameters and attributes."""
 
     coefs_: list[np.ndarray]
@@ -70,124 +70,39 @@ class BaseMLP(Estimator):
         "beta_1": [Interval(Real, 0, 1, closed="left")],
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "keep_optimizer": ["boolean"],
     }
 
-    # --- other libraries -------------------------------------------------------------------
-
-    @classmethod
-    def from_sklearn(cls, model: Any) -> Self:
-        """Return a model that goes on where one of scikit-learn's stands.
-
-        Parameters
-        ----------
-        model : estimator
-            Of scikit-learn's class of the same name, fitted or not. It is copied: parameters,
-            all that it has learned, and its optimizer, so that `partial_fit` does what it would
-            have done.
-
-        Returns
-        -------
-        model : object
-
-        Raises
-        ------
-        TypeError
-            If it is something else.
-        """
-        parameters, learned = exchange.from_sklearn(cls.__name__, model)
-        made = cls(**parameters)
-        made.__dict__.update(learned)
-        return made
-
-    @classmethod
-    def from_torch(cls, module: Any, *, classes: Any = None, **parameters: Any) -> Self:
-        """Return a model with the layers of a PyTorch module.
+    @fit_method
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> Self:
+        """Train.
 
         Parameters
         ----------
-        module : torch.nn.Sequential
-            Linear layers with one kind of activation for all hidden ones: ReLU, Tanh, Sigmoid or
-            none. At the end nothing, Sigmoid or Softmax; a classifier takes what comes without
-            one as the logits of its classes. Dropout and Flatten are passed over. Parameters that
-            are neither float64 nor float32 become float32. (For several labels a row it must end
-            with Sigmoid.)
-        classes : array-like of shape (n_classes,), default=None
-            A classifier's classes in rising order; by default numbers from 0. Two outputs become
-            one, with the same probabilities. Not with a Sigmoid for each of several labels.
-        **parameters
-            Those of the estimator, such as `solver`.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            A classifier's classes, or rows of 0 and 1 for several labels; a regressor's numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Not negative, and not all 0 in any batch.
+        X_val, y_val : array-like, default=None
+            Validation data for `validation_loss_curve_` and `early_stopping`, instead of rows
+            held out. For the stochastic solvers.
 
         Returns
         -------
-        model : object
-            Fitted, but without curves: it can predict, and `partial_fit`, or `fit` with
-            ``warm_start=True``, goes on; another `fit` begins anew.
+        self : object
 
         Raises
         ------
-        TypeError, ValueError
-            If the module is of another kind, or has other parts.
-        """
-        for name in ("hidden_layer_sizes", "activation"):
-            if name in parameters:
-                raise TypeError(f"{name}: expected none, since the module has it")
-        found = exchange.read_module(module)
-        if issubclass(cls, RegressorMixin):
-            parameters |= found.loss(parameters.get("loss"))
-        sizes = tuple(w.shape[1] for w in found.coefs[:-1])
-        made = cls(hidden_layer_sizes=sizes, activation=found.activation, **parameters)
-        targets = made._targets_of(found, classes)
-        made.n_features_in_ = found.coefs[0].shape[0]
-        made.coefs_, made.intercepts_ = checked(found.coefs, found.intercepts, made.n_features_in_)
-        made._dtype = dtype_of(made.coefs_, made.intercepts_)
-        made.n_outputs_, made.n_layers_ = found.coefs[-1].shape[1], len(found.coefs) + 1
-        made.out_activation_ = targets.out_activation
-        if found.last == "Softmax" and made.n_outputs_ > 1 and made.out_activation_ != "softmax":
-            raise ValueError(f"loss: expected one for a Softmax at the end, got {made.loss!r}")
-        return made
-
-    def to_torch(self, *, logits: bool = False) -> Any:
-        """Return a PyTorch module that gives the same outputs.
-
-        Parameters
-        ----------
-        logits : bool, default=False
-            Whether to leave out the activation of the output.
-
-        Returns
-        -------
-        module : torch.nn.Sequential
-            Of the dtype of ``coefs_``. A classifier of two classes has one output, the
-            probability of the second.
-
-        Raises
-        ------
-        ImportError
-            If PyTorch is not installed.
         ValueError
-            If it has no module for the output: the exponential of the Poisson loss, and several
-            classes told one against the rest, which need ``logits=True``.
+            Data or parameters that do not fit, or parameters that stopped being finite:
+            ``coefs_`` are then those from before that epoch.
         """
-        check_is_fitted(self)
-        if not logits and self.out_activation_ == "exp":
-            raise ValueError(
-                "logits: expected True with loss='poisson': PyTorch has no module for the"
-                " exponential"
-            )
-        if not logits and self._one_against_rest:
-            raise ValueError(
-                "logits: expected True for one class against the rest: PyTorch has no module that"
-                " divides by the sum"
-            )
-        coefs, intercepts = checked(self.coefs_, self.intercepts_, len(self.coefs_[0]))
-        output = "identity" if logits else self.out_activation_
-        return exchange.to_torch(copied(coefs, intercepts, self._dtype), self.activation, output)
+        return self._fit(X, y, sample_weight, X_val, y_val)
 
     # --- training --------------------------------------------------------------------------
 
@@ -237,7 +152,7 @@ class BaseMLP(Estimator):
     ) -> tuple[Data, Targets]:
         """Return the rows to train on, and what their targets are."""
         reset = not goes_on or not hasattr(self, "n_features_in_")
-        numeric = is_regressor(self)
+        numeric = isinstance(self, RegressorMixin)
         X, y = validate(self, X, y, multi_output=True, y_numeric=numeric, reset=reset, **CHECKS)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -253,10 +168,6 @@ class BaseMLP(Estimator):
     def _targets(self, y: Any, incremental: bool) -> Targets:
         """Return what these targets are; a classifier notes its classes."""
 
-    @abstractmethod
-    def _targets_of(self, module: exchange.Module, classes: Any) -> Targets:
-        """Return those that go with the output of a PyTorch module."""
-
     def _given_validation(self, X: Any, y: Any, targets: Targets, n_outputs: int) -> Data | None:
         if (X is None) != (y is None):
             raise ValueError("X_val, y_val: expected both or neither")
@@ -266,11 +177,6 @@ class BaseMLP(Estimator):
             raise ValueError("X_val: expected None with solver='lbfgs', which has no epochs")
         X = validate(self, X, reset=False, **CHECKS)
         return Data(X, targets.given_labels(y, X.shape[0], n_outputs), None)
-
-    @property
-    def _one_against_rest(self) -> bool:
-        """Whether several outputs tell one class against the rest each."""
-        return False
 
     def _layers(self, learned: Any) -> Layers:
         """Return the layers of this estimator, or of what a fit of it has learned."""

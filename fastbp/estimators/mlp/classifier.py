@@ -218,41 +218,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     ) -> None:
         self._set_parameters(locals())
 
-    @fit_method
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-    ) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes, or rows of 0 and 1 for several labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Not negative, and not all 0 in any batch.
-        X_val, y_val : array-like, default=None
-            Validation data for `validation_loss_curve_` and `early_stopping`, instead of rows
-            held out. For 'sgd' and 'adam'.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            Data or parameters that do not fit, or parameters that stopped being finite:
-            ``coefs_`` are then those from before that epoch.
-        """
-        return self._fit(X, y, sample_weight, X_val, y_val)
-
     @available_if(lambda estimator: estimator._is_stochastic())  # type: ignore[untyped-decorator]
     @fit_method
     def partial_fit(

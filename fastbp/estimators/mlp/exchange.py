@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn import neural_network
+from sklearn.base import RegressorMixin
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
-from fastbp.estimators.mlp.network import Parameters, flat
+from fastbp.estimators.base import Estimator
+from fastbp.estimators.mlp.network import Parameters, checked, copied, dtype_of, flat
 from fastbp.estimators.mlp.solver import Solver
+from fastbp.estimators.mlp.targets import Targets
 from fastbp.estimators.names import OUTPUTS, TORCH
 from fastbp.training.optimizers import SGD, Adam
 
@@ -21,10 +26,132 @@ HIDDEN_OF_TORCH = {module: name for name, module in TORCH.items() if name != "so
 NOTHING_TO_DO = "Dropout", "Flatten"  # when a model predicts
 
 
+class Exchange(Estimator):
+    """What a perceptron takes over from other libraries' models, and gives away."""
+
+    @abstractmethod
+    def _targets_of(self, module: Module, classes: Any) -> Targets:
+        """Return what a PyTorch module's outputs stand for."""
+
+    @property
+    def _one_against_rest(self) -> bool:
+        """Whether several outputs tell one class against the rest each."""
+        return False
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Self:
+        """Return a model that goes on where one of scikit-learn's stands.
+
+        Parameters
+        ----------
+        model : estimator
+            Of scikit-learn's class of the same name, fitted or not. It is copied: parameters,
+            all that it has learned, and its optimizer, so that `partial_fit` does what it would
+            have done.
+
+        Returns
+        -------
+        model : object
+
+        Raises
+        ------
+        TypeError
+            If it is something else.
+        """
+        parameters, learned = _read_sklearn(cls.__name__, model)
+        made = cls(**parameters)
+        made.__dict__.update(learned)
+        return made
+
+    @classmethod
+    def from_torch(cls, module: Any, *, classes: Any = None, **parameters: Any) -> Self:
+        """Return a model with the layers of a PyTorch module.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            Linear layers with one kind of activation for all hidden ones: ReLU, Tanh, Sigmoid or
+            none. At the end nothing, Sigmoid or Softmax; a classifier takes what comes without
+            one as the logits of its classes. Dropout and Flatten are passed over. Parameters that
+            are neither float64 nor float32 become float32. (For several labels a row it must end
+            with Sigmoid.)
+        classes : array-like of shape (n_classes,), default=None
+            A classifier's classes in rising order; by default numbers from 0. Two outputs become
+            one, with the same probabilities. Not with a Sigmoid for each of several labels.
+        **parameters
+            Those of the estimator, such as `solver`.
+
+        Returns
+        -------
+        model : object
+            Fitted, but without curves: it can predict, and `partial_fit`, or `fit` with
+            ``warm_start=True``, goes on; another `fit` begins anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the module is of another kind, or has other parts.
+        """
+        for name in ("hidden_layer_sizes", "activation"):
+            if name in parameters:
+                raise TypeError(f"{name}: expected none, since the module has it")
+        found = _read_module(module)
+        if issubclass(cls, RegressorMixin):
+            parameters |= found.loss(parameters.get("loss"))
+        sizes = tuple(w.shape[1] for w in found.coefs[:-1])
+        made = cls(hidden_layer_sizes=sizes, activation=found.activation, **parameters)
+        targets = made._targets_of(found, classes)
+        made.n_features_in_ = found.coefs[0].shape[0]
+        made.coefs_, made.intercepts_ = checked(found.coefs, found.intercepts, made.n_features_in_)
+        made._dtype = dtype_of(made.coefs_, made.intercepts_)
+        made.n_outputs_, made.n_layers_ = found.coefs[-1].shape[1], len(found.coefs) + 1
+        made.out_activation_ = targets.out_activation
+        if found.last == "Softmax" and made.n_outputs_ > 1 and made.out_activation_ != "softmax":
+            raise ValueError(f"loss: expected one for a Softmax at the end, got {made.loss!r}")
+        return made
+
+    def to_torch(self, *, logits: bool = False) -> Any:
+        """Return a PyTorch module that gives the same outputs.
+
+        Parameters
+        ----------
+        logits : bool, default=False
+            Whether to leave out the activation of the output.
+
+        Returns
+        -------
+        module : torch.nn.Sequential
+            Of the dtype of ``coefs_``. A classifier of two classes has one output, the
+            probability of the second.
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is not installed.
+        ValueError
+            If it has no module for the output: the exponential of the Poisson loss, and several
+            classes told one against the rest, which need ``logits=True``.
+        """
+        check_is_fitted(self)
+        if not logits and self.out_activation_ == "exp":
+            raise ValueError(
+                "logits: expected True with loss='poisson': PyTorch has no module for the"
+                " exponential"
+            )
+        if not logits and self._one_against_rest:
+            raise ValueError(
+                "logits: expected True for one class against the rest: PyTorch has no module that"
+                " divides by the sum"
+            )
+        coefs, intercepts = checked(self.coefs_, self.intercepts_, len(self.coefs_[0]))
+        output = "identity" if logits else self.out_activation_
+        return _sequential(copied(coefs, intercepts, self._dtype), self.activation, output)
+
+
 # --- scikit-learn -------------------------------------------------------------------------------
 
 
-def from_sklearn(name: str, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_sklearn(name: str, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters of a model of scikit-learn's class, and all that it has learned."""
     if not isinstance(model, getattr(neural_network, name)):
         raise TypeError(
@@ -134,7 +261,7 @@ class Module:
         return {"loss": loss}
 
 
-def read_module(module: Any) -> Module:
+def _read_module(module: Any) -> Module:
     """Return what a Sequential is made of."""
     coefs: list[np.ndarray] = []
     intercepts: list[np.ndarray] = []
@@ -192,7 +319,7 @@ def _array(parameter: Any) -> np.ndarray:
     return array
 
 
-def to_torch(parameters: Parameters, activation: str, out_activation: str) -> Any:
+def _sequential(parameters: Parameters, activation: str, out_activation: str) -> Any:
     """Return a Sequential of these layers, with "identity" at its end left out."""
     import torch
 

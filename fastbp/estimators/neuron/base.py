@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -14,13 +13,21 @@ from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fastbp import arguments
 from fastbp.data.arrays import is_plain
 from fastbp.data.rows import Rows
 from fastbp.errors import DataError, DivergenceError
 from fastbp.estimators.base import Estimator
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OPTIMIZERS, OWN_LOSSES, USUAL_RATES, Optimizer, optimizer_of
+from fastbp.estimators.neuron.fitting import (
+    Fitted,
+    as_taken,
+    fit_neurons,
+    for_next_rows,
+    outputs_of,
+    stacked,
+    start_values,
+)
 from fastbp.estimators.neuron.labels import Survey, carried
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
@@ -30,10 +37,7 @@ from fastbp.estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_method,
 )
-from fastbp.models.initialization import initialize_network
 from fastbp.models.losses import neuron_losses
-from fastbp.models.network import NetworkFit, fit_network, predict_network
-from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
 from fastbp.training.state import TrainingState
 
@@ -46,7 +50,7 @@ class Neurons(Estimator):
 
     coef_: Any
     intercept_: Any
-    _output: str
+    _reached: list[Any]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Estimator._parameter_constraints,
@@ -109,6 +113,11 @@ class Neurons(Estimator):
 
     # --- training -----------------------------------------------------------------------------
 
+    @property
+    @abstractmethod
+    def _output(self) -> str:
+        """The activation."""
+
     @abstractmethod
     def _prepared(
         self, rows: Rows, y: Any, sample_weight: Any, known: np.ndarray | None
@@ -136,15 +145,17 @@ class Neurons(Estimator):
             rows, rate = self._prepared(rows, labels, sample_weight, known)
             epochs = 1 if incremental else self.max_iter
             callbacks = Callbacks(self, epochs, self._attributes, X, y, sample_weight)
-            start, random = self._start(rows.n_labels, again)
-            before: list[float] = []
-            how = {"random_state": random, "callback": self._callback(callbacks, start)}
+            weights, biases, random = self._start(rows.n_labels, again)
+            start = as_taken(weights, biases)
+            callback = self._callback(callbacks, start)
+            how = {"random_state": random, "callback": callback, "shuffle": self._shuffle(rows)}
             if incremental:
                 before = getattr(self, "loss_curve_", []) if again else []
                 how["state"] = self._state() if again else None
             else:
+                before, held_out = [], float(self.validation_fraction)
                 how |= {"tol": self.tol, "n_iter_no_change": self.n_iter_no_change}
-                how["validation"] = float(self.validation_fraction) if self.early_stopping else None
+                how["validation"] = held_out if self.early_stopping else None
             fit = self._train(rows, start, rate, epochs, before, how)
         callbacks.close(*list(fit)[:2])
         if not incremental:
@@ -152,28 +163,26 @@ class Neurons(Estimator):
         return self
 
     def _train(
-        self, rows: Rows, start: tuple[Any, Any], rate: Any, epochs: int, losses: list[float],
+        self,
+        rows: Rows,
+        start: tuple[Any, Any],
+        rate: Any,
+        epochs: int,
+        losses: list[float],
         how: dict[str, Any],
-    ) -> NeuronFit | NetworkFit:  # fmt: skip
+    ) -> Fitted:
         """Train and keep what was reached, whatever happens; `losses` are those before."""
         how |= {name: getattr(self, name) for name in ENGINE}
-        how |= {"loss": self._loss, "optimizer": self._rule, "shuffle": self._shuffle(rows)}
-        fit: NeuronFit | NetworkFit
+        how |= {"loss": self._loss, "optimizer": self._rule}
         try:
-            if rows.n_labels == 1:
-                fit = fit_neuron(rows, None, *start, rate, epochs, activation=self._output, **how)
-            else:
-                # One layer of K outputs is K neurons in one pass over the rows: no loss that is a
-                # sum over the outputs mixes their gradients.
-                activations = [self._output]
-                fit = fit_network(rows, None, *start, rate, epochs, activations=activations, **how)
+            fit = fit_neurons(rows, start, rate, epochs, self._output, **how)
         except DivergenceError as error:
             bias = error.bias if rows.n_labels == 1 else error.biases
             self._keep(error.weights, bias, [*losses, *error.losses.tolist()])
             raise
         except Exception as error:  # of a callback or a rate: nothing is lost
             reached = getattr(error, "fit", None)
-            if isinstance(reached, NeuronFit | NetworkFit):
+            if isinstance(reached, Fitted):
                 self._keep_fit(reached, losses)
             raise
         self._keep_fit(fit, losses)
@@ -185,7 +194,8 @@ class Neurons(Estimator):
 
     @property
     def _loss(self) -> str:
-        return OWN_LOSSES.get(self.loss, self.loss)
+        loss: str = self.loss
+        return OWN_LOSSES.get(loss, loss)
 
     @property
     def _fitted(self) -> bool:
@@ -217,45 +227,30 @@ class Neurons(Estimator):
         damping = 1.0 if batch == rows.n_rows else max(1.0 - self._rule.momentum, 0.01)
         return damping / self._smoothness
 
-    def _start(self, n_outputs: int, again: bool) -> tuple[tuple[Any, Any], Any]:
-        """Return start values as the engine takes them, and the source of what is random."""
-        random, shape = self.random_state, (n_outputs, self.n_features_in_)
-        if again:
-            weights = np.atleast_2d(np.asarray(self.coef_, dtype=np.float64))
-            biases = np.ravel(np.asarray(self.intercept_, dtype=np.float64))
-            if weights.shape != shape:
-                raise ValueError(
-                    f"coef_: expected shape {shape} to go on from, got {weights.shape}"
-                )
-        elif self._output == "relu":
-            # From zeros ReLU would never leave: its derivative there is 0.
-            random = arguments.random_generator("random_state", random)
-            (weights,), (biases,) = initialize_network(
-                shape[::-1], activations=["relu"], scheme="he_uniform", random_state=random
+    def _start(self, n_outputs: int, again: bool) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Return start values (K, D) and (K,), and the source of what is random from there on."""
+        d, random = self.n_features_in_, self.random_state
+        if not again:
+            return start_values(d, n_outputs, self._output, random)
+        weights, biases = self._parameters(np.float64)
+        if weights.shape != (n_outputs, d):
+            raise ValueError(
+                f"coef_: expected shape {(n_outputs, d)} to go on from, got {weights.shape}"
             )
-            weights = np.ascontiguousarray(weights.T)
-        else:
-            weights, biases = np.zeros(shape), np.zeros(n_outputs)
-        if n_outputs == 1:
-            return (weights[0], float(biases[0])), random
-        return ([weights.T], [biases]), random
+        return weights, biases, random
+
+    def _parameters(self, dtype: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights (K, D) and biases (K,), which anybody may have set."""
+        weights = np.atleast_2d(np.asarray(self.coef_, dtype=dtype))
+        return weights, np.ravel(np.asarray(self.intercept_, dtype=dtype))
 
     def _state(self) -> TrainingState | None:
         """Return what the optimizer goes on from, if the parameters are still its own."""
-        state, coef, intercept = self.__dict__.get("_reached", (None, None, None))
-        if state is None or state.optimizer != self._rule:
+        if "_reached" not in self.__dict__:
             return None
-        if not (np.array_equal(coef, self.coef_) and np.array_equal(intercept, self.intercept_)):
-            return None
-        none = np.empty(0)  # of an epoch under way: the next rows are others
-        return replace(
-            state,
-            batch_start=0,
-            next_chunk=0,
-            partial_sums=none,
-            epoch_start=none,
-            epoch_sums=(0.0, 0.0, 0.0),
-        )
+        state, *arrays = self._reached
+        own = map(np.array_equal, arrays, (self.coef_, self.intercept_))
+        return for_next_rows(state) if all(own) and state.optimizer == self._rule else None
 
     def _shuffle(self, rows: Rows) -> bool | str:
         """Return how to shuffle: not within a single batch, in windows where only they can be."""
@@ -282,7 +277,7 @@ class Neurons(Estimator):
 
         return after_epoch
 
-    def _warn_of_end(self, fit: NeuronFit | NetworkFit) -> None:
+    def _warn_of_end(self, fit: Fitted) -> None:
         if fit.stopped == "epochs" and self.tol is not None:
             text = (
                 f"came to max_iter={self.max_iter} while epochs still gained more than"
@@ -298,11 +293,10 @@ class Neurons(Estimator):
 
     def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
         """Return copies of an engine's parameters, by name and of the shapes that users see."""
-        if isinstance(weights, list):
-            return {"coef_": weights[0].T.copy(), "intercept_": bias[0].copy()}
-        if isinstance(self, ClassifierMixin):
-            return {"coef_": weights[None, :].copy(), "intercept_": np.array([bias])}
-        return {"coef_": weights.copy(), "intercept_": float(bias)}
+        coef, intercept = stacked(weights, bias)
+        if len(intercept) > 1 or isinstance(self, ClassifierMixin):
+            return {"coef_": coef, "intercept_": intercept}
+        return {"coef_": coef[0], "intercept_": float(intercept[0])}
 
     def _attributes(self, weights: Any, bias: Any) -> dict[str, Any]:
         """Return what an estimator must have to predict with these parameters."""
@@ -314,7 +308,7 @@ class Neurons(Estimator):
         self.__dict__.update(self._shaped(weights, bias))
         self.loss_curve_, self.n_iter_ = losses, len(losses)
 
-    def _keep_fit(self, fit: NeuronFit | NetworkFit, losses: list[float]) -> None:
+    def _keep_fit(self, fit: Fitted, losses: list[float]) -> None:
         weights, bias, new = fit
         self._keep(weights, bias, [*losses, *new.tolist()])
         # Copies: whoever changes a weight in place has the optimizer begin anew.
@@ -329,15 +323,9 @@ class Neurons(Estimator):
         if not self._fitted:
             check_is_fitted(self, "coef_")
         named = "feature_names_in_" in self.__dict__
+        rows = X
         if named or not is_plain(X, 2) or X.shape[1] != self.n_features_in_:
             # 100 microseconds, which a few rows of the usual kind are spared.
-            X = checked_features(self, X)
-        weights = np.asarray(self.coef_)
+            rows = checked_features(self, X)
         with in_scikit_learns_words(self, X):
-            if weights.ndim == 2 and len(weights) > 1:
-                layer = [np.ascontiguousarray(weights.T)], [self.intercept_]
-                return predict_network(X, *layer, activations=[activation])
-            if weights.ndim == 2:
-                weights = weights[0]
-            bias = float(np.ravel(self.intercept_)[0])
-            return predict_neuron(X, weights, bias, activation=activation)
+            return outputs_of(rows, *self._parameters(), activation)

@@ -152,7 +152,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         **Neurons._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
-    _output = "sigmoid"
+    _output = "sigmoid"  # type: ignore[assignment]
 
     def __init__(
         self,

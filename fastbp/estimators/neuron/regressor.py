@@ -205,7 +205,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
 
     @property
     def _output(self) -> str:
-        return self.activation
+        return str(self.activation)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
