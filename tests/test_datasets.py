@@ -175,7 +175,7 @@ def test_what_the_rows_say_of_themselves():
     assert isinstance(rows, VirtualRows)
     assert (rows.n_rows, rows.n_features, rows.n_labels) == (10**6, 2, 3)
     assert rows.random_access and rows.any_order and rows.in_memory is None and not rows.weighted
-    assert rows.place(5) == ("virtual rows", 5)
+    assert rows.locate(5) == ("virtual rows", 5)
     again = pickle.loads(pickle.dumps(rows))
     assert again.digest() == rows.digest()
     np.testing.assert_array_equal(again.block(3, 9).labels, rows.block(3, 9).labels)

@@ -16,10 +16,11 @@ from fastbp.command.loss_log import LossLog
 from fastbp.command.settings import Settings
 from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError
+from fastbp.models.fits import Fit
 from fastbp.models.initialization import initialize_network
 from fastbp.models.network import fit_network
 from fastbp.models.neuron import fit_neuron
-from fastbp.models.table_model import Fit, class_numbers_of, outputs_of
+from fastbp.models.table_model import class_indices_of, outputs_of
 from fastbp.system import archive
 from fastbp.warm_up import warmup
 
@@ -71,8 +72,6 @@ def fit_rows(
 
 def get_ready(settings: Settings) -> None:
     """Compile or load what this training needs: it is not training."""
-    import tqdm.auto  # noqa: F401
-
     if not settings.hidden:
         needed = "fit_neuron", "predict_neuron"
     elif settings.optimizer == "adam":  # a single kernel of the three: it saves a third
@@ -95,10 +94,11 @@ def epochs_in(checkpoint: Path | None) -> int:
 def held_out_figure(fit: Fit, rows: Rows, classes: bool) -> tuple[str, str]:
     """Return what the fit is worth on rows that it has not seen: a name and a number."""
     total = 0.0
-    for _, block in rows.blocks():
+    for start, block in rows.blocks():
         assert block.labels is not None
+        rows.raise_if_not_finite(start, block.features)
         outputs, labels = outputs_of(fit, block.features), block.labels[:, 0]
-        hits = class_numbers_of(outputs) == labels if classes else (outputs - labels) ** 2
+        hits = class_indices_of(outputs) == labels if classes else (outputs - labels) ** 2
         total += float(hits.sum())
     if classes:
         return "accuracy", f"{total / rows.n_rows:.2%}"
@@ -117,8 +117,7 @@ def time_plain_loop(
     assert y is not None
     how = (settings.learning_rate, epochs, settings.activation, loss)
     try:
-        start = np.zeros(rows.n_features)
-        return plain_loop.seconds_of_loop(x, y[:, 0], start, 0.0, *how, PLAIN_SECONDS)
+        return plain_loop.seconds_of_loop(x, y[:, 0], *how, PLAIN_SECONDS)
     except KeyboardInterrupt:
         return None
 

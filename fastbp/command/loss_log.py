@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-from fastbp.models.table_model import Fit
+from fastbp.models.fits import Fit
+from fastbp.system import archive
 from fastbp.training.callbacks import EpochState
 
 
@@ -79,14 +80,12 @@ class LossLog:
         self.close()
         validation = fit.validation_losses
         against = [None] * fit.n_epochs if validation is None else validation.tolist()
-        temporary = self._path.with_name(f".{self._path.name}.part")
-        with temporary.open("w", newline="") as file:
-            file.write(",".join(self.HEADER) + "\n")
-            pairs = zip(fit.losses.tolist(), against, strict=True)
-            for epoch, (loss, other) in enumerate(pairs, 1):
-                seconds = self._lines.get(epoch, ("", "", "", ""))[3]
-                file.write(",".join(self._line(epoch, loss, other, seconds)) + "\n")
-        temporary.replace(self._path)
+        lines: list[tuple[str, ...]] = [self.HEADER]
+        for epoch, (loss, other) in enumerate(zip(fit.losses.tolist(), against, strict=True), 1):
+            seconds = self._lines.get(epoch, ("", "", "", ""))[3]
+            lines.append(self._line(epoch, loss, other, seconds))
+        with archive.replacing(self._path) as file:
+            file.write("".join(",".join(line) + "\n" for line in lines).encode())
 
     def close(self) -> None:
         """Close the file."""

@@ -18,18 +18,10 @@ class LoopTime:
 
 
 def seconds_of_loop(
-    x: np.ndarray,
-    y: np.ndarray,
-    weights: np.ndarray,
-    bias: float,
-    rate: float,
-    epochs: int,
-    activation: str,
-    loss: str,
-    limit: float,
+    x: np.ndarray, y: np.ndarray, rate: float, epochs: int, activation: str, loss: str, limit: float
 ) -> LoopTime:
-    """Time the full-batch loop; past `limit` seconds the rest is extrapolated."""
-    weights = weights.copy()
+    """Time the full-batch loop from zeros; past `limit` seconds the rest is extrapolated."""
+    weights, bias = np.zeros(x.shape[1]), 0.0
     started = time.perf_counter()
     seconds = 0.0
     done = 0

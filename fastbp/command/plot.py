@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastbp.models.fits import Fit
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -27,13 +29,12 @@ def check_suffix(path: Path) -> None:
         raise ValueError(f"{path}: expected a file that ends in {listed}")
 
 
-def plot_losses(
-    path: Path, title: str, loss: str, losses: np.ndarray, validation: np.ndarray | None
-) -> None:
+def plot_losses(path: Path, title: str, fit: Fit) -> None:
     """Draw losses by epoch, counted from 1; the suffix of the file says what it is.
 
     The least validation loss is marked.
     """
+    losses, validation = fit.losses, fit.validation_losses
     from matplotlib.figure import Figure  # not pyplot: no state, no window
 
     figure = Figure(figsize=(7.5, 4.5), dpi=150, layout="constrained")
@@ -47,7 +48,7 @@ def plot_losses(
     _scale(axes, drawn[np.isfinite(drawn)])
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"loss ({loss})")
+    axes.set_ylabel(f"loss ({fit.loss})")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -11,10 +11,11 @@ from typing import Any
 import click
 import numpy as np
 
-from fastbp.command.data import (
-    feature_blocks,
-)
 from fastbp.command.options import one_line_errors, output_option
+from fastbp.data.arrays import loaded_if_small
+from fastbp.data.rows import Rows
+from fastbp.data.sources.formats import has_names
+from fastbp.data.sources.opening import open_rows
 from fastbp.models.table_model import TableModel, outputs_of
 from fastbp.storage import load
 from fastbp.system.interrupts import raise_on_interrupt
@@ -35,32 +36,50 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
         loaded = load(model)
         if not isinstance(loaded, TableModel):
             raise click.ClickException(f"{model}: expected a model of the train command")
-        n_rows, blocks = feature_blocks(loaded, file)
+        rows = loaded_if_small(_columns_for(loaded, file))
+        if rows.in_memory is not None:  # an error leaves nothing written
+            rows.raise_if_not_finite(0, rows.in_memory.features)
         raise_on_interrupt()
         if out is None:
-            _write_predictions(sys.stdout, loaded, n_rows, blocks)
+            _write_predictions(sys.stdout, loaded, rows)
             return
         temporary = out.with_name(f".{out.name}.part")
         try:
             with temporary.open("w", newline="") as stream:
-                _write_predictions(stream, loaded, n_rows, blocks)
+                _write_predictions(stream, loaded, rows)
             temporary.replace(out)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def _write_predictions(
-    stream: Any, model: TableModel, n_rows: int, blocks: Iterator[np.ndarray]
-) -> None:
+def _columns_for(model: TableModel, path: Path) -> Rows:
+    """Open a file or folder with the columns that the model needs, in their order."""
+    if has_names(path):
+        return open_rows(path, columns=model.columns)
+    rows = open_rows(path)
+    if model.positional and rows.n_features == len(model.columns):
+        return rows  # a matrix without the target
+    known = [str(j) for j in range(rows.n_features)]
+    missing = [name for name in model.columns if name not in known]
+    if missing:
+        raise ValueError(
+            f"{path}: expected the columns of the model, got none named"
+            f" {', '.join(map(repr, missing))}"
+        )
+    return open_rows(path, columns=[int(name) for name in model.columns])
+
+
+def _write_predictions(stream: Any, model: TableModel, rows: Rows) -> None:
     """Write a line for each row, a block at a time."""
     writer = csv.writer(stream, lineterminator="\n")
-    with rows_bar(n_rows, "predicting") as bar:
-        for number, features in enumerate(blocks):
-            outputs = outputs_of(model.fit, (features - model.means) / model.scales)
-            if number == 0:  # only now: an error in the first block leaves nothing written
+    with rows_bar(rows.n_rows, "predicting") as bar:
+        for start, block in rows.blocks():
+            rows.raise_if_not_finite(start, block.features)
+            outputs = outputs_of(model.fit, (block.features - model.means) / model.scales)
+            if start == 0:  # only now: an error in the first block leaves nothing written
                 writer.writerow(_header(model))
             writer.writerows(_lines(model, outputs))
-            bar.update(len(features))
+            bar.update(len(block.features))
 
 
 def _header(model: TableModel) -> list[str]:

@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from fastbp.command import plain_loop
 from fastbp.command.fit import best_epoch
 from fastbp.data.rows import Rows
-from fastbp.models.table_model import Fit
+from fastbp.models.fits import Fit
 
 Lines = list[tuple[str, str, str]]
 

@@ -7,54 +7,43 @@ import hashlib
 import numpy as np
 
 from fastbp.data import checks
-from fastbp.data.rows import Block, Rows, combined
+from fastbp.data.classes import MOST_CLASSES
+from fastbp.data.rows import Block, Rows, Wrapped, combined
 from fastbp.data.split import Subset
 from fastbp.errors import DataError
-from fastbp.models.table_model import MOST_CLASSES
 from fastbp.system.progress import rows_bar
 
 
 def survey(
-    rows: Rows, held_out: Subset | None, moments: Moments | None, labels: bool
+    rows: Rows, held_out: Subset | None, moments: Moments | None, target: str | None
 ) -> np.ndarray:
-    """Go through all rows once; return the different labels if they are wanted.
+    """Go through all rows once; return the distinct labels if they are wanted.
 
     ACC `moments`, of the rows that are not held out.
     """
     found = np.empty(0)
     with rows_bar(rows.n_rows, "looking at the rows") as bar:
         for start, block in rows.blocks():
-            if labels:
-                assert block.labels is not None
-                _check_labels(rows, start, block.labels)
-                found = np.union1d(found, block.labels)[: MOST_CLASSES + 1]
+            x = block.features
+            if target is not None:
+                labels = checked_labels(rows, target, start, block)
+                found = np.union1d(found, labels)[: MOST_CLASSES + 1]
             if moments is not None:
-                rows.raise_if_not_finite(start, block.features)
-                moments.add(_without(held_out, rows.n_rows, start, block.features))
-            bar.update(len(block.features))
+                rows.raise_if_not_finite(start, x)
+                moments.add(x if held_out is None else x[held_out.kept(start, start + len(x))])
+            bar.update(len(x))
     return found
 
 
-def _check_labels(rows: Rows, start: int, labels: np.ndarray) -> None:
-    row = checks.first_bad_row(labels)
-    if row is not None:
-        name, number = rows.place(start + row)
-        raise DataError(
-            f"{name}: target: expected a number, got {labels[row, 0]} in row {number}", number
-        )
-
-
-def _without(held_out: Subset | None, n_rows: int, start: int, block: np.ndarray) -> np.ndarray:
-    """Return the rows of a block that are not held out."""
-    if held_out is None:
-        return block
-    n, stop = held_out.n_rows, start + len(block)
-    # One row is held out of each of n runs of equal length: these touch the block.
-    runs = np.arange(max(0, start * n // n_rows - 1), min(n, stop * n // n_rows + 2))
-    numbers = held_out.numbers(runs)
-    kept = np.ones(len(block), dtype=bool)
-    kept[numbers[(numbers >= start) & (numbers < stop)] - start] = False
-    return block[kept]
+def checked_labels(rows: Rows, target: str, start: int, block: Block) -> np.ndarray:
+    """Return the labels of a block, or raise the DataError of the first that is not finite."""
+    assert block.labels is not None
+    row = checks.first_bad_row(block.labels)
+    if row is None:
+        return block.labels
+    name, index = rows.locate(start + row)
+    got = f"expected a number, got {block.labels[row, 0]} in row {index}"
+    raise DataError(f"{name}: column {target!r}: {got}", index)
 
 
 class Moments:
@@ -99,21 +88,17 @@ class Moments:
         return scales
 
 
-class Prepared(Rows):
-    """Rows with features as (x - mean) / scale, and labels as the numbers of `classes`."""
+class Prepared(Wrapped):
+    """Rows with features as (x - mean) / scale, and labels as the indices of `labels`."""
 
     def __init__(
         self,
         rows: Rows,
         scaling: tuple[np.ndarray, np.ndarray] | None,
-        classes: np.ndarray | None,
+        labels: np.ndarray | None,
     ) -> None:
-        self._rows, self._scaling, self._classes = rows, scaling, classes
-        self.name, self.dtype = rows.name, rows.dtype
-        self.n_rows, self.n_features = rows.n_rows, rows.n_features
-        self.n_labels, self.weighted = rows.n_labels, rows.weighted
-        self.feature_names, self.random_access = rows.feature_names, rows.random_access
-        self.any_order = rows.any_order
+        super().__init__(rows)
+        self._scaling, self._labels = scaling, labels
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         """Write rows start to stop; OUT `block`."""
@@ -121,7 +106,7 @@ class Prepared(Rows):
         self._prepare(block)
 
     def take(self, indices: np.ndarray, block: Block) -> None:
-        """Write the rows of these numbers; OUT `block`."""
+        """Write the rows of these indices; OUT `block`."""
         self._rows.take(indices, block)
         self._prepare(block)
 
@@ -130,20 +115,16 @@ class Prepared(Rows):
             x, (means, scales) = block.features, self._scaling
             np.subtract(x, means, out=x)
             np.divide(x, scales, out=x)
-        if self._classes is not None and block.labels is not None:
-            block.labels[:] = np.searchsorted(self._classes, block.labels)
+        if self._labels is not None and block.labels is not None:
+            block.labels[:] = np.searchsorted(self._labels, block.labels)
 
     def digest(self) -> str:
         """Return a digest of the rows, their labels, and what is done to them."""
         done = hashlib.sha256()
-        for array in (*(self._scaling or ()), self._classes):
+        for array in (*(self._scaling or ()), self._labels):
             done.update(b"none" if array is None else array.tobytes())
         return combined([*self._rows.digests().values(), done.hexdigest()])
 
-    def place(self, row: int) -> tuple[str, int]:
-        """Return the name of the file and the number of the row in it."""
-        return self._rows.place(row)
-
-    def close(self) -> None:
-        """Give back what reading has taken up."""
-        self._rows.close()
+    def digests(self) -> dict[str, str]:
+        """Return the one digest of all."""
+        return {"features": self.digest()}

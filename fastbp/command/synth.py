@@ -12,7 +12,7 @@ from rich.filesize import decimal
 
 from fastbp.command.options import one_line_errors, output_option, parse_shape
 from fastbp.command.report import print_grid
-from fastbp.data.rows import Block, Rows
+from fastbp.data.rows import Block, Rows, Wrapped
 from fastbp.data.sources.writing import write_npy
 from fastbp.datasets import DISTRIBUTIONS, make_neuron_dataset
 from fastbp.system.interrupts import raise_on_interrupt
@@ -70,19 +70,16 @@ def write_rows(
         write_npy(Counted(rows, bar), path)
 
 
-class Counted(Rows):
+class Counted(Wrapped):
     """Rows that move a bar as they are computed, by any number of threads."""
 
     def __init__(self, rows: Rows, bar: Any) -> None:
-        self._rows, self._bar, self._lock = rows, bar, threading.Lock()
-        self.n_rows, self.n_features, self.n_labels = rows.n_rows, rows.n_features, rows.n_labels
+        super().__init__(rows)
+        self._bar, self._lock = bar, threading.Lock()
+        self.random_access = False
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         """Compute rows start to stop; OUT `block`."""
         self._rows.fill(start, stop, block)
         with self._lock:
             self._bar.update(stop - start)
-
-    def digest(self) -> str:
-        """Return the digest of the rows."""
-        return self._rows.digest()

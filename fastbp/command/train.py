@@ -10,30 +10,34 @@ from typing import Any
 import click
 
 from fastbp.command import plot
-from fastbp.command.data import (
-    Parts,
-    Source,
-    built_in,
-    has_no_names,
-    open_source,
-    prepare,
-    text_explained,
-)
+from fastbp.command.data import Parts, Source, built_in, open_source, prepare, refuse_text
 from fastbp.command.fit import epochs_in, fit_rows, get_ready, held_out_figure, time_plain_loop
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import one_line_errors, output_option, parse_sizes
-from fastbp.command.report import Lines, print_grid, time_lines, training_lines
+from fastbp.command.report import print_grid, time_lines, training_lines
 from fastbp.command.settings import NETWORK_BATCH, Settings
-from fastbp.data.sources.formats import KINDS
+from fastbp.data.classes import check_classes
+from fastbp.data.sources.formats import FORMATS, has_names, is_known
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
+from fastbp.models.fits import Fit
 from fastbp.models.losses import LOSSES
-from fastbp.models.table_model import Fit, TableModel, check_classes
+from fastbp.models.table_model import TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
+from fastbp.training.optimizers import OPTIMIZERS
 
 
-@click.command()
+@click.command(
+    help=f"""Train a neuron, or a network, on the rows of FILE.
+
+    FILE is one of {", ".join(FORMATS)}, text with a header, or a folder of such files, and may be
+    larger than memory. Text as a target makes classes. Without FILE: a built-in synthetic set of
+    1,000,000 rows and 20 features.
+
+    Ctrl-C ends training: what there is gets saved, and the exit code is 130.
+    """
+)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--target",
@@ -54,7 +58,7 @@ from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 )
 @click.option(
     "--optimizer",
-    type=click.Choice(["sgd", "adam"]),
+    type=click.Choice(list(OPTIMIZERS)),
     help="Default: sgd for a neuron, adam for a network.",
 )
 @click.option(
@@ -113,8 +117,7 @@ from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 @output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
 @output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")
 @output_option(
-    "--checkpoint",
-    text="Save the state here now and then, and go on from it if the file is there.",
+    "--checkpoint", text="Save the state here now and then, and go on from it if the file is there."
 )
 @click.option(
     "--checkpoint-every",
@@ -134,43 +137,29 @@ def train(
     plot_file: Path | None,
     **options: Any,
 ) -> None:
-    """Train a neuron, or a network, on the rows of FILE.
-
-    FILE is a .csv or .tsv with a header, .npy, .npz, .parquet, .arrow or .feather, or a folder of
-    such files, and may be larger than memory. Text as a target makes classes, in files of up to
-    64 MiB. Without FILE: a built-in synthetic set of 1,000,000 rows and 20 features.
-
-    Ctrl-C ends training: what there is gets saved, and the exit code is 130.
-    """
-    settings = _settings(**options)
+    """Open the rows, train on them, report."""
+    settings = _settings(options)
     outputs = [model_file, log_file, plot_file, settings.checkpoint]
     _check_files(file, target, [path for path in outputs if path is not None])
     with one_line_errors():
         if plot_file is not None:
             plot.check_suffix(plot_file)
         source = _open(file, target, settings)
-        with text_explained(source.target, file, settings.number_option):
-            parts = prepare(source, held_out, standardize, settings.predicts_classes)
-        if parts.classes is not None:
-            _check_classes(parts.classes, source, settings)
+        parts = prepare(source, held_out, standardize, settings.predicts_classes)
+        _check_classes(parts, settings)
         before = epochs_in(settings.checkpoint)
         log = None if log_file is None else LossLog(log_file, before > 0)
-        fit, seconds = _fit(parts, source, settings, log, model_file)
+        fit, seconds = _fit(parts, settings, log, model_file)
         _warn(fit, settings, before)
         if model_file is not None:
-            save(_model(fit, parts, source), model_file)
+            save(_model(fit, parts), model_file)
         if log is not None:
             log.finish(fit)
-        n_classes = len(parts.classes or ())
-        kind = f"{n_classes} classes" if n_classes else "a number"
-        model = settings.described(len(source.names), n_classes)
+        model = settings.described(len(source.names), len(parts.classes or ()))
         if plot_file is not None:
-            shape = f"{source.rows.n_rows:,} rows x {parts.training.n_features:,} features"
-            plot.plot_losses(
-                plot_file, f"{model}: {shape}", fit.loss, fit.losses, fit.validation_losses
-            )
-        about = [("target", source.target, kind), ("model", model, "")]
-        _report(fit, seconds, fit.n_epochs - before, parts, about, settings, compare)
+            shape = f"{source.rows.n_rows:,} rows x {len(source.names):,} features"
+            plot.plot_losses(plot_file, f"{model}: {shape}", fit)
+        _report(fit, seconds, fit.n_epochs - before, parts, model, settings, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
             click.echo(f"{what} written to {path}")
@@ -178,42 +167,26 @@ def train(
         _end_interrupted(fit, settings, model_file)
 
 
-def _settings(
-    *,
-    hidden: tuple[int, ...],
-    activation: str | None,
-    loss: str | None,
-    optimizer: str | None,
-    learning_rate: float | None,
-    batch_size: int | None,
-    shuffle: bool | None,
-    **rest: Any,
-) -> Settings:
+def _settings(options: dict[str, Any]) -> Settings:
     """Fill in the defaults that depend on other options."""
-    if not hidden and loss == "cross_entropy":
+    hidden, rate, size = (options[name] for name in ("hidden", "learning_rate", "batch_size"))
+    if not hidden and options["loss"] == "cross_entropy":
         raise click.UsageError("--loss cross_entropy goes with --hidden: a neuron has one output")
-    activation = activation or ("relu" if hidden else "sigmoid")
-    optimizer = optimizer or ("adam" if hidden else "sgd")
-    if learning_rate is None:
+    activation = options["activation"] or ("relu" if hidden else "sigmoid")
+    optimizer = options["optimizer"] or ("adam" if hidden else "sgd")
+    if rate is None:
         plain_neuron = 0.5 if activation == "sigmoid" and not hidden else 0.05
-        learning_rate = 0.003 if optimizer == "adam" else plain_neuron
-    if batch_size is None and hidden:
-        batch_size = NETWORK_BATCH
-    return Settings(
-        hidden=hidden,
-        activation=activation,
-        loss=loss,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        shuffle=batch_size is not None if shuffle is None else shuffle,
-        **rest,
-    )
+        rate = 0.003 if optimizer == "adam" else plain_neuron
+    if size is None and hidden:
+        size = NETWORK_BATCH
+    shuffle = size is not None if options["shuffle"] is None else options["shuffle"]
+    found = {"activation": activation, "optimizer": optimizer, "learning_rate": rate}
+    return Settings(**{**options, **found, "batch_size": size, "shuffle": shuffle})
 
 
 def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> None:
     """Refuse a target without a file, and outputs that would be written over each other."""
-    guessed = file is not None and file.exists() and has_no_names(file)
+    guessed = file is not None and file.exists() and not has_names(file)
     if (file is None) != (target is None) and not (target is None and guessed):
         raise click.UsageError("FILE and --target go together")
     places = [path.resolve() for path in outputs]
@@ -224,7 +197,7 @@ def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> 
             continue
         if path == file.resolve():
             raise click.UsageError(f"{file} would be written over")
-        if path.parent == file.resolve() and path.suffix.lower() in KINDS:
+        if path.parent == file.resolve() and is_known(path):
             raise click.UsageError(f"{path.name} would be taken for rows of the folder {file}")
 
 
@@ -232,23 +205,27 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
     """Open the file, or make the built-in rows."""
     if file is None:
         return built_in(settings.seed)
-    with text_explained(target, file, settings.number_option):
-        source = open_source(file, target or "-1", settings.predicts_classes)
+    source = open_source(file, target or "-1")
+    if settings.number_option is not None:
+        refuse_text(source, settings.number_option)
     if target is None:
         click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
     return source
 
 
-def _check_classes(classes: list[Any], source: Source, settings: Settings) -> None:
-    hint = "for numbers give --loss mse"
+def _check_classes(parts: Parts, settings: Settings) -> None:
+    """Refuse labels that are not two classes or, where more will do, a number of classes."""
+    if parts.classes is None:
+        return
+    hint = "--loss mse"
     if not settings.hidden:
-        hint = "for numbers give --activation identity --loss mse, for more classes --hidden"
-    name = source.rows.name
-    check_classes(classes, settings.two_classes, source.target, name, hint)
+        hint = "--activation identity --loss mse, for more classes --hidden"
+    name = f"{parts.source.rows.name}: column {parts.source.target!r}"
+    check_classes(name, parts.classes, f"for numbers give {hint}", two=settings.two_classes)
 
 
 def _fit(
-    parts: Parts, source: Source, settings: Settings, log: LossLog | None, model_file: Path | None
+    parts: Parts, settings: Settings, log: LossLog | None, model_file: Path | None
 ) -> tuple[Fit, float]:
     """Train; what an error leaves of a fit is saved before the error is passed on."""
     get_ready(settings)
@@ -264,7 +241,7 @@ def _fit(
         fit = getattr(error, "fit", None)
         if fit is not None and model_file is not None:
             with contextlib.suppress(OSError):
-                save(_model(fit, parts, source), model_file)
+                save(_model(fit, parts), model_file)
                 click.echo(f"model so far written to {model_file}", err=True)
         raise
     finally:
@@ -272,7 +249,8 @@ def _fit(
             log.close()
 
 
-def _model(fit: Fit, parts: Parts, source: Source) -> TableModel:
+def _model(fit: Fit, parts: Parts) -> TableModel:
+    source = parts.source
     about = (source.names, source.target, parts.means, parts.scales)
     return TableModel(fit, *about, parts.classes, source.positional)
 
@@ -295,7 +273,7 @@ def _report(
     seconds: float,
     epochs: int,
     parts: Parts,
-    about: Lines,
+    model: str,
     settings: Settings,
     compare: bool,
 ) -> None:
@@ -307,6 +285,8 @@ def _report(
     held_out = parts.held_out
     validated = int((settings.validation or 0.0) * parts.training.n_rows)  # as the fit has it
     rows = parts.training.n_rows - validated
+    kind = "a number" if parts.classes is None else f"{len(parts.classes)} classes"
+    about = [("target", parts.source.target, kind), ("model", model, "")]
     lines = training_lines(fit, about, rows, parts.training.n_features, validated, held_out)
     # Whoever pressed Ctrl-C does not want to wait for another pass over a large file.
     if held_out is not None and not (interrupted and held_out.in_memory is None):

@@ -5,15 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from fastbp.data import checks
-from fastbp.data.rows import BLOCK_BYTES, WHOLE_BYTES, Block, Mapped, Rows, copy, digest_of
+from fastbp.data.rows import (
+    BLOCK_BYTES,
+    WHOLE_BYTES,
+    Block,
+    Mapped,
+    Rows,
+    Wrapped,
+    copy,
+    digest_of,
+    gather,
+    ranges,
+)
 
 
 class ArrayRows(Rows):
     """An array of features (N, D).
 
-    A float64 array is used where it lies if the numbers of each row are contiguous (the rows may
-    be apart). Any other layout or dtype is converted: at once if the result takes at most 64 MiB,
-    otherwise a block of rows at a time, in every epoch anew.
+    A float64 array is read in place if the numbers of each row are contiguous (the rows may lie
+    apart). Any other layout or dtype is converted: at once if the result takes at most 64 MiB,
+    otherwise a block of rows at a time, again in every epoch.
     """
 
     random_access = True
@@ -23,8 +34,8 @@ class ArrayRows(Rows):
         self.name = name
         self.dtype = array.dtype.name
         self.n_rows, self.n_features = array.shape
-        if is_ready(array) or self.n_rows * self.row_bytes <= WHOLE_BYTES:
-            self.in_memory = Block(read_only(as_ready(array)))
+        if readable_in_place(array) or self.n_rows * self.row_bytes <= WHOLE_BYTES:
+            self.in_memory = Block(read_only(readable(array)))
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         block.features[:] = self._array[start:stop]
@@ -36,30 +47,25 @@ class ArrayRows(Rows):
         return digest_of(self._array)
 
 
-class Labelled(Rows):
-    """Rows whose labels (N, K) and weights (N,), either of them or both, are arrays."""
+class Labelled(Wrapped):
+    """Rows whose labels (N, K) or weights (N,), or both, are arrays."""
 
     def __init__(self, rows: Rows, labels: np.ndarray | None, weight: np.ndarray | None) -> None:
-        self._rows = rows
-        self._labels = labels
-        self._weight = weight
-        self.name = rows.name
-        self.n_rows, self.n_features = rows.n_rows, rows.n_features
+        super().__init__(rows)
+        self._labels = None if labels is None else read_only(labels)
+        self._weight = None if weight is None else read_only(weight)
         self.n_labels = rows.n_labels if labels is None else labels.shape[1]
         self.weighted = rows.weighted or weight is not None
-        self.feature_names = rows.feature_names
-        self.dtype, self.random_access, self.any_order = (
-            rows.dtype,
-            rows.random_access,
-            rows.any_order,
-        )
         if rows.in_memory is not None:
-            inside = rows.in_memory
-            self.in_memory = Block(
-                inside.features,
-                inside.labels if labels is None else read_only(labels),
-                inside.weight if weight is None else read_only(weight),
-            )
+            self.in_memory = self._completed(rows.in_memory)
+
+    def _completed(self, block: Block) -> Block:
+        """Return all rows with the labels and weights that are given here."""
+        return Block(
+            block.features,
+            block.labels if self._labels is None else self._labels,
+            block.weight if self._weight is None else self._weight,
+        )
 
     def _inside(self, block: Block) -> Block:
         """Return what of the block the rows fill themselves."""
@@ -68,6 +74,11 @@ class Labelled(Rows):
             block.labels if self._labels is None else None,
             block.weight if self._weight is None else None,
         )
+
+    def _add(self, chosen: slice | np.ndarray, block: Block) -> None:
+        for target, source in ((block.labels, self._labels), (block.weight, self._weight)):
+            if source is not None and target is not None:
+                target[:] = source[chosen]
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         self._rows.fill(start, stop, self._inside(block))
@@ -88,80 +99,44 @@ class Labelled(Rows):
     def mapped(self) -> Mapped | None:
         mapped = self._rows.mapped()
         if mapped is not None:
-            labels = mapped.block.labels if self._labels is None else read_only(self._labels)
-            weight = mapped.block.weight if self._weight is None else read_only(self._weight)
-            mapped.block = Block(mapped.block.features, labels, weight)
+            mapped.block = self._completed(mapped.block)
         return mapped
-
-    def _add(self, chosen: slice | np.ndarray, block: Block) -> None:
-        for target, source in ((block.labels, self._labels), (block.weight, self._weight)):
-            if source is not None and target is not None:
-                target[:] = source[chosen]
-
-    def digest(self) -> str:
-        return self._rows.digest()
 
     def digests(self) -> dict[str, str]:
         own = {"labels": self._labels, "sample_weight": self._weight}
         given = {name: digest_of(array) for name, array in own.items() if array is not None}
         return {**self._rows.digests(), **given}
 
-    def place(self, row: int) -> tuple[str, int]:
-        return self._rows.place(row)
 
-    def close(self) -> None:
-        self._rows.close()
+class Loaded(Wrapped):
+    """All rows of a source, read into memory."""
 
-
-class Loaded(Rows):
-    """All rows of a source, read into memory; for the rest still that source."""
+    in_memory: Block
 
     def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self.name = rows.name
-        self.n_rows, self.n_features = rows.n_rows, rows.n_features
-        self.n_labels, self.weighted = rows.n_labels, rows.weighted
-        self.feature_names, self.dtype, self.random_access = (
-            rows.feature_names,
-            rows.dtype,
-            rows.random_access,
-        )
+        super().__init__(rows)
+        self.any_order = True
         whole = rows.empty(rows.n_rows)
-        step = max(1, BLOCK_BYTES // rows.row_bytes)
-        for start in range(0, rows.n_rows, step):
-            stop = min(start + step, rows.n_rows)
+        for start, stop in ranges(0, rows.n_rows, max(1, BLOCK_BYTES // rows.row_bytes)):
             rows.fill(start, stop, whole.part(start, stop))
-        self.in_memory = Block(*(None if a is None else read_only(a) for a in whole.arrays))  # type: ignore[arg-type]
+        self.in_memory = whole.map(read_only)
 
     def fill(self, start: int, stop: int, block: Block) -> None:
-        assert self.in_memory is not None
         copy(self.in_memory.part(start, stop), block)
 
     def take(self, indices: np.ndarray, block: Block) -> None:
-        assert self.in_memory is not None
-        for source, target in zip(self.in_memory.arrays, block.arrays, strict=True):
-            if source is not None and target is not None:
-                np.take(source, indices, axis=0, out=target)
-
-    def digest(self) -> str:
-        return self._rows.digest()
-
-    def digests(self) -> dict[str, str]:
-        return self._rows.digests()
-
-    def place(self, row: int) -> tuple[str, int]:
-        return self._rows.place(row)
+        gather(self.in_memory, indices, block)
 
 
 def rows_of(name: str, value: object) -> Rows:
     """Return the rows of an argument: rows already, or an array-like."""
-    return (
-        settled(value) if isinstance(value, Rows) else ArrayRows(checks.matrix(name, value), name)
-    )
+    if isinstance(value, Rows):
+        return loaded_if_small(value)
+    return ArrayRows(checks.matrix(name, value), name)
 
 
-def settled(rows: Rows) -> Rows:
-    """Return the rows, read into memory if they are small."""
+def loaded_if_small(rows: Rows) -> Rows:
+    """Return the rows, read into memory if they take at most 64 MiB there."""
     small = rows.in_memory is None and rows.n_rows * rows.row_bytes <= WHOLE_BYTES
     return Loaded(rows) if small else rows
 
@@ -169,26 +144,31 @@ def settled(rows: Rows) -> Rows:
 def aligned_zeros(size: int) -> np.ndarray:
     """Return float64 zeros that begin with a cache line: NumPy aligns to 16 bytes only.
 
-    A vector of eight that lies across two lines takes twice as long to load or store.
+    A vector of eight that crosses a cache line takes twice as long to load or store.
     """
     array = np.zeros(size + 7)
     first = -array.ctypes.data // 8 % 8
     return array[first : first + size]
 
 
-def is_ready(array: np.ndarray) -> bool:
+def readable_in_place(array: np.ndarray) -> bool:
     """Return whether kernels can read the array where it lies: float64, each row contiguous."""
     if not (array.dtype == np.float64 and array.dtype.isnative and array.flags.aligned):
         return False
     width = array[:1].size
-    together = array.ndim == 1 or width == 1 or array.strides[1] == 8
-    return bool(array.flags.c_contiguous or (together and array.strides[0] >= 8 * width))
+    contiguous = array.ndim == 1 or width == 1 or array.strides[1] == 8
+    return bool(array.flags.c_contiguous or (contiguous and array.strides[0] >= 8 * width))
 
 
-def as_line(array: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return an array that is ready as C-contiguous, and how many numbers a row is from the next.
+def readable(array: np.ndarray) -> np.ndarray:
+    """Return the array itself if kernels can read it in place, or a converted copy."""
+    return array if readable_in_place(array) else np.array(array, dtype=np.float64, order="C")
 
-    Where rows lie apart, that is all of the memory from the first to the last.
+
+def contiguous_view(array: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the memory of an array that is readable in place, and the distance between its rows.
+
+    The memory is C-contiguous; where the rows lie apart, it includes what lies between them.
     """
     width = array[:1].size
     if array.flags.c_contiguous:
@@ -198,20 +178,15 @@ def as_line(array: np.ndarray) -> tuple[np.ndarray, int]:
     return np.lib.stride_tricks.as_strided(array, shape, writeable=False), stride
 
 
-def as_ready(array: np.ndarray) -> np.ndarray:
-    """Return the array itself if kernels can read it, or a converted copy."""
-    return array if is_ready(array) else np.array(array, dtype=np.float64, order="C")
-
-
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a view that cannot be written: one kind of array, one compiled kernel."""
+    """Return a view that cannot be written to: with one kind of array, kernels compile once."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def is_plain(value: object, dimensions: int) -> bool:
-    """Return whether a value is a float64 array, contiguous, as kernels want it."""
+    """Return whether a value is a contiguous float64 array."""
     return (
         type(value) is np.ndarray
         and value.dtype == np.float64

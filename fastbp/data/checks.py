@@ -15,8 +15,6 @@ import numpy as np
 from fastbp.data import frames
 from fastbp.errors import DataError
 
-Vector = np.ndarray
-
 REAL_KINDS = "fiub"  # of a dtype: floating, signed, unsigned, boolean
 SCAN_ELEMENTS = 2**17  # of a block in a search for bad rows: no large temporaries
 
@@ -96,7 +94,7 @@ def matrix(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) -> Vector:
+def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) -> np.ndarray:
     """Return a finite contiguous float64 vector; `of` says what gives its length.
 
     A column of shape (length, 1) passes as a vector. It may share memory with `value`. With
@@ -130,11 +128,14 @@ def first_bad_row(array: np.ndarray) -> int | None:
     return None
 
 
-def raise_for_row(name: str, row: int, values: np.ndarray) -> NoReturn:
-    """Raise the DataError of a row of features that is not finite."""
-    column = int(np.argmax(~np.isfinite(values)))
+def raise_for_row(
+    name: str, row: int, values: np.ndarray, columns: Sequence[str] | None = None
+) -> NoReturn:
+    """Raise the DataError of a row of features that is not finite; `columns` are their names."""
+    index = int(np.argmax(~np.isfinite(values)))
+    column = index if columns is None else repr(columns[index])
     raise DataError(
-        f"{name}: expected finite numbers, got {values[column]} in row {row}, column {column}", row
+        f"{name}: expected finite numbers, got {values[index]} in row {row}, column {column}", row
     )
 
 
@@ -142,89 +143,12 @@ def all_finite(name: str, array: np.ndarray) -> None:
     """Refuse infinities and NaN in what is no row of data."""
     finite = np.isfinite(array)
     if not finite.all():
-        place = tuple(int(i) for i in np.argwhere(~finite)[0])
-        where = place if len(place) > 1 else place[0]
-        raise ValueError(f"{name}: expected finite numbers, got {array[place]} at {where}")
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        where = index if len(index) > 1 else index[0]
+        raise ValueError(f"{name}: expected finite numbers, got {array[index]} at {where}")
 
 
-def network_labels(
-    name: str, value: Any, n_rows: int, n_outputs: int, loss: str
-) -> tuple[np.ndarray, bool]:
-    """Return labels as C-contiguous float64, and whether they are the numbers of classes.
-
-    Those have the shape (n_rows, 1), others (n_rows, n_outputs).
-    """
-    try:
-        array = number_array(name, value)
-    except TypeError as error:
-        if loss != "cross_entropy":
-            raise
-        raise TypeError(
-            f"{error}; numpy.unique(labels, return_inverse=True) gives classes numbers"
-        ) from None
-    if array.ndim == 1 and n_outputs == 1 and loss != "cross_entropy":
-        array = array[:, None]
-    if loss == "cross_entropy" and array.shape == (n_rows, 1) and n_outputs > 1:
-        array = array[:, 0]
-    if loss == "cross_entropy" and array.shape == (n_rows,):
-        return class_numbers(name, array, n_outputs)[:, None], True
-    if array.shape != (n_rows, n_outputs):
-        raise ValueError(
-            f"{name}: expected shape ({n_rows}, {n_outputs}), one row a row of features and one"
-            f" column an output, got {array.shape}"
-        )
-    array = np.ascontiguousarray(array, dtype=np.float64)
-    row = first_bad_row(array)
-    if row is not None:
-        raise_for_row(name, row, array[row])
-    labels_for_loss(name, array, loss)
-    return array, False
-
-
-def class_numbers(name: str, array: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the numbers of classes as float64."""
-    numbers = np.ascontiguousarray(array, dtype=np.float64)
-    wrong = ~((numbers >= 0) & (numbers < n_classes) & (numbers == np.floor(numbers)))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(
-            f"{name}: expected numbers of classes from 0 to {n_classes - 1}, got {array[row]}"
-            f" in row {row}",
-            row,
-        )
-    return numbers
-
-
-def labels_for_loss(name: str, labels: np.ndarray, loss: str) -> None:
-    """Refuse labels that the loss is not defined for."""
-    if loss == "bce":
-        row = _first_row((labels < 0.0) | (labels > 1.0))
-        if row is not None:
-            raise DataError(
-                f"{name}: expected values from 0 to 1 for 'bce', got {_shown(labels[row])}"
-                f" in row {row}",
-                row,
-            )
-    if loss == "cross_entropy":
-        row = _first_row((labels < 0.0).any(axis=1) | (abs(labels.sum(axis=1) - 1.0) > 1e-6))
-        if row is not None:
-            raise DataError(
-                f"{name}: expected rows that are not negative and sum to 1 for 'cross_entropy',"
-                f" or the numbers of classes, got {_shown(labels[row])} in row {row}",
-                row,
-            )
-
-
-def _first_row(wrong: np.ndarray) -> int | None:
-    rows = wrong.reshape(wrong.shape[0], -1).any(axis=1)
-    return int(np.argmax(rows)) if rows.any() else None
-
-
-def _shown(values: Any) -> str:
-    return str(values.item() if np.size(values) == 1 else values.tolist())
-
-
-def sample_weights(name: str, value: Any, n_rows: int) -> Vector:
+def sample_weights(name: str, value: Any, n_rows: int) -> np.ndarray:
     """Return one weight a row, not negative."""
     array = vector(name, value, n_rows, "one a row of features")
     if (array < 0.0).any():
@@ -233,7 +157,7 @@ def sample_weights(name: str, value: Any, n_rows: int) -> Vector:
     return array
 
 
-def batches_have_weight(name: str, weights: Vector, batch_rows: int, of: str = "") -> None:
+def batches_have_weight(name: str, weights: np.ndarray, batch_rows: int, of: str = "") -> None:
     """Refuse weights, in visiting order, whose sum over some batch cannot be divided by."""
     starts = np.arange(0, weights.shape[0], batch_rows)
     with np.errstate(over="ignore"):

@@ -119,6 +119,16 @@ def is_number(kind: Any) -> bool:
     return any(test(kind) for test in tests)
 
 
+def is_text(kind: Any) -> bool:
+    """Return whether a type of Arrow is text, or a dictionary of text."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(test(kind) for test in tests)
+
+
 def numbers(column: Any) -> np.ndarray:
     """Return a column of Arrow's as float64, with NaN where it has gaps."""
     import pyarrow as pa

@@ -1,9 +1,9 @@
-"""Labels and weights: given as arrays, or carried by the rows; checked either way."""
+"""Labels and weights, given as arrays or carried by the rows, are checked here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -31,40 +31,100 @@ class Targets:
     Attributes
     ----------
     loss : str
+        What messages call the loss.
+    takes : LabelKind
     n_outputs : int
     vector : bool
         Whether they are one number a row, of shape (N,): those of a neuron.
     """
 
     loss: str
+    takes: LabelKind
     n_outputs: int = 1
     vector: bool = False
 
     def array(self, name: str, value: Any, n_rows: int) -> tuple[np.ndarray, bool]:
-        """Return checked labels (N, K), and whether they are the numbers of classes."""
-        if not self.vector:
-            return checks.network_labels(name, value, n_rows, self.n_outputs, self.loss)
-        labels = checks.vector(name, value, n_rows, "one a row of features")
-        checks.labels_for_loss(name, labels, self.loss)
-        return labels[:, None], False
+        """Return checked labels as C-contiguous float64, and whether they are class indices.
 
-    def are_classes(self, rows: Rows) -> bool:
-        """Return whether the labels that rows carry are numbers of classes."""
-        classes = self.loss == "cross_entropy" and rows.n_labels == 1 and self.n_outputs > 1
-        if rows.n_labels != self.n_outputs and not classes:
+        Those have the shape (n_rows, 1), others (n_rows, n_outputs).
+        """
+        if self.vector:
+            array = checks.vector(name, value, n_rows, "one a row of features")[:, None]
+            self._check(name, array)
+            return array, False
+        by_class = self.takes is LabelKind.DISTRIBUTIONS
+        try:
+            array = checks.number_array(name, value)
+        except TypeError as error:
+            if not by_class:
+                raise
+            raise TypeError(
+                f"{error}; numpy.unique(labels, return_inverse=True) gives class indices"
+            ) from None
+        single = array.shape == (n_rows, 1) and self.n_outputs > 1
+        if by_class and (single or array.shape == (n_rows,)):
+            array = np.ascontiguousarray(array.reshape(n_rows, 1), dtype=np.float64)
+            self._check_class_indices(name, array)
+            return array, True
+        if array.ndim == 1 and self.n_outputs == 1:
+            array = array[:, None]
+        if array.shape != (n_rows, self.n_outputs):
+            raise ValueError(
+                f"{name}: expected shape ({n_rows}, {self.n_outputs}), one row a row of features"
+                f" and one column an output, got {array.shape}"
+            )
+        array = np.ascontiguousarray(array, dtype=np.float64)
+        row = checks.first_bad_row(array)
+        if row is not None:
+            checks.raise_for_row(name, row, array[row])
+        self._check(name, array)
+        return array, False
+
+    def are_class_indices(self, rows: Rows) -> bool:
+        """Return whether the labels that rows carry are class indices."""
+        single = rows.n_labels == 1 and self.n_outputs > 1
+        indices = single and self.takes is LabelKind.DISTRIBUTIONS
+        if rows.n_labels != self.n_outputs and not indices:
             raise ValueError(
                 f"{rows.name}: expected {self.n_outputs} target columns (one an output), got"
                 f" {rows.n_labels}"
             )
-        return classes
+        return indices
 
-    def check_block(self, labels: np.ndarray, classes: bool) -> None:
+    def check_block(self, labels: np.ndarray, class_indices: bool) -> None:
         """Raise the DataError of the first label that the loss is not defined for."""
         _check_finite("target", labels)
-        if classes:
-            checks.class_numbers("target", labels[:, 0], self.n_outputs)
+        if class_indices:
+            self._check_class_indices("target", labels)
         else:
-            checks.labels_for_loss("target", labels, self.loss)
+            self._check("target", labels)
+
+    def _check(self, name: str, labels: np.ndarray) -> None:
+        check_labels(name, labels, self.takes, self.loss)
+
+    def _check_class_indices(self, name: str, labels: np.ndarray) -> None:
+        inside = (labels >= 0) & (labels < self.n_outputs)
+        expected = f"class indices from 0 to {self.n_outputs - 1}"
+        _refuse(name, labels, ~(inside & (labels == np.floor(labels))), expected)
+
+
+def check_labels(name: str, labels: np.ndarray, takes: LabelKind, loss: str) -> None:
+    """Refuse labels (N, K) that a loss is not defined for."""
+    if takes is LabelKind.PROBABILITIES:
+        wrong = (labels < 0.0) | (labels > 1.0)
+        _refuse(name, labels, wrong, f"values from 0 to 1 for {loss!r}")
+    if takes is LabelKind.DISTRIBUTIONS:
+        wrong = (labels < 0.0).any(axis=1) | (abs(labels.sum(axis=1) - 1.0) > 1e-6)
+        expected = f"rows that are not negative and sum to 1 for {loss!r}, or class indices"
+        _refuse(name, labels, wrong, expected)
+
+
+def _refuse(name: str, labels: np.ndarray, wrong: np.ndarray, expected: str) -> None:
+    """Raise the DataError of the first row that is wrong, if there is one."""
+    if wrong.any():
+        row = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
+        got = labels[row].item() if labels[row].size == 1 else labels[row].tolist()
+        raise DataError(f"{name}: expected {expected}, got {got} in row {row}", row)
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
@@ -81,15 +141,22 @@ class Samples:
     Attributes
     ----------
     rows : Rows
-    classes : bool
-        Whether the labels are numbers of classes.
+    class_indices : bool
+        Whether the labels are class indices.
     targets : Targets or None
         What is still to be checked of each block that is read.
     """
 
     rows: Rows
-    classes: bool
+    class_indices: bool
     targets: Targets | None
+
+    def checked_in_memory(self) -> Samples:
+        """Return the same samples, checked at once if they are in memory."""
+        if self.rows.in_memory is None:
+            return self
+        self.check(0, self.rows.in_memory)
+        return replace(self, targets=None)
 
     def check(self, start: int, block: Block) -> None:
         """Raise what is wrong with the labels or weights of a block that was just read."""
@@ -98,14 +165,14 @@ class Samples:
         try:
             if block.labels is not None:
                 labels = np.ascontiguousarray(block.labels)  # to reach each of them once only
-                self.targets.check_block(labels, self.classes)
+                self.targets.check_block(labels, self.class_indices)
             if block.weight is not None:
                 _check_finite("weight", block.weight)
                 checks.sample_weights("weight", block.weight, len(block.weight))
         except DataError as error:
-            name, number = self.rows.place(start + (error.row or 0))
+            name, index = self.rows.locate(start + (error.row or 0))
             text = str(error).removesuffix(f"row {error.row}")
-            raise DataError(f"{name}: {text}row {number}", number) from None
+            raise DataError(f"{name}: {text}row {index}", index) from None
 
     def check_all(self, between: Callable[[], None] = lambda: None) -> None:
         """Raise what is wrong with the first bad row: its labels, weight or features.
@@ -137,24 +204,20 @@ def samples(
         raise ValueError(f"{weight_name}: expected None with {features_name} that carry weights")
     array = weight = None
     if labels is None:
-        classes = targets.are_classes(features)
+        class_indices = targets.are_class_indices(features)
     else:
-        array, classes = targets.array(labels_name, labels, features.n_rows)
+        array, class_indices = targets.array(labels_name, labels, features.n_rows)
     if sample_weight is not None:
         weight = checks.sample_weights(weight_name, sample_weight, features.n_rows)
+    unchecked = features.n_labels > 0 or features.weighted
     rows = features
     if array is not None or weight is not None:
         rows = Labelled(features, array, weight)
-    unchecked = features.n_labels > 0 or features.weighted
-    found = Samples(rows, classes, targets if unchecked else None)
-    if rows.in_memory is not None and unchecked:
-        found.check(0, rows.in_memory)
-        return Samples(rows, classes, None)
-    return found
+    return Samples(rows, class_indices, targets if unchecked else None).checked_in_memory()
 
 
 def check_weights(name: str, rows: Rows, batch_rows: int) -> None:
-    """Refuse weights in memory that sum to nothing over a batch; others are seen as they come."""
+    """Refuse weights in memory that sum to zero over a batch; others are checked as they come."""
     weight = rows.weight_array
     if weight is not None:
         checks.batches_have_weight(name, weight, batch_rows)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastbp.data.rows import Block, Rows
+from fastbp.data.rows import Block, Rows, Wrapped, gather
 
 BLOCK_ELEMENTS = 2**18  # of features in a block that stays together: 2 MiB
 WINDOW_BLOCKS = 8  # blocks that are mixed with each other: 16 MiB
@@ -21,33 +21,25 @@ class Order(Protocol):
     """Which row comes when."""
 
     def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the numbers of the rows at the positions from start to stop, int64."""
-
-
-class InOrder:
-    """One row after another."""
-
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the positions themselves."""
-        return np.arange(start, stop)
+        """Return the indices of the rows at the positions from start to stop, int64."""
 
 
 class Permutation:
-    """Any order: an array of the rows' numbers."""
+    """Any order: an array of row indices."""
 
-    def __init__(self, numbers: np.ndarray) -> None:
-        self._numbers = numbers
+    def __init__(self, indices: np.ndarray) -> None:
+        self._indices = indices
 
     def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the numbers of the rows at these positions."""
-        return self._numbers[start:stop]
+        """Return the indices of the rows at these positions."""
+        return self._indices[start:stop]
 
 
 class WindowOrder:
-    """The window shuffle: blocks in random order, then the rows of every eight of them mixed.
+    """The window shuffle: blocks in random order, then the rows of every eight blocks mixed.
 
-    A block is as many rows as make 2**18 features, so the order depends on the shape and the seed
-    alone. It needs no more memory than a window, and any part of it is found at once.
+    A block is as many rows as hold 2**18 features, so the order depends on the shape and the seed
+    alone. It takes no more memory than a window, and any part of it can be computed directly.
 
     Parameters
     ----------
@@ -86,7 +78,7 @@ class WindowOrder:
         return range(int(first), int(last) + 1)
 
     def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the numbers of the rows at the positions from start to stop."""
+        """Return the indices of the rows at the positions from start to stop."""
         parts = []
         for window in self.windows(start, stop):
             rows = np.concatenate([np.arange(*r) for r in self.ranges(window)])
@@ -105,21 +97,16 @@ def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:
     return WindowOrder(seed, n_rows, n_features)
 
 
-class Ordered(Rows):
+class Ordered(Wrapped):
     """The rows of a source in another order, reached one by one."""
 
     def __init__(self, rows: Rows, order: Order) -> None:
-        self._rows = rows
+        super().__init__(rows)
         self._order = order
-        self.name = rows.name
-        self.n_rows, self.n_features = rows.n_rows, rows.n_features
-        self.n_labels, self.weighted = rows.n_labels, rows.weighted
+        self.random_access = False
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         self._rows.take(self._order.part(start, stop), block)
-
-    def digest(self) -> str:
-        return self._rows.digest()
 
 
 class Windowed(Ordered):
@@ -133,18 +120,15 @@ class Windowed(Ordered):
         self._held: OrderedDict[int, tuple[threading.Lock, list[Any]]] = OrderedDict()
 
     def fill(self, start: int, stop: int, block: Block) -> None:
-        starts = self._order.starts
         for window in self._order.windows(start, stop):
             rows, mixing = self._window(window)
-            first, last = max(start, int(starts[window])), min(stop, int(starts[window + 1]))
-            chosen = mixing[first - starts[window] : last - starts[window]]
+            begin, end = self._order.starts[window : window + 2].tolist()
+            first, last = max(start, begin), min(stop, end)
             part = block.part(first - start, last - start)
-            for source, target in zip(rows.arrays, part.arrays, strict=True):
-                if source is not None and target is not None:
-                    np.take(source, chosen, axis=0, out=target, mode="clip")
+            gather(rows, mixing[first - begin : last - begin], part)
 
     def _window(self, window: int) -> tuple[Block, np.ndarray]:
-        """Return the rows of a window and their order, read by whoever asks first."""
+        """Return the rows of a window and their order; the first thread that asks reads them."""
         with self._lock:
             lock, content = self._held.setdefault(window, (threading.Lock(), []))
             self._held.move_to_end(window)
@@ -158,8 +142,8 @@ class Windowed(Ordered):
     def _read(self, window: int) -> Block:
         ranges = self._order.ranges(window)
         block = self._rows.empty(sum(stop - start for start, stop in ranges))
-        place = 0
+        done = 0
         for start, stop in ranges:
-            self._rows.fill(start, stop, block.part(place, place + stop - start))
-            place += stop - start
+            self._rows.fill(start, stop, block.part(done, done + stop - start))
+            done += stop - start
         return block

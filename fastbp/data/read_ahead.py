@@ -1,4 +1,4 @@
-"""Blocks of rows for the kernel, the next ones read while this one is computed."""
+"""Blocks of rows for the kernel; the next ones are read while it computes one."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ReadAhead:
     ----------
     rows : Rows
     batch_rows, chunk_rows : int
-        A block ends after whole batches, or, within a large batch, after whole chunks.
+        A block ends after whole batches or, within a large batch, after whole chunks.
     readers : int
         Threads to read with; one, if the rows come from front to back.
-    check : callable, optional
-        Gets the number of the first row and the block, and raises what is wrong with its labels.
+    check : callable
+        Takes the index of the first row and the block, and raises what is wrong with its labels.
     requests : Requests
         Interrupts, which end a wait.
     """
@@ -39,7 +39,7 @@ class ReadAhead:
         batch_rows: int,
         chunk_rows: int,
         readers: int,
-        check: Check | None,
+        check: Check,
         requests: Requests,
     ) -> None:
         self._source = self._rows = rows
@@ -56,17 +56,17 @@ class ReadAhead:
         self._pending: dict[int, Future[Block]] = {}
         self._free: list[Block] = []
         self._current: tuple[int, int, Block, Block] | None = None
-        self._weight_sum = np.nan  # of the batch under way; not known where a fit goes on
+        self._weight_sum = np.nan  # of the current batch; unknown where a fit goes on in mid-batch
         self._weight_stop = -1
 
     def visit(self, rows: Rows) -> None:
-        """Read from now on these rows: those of the source in another order, or the source."""
+        """Read these rows from now on: those of the source in another order."""
         self._drop()
         self._rows = rows
-        self._in_order = rows is self._source
+        self._in_order = False
 
     def close(self) -> None:
-        """End the threads; not waiting for an iterator of the user's, which may take for ever."""
+        """End the threads, without waiting for a user's iterator, which may never return."""
         self._pool.shutdown(wait=self._source.any_order, cancel_futures=True)
 
     def block(self, position: int, more_epochs: bool) -> tuple[int, int, Block]:
@@ -96,7 +96,7 @@ class ReadAhead:
         buffer = self._pending.pop(position).result()
         block = buffer.part(0, stop - position)
         self._check_weights(position, stop, block)
-        shown = Block(*(None if a is None else read_only(a) for a in block.arrays))  # type: ignore[arg-type]
+        shown = block.map(read_only)
         self._current = position, stop, shown, buffer
         return position, stop, shown
 
@@ -130,15 +130,13 @@ class ReadAhead:
     def _read(self, start: int, stop: int, buffer: Block) -> Block:
         block = buffer.part(0, stop - start)
         self._rows.fill(start, stop, block)
-        if self._check is not None:
-            try:
-                self._check(start, block)
-            except DataError:
-                if self._in_order:
-                    raise
-                for first, part in self._source.blocks():  # which row of the source is it?
+        try:
+            self._check(start, block)
+        except DataError:
+            if not self._in_order:  # which row of the source is it?
+                for first, part in self._source.blocks():
                     self._check(first, part)
-                raise
+            raise
         return buffer
 
     def _check_weights(self, start: int, stop: int, block: Block) -> None:

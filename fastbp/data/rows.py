@@ -1,7 +1,6 @@
 """Rows of features, labels and weights, whatever they come from: read as blocks of float64.
 
-:class:`Rows` is what the driver knows of a source. Those in memory are here, files in
-``sources.py``, generated ones in ``datasets.py``.
+:class:`Rows` is all that training knows of a source.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +20,17 @@ WHOLE_BYTES = 2**26
 BLOCK_BYTES = 2**22
 """Bytes of a block of rows that is converted on its own."""
 DIGEST_CHUNKS, DIGEST_BYTES = 64, 2**16
+FORWARDED = (
+    "name", "n_rows", "n_features", "n_labels", "weighted", "feature_names", "classes", "dtype",
+    "random_access", "any_order",
+)  # fmt: skip
+
+Choose = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some consecutive rows as float64, the numbers of a row side by side.
+    """Some rows as float64, the numbers of each row side by side.
 
     Attributes
     ----------
@@ -37,14 +43,18 @@ class Block:
     labels: np.ndarray | None = None
     weight: np.ndarray | None = None
 
-    def part(self, start: int, stop: int) -> Block:
-        """Return views of the rows start to stop of the block."""
-        return Block(*(None if a is None else a[start:stop] for a in self.arrays))  # type: ignore[arg-type]
-
     @property
     def arrays(self) -> tuple[np.ndarray | None, ...]:
         """The three arrays."""
         return self.features, self.labels, self.weight
+
+    def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Block:
+        """Return a block of what a function makes of each array."""
+        return Block(*(None if a is None else function(a) for a in self.arrays))  # type: ignore[arg-type]
+
+    def part(self, start: int, stop: int) -> Block:
+        """Return views of the rows start to stop of the block."""
+        return self.map(lambda array: array[start:stop])
 
 
 class Mapped(ABC):
@@ -54,7 +64,7 @@ class Mapped(ABC):
 
     @abstractmethod
     def verify(self) -> None:
-        """Raise the DataError of a source that was cut meanwhile: what was read is not true."""
+        """Raise the DataError of a source that was shortened: zeros were read instead of rows."""
 
     @abstractmethod
     def read_ahead(self, row: int) -> None:
@@ -62,7 +72,7 @@ class Mapped(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give the memory back."""
+        """Unmap the rows."""
 
 
 class Rows(ABC):
@@ -78,13 +88,16 @@ class Rows(ABC):
     weighted : bool
         Whether weights come with the rows.
     feature_names : list of str or None
+    classes : list or None
+        The labels that class indices in the single column of labels stand for; None if that
+        column holds numbers.
     dtype : str
         Of the features as they are stored.
     random_access : bool
-        Whether single rows can be reached at random, with `take`, at a cost worth it.
+        Whether `take` reaches single rows at a reasonable cost.
     any_order : bool
-        Whether blocks can be filled by several threads at once and in any order at the same cost.
-        Otherwise they come from front to back, and going back means starting again.
+        Whether several threads can fill blocks at once, and in any order, at the same cost.
+        Otherwise blocks come from front to back, and going back means starting again.
     in_memory : Block or None
         All rows, if they are in memory as kernels read them.
     """
@@ -95,6 +108,7 @@ class Rows(ABC):
     n_labels = 0
     weighted = False
     feature_names: list[str] | None = None
+    classes: list[Any] | None = None
     dtype = "float64"
     random_access = False
     any_order = True
@@ -108,28 +122,28 @@ class Rows(ABC):
 
     @abstractmethod
     def fill(self, start: int, stop: int, block: Block) -> None:
-        """Write rows start to stop; OUT `block`, of that many rows and with all that there is."""
+        """Write rows start to stop; OUT `block`, of that many rows."""
 
     def take(self, indices: np.ndarray, block: Block) -> None:
-        """Write the rows of these numbers; OUT `block`."""
+        """Write the rows of these indices; OUT `block`."""
         raise TypeError(f"{self.name}: expected rows that can be reached at random")
 
     @abstractmethod
     def digest(self) -> str:
-        """Return a digest of the content: of first, last and some chunks between, if it is large.
+        """Return a digest of the content: if it is large, of the first, the last and some chunks.
 
-        Neither the name nor the place of the content is part of it.
+        Where the content lies, and what it is called, does not matter.
         """
 
     @property
     def in_place(self) -> bool:
-        """Whether kernels reach all rows where they lie, so that none need be read before."""
+        """Whether kernels read all rows where they lie, so that none need be copied first."""
         return self.in_memory is not None
 
-    def source(self) -> tuple[Rows, Callable[[np.ndarray], np.ndarray] | None]:
-        """Return the rows that these are some of, and what turns their numbers into those there.
+    def base(self) -> tuple[Rows, Choose | None]:
+        """Return the rows that these were chosen from, and what turns indices into those there.
 
-        None, with the rows themselves, if they are all.
+        None, with the rows themselves, if nothing was chosen.
         """
         return self, None
 
@@ -141,12 +155,12 @@ class Rows(ABC):
         """Return the digests of features, labels and weights, as far as they are kept apart."""
         return {"features": self.digest()}
 
-    def place(self, row: int) -> tuple[str, int]:
-        """Return the name of the file, or the argument, and the number of the row in it."""
+    def locate(self, row: int) -> tuple[str, int]:
+        """Return the name of the file, or the argument, and the index of the row in it."""
         return self.name, row
 
     def close(self) -> None:
-        """Give back what reading has taken up."""
+        """Release what reading has taken up."""
 
     @property
     def weight_array(self) -> np.ndarray | None:
@@ -175,29 +189,62 @@ class Rows(ABC):
         return block
 
     def blocks(self, n_rows: int | None = None) -> Iterator[tuple[int, Block]]:
-        """Give all rows, with the number of each block's first one; each block is new."""
-        step = n_rows or max(1, BLOCK_BYTES // self.row_bytes)
-        for start in range(0, self.n_rows, step):
-            yield start, self.block(start, min(start + step, self.n_rows))
+        """Give all rows, with the index of each block's first one; each block is new."""
+        for start, stop in ranges(0, self.n_rows, n_rows or max(1, BLOCK_BYTES // self.row_bytes)):
+            yield start, self.block(start, stop)
 
     def raise_if_not_finite(self, start: int, features: np.ndarray) -> None:
         """Raise the DataError of the first row that is not finite, if there is one."""
         row = checks.first_bad_row(features)
         if row is not None:
-            name, number = self.place(start + row)
-            checks.raise_for_row(name, number, features[row])
+            name, index = self.locate(start + row)
+            checks.raise_for_row(name, index, features[row], self.feature_names)
 
-    def check_all(self) -> None:
-        """Raise the DataError of the first row whose features are not finite, if there is one."""
-        for start, block in self.blocks():
-            self.raise_if_not_finite(start, block.features)
+
+class Wrapped(Rows):
+    """Rows of another source, changed in some way; all that is not overridden is as it is there."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        for name in FORWARDED:
+            setattr(self, name, getattr(rows, name))
+
+    def digest(self) -> str:
+        return self._rows.digest()
+
+    def digests(self) -> dict[str, str]:
+        return self._rows.digests()
+
+    def locate(self, row: int) -> tuple[str, int]:
+        return self._rows.locate(row)
+
+    def close(self) -> None:
+        self._rows.close()
+
+
+def ranges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+    """Give the consecutive ranges of at most `step` rows that make up start to stop."""
+    for first in range(start, stop, step):
+        yield first, min(first + step, stop)
+
+
+def pairs(source: Block, target: Block) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give the arrays that both blocks have."""
+    for a, b in zip(source.arrays, target.arrays, strict=True):
+        if a is not None and b is not None:
+            yield a, b
 
 
 def copy(source: Block, target: Block) -> None:
-    """Copy what the target has; OUT target."""
-    for a, b in zip(source.arrays, target.arrays, strict=True):
-        if a is not None and b is not None:
-            b[:] = a
+    """Copy the rows of a block; OUT target."""
+    for a, b in pairs(source, target):
+        b[:] = a
+
+
+def gather(source: Block, indices: np.ndarray, target: Block) -> None:
+    """Copy the rows of these indices; OUT target."""
+    for a, b in pairs(source, target):
+        np.take(a, indices, axis=0, out=b, mode="clip")  # "raise" would copy `out` first
 
 
 def sample_starts(total: int, size: int) -> list[int]:

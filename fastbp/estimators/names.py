@@ -13,7 +13,7 @@ from fastbp.kernels import layout
 from fastbp.kernels import losses as loss_codes
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.losses import LOSSES
-from fastbp.training.optimizers import NAMES, SGD, Adam
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 _NAMES = {own: row.scikit_learn or own for own, row in ACTIVATIONS.items()}
 HIDDEN = [_NAMES[own] for own, row in ACTIVATIONS.items() if not row.output_only]
@@ -39,19 +39,16 @@ def loss_codes_of(loss: str, output: str) -> tuple[int, int]:
     return LOSSES[own].code, layout.SCIKIT_LEARN if loss in OWN_LOSSES else layout.OWN
 
 
-Optimizer = SGD | Adam
-OPTIMIZERS: dict[str, type[Optimizer]] = {name: type(rule) for name, rule in NAMES.items()}
-USUAL_RATES: dict[type[Optimizer], float] = {Adam: 0.01}
-
-
 def optimizer_of(estimator: Any) -> Optimizer:
     """Return an estimator's solver; by name, with those of its values that the estimator has."""
     if not isinstance(estimator.solver, str):
         given: Optimizer = estimator.solver
         return given
-    kind, values = OPTIMIZERS[estimator.solver], {}
+    kind: Any = OPTIMIZERS[estimator.solver]
+    values = {}
     for field in fields(kind):
         parameter = "nesterovs_momentum" if field.name == "nesterov" else field.name
         if hasattr(estimator, parameter):
             values[field.name] = getattr(estimator, parameter)
-    return kind(**values)
+    optimizer: Optimizer = kind(**values)
+    return optimizer

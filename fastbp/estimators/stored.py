@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelBinarizer
 
 from fastbp.estimators.mlp.solver import Solver
-from fastbp.estimators.names import OPTIMIZERS
+from fastbp.training.optimizers import OPTIMIZERS
 from fastbp.training.state import TrainingState, generator_from, generator_state
 
 RECORDS: dict[str, type] = {

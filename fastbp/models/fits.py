@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastbp.training.driver import Model
 from fastbp.training.problem import Outcome
 from fastbp.training.state import TrainingState, state_restored, with_state
 
 
-class Fit:
+class Fit(ABC):
     """The base of :class:`NeuronFit` and :class:`NetworkFit`, whose fields it works with."""
 
     losses: np.ndarray
@@ -25,6 +25,14 @@ class Fit:
     def n_epochs(self) -> int:
         """Whole epochs completed."""
         return int(self.losses.shape[0])
+
+    @abstractmethod
+    def predict(self, features: Any) -> np.ndarray:
+        """Return the outputs for rows of features."""
+
+    @abstractmethod
+    def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what a file holds of it."""
 
     def _stored(
         self, parameters: dict[str, np.ndarray], fields: dict[str, Any]
@@ -47,11 +55,6 @@ def fields_of(outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a fit that come from training, without its parameters."""
     shared = "losses", "stopped", "validation_losses", "state"
     return {name: getattr(outcome, name) for name in shared}
-
-
-def as_model(model: Any) -> Model:
-    """Return what the driver takes of a neuron or a network."""
-    return Model(model.targets, model.problem, model.identity)
 
 
 def by_layer(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,7 +21,7 @@ from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.training.problem import Kernel, Options, Outcome, Problem
+from fastbp.training.problem import Kernel, Options, Problem
 
 
 def layer_sizes(value: Any) -> list[int]:
@@ -148,13 +148,7 @@ class Layers:
             biases.append(parameters[at_b : at_b + m])
         return {"weights": weights, "biases": biases}
 
-    def problem(
-        self,
-        parameters: np.ndarray,
-        samples: Samples,
-        options: Options,
-        result: Callable[[Outcome], Any] = lambda outcome: outcome,
-    ) -> Problem:
+    def problem(self, parameters: np.ndarray, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows, from flat start values."""
         label_columns = samples.rows.n_labels
         inside = samples.rows.in_memory
@@ -172,7 +166,7 @@ class Layers:
                 layout.REPORT: self.report,
                 layout.N_LAYERS: len(self.activations),
                 layout.LABEL_COLUMNS: label_columns,
-                layout.CLASSES: samples.classes,
+                layout.CLASSES: samples.class_indices,
                 layout.GEMM: gemm_address() if uses_blas else 0,
             },
             tile_rows=plan.tile_rows,
@@ -180,7 +174,6 @@ class Layers:
             row_work=plan.row_work,
             work_size=plan.work_size,
             named=self.named,
-            result=result,
             table=plan.table,
             uses_blas=uses_blas,
         )

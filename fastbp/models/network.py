@@ -15,7 +15,7 @@ from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.models.fits import Fit, as_model, by_layer, fields_of, layers_in, restored, without
+from fastbp.models.fits import Fit, by_layer, fields_of, layers_in, restored, without
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, check_pair
 from fastbp.models.prediction import predicted, predicted_as_it_is
@@ -24,8 +24,8 @@ from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
 from fastbp.training.objective import pass_options
-from fastbp.training.optimizers import NAMES, SGD, Adam, GradientOnly
-from fastbp.training.problem import Options, Outcome, Problem
+from fastbp.training.optimizers import OPTIMIZERS, SGD, Adam, GradientOnly
+from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
@@ -91,7 +91,7 @@ class NetworkFit(Fit):
         return cls(weights, biases, **restored(arrays, fields))
 
 
-@arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES, optimizers=NAMES)
+@arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES, optimizers=OPTIMIZERS)
 def fit_network(
     features: Any,
     labels: Any,
@@ -219,8 +219,7 @@ def fit_network(
     model = NetworkModel(
         rows.n_features, initial_weights, initial_biases, activations, loss, prefix="initial_"
     )
-    fitted: NetworkFit = fit(as_model(model), rows, **rest)
-    return fitted
+    return fit(model, rows, **rest)
 
 
 def loss_and_gradient(
@@ -285,7 +284,7 @@ def loss_and_gradient(
     return float(outcome.losses[0]), gradient["weights"], gradient["biases"]
 
 
-class NetworkModel:
+class NetworkModel(Model[NetworkFit]):
     """A network to be trained on rows of `d` features, its arguments checked."""
 
     def __init__(
@@ -300,7 +299,7 @@ class NetworkModel:
         self._layers = Layers(sizes, codes_of(names), LOSSES[loss].code)
         self._start = self._layers.flat(w, b)
         self._names: dict[str, Any] = {"activations": names, "loss": loss}
-        self.targets = Targets(loss, sizes[-1])
+        self.targets = Targets(loss, LOSSES[loss].labels, sizes[-1])
         self.identity = {
             "layer sizes": sizes,
             **self._names,
@@ -317,7 +316,7 @@ class NetworkModel:
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""
-        return self._layers.problem(self._start, samples, options, self.result)
+        return self._layers.problem(self._start, samples, options)
 
 
 def predict_network(

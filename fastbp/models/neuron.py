@@ -19,7 +19,7 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
-from fastbp.models.fits import Fit, as_model, fields_of, restored, without
+from fastbp.models.fits import Fit, fields_of, restored, without
 from fastbp.models.layers import neuron_vector
 from fastbp.models.losses import LOSSES, check_pair, neuron_losses
 from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_as_it_is
@@ -27,8 +27,8 @@ from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
-from fastbp.training.optimizers import NAMES, SGD, Adam
-from fastbp.training.problem import Options, Outcome, Problem
+from fastbp.training.optimizers import OPTIMIZERS, SGD, Adam
+from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
@@ -206,7 +206,9 @@ def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(values * 1e4), np.round(values, 4), values)
 
 
-@arguments.names_in_docs(activations=hidden_activations(), losses=neuron_losses(), optimizers=NAMES)
+@arguments.names_in_docs(
+    activations=hidden_activations(), losses=neuron_losses(), optimizers=OPTIMIZERS
+)
 def fit_neuron(
     features: Any,
     labels: Any,
@@ -351,11 +353,10 @@ def fit_neuron(
     rest = without(locals(), "features", "initial_weights", "initial_bias", "activation", "loss")
     rows = rows_of("features", features)
     model = NeuronModel(rows.n_features, initial_weights, initial_bias, activation, loss)
-    fitted: NeuronFit = fit(as_model(model), rows, **rest)
-    return fitted
+    return fit(model, rows, **rest)
 
 
-class NeuronModel:
+class NeuronModel(Model[NeuronFit]):
     """A neuron of `d` features to be trained, its arguments checked."""
 
     def __init__(self, d: int, weights: Any, bias: Any, activation: str, loss: str) -> None:
@@ -365,7 +366,7 @@ class NeuronModel:
         self._d = d
         self._start = _checked_vector("initial_weights", weights, "initial_bias", bias, d)
         self._names: dict[str, Any] = {"activation": activation, "loss": loss}
-        self.targets = Targets(loss, vector=True)
+        self.targets = Targets(loss, LOSSES[loss].labels, vector=True)
         self.identity = {
             **self._names,
             "initial_weights and initial_bias": digest(self._start),
@@ -398,7 +399,6 @@ class NeuronModel:
             row_work=kernels.row_work(self._d),
             work_size=kernels.work_size(self._d),
             named=self.named,
-            result=self.result,
         )
 
 

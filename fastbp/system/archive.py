@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,13 +20,28 @@ FORMAT = 1
 Content = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
+def to_json(fields: dict[str, Any]) -> str:
+    """Return fields as text; small arrays among them, as of a generator's state, as lists."""
+    return json.dumps(fields, sort_keys=True, default=_plain)
+
+
+def _plain(value: np.ndarray | np.generic) -> Any:
+    is_array = isinstance(value, np.ndarray)
+    return {"dtype": value.dtype.str, "array": value.tolist()} if is_array else value.item()
+
+
+def _array_again(value: dict[str, Any]) -> Any:
+    is_array = value.keys() == {"dtype", "array"}
+    return np.array(value["array"], dtype=value["dtype"]) if is_array else value
+
+
 def write(path: Path, kind: str, content: Content, temporary: Path | None = None) -> None:
     """Write a file beside the old one, then rename it over that."""
     from safetensors.numpy import save as to_bytes
 
     arrays, fields = content
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header = json.dumps({"format": FORMAT, "kind": kind, "fields": fields}, sort_keys=True)
+    header = to_json({"format": FORMAT, "kind": kind, "fields": fields})
     # One entry only: the order of several is not fixed, and neither would be the bytes.
     metadata = {"fastbp": f"{_digest(header, arrays)} {header}"}
     with replacing(path, temporary) as file:
@@ -49,32 +64,21 @@ def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        _remove(temporary)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        _remove(temporary)
+    except BaseException as error:
+        with suppress(OSError):  # the folder itself may be gone
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    _flush_folder(path.parent)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:  # the folder itself is gone
-        return
+    with suppress(OSError):  # Windows cannot flush a folder
+        _flush_folder(path.parent)
 
 
 def _flush_folder(folder: Path) -> None:
-    """Have the renaming survive a loss of power, where folders can be flushed."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows
-        return
+    """Have the renaming survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:
-        return
     finally:
         os.close(descriptor)
 
@@ -104,7 +108,7 @@ def read(path: Path) -> tuple[str, Content]:
     digest, _, header = metadata["fastbp"].partition(" ")
     if _digest(header, arrays) != digest:
         raise CheckpointError(f"{path}: the file was altered: its digest does not match")
-    content = json.loads(header)
+    content = json.loads(header, object_hook=_array_again)
     if content["format"] > FORMAT:
         raise CheckpointError(
             f"{path}: expected format {FORMAT} or older, got {content['format']}: update fastbp"

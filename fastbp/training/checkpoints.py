@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
+from fastbp.data.labels import Samples
+from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError
 from fastbp.system import archive
+from fastbp.training.problem import Options
 from fastbp.training.state import TrainingState, generator_state, state_restored, with_state
 
 KIND = "Checkpoint"
@@ -59,6 +62,10 @@ class Saved:
     best: Snapshot | None = None
 
 
+ARRAYS = "losses", "validation_losses", "rates"
+FIELDS = "reported", "stopped", "epochs"
+
+
 class Checkpoint:
     """A file that holds the latest state of one fit.
 
@@ -85,13 +92,14 @@ class Checkpoint:
         """Return whether it is time to write."""
         return time.monotonic() - self._written >= self._every
 
-    def read(self) -> Saved | None:
+    def read(self, epochs: int) -> Saved | None:
         """Return what the file holds; None if there is no file.
 
         Raises
         ------
         CheckpointError
-            If the file is damaged, or the checkpoint of another problem; it says what differs.
+            If the file is damaged, the checkpoint of another problem (it says what differs), or of
+            a fit that has begun more than so many epochs.
         """
         try:
             kind, (arrays, fields) = archive.read(self.path)
@@ -103,27 +111,26 @@ class Checkpoint:
             raise CheckpointError(f"{error}. {REMEDY}") from None
         if kind != KIND:
             raise CheckpointError(f"{self.path}: expected a checkpoint, got a {kind}")
-        self._compare(fields["fingerprint"])
-        best = _snapshot("best.", arrays, fields) if fields["has_best"] else None
-        return Saved(
-            now=_snapshot("", arrays, fields),
-            losses=arrays["losses"],
-            validation_losses=arrays["validation_losses"],
-            rates=arrays["rates"],
-            reported=fields["reported"],
-            stopped=fields["stopped"],
-            epochs=fields["epochs"],
-            best=best,
-        )
-
-    def _compare(self, theirs: dict[str, Any]) -> None:
-        ours = self._fingerprint
+        ours, theirs = self._fingerprint, fields["fingerprint"]
         different = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+        self.refuse("; ".join(_difference(n, theirs.get(n), ours.get(n)) for n in different))
+        now = _snapshot("", arrays, fields)
+        begun = len(arrays["losses"]) + (now.state.batch_start > 0 or now.state.next_chunk > 0)
+        if begun > epochs:
+            raise CheckpointError(
+                f"{self.path}: expected epochs to be at least {begun}, which it has begun, got"
+                f" {epochs}"
+            )
+        kept = {name: fields[name] for name in FIELDS} | {name: arrays[name] for name in ARRAYS}
+        best = _snapshot("best.", arrays, fields) if "best.state" in fields else None
+        return Saved(now=now, best=best, **kept)
+
+    def refuse(self, different: str) -> None:
+        """Raise the CheckpointError of another fit's file, if anything is different."""
         if different:
-            shown = "; ".join(_difference(n, theirs.get(n), ours.get(n)) for n in different)
             raise CheckpointError(
                 f"{self.path}: expected the checkpoint of this fit, got that of another one:"
-                f" {shown}. {REMEDY}"
+                f" {different}. {REMEDY}"
             )
 
     def write(self, saved: Saved) -> None:
@@ -134,18 +141,9 @@ class Checkpoint:
         CheckpointError
             If that cannot be done; the old file is as it was.
         """
-        arrays = {
-            "losses": saved.losses,
-            "validation_losses": saved.validation_losses,
-            "rates": saved.rates,
-        }
-        fields = {
-            "fingerprint": self._fingerprint,
-            "reported": saved.reported,
-            "stopped": saved.stopped,
-            "epochs": saved.epochs,
-            "has_best": saved.best is not None,
-        }
+        arrays = {name: getattr(saved, name) for name in ARRAYS}
+        fields = {name: getattr(saved, name) for name in FIELDS}
+        fields["fingerprint"] = self._fingerprint
         for prefix, snapshot in (("", saved.now), ("best.", saved.best)):
             if snapshot is not None:
                 more, content = with_state({"parameters": snapshot.parameters}, {}, snapshot.state)
@@ -185,6 +183,41 @@ def opened(path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]) -> 
     return Checkpoint(Path(os.path.realpath(path)), seconds, fingerprint())
 
 
+def fingerprint(
+    identity: dict[str, Any],
+    options: Options,
+    random_state: Any,
+    rows: Rows,
+    validation: Any,
+    held_out: Samples | None,
+) -> dict[str, Any]:
+    """Return all that the bits of a fit depend on: its model, its options, its rows."""
+    rate, state = options.learning_rate, options.state
+    described = {
+        **identity,
+        "learning_rate": "a function" if callable(rate) else rate,
+        "batch_size": options.batch_rows,
+        "optimizer": str(options.optimizer),
+        "shuffle": options.shuffle,
+        "random_state": _described_random(random_state) if options.shuffle else None,
+        "alpha": options.alpha,
+        "tol": options.tol,
+        "n_iter_no_change": options.n_iter_no_change,
+        "state": None if state is None else _digest_of_state(state),
+        **_described_rows("", rows),
+    }
+    if held_out is None or isinstance(validation, float):
+        return {**described, "validation": validation}
+    return described | _described_rows("validation ", held_out.rows)
+
+
+def _described_rows(prefix: str, rows: Rows) -> dict[str, Any]:
+    digests = {name: f"sha256 {digest}" for name, digest in rows.digests().items()}
+    shape = [rows.n_rows, rows.n_features]
+    described = {"features.shape": shape, "features.dtype": rows.dtype, **digests}
+    return {prefix + name: value for name, value in described.items()}
+
+
 def digest(*arrays: np.ndarray) -> str:
     """Return the digest of whole, small arrays, marked as one."""
     made = hashlib.sha256()
@@ -193,14 +226,14 @@ def digest(*arrays: np.ndarray) -> str:
     return f"sha256 {made.hexdigest()}"
 
 
-def digest_of_state(state: TrainingState) -> str:
+def _digest_of_state(state: TrainingState) -> str:
     """Return the digest of all that another fit left behind."""
     arrays, fields = with_state({}, {}, state)
-    text = json.dumps(fields, sort_keys=True)
+    text = archive.to_json(fields)
     return digest(np.frombuffer(text.encode(), dtype=np.uint8), *arrays.values())
 
 
-def described_random(value: Any) -> str | int | None:
+def _described_random(value: Any) -> str | int | None:
     """Return what tells sources of random orders apart: a seed, or a digest of the state."""
     if isinstance(value, np.random.Generator | np.random.RandomState):
         state = repr(sorted(generator_state(value).items()))

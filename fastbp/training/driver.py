@@ -1,21 +1,19 @@
-"""The one epoch driver: slices of the kernel, and between them everything else.
+"""The one epoch driver: slices of a run, and between them everything else.
 
-Callbacks, progress, early stopping, checkpoints and interrupts are here; the slices in ``run.py``.
+Callbacks, progress, checkpoints and interrupts are here; the slices are in ``run.py``, early
+stopping in ``validation.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from fastbp import arguments
 from fastbp.data.arrays import read_only
-from fastbp.data.labels import Samples, Targets, check_weights, samples, validation_samples
+from fastbp.data.labels import check_weights, samples, validation_samples
 from fastbp.data.rows import Rows
 from fastbp.data.split import split
 from fastbp.errors import CheckpointError, DataError, DivergenceError
@@ -26,35 +24,16 @@ from fastbp.system.progress import Progress
 from fastbp.system.threads import team, threads_for
 from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
-from fastbp.training.checkpoints import Checkpoint, Saved, Snapshot
+from fastbp.training.checkpoints import Checkpoint, Saved
 from fastbp.training.objective import Objective, pass_options
-from fastbp.training.optimizers import GradientOnly, LossOnly, optimizer_of
-from fastbp.training.problem import Options, Outcome, Problem
+from fastbp.training.optimizers import Optimizer
+from fastbp.training.problem import FitType, Model, Options, Outcome, Problem, checked_options
 from fastbp.training.run import Run
-from fastbp.training.state import TrainingState
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """What is to be trained, checked, whatever its rows.
-
-    Attributes
-    ----------
-    targets
-        What its labels must be.
-    problem
-        Makes the problem of samples and options.
-    arguments
-        What tells it from other models, for the fingerprint of a checkpoint.
-    """
-
-    targets: Targets
-    problem: Callable[[Samples, Options], Problem]
-    arguments: dict[str, Any]
+from fastbp.training.validation import Validation
 
 
 def fit(
-    model: Model,
+    model: Model[FitType],
     features: Rows,
     labels: Any,
     learning_rate: Any,
@@ -65,141 +44,38 @@ def fit(
     checkpoint: Any,
     checkpoint_every: Any,
     **keywords: Any,
-) -> Any:
+) -> FitType:
     """Train; the arguments are those of ``fit_*``, of which only the model's own are checked."""
+    names = "features", "labels", "sample_weight"
+    data = whole = samples(features, labels, sample_weight, model.targets, names)
+    held_out = None
     if isinstance(validation, float | np.floating):
         validation = float(validation)
-    names = "labels", "sample_weight"
-    data = samples(features, labels, sample_weight, model.targets, ("features", *names))
-    whole, held_out = data, None
-    if isinstance(validation, float):
-        data, held_out = split(data, validation)
+        data, held_out = split(whole, validation)
     elif validation is not None:
         held_out = validation_samples(validation, features.n_features, model.targets)
+    against = None
     if held_out is not None:
         check_weights("validation", held_out.rows, held_out.rows.n_rows)
+        against = model.problem(held_out, pass_options(held_out.rows.n_rows))
     options = checked_options(
         data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords
     )
-
-    def fingerprint() -> dict[str, Any]:
-        return {
-            **model.arguments,
-            **_described_options(options, keywords["random_state"]),
-            **_described_rows("", whole.rows),
-            **_described_validation(validation, held_out),
-        }
-
-    file = checkpoints.opened(checkpoint, checkpoint_every, fingerprint)
-    problem = model.problem(data, options)
-    against = None
-    if held_out is not None:
-        against = model.problem(held_out, pass_options(held_out.rows.n_rows))
-    outcome = train(problem, options, against, file)
+    about = model.identity, options, keywords["random_state"], whole.rows, validation, held_out
+    file = checkpoints.opened(checkpoint, checkpoint_every, lambda: checkpoints.fingerprint(*about))
+    try:
+        outcome = train(model.problem(data, options), options, against, file)
+    except Exception as error:
+        if isinstance(getattr(error, "fit", None), Outcome):
+            error.fit = model.result(error.fit)  # type: ignore[attr-defined]
+        raise
     if outcome.stopped == "interrupted":
         warnings.warn(
             f"interrupted after {len(outcome.losses)} epochs: the parameters hold every completed"
             " update",
             stacklevel=3,
         )
-    return problem.result(outcome)
-
-
-def _described_options(options: Options, random_state: Any) -> dict[str, Any]:
-    """Return what of the options decides on the bits."""
-    rate, state = options.learning_rate, options.state
-    return {
-        "learning_rate": "a function" if callable(rate) else rate,
-        "batch_size": options.batch_rows,
-        "optimizer": str(options.optimizer),
-        "shuffle": options.shuffle,
-        "random_state": checkpoints.described_random(random_state) if options.shuffle else None,
-        "alpha": options.alpha,
-        "tol": options.tol,
-        "n_iter_no_change": options.n_iter_no_change,
-        "state": None if state is None else checkpoints.digest_of_state(state),
-    }
-
-
-def _described_rows(prefix: str, rows: Rows) -> dict[str, Any]:
-    digests = {name: f"sha256 {digest}" for name, digest in rows.digests().items()}
-    shape = [rows.n_rows, rows.n_features]
-    described = {"features.shape": shape, "features.dtype": rows.dtype, **digests}
-    return {prefix + name: value for name, value in described.items()}
-
-
-def _described_validation(validation: Any, held_out: Samples | None) -> dict[str, Any]:
-    if held_out is None or isinstance(validation, float):
-        return {"validation": validation}
-    return _described_rows("validation ", held_out.rows)
-
-
-def checked_options(
-    rows: Rows,
-    learning_rate: Any,
-    epochs: Any,
-    *,
-    optimizer: Any,
-    batch_size: Any,
-    shuffle: Any,
-    random_state: Any,
-    alpha: Any,
-    tol: Any,
-    n_iter_no_change: Any,
-    n_threads: Any,
-    callback: Any,
-    progress: Any,
-    state: Any,
-    pauses: bool,
-) -> Options:
-    """Check the keywords that all ``fit_*`` share."""
-    batch_rows = rows.n_rows
-    if batch_size is not None:
-        batch_rows = min(rows.n_rows, arguments.whole("batch_size", batch_size, minimum=1))
-    how = _checked_shuffle(shuffle, rows)
-    rule = optimizer_of("optimizer", optimizer)
-    if state is not None and not isinstance(state, TrainingState):
-        raise TypeError(
-            f"state: expected the state of a fit (fit.state), got {arguments.describe(state)}"
-        )
-    if state is not None and state.optimizer != rule:
-        raise ValueError(
-            f"state: expected that of a fit with optimizer={rule}, got that of {state.optimizer}"
-        )
-    random = None
-    if how or random_state is not None:  # making a generator takes 10 microseconds
-        random = arguments.random_generator("random_state", random_state)
-    if not how:
-        check_weights("sample_weight", rows, batch_rows)
-    return Options(
-        learning_rate=arguments.learning_rate("learning_rate", learning_rate),
-        epochs=arguments.whole("epochs", epochs, minimum=0),
-        batch_rows=batch_rows,
-        optimizer=rule,
-        shuffle=how,
-        random=random,
-        alpha=arguments.real("alpha", alpha, minimum=0.0),
-        tol=None if tol is None else arguments.real("tol", tol, minimum=0.0),
-        n_iter_no_change=arguments.whole("n_iter_no_change", n_iter_no_change, minimum=1),
-        n_threads=None if n_threads is None else arguments.whole("n_threads", n_threads, minimum=1),
-        callback=arguments.optional_callable("callback", callback),
-        progress=arguments.progress("progress", progress),
-        state=state,
-        pauses=pauses or callback is not None,
-    )
-
-
-def _checked_shuffle(shuffle: Any, rows: Rows) -> bool | str:
-    if isinstance(shuffle, str) and shuffle == "window":
-        return "window"
-    if not isinstance(shuffle, bool | np.bool_):
-        raise TypeError(f"shuffle: expected True, False or 'window', got {shuffle!r}")
-    if shuffle and not rows.random_access:
-        raise ValueError(
-            f"shuffle: expected 'window' or False for {rows.name}, whose rows cannot be reached at"
-            " random, got True"
-        )
-    return bool(shuffle)
+    return model.result(outcome)
 
 
 def train(
@@ -218,7 +94,7 @@ def train(
     )
     threads, readers = shares(threads, rows, problem.row_work)
     uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
-    saved = None if checkpoint is None else checkpoint.read()
+    saved = None if checkpoint is None else checkpoint.read(options.epochs)
     with (
         deferred_interrupts() as requests,
         one_blas_thread() if uses_blas else contextlib.nullcontext(),
@@ -228,11 +104,11 @@ def train(
     ):
         run = Run(problem, options, workers, readers, requests)
         stack.callback(run.close)
-        validator = None
+        objective = None
         if against is not None:
-            validator = Objective(against, pass_options(against.rows.n_rows), workers, requests)
-            stack.callback(validator.close)
-        fitting = _Fitting(run, validator, checkpoint)
+            objective = Objective(against, pass_options(against.rows.n_rows), workers, requests)
+            stack.callback(objective.close)
+        fitting = _Fitting(run, objective, checkpoint)
         if saved is None:
             fitting.begin(requests)
         else:
@@ -258,20 +134,13 @@ class _Fitting:
     """One fit under way: what happens between the slices of its run."""
 
     def __init__(
-        self, run: Run, validator: Objective | None, checkpoint: Checkpoint | None
+        self, run: Run, objective: Objective | None, checkpoint: Checkpoint | None
     ) -> None:
-        self.run = run
+        self.run, self.memory = run, run.memory
         self.problem, self.options = run.problem, run.options
-        self.validator = validator
+        self.validation = Validation(objective, run)
         self.checkpoint = checkpoint
-        # With validation data their loss decides when to stop, and what to return.
-        self.stops_early = validator is not None and self.options.tol is not None
-        if validator is not None:
-            run.state[layout.N_ITER_NO_CHANGE] = 0
-        self.validation_losses: list[float] = []
-        self.best: Snapshot | None = None
-        self.best_loss, self.stale_epochs = np.inf, 0  # on validation data
-        self.reported = 0
+        self.reported = 0  # epochs that the callback was told of
         self.stopped: str | None = None
 
     def begin(self, requests: Requests) -> None:
@@ -279,53 +148,27 @@ class _Fitting:
         state = self.options.state
         if state is not None:
             self.run.go_on_from(state)
-            self.best_loss, self.stale_epochs = state.best_loss, state.stale_epochs
-        if self.options.epochs == 0 or self.run.position > 0:
+            self.validation.go_on_from(state)
+        if self.options.epochs == 0 or self.memory.position > 0:
             self.problem.samples.check_all(requests.raise_if_any)
-        if self.options.epochs == 0 and self.validator is not None:
-            self.validator.samples.check_all(requests.raise_if_any)
+        if self.options.epochs == 0:
+            self.validation.check_all(requests)
 
     def resume(self, saved: Saved) -> None:
         """Go on from a checkpoint as if nothing had happened."""
-        run = self.run
+        run, memory, state = self.run, self.memory, saved.now.state
+        memory.start_from(saved.now.parameters)
+        run.restore(state, saved.losses)
         assert self.checkpoint is not None
-        path = self.checkpoint.path
-        state = saved.now.state
-        begun = len(saved.losses) + (state.batch_start > 0 or state.next_chunk > 0)
-        if begun > self.options.epochs:
-            raise CheckpointError(
-                f"{path}: expected epochs to be at least {begun}, which it has begun, got"
-                f" {self.options.epochs}"
-            )
-        run.parameters[:] = run.epoch_start[:] = saved.now.parameters
-        run.restore(state, len(saved.losses))
-        run.losses = np.resize(saved.losses, max(len(saved.losses), run.losses.size))
-        self._call_past_rates(saved.rates)
-        self.validation_losses = saved.validation_losses.tolist()
-        self.best = saved.best
-        self.best_loss, self.stale_epochs = state.best_loss, state.stale_epochs
+        self.checkpoint.refuse(run.rates.call_again(saved.rates.tolist(), run.first_epoch))
+        self.validation.go_on_from(state, saved.validation_losses.tolist(), saved.best)
         self.reported = saved.reported
-        stale = state.stale_epochs >= self.options.n_iter_no_change
-        if self.options.tol is not None and self.validator is None and stale and not run.position:
-            run.state[layout.STATUS] = layout.NO_IMPROVEMENT
+        stale = 0 < memory.n_iter_no_change <= state.stale_epochs
+        if stale and memory.position == 0:
+            memory.status = layout.NO_IMPROVEMENT
         more = self.options.epochs > saved.epochs  # than were asked for when the callback stopped
         if saved.stopped == "tol" or (saved.stopped == "callback" and not more):
             self.stopped = saved.stopped
-
-    def _call_past_rates(self, rates: np.ndarray) -> None:
-        rate = self.options.learning_rate
-        if not callable(rate):
-            return
-        for index, before in enumerate(rates.tolist()):
-            epoch = self.run.first_epoch + index
-            now = arguments.real(f"learning_rate({epoch})", rate(epoch))
-            if now != before:
-                assert self.checkpoint is not None
-                raise CheckpointError(
-                    f"{self.checkpoint.path}: expected the checkpoint of this fit, got that of"
-                    f" another one: learning_rate({epoch}) was {before!r}, is {now!r}"
-                )
-            self.run.rates.append(now)
 
     def until_stopped(self, requests: Requests, progress: Progress) -> Outcome:
         """Run slices until something ends the fit; return what came of it."""
@@ -344,18 +187,18 @@ class _Fitting:
                 with contextlib.suppress(CheckpointError):
                     self._save()
             with contextlib.suppress(AttributeError, TypeError):
-                error.fit = self.problem.result(self._outcome("error"))  # type: ignore[attr-defined]
+                error.fit = self._outcome("error")  # type: ignore[attr-defined]
             raise
         return self._outcome(self.stopped)
 
     def _slices(self, requests: Requests, progress: Progress) -> str:
-        run = self.run
-        progress.begin(run.epoch, run.position)
+        run, memory = self.run, self.memory
+        progress.begin(memory.epoch, memory.position)
         while True:
-            stopped = self._after_epoch() if run.position == 0 and run.epoch else None
+            stopped = self._after_epoch() if memory.position == 0 and memory.epoch else None
             if stopped is not None:
                 return stopped
-            if run.epoch >= self.options.epochs:
+            if memory.epoch >= self.options.epochs:
                 return "epochs"
             if requests.count:
                 return "interrupted"
@@ -365,52 +208,34 @@ class _Fitting:
                 run.slice()
             except WaitInterruptedError:
                 return "interrupted"
-            loss = run.losses[run.epoch - 1] if run.epoch else None
-            last = self.validation_losses[-1] if self.validation_losses else None
-            progress.show(run.epoch, run.position, loss, last)
-            if run.state[layout.STATUS] in (layout.ROW_NOT_FINITE, layout.DIVERGED):
-                self._raise_for_status()
+            loss = run.losses[memory.epoch - 1] if memory.epoch else None
+            progress.show(memory.epoch, memory.position, loss, self.validation.last)
+            if memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED):
+                run.raise_bad_row()
+                self._raise_divergence()
                 return "epochs"
 
     def _after_epoch(self) -> str | None:
         """Do what a completed epoch asks for, once; return why to stop."""
-        run = self.run
-        if self.validator is not None and len(self.validation_losses) < run.epoch:
-            loss = self.validator.loss(run.parameters)
-            if loss is None:
-                return "interrupted"
-            self._note(loss)
+        if not self.validation.after_epoch():
+            return "interrupted"
         if self._callback_stops():
             return "callback"
-        if run.state[layout.STATUS] == layout.NO_IMPROVEMENT:
-            return "tol"
-        stale = self.stops_early and self.stale_epochs >= self.options.n_iter_no_change
+        stale = self.memory.status == layout.NO_IMPROVEMENT or self.validation.stale
         return "tol" if stale else None
-
-    def _note(self, loss: float) -> None:
-        """Keep a validation loss; where it decides, count the epochs that brought none better."""
-        least = min(self.validation_losses, default=np.inf)
-        self.validation_losses.append(loss)
-        if self.stops_early:
-            improved = self.best_loss - loss > self.run.floats[layout.TOL]
-            self.best_loss = min(self.best_loss, loss)
-            self.stale_epochs = 0 if improved else self.stale_epochs + 1
-            if loss < least or self.best is None:
-                self.best = self._snapshot()
 
     def _callback_stops(self) -> bool:
         """Tell the callback of an epoch just completed; return whether it asks to stop."""
-        epoch = self.run.epoch
+        epoch = self.memory.epoch
         if self.options.callback is None or epoch == self.reported:
             return False
-        named = self.problem.named(read_only(self.run.parameters))
-        state = EpochState(
+        epoch_state = EpochState(
             self.run.first_epoch + epoch - 1,
             float(self.run.losses[epoch - 1]),
-            self.validation_losses[-1] if self.validation_losses else None,
-            named,
+            self.validation.last,
+            self.problem.named(read_only(self.memory.parameters)),
         )
-        stops = asks_to_stop(self.options.callback, state)
+        stops = asks_to_stop(self.options.callback, epoch_state)
         self.reported = epoch
         return stops
 
@@ -419,64 +244,57 @@ class _Fitting:
         requests.answered = True
         if not self.options.returns_on_interrupt:
             raise KeyboardInterrupt
-        run = self.run
-        if not np.isfinite(run.parameters).all():  # diverged in the epoch that was cut short
-            run.parameters[:] = run.epoch_start
-            run.state[layout.STATUS] = layout.DIVERGED
-            self._raise_for_status()
-
-    def _snapshot(self) -> Snapshot:
-        state = self.run.training_state()
-        if self.stops_early:
-            state = replace(state, best_loss=self.best_loss, stale_epochs=self.stale_epochs)
-        return Snapshot(self.run.parameters.copy(), state)
+        if not np.isfinite(self.memory.parameters).all():  # diverged in the epoch under way
+            self.memory.parameters[:] = self.memory.epoch_start
+            self._raise_divergence()
 
     def _save(self) -> None:
         """Write the checkpoint, if there is one."""
         if self.checkpoint is None:
             return
-        run = self.run
+        run, epoch = self.run, self.memory.epoch
         self.checkpoint.write(
             Saved(
-                now=self._snapshot(),
-                losses=run.losses[: run.epoch],
-                validation_losses=np.array(self.validation_losses),
-                rates=np.array(run.rates[: run.epoch + 1]),
+                now=self.validation.snapshot(),
+                losses=run.losses[:epoch],
+                validation_losses=np.array(self.validation.losses),
+                rates=np.array(run.rates.called[: epoch + 1]),
                 reported=self.reported,
                 stopped=self.stopped,
                 epochs=self.options.epochs,
-                best=self.best,
+                best=self.validation.best,
             )
         )
 
     def _outcome(self, stopped: str) -> Outcome:
         """Return what training has given so far."""
-        run = self.run
-        overrun = run.state[layout.STATUS] == layout.DIVERGED  # only where that raises nothing
-        losses = run.losses[: run.epoch + overrun].copy()
-        if isinstance(self.options.optimizer, GradientOnly | LossOnly):
-            gradient = run.moments[0].copy() if len(run.moments) else None
-            return Outcome(run.parameters.copy(), losses, stopped, None, gradient)
-        ended = stopped not in ("interrupted", "error")  # there the latest parameters are wanted
-        chosen = self.best if self.best is not None and ended else self._snapshot()
-        validation_losses = None
-        if self.validator is not None:  # one may be missing where an interrupt cut it short
-            validation_losses = np.full(len(losses), np.nan)
-            validation_losses[: len(self.validation_losses)] = self.validation_losses
+        run, memory = self.run, self.memory
+        overrun = memory.status == layout.DIVERGED  # only where that raises nothing
+        losses = run.losses[: memory.epoch + overrun].copy()
+        if not isinstance(self.options.optimizer, Optimizer):
+            gradient = memory.moments[0].copy() if len(memory.moments) else None
+            return Outcome(memory.parameters.copy(), losses, stopped, None, gradient)
+        best, ended = self.validation.best, stopped not in ("interrupted", "error")
+        chosen = best if best is not None and ended else self.validation.snapshot()
         return Outcome(
-            chosen.parameters, losses, stopped, chosen.state, validation_losses=validation_losses
+            chosen.parameters,
+            losses,
+            stopped,
+            chosen.state,
+            validation_losses=self.validation.losses_of(len(losses)),
         )
 
-    def _raise_for_status(self) -> None:
-        self.run.raise_bad_row()
-        if self.run.state[layout.STATUS] == layout.DIVERGED and self.options.raises_on_divergence:
-            epoch = self.run.first_epoch + self.run.epoch
-            parameters = self.problem.named(self.run.parameters.copy())
-            raise DivergenceError(
-                f"the loss or the parameters are no longer finite in epoch {epoch};"
-                f" {', '.join(parameters)} and losses before it are attributes of this exception."
-                " Lower learning_rate, or bring the features to a similar scale (standardise them)",
-                epoch=epoch,
-                losses=self.run.losses[: self.run.epoch].copy(),
-                parameters=parameters,
-            )
+    def _raise_divergence(self) -> None:
+        if not self.options.raises_on_divergence:
+            return
+        run, memory = self.run, self.memory
+        epoch = run.first_epoch + memory.epoch
+        parameters = self.problem.named(memory.parameters.copy())
+        raise DivergenceError(
+            f"the loss or the parameters are no longer finite in epoch {epoch};"
+            f" {', '.join(parameters)} and losses before it are attributes of this exception."
+            " Lower learning_rate, or bring the features to a similar scale (standardise them)",
+            epoch=epoch,
+            losses=run.losses[: memory.epoch].copy(),
+            parameters=parameters,
+        )

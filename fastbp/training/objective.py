@@ -7,14 +7,14 @@ import numpy as np
 from fastbp.kernels import layout
 from fastbp.system.interrupts import Requests, WaitInterruptedError
 from fastbp.system.threads import Team
-from fastbp.training.optimizers import LossOnly, Optimizer
+from fastbp.training.optimizers import LossOnly, Rule
 from fastbp.training.problem import Options, Problem
 from fastbp.training.run import Run
 
 LOSS_ONLY = LossOnly()
 
 
-def pass_options(n_rows: int, rule: Optimizer = LOSS_ONLY, alpha: float = 0.0) -> Options:
+def pass_options(n_rows: int, rule: Rule = LOSS_ONLY, alpha: float = 0.0) -> Options:
     """Return the options of one pass over all rows that updates nothing."""
     return Options(learning_rate=0.0, epochs=1, batch_rows=n_rows, optimizer=rule, alpha=alpha)
 
@@ -42,14 +42,14 @@ class Objective:
     @property
     def gradient(self) -> np.ndarray:
         """That of the last loss, with ``GradientOnly``; flat, and overwritten by the next."""
-        gradient: np.ndarray = self._run.moments[0]
+        gradient: np.ndarray = self._run.memory.moments[0]
         return gradient
 
     def loss(self, parameters: np.ndarray) -> float | None:
         """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""
-        run = self._run
-        run.start_again(parameters)
-        while run.epoch < 1 and run.state[layout.STATUS] == layout.RUNNING:
+        run, memory = self._run, self._run.memory
+        memory.start_again(parameters)
+        while memory.epoch < 1 and memory.status == layout.RUNNING:
             if self._requests.count:
                 return None
             try:

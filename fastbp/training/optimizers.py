@@ -1,9 +1,13 @@
-"""Optimizers: how a gradient changes the parameters."""
+"""Optimizers: how a gradient changes the parameters.
+
+A new one is its rule in ``kernels/update.py``, and here a class and its name in `OPTIMIZERS`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,8 +22,30 @@ def _fraction(name: str, value: Any) -> float:
     return number
 
 
+class Optimizer(ABC):
+    """What an optimizer tells of itself."""
+
+    usual_rate: ClassVar[float | None] = None
+    """A learning rate that is safe on most data; None where it depends on them."""
+
+    @property
+    @abstractmethod
+    def code(self) -> int:
+        """Its number in the kernels."""
+
+    @property
+    @abstractmethod
+    def n_moments(self) -> int:
+        """Arrays of the size of the parameters that it keeps."""
+
+    @property
+    @abstractmethod
+    def constants(self) -> tuple[float, ...]:
+        """At most four numbers, in the order in which its rule in the kernels reads them."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class SGD:
+class SGD(Optimizer):
     """Gradient descent, with or without momentum.
 
     The learning rate is an argument of the fit. With momentum: v <- momentum v - learning_rate g,
@@ -58,24 +84,21 @@ class SGD:
 
     @property
     def code(self) -> int:
-        """Its number in the kernels."""
         if self.momentum == 0.0:
             return update.PLAIN_SGD
         return update.NESTEROV_SGD if self.nesterov else update.MOMENTUM_SGD
 
     @property
     def n_moments(self) -> int:
-        """Arrays of the size of the parameters that it keeps."""
         return 0 if self.momentum == 0.0 else 1
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """What its rule in the kernels reads, in that order."""
         return (self.momentum,)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(Optimizer):
     """Adam (Kingma and Ba, ICLR 2015), in the form and with the defaults of scikit-learn.
 
     The learning rate is an argument of the fit. This is the paper's faster form, at the end of its
@@ -114,12 +137,12 @@ class Adam:
         if self.epsilon <= 0.0:
             raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
 
+    usual_rate = 0.01
     code = update.ADAM
     n_moments = 2
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """What its rule in the kernels reads, in that order."""
         return self.beta_1, self.beta_2, self.epsilon
 
 
@@ -141,16 +164,15 @@ class LossOnly:
     constants: tuple[float, ...] = ()
 
 
-Optimizer = SGD | Adam | GradientOnly | LossOnly
-NAMES: dict[str, SGD | Adam] = {"sgd": SGD(), "adam": Adam()}
+Rule = Optimizer | GradientOnly | LossOnly
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
 
 
-def optimizer_of(name: str, value: Any) -> SGD | Adam:
+def optimizer_of(name: str, value: Any) -> Optimizer:
     """Return an optimizer given by itself or by name."""
-    if isinstance(value, SGD | Adam):
+    if isinstance(value, Optimizer):
         return value
     if not isinstance(value, str):
-        raise TypeError(
-            f"{name}: expected SGD(), Adam() or a name, got {arguments.describe(value)}"
-        )
-    return NAMES[arguments.choice(name, value, NAMES)]
+        known = ", ".join(f"{kind.__name__}()" for kind in OPTIMIZERS.values())
+        raise TypeError(f"{name}: expected {known} or a name, got {arguments.describe(value)}")
+    return OPTIMIZERS[arguments.choice(name, value, OPTIMIZERS)]()

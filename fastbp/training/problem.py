@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from fastbp import arguments
-from fastbp.data.labels import Samples
+from fastbp.data.labels import Samples, Targets, check_weights
 from fastbp.data.order import Random
 from fastbp.data.rows import Rows
-from fastbp.training.optimizers import SGD, Optimizer
+from fastbp.training.optimizers import SGD, Rule, optimizer_of
 from fastbp.training.state import TrainingState
 
 PLAIN = SGD()
-
+FitType = TypeVar("FitType")
 Kernel = Callable[..., bool]
 
 
@@ -34,6 +35,33 @@ class Outcome:
     state: TrainingState | None
     gradient: np.ndarray | None = None
     validation_losses: np.ndarray | None = None
+
+
+class Model(ABC, Generic[FitType]):
+    """What is to be trained, checked, whatever its rows.
+
+    Attributes
+    ----------
+    targets : Targets
+        What its labels must be.
+    identity : dict
+        What tells it from other models, for the fingerprint of a checkpoint.
+    """
+
+    targets: Targets
+    identity: dict[str, Any]
+
+    @abstractmethod
+    def problem(self, samples: Samples, options: Options) -> Problem:
+        """Return the problem of training it on these samples."""
+
+    @abstractmethod
+    def named(self, parameters: np.ndarray) -> dict[str, Any]:
+        """Return the user's view of flat parameters: ``{"weights": ..., "bias": ...}``."""
+
+    @abstractmethod
+    def result(self, outcome: Outcome) -> FitType:
+        """Return what ``fit_*`` returns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +84,7 @@ class Problem:
     uses_blas
         Whether the kernel calls BLAS.
     named
-        Gives the user's view of flat parameters: ``{"weights": ..., "bias": ...}``.
-    result
-        Makes what ``fit_*`` returns.
+        That of :class:`Model`.
     """
 
     kernel: Kernel
@@ -71,7 +97,6 @@ class Problem:
     row_work: int
     work_size: int
     named: Callable[[np.ndarray], dict[str, Any]]
-    result: Callable[[Outcome], Any]
     table: tuple[int, ...] = ()
     uses_blas: bool = False
 
@@ -93,7 +118,7 @@ class Options:
     learning_rate: arguments.RateFunction | float
     epochs: int
     batch_rows: int
-    optimizer: Optimizer = PLAIN
+    optimizer: Rule = PLAIN
     shuffle: bool | str = False
     random: Random | None = None
     draw: Callable[[Random, int], np.ndarray] = lambda random, n_rows: random.permutation(n_rows)
@@ -108,3 +133,71 @@ class Options:
     pauses: bool = False
     returns_on_interrupt: bool = True
     raises_on_divergence: bool = True
+
+
+def checked_options(
+    rows: Rows,
+    learning_rate: Any,
+    epochs: Any,
+    *,
+    optimizer: Any,
+    batch_size: Any,
+    shuffle: Any,
+    random_state: Any,
+    alpha: Any,
+    tol: Any,
+    n_iter_no_change: Any,
+    n_threads: Any,
+    callback: Any,
+    progress: Any,
+    state: Any,
+    pauses: bool,
+) -> Options:
+    """Check the keywords that all ``fit_*`` share."""
+    batch_rows = rows.n_rows
+    if batch_size is not None:
+        batch_rows = min(rows.n_rows, arguments.whole("batch_size", batch_size, minimum=1))
+    how = _checked_shuffle(shuffle, rows)
+    rule = optimizer_of("optimizer", optimizer)
+    if state is not None and not isinstance(state, TrainingState):
+        raise TypeError(
+            f"state: expected the state of a fit (fit.state), got {arguments.describe(state)}"
+        )
+    if state is not None and state.optimizer != rule:
+        raise ValueError(
+            f"state: expected that of a fit with optimizer={rule}, got that of {state.optimizer}"
+        )
+    random = None
+    if how or random_state is not None:  # making a generator takes 10 microseconds
+        random = arguments.random_generator("random_state", random_state)
+    if not how:
+        check_weights("sample_weight", rows, batch_rows)
+    return Options(
+        learning_rate=arguments.learning_rate("learning_rate", learning_rate),
+        epochs=arguments.whole("epochs", epochs, minimum=0),
+        batch_rows=batch_rows,
+        optimizer=rule,
+        shuffle=how,
+        random=random,
+        alpha=arguments.real("alpha", alpha, minimum=0.0),
+        tol=None if tol is None else arguments.real("tol", tol, minimum=0.0),
+        n_iter_no_change=arguments.whole("n_iter_no_change", n_iter_no_change, minimum=1),
+        n_threads=None if n_threads is None else arguments.whole("n_threads", n_threads, minimum=1),
+        callback=arguments.optional_callable("callback", callback),
+        progress=arguments.progress("progress", progress),
+        state=state,
+        pauses=pauses or callback is not None,
+    )
+
+
+def _checked_shuffle(shuffle: Any, rows: Rows) -> bool | str:
+    if isinstance(shuffle, str) and shuffle == "window":
+        return "window"
+    if not isinstance(shuffle, bool | np.bool_):
+        raise TypeError(f"shuffle: expected True, False or 'window', got {shuffle!r}")
+    if shuffle and not rows.random_access:
+        raise ValueError(
+            f"shuffle: expected 'window' or False for {rows.name}, whose rows cannot be reached at"
+            " random, got True"
+        )
+    return bool(shuffle)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fastbp.training.optimizers import SGD, Adam
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class TrainingState:
     partial_sums, epoch_start : numpy.ndarray of float64
         Those sums, gradient, loss and weight; the parameters at the start of the epoch. Empty
         where nothing is under way.
-    cut : tuple
-        How the epochs were cut up: rows, rows of a batch, whether and how shuffled.
+    batching : tuple
+        How an epoch is divided: its rows, those of a batch, whether and how they are shuffled.
     epoch_sums : tuple of float
         Their loss, what its rounding lost, and their weight.
     best_loss, stale_epochs
@@ -47,7 +47,7 @@ class TrainingState:
         CRC-32 of the parameters that belong to it.
     """
 
-    optimizer: SGD | Adam
+    optimizer: Optimizer
     epoch: int
     moments: np.ndarray = field(repr=False)
     powers: tuple[float, float] = (1.0, 1.0)
@@ -56,7 +56,7 @@ class TrainingState:
     next_chunk: int = 0
     partial_sums: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     epoch_start: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    cut: tuple[int, int, bool | str] = (0, 0, False)
+    batching: tuple[int, int, bool | str] = (0, 0, False)
     epoch_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     best_loss: float = float("inf")
     stale_epochs: int = 0
@@ -74,8 +74,7 @@ def with_state(
         return arrays, fields
     content = {name: value for name, value in vars(state).items() if name not in STATE_ARRAYS}
     kind = type(state.optimizer).__name__
-    content["optimizer"] = {"kind": kind, **asdict(state.optimizer)}
-    content["random_state"] = _plain(state.random_state)
+    content["optimizer"] = {"kind": kind, **vars(state.optimizer)}
     kept = {name: getattr(state, name) for name in STATE_ARRAYS}
     return {**arrays, **kept}, {**fields, "state": content}
 
@@ -88,31 +87,12 @@ def state_restored(
         return arrays, fields
     content = dict(fields["state"])
     optimizer = dict(content["optimizer"])
-    kind: type[SGD | Adam] = {"SGD": SGD, "Adam": Adam}[optimizer.pop("kind")]
-    content["optimizer"] = kind(**optimizer)
-    content["random_state"] = _with_arrays(content["random_state"])
-    for name in ("powers", "epoch_sums", "cut"):
+    kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
+    content["optimizer"] = kinds[optimizer.pop("kind")](**optimizer)
+    for name in ("powers", "epoch_sums", "batching"):
         content[name] = tuple(content[name])
     kept: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
     return arrays, {**fields, "state": TrainingState(**kept, **content)}
-
-
-def _plain(value: Any) -> Any:
-    """Return a generator's state as JSON can hold it; an array as its type and its numbers."""
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        return {"dtype": value.dtype.str, "array": value.tolist()}
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _with_arrays(value: Any) -> Any:
-    """Return what :func:`_plain` was given."""
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"dtype", "array"}:
-        return np.array(value["array"], dtype=value["dtype"])
-    return {name: _with_arrays(entry) for name, entry in value.items()}
 
 
 def generator_state(random: np.random.Generator | np.random.RandomState) -> dict[str, Any]:

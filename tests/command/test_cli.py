@@ -75,7 +75,8 @@ def test_prediction_follows_names_not_positions(cancer, tmp_path):
         csv.writer(file).writerows(row[1:] for row in rows)
     assert run("predict", model, turned).output == expected
     refused = run("predict", model, lacking, code=1)
-    assert "expected the columns of the model, got none named 'mean radius'" in refused.stderr
+    assert "lacking.csv ('mean texture', " in refused.stderr
+    assert refused.stderr.endswith("got 'mean radius'\n")
     out = tmp_path / "out.csv"
     run("predict", model, turned, "--out", out)
     assert out.read_text() == expected
@@ -90,7 +91,7 @@ def test_npy(tmp_path, target):
     np.save(path, x)
     if target == "-":
         refused = run("train", path, "--target", "9", code=1)
-        assert "expected a column '9', got columns 0, 1, 2, 3" in refused.stderr
+        assert "m.npy, which has 4, got 9" in refused.stderr
         return
     run("train", path, "--target", target, "--save", model)
     with_target = run("predict", model, path).output
@@ -132,18 +133,18 @@ def write(tmp_path, name, content):
     ("name", "content", "message"),
     [
         ("t.csv", "a,y\n1,0\nx,1\n", "column 'a': expected a number, got 'x' in row 1"),
-        ("t.csv", "a,y\n1,0\n,1\n", "column 'a': expected a number, got nan in row 1"),
+        ("t.csv", "a,y\n1,0\n,1\n", "expected finite numbers, got nan in row 1, column 'a'"),
         ("t.csv", "a,y\n1,0\n2,\n3,1\n", "column 'y': expected a number, got nan in row 1"),
-        ("t.csv", "a,y\n1,0\n2\n3,1\n", "Expected 2 columns, got 1"),
+        ("t.csv", "a,y\n1,0\n2\n3,1\n", "expected 2 cells, got 1 in row 1"),
         ("t.csv", "a,y\n1,0\n2,1\n3,2\n", "column 'y': expected two different labels, got 3"),
         ("t.csv", "a,y\n", "expected at least one row"),
-        ("t.csv", "", "Empty CSV file"),
-        ("t.csv", "y\n1\n0\n", "expected at least one column beside 'y'"),
+        ("t.csv", "", "expected a header, got an empty file"),
+        ("t.csv", "y\n1\n0\n", "at least one row and one column of features, got 2 and 0"),
         ("t.csv", "a,a,y\n1,2,0\n", "columns of different names, got 'a' twice"),
-        ("t.csv", "a,b\n1,2\n", "expected a column 'y', got columns a, b"),
+        ("t.csv", "a,b\n1,2\n", "expected a column of t.csv ('a', 'b'), got 'y'"),
         ("t.csv", "a,y\n1,no\n2,\n3,yes\n", "column 'y': expected a label, got none in row 1"),
         ("t.csv", b"a,y\n1,\xff\n2,b\n", "t.csv: "),
-        ("t.npy", b"noise", "expected a matrix of numbers"),
+        ("t.npy", b"noise", "expected a header of NumPy's format"),
         ("t.npz", b"noise", "expected an archive of arrays"),
         ("t.parquet", b"", "t.parquet: "),
         ("t.arrow", b"noise", "t.arrow: "),
@@ -151,8 +152,9 @@ def write(tmp_path, name, content):
     ],
 )
 def test_bad_files(tmp_path, name, content, message):
-    path = write(tmp_path, name, content)
-    assert message in run("train", path, "--target", "y", code=1).stderr
+    path, target = write(tmp_path, name, content), "0" if name == "t.npy" else "y"
+    refused = run("train", path, "--target", target, code=1).stderr
+    assert message in refused.replace(f"{tmp_path}/", "")
 
 
 def test_other_mistakes(tmp_path, table):
@@ -250,6 +252,15 @@ def test_a_model_takes_arrays_too(table, tmp_path):
     assert set(model.predict([[9.0, -9.0, 0.0], [-9.0, 9.0, 0.0]])) == {0, 1}
     with pytest.raises(ValueError, match="table: expected 2 dimensions"):
         model.predict([1.0, 2.0, 3.0])
+    expected = model.outputs([[1.0, 2.0, 0.5]])
+    for library in ("pandas", "polars"):
+        frame = pytest.importorskip(library).DataFrame
+        named = frame({"text": ["t"], "c": [0.5], "b": [2.0], "a": [1]})
+        np.testing.assert_array_equal(model.outputs(named), expected)
+        with pytest.raises(
+            ValueError, match=r"expected a column of table \('b', 'd'\), got 'a', 'c'"
+        ):
+            model.outputs(frame({"b": [2.0], "d": [0.0]}))
 
 
 def test_built_in_rows(monkeypatch):
@@ -279,9 +290,9 @@ def test_ctrl_c_exits_with_130_and_saves_what_there_is(tmp_path, table, when):
     arguments = ["train", table, "--target", "y", "--epochs", 10**9, "--save", model]
     code = f"""
 import os, signal, sys, threading
-from fastbp import _training_run, cli
+from fastbp.command import fit, train
 inside = {when!r} == "in the fit"
-module, name = (_training_run, "fit_neuron") if inside else (cli, "prepare")
+module, name = (fit, "fit_neuron") if inside else (train, "prepare")
 original = getattr(module, name)
 def interrupted(*args, **keywords):
     threading.Timer(0.3 if inside else 0.0, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -314,11 +325,10 @@ def test_the_plain_loop_computes_the_same(activation, loss):
 
 
 def test_the_plain_loop_is_cut_short():
-    x, y, w = np.ones((10, 2)), np.ones(10), np.zeros(2)
-    assert plain_loop.seconds_of_loop(x, y, w, 0.0, 0.1, 5, "sigmoid", "mse", 60.0).complete
-    cut = plain_loop.seconds_of_loop(x, y, w, 0.0, 0.1, 10**9, "sigmoid", "mse", 0.01)
+    x, y = np.ones((10, 2)), np.ones(10)
+    assert plain_loop.seconds_of_loop(x, y, 0.1, 5, "sigmoid", "mse", 60.0).complete
+    cut = plain_loop.seconds_of_loop(x, y, 0.1, 10**9, "sigmoid", "mse", 0.01)
     assert not cut.complete and cut.epochs < 10**9 and cut.seconds > 1.0
-    assert w.tolist() == [0.0, 0.0]
 
 
 def test_without_the_extra_the_command_says_what_it_needs():
@@ -343,18 +353,24 @@ def numbers(n=240, k=2, seed=0):
     return np.column_stack([x, np.digitize(x[:, 0], np.linspace(-0.6, 0.6, k + 1)[1:-1])])
 
 
-def written(folder, kind, rows):
-    """Write rows as a file or folder of this kind; return its path and the name of the target."""
+def written(folder, kind, rows, classes=None):
+    """Write rows as a file or folder of this kind; return its path and the name of the target.
+
+    `classes` are what the labels are the indices of.
+    """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
     from pyarrow import feather, parquet
 
     path = folder / kind.replace(" ", "_")
-    named = pa.table(dict(zip(NAMES, rows.T, strict=True)))
+    columns = dict(zip(NAMES, rows.T, strict=True))
+    if classes is not None:
+        columns["y"] = np.array(classes)[rows[:, 3].astype(int)]
+    named = pa.table(columns)
     if kind.endswith("folder"):
         path.mkdir()
         for i, part in enumerate(np.array_split(rows, 3)):
-            written(path, f"{i}.{kind.split()[0]}", part)
+            written(path, f"{i}.{kind.split()[0]}", part, classes)
         return path, "3" if kind.startswith("npy") else "y"
     if path.suffix in (".csv", ".tsv"):
         delimiter = "," if path.suffix == ".csv" else "\t"
@@ -364,7 +380,7 @@ def written(folder, kind, rows):
         return path, "-1"
     elif path.suffix == ".npz":
         write = np.savez if kind.startswith("t") else np.savez_compressed
-        write(path, **dict(zip(NAMES, rows.T, strict=True)))
+        write(path, **columns)
     elif path.suffix == ".parquet":
         parquet.write_table(named, path, row_group_size=50)
     else:
@@ -375,7 +391,6 @@ def written(folder, kind, rows):
 @pytest.fixture
 def streams(monkeypatch):
     """Have every file read a block at a time, as if it were large."""
-    monkeypatch.setattr("fastbp.command.data.TABLE_BYTES", 0)
     monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", 0)
     monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 50 * 32)
 
@@ -447,6 +462,70 @@ def test_predictions_of_streams_are_those_of_tables(tmp_path, request, kind):
         assert "got none named 'a', 'b', 'c'" in refused.stderr
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "npy" not in kind])
+@pytest.mark.parametrize("words", [["b", "NA", "true"], [True, False]])
+def test_classes_are_the_same_from_small_and_large_files(tmp_path, request, kind, words):
+    rows = numbers(k=len(words))
+    path, _ = written(tmp_path, kind, rows, words)
+    models, options = [tmp_path / "1", tmp_path / "2"], ["--hidden", 4, "--epochs", 2]
+    run("train", path, "--target", "y", *options, "--save", models[0])
+    expected = run("predict", models[0], path).output
+    request.getfixturevalue("streams")
+    run("train", path, "--target", "y", *options, "--save", models[1])
+    assert bits(models[0]) == bits(models[1])
+    assert fastbp.load(models[0]).classes == sorted(words)
+    assert run("predict", models[1], path).output == expected
+    number = run("train", path, "--target", "y", *options, "--loss", "mse", code=words[0] == "b")
+    if words[0] == "b":
+        row = int(np.argmax([words[int(c)] != "x" for c in rows[:, 3]]))
+        got = f"column 'y': expected a number, got {words[int(rows[row, 3])]!r} in row {row}"
+        assert f"{got} (for classes leave out --loss mse)\n" in number.stderr
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_predictions_need_only_the_columns_of_the_model(tmp_path, request, large):
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+    from pyarrow import feather, parquet
+
+    if large:
+        request.getfixturevalue("streams")
+    path, _ = written(tmp_path, "t.csv", numbers())
+    run("train", path, "--target", "y", "--epochs", 2, "--save", tmp_path / "model")
+    expected = run("predict", tmp_path / "model", path).output
+    columns = dict(zip(NAMES[2::-1], numbers().T[2::-1], strict=True))
+    text = ["some text", *["more"] * 239]
+    table = pa.table({"note": text, **columns, "y": [None, *text[1:]]})
+    arrow_csv.write_csv(table, tmp_path / "o.csv")
+    parquet.write_table(table, tmp_path / "o.parquet")
+    feather.write_feather(table, tmp_path / "o.arrow")
+    np.savez(tmp_path / "o.npz", note=np.array(text), **columns)
+    for suffix in ("csv", "parquet", "arrow", "npz"):
+        assert run("predict", tmp_path / "model", tmp_path / f"o.{suffix}").output == expected
+
+
+def test_labels_of_one_kind(tmp_path):
+    path = write(tmp_path, "t.csv", "a,y\n1,true\n2,true\n3,true\n")
+    refused = run("train", path, "--target", "y", code=1).stderr
+    assert "expected two different labels, got 1 (True)" in refused
+    path.write_text("a,y\n1,2\n2,two\n3,2\n")
+    refused = run("train", path, "--target", "y", "--activation", "tanh", code=1).stderr
+    assert "got 'two' in row 1 (for classes leave out --activation tanh)" in refused
+
+
+def test_rows_held_out_of_a_stream_are_looked_at(tmp_path, streams):
+    from fastbp.data.arrays import ArrayRows
+    from fastbp.data.split import Subset
+
+    rows = numbers()
+    held_out = Subset(ArrayRows(rows), 24, True).numbers(np.arange(24))[-1]
+    rows[held_out, 1] = np.nan
+    path, _ = written(tmp_path, "t.csv", rows)
+    arguments = ["--activation", "identity", "--learning-rate", 1e-5, "--held-out", 0.1]
+    refused = run("train", path, "--target", "y", *arguments, code=1).stderr
+    assert f"t.csv: expected finite numbers, got nan in row {held_out}, column 'b'" in refused
+
+
 def test_numbers_of_classes_need_not_begin_with_0_nor_follow_each_other(tmp_path, request):
     rows = numbers(k=3)
     rows[:, 3] = np.array([-1.0, 4.0, 7.0])[rows[:, 3].astype(int)]
@@ -460,15 +539,12 @@ def test_numbers_of_classes_need_not_begin_with_0_nor_follow_each_other(tmp_path
 
 def test_what_streams_refuse(tmp_path, streams, monkeypatch):
     path = tmp_path / "t.csv"
-    path.write_text("a,y\n" + "1,no\n2,yes\n" * 5)
-    refused = run("train", path, "--target", "y", code=1).stderr
-    assert "expected a number, got 'no' in row 0 (text makes classes only in files" in refused
     path.write_text("a,y\n" + "1,0\n2,1\n" * 5 + "3,\n")
     refused = run("train", path, "--target", "y", code=1).stderr
-    assert "target: expected a number, got nan in row 10" in refused
+    assert "column 'y': expected a number, got nan in row 10" in refused
     path.write_text("a,y\n" + "1,0\n2,1\n" * 5 + ",1\n")
     refused = run("train", path, "--target", "y", "--standardize", code=1).stderr
-    assert "expected finite numbers, got nan in row 10" in refused
+    assert "expected finite numbers, got nan in row 10, column 'a'" in refused
     path, _ = written(tmp_path, "t.npy", numbers(k=3))
     more = run("train", path, "--target", "-1", code=1).stderr
     assert "for more classes --hidden" in more
@@ -515,7 +591,7 @@ def test_means_and_deviations(tmp_path):
         moments, rows = Moments(3), ArrayRows(x)
         kept = Subset(rows, n_held_out, False).block(0, 1000 - n_held_out).features
         rows.blocks = lambda: ((s, ArrayRows(x).block(s, s + 10)) for s in range(0, 1000, 10))
-        survey(rows, Subset(rows, n_held_out, True), moments, False)
+        survey(rows, Subset(rows, n_held_out, True), moments, None)
         np.testing.assert_allclose(moments.means, kept.mean(axis=0), rtol=1e-13)
 
 
@@ -596,31 +672,23 @@ SGD = ["network_steps", "tile_steps", "online_steps", "network_outputs"]
 )
 def test_what_training_needs_is_compiled_before_it(table, options, kernels):
     code = """
-import sys
-from fastbp import cli, readiness
-original = cli.fit_rows
+from fastbp import warm_up
+from fastbp.command import app, train
+original = train.fit_rows
 def compiled():
-    return [kernel.__name__ for kernel in readiness.KERNELS if kernel.overloads]
+    return [kernel.__name__ for kernel in warm_up.KERNELS if kernel.overloads]
 def fit_rows(*arguments):
     before = compiled()
     done = original(*arguments)
     print(before, before == compiled())
     return done
-cli.fit_rows = fit_rows
-cli.main()
+train.fit_rows = fit_rows
+app.main()
 """
     arguments = ["train", table, "--target", "y", "--epochs", 1, *options]
     command_line = [sys.executable, "-c", code, *map(str, arguments)]
     printed = subprocess.run(command_line, capture_output=True, text=True, check=True).stdout
     assert f"{kernels} True\n" in printed
-
-
-def test_a_model_from_before_there_were_networks(tmp_path, table):
-    run("train", table, "--target", "y", "--save", tmp_path / "model")
-    model = fastbp.load(tmp_path / "model")
-    arrays, fields = model.to_stored()
-    del fields["model"]
-    assert type(model).from_stored(arrays, fields).fit.bias == model.fit.bias
 
 
 # --- log, plot, checkpoint, interrupt -------------------------------------------------------------

@@ -14,7 +14,7 @@ from pyarrow import csv
 
 import fastbp
 from fastbp.data import order
-from fastbp.data.arrays import ArrayRows, as_line
+from fastbp.data.arrays import ArrayRows, contiguous_view
 from fastbp.data.order import WindowOrder
 from fastbp.data.rows import Rows
 from fastbp.data.split import Subset
@@ -378,7 +378,7 @@ class TestMapping:
         """Without the handler of SIGBUS this ends the process."""
         printed = python(
             f"""
-            import os, threading, numpy as np, fastbp
+            import os, threading, numpy as np, fastbp, fastbp.data.arrays
             fastbp.data.arrays.WHOLE_BYTES = 0
             path = {str(tmp_path / "x.npy")!r}
             np.save(path, np.ones((300_000, 9)))
@@ -457,10 +457,11 @@ class TestMapping:
         path.write_bytes(bytes(10_000))
         with path.open("rb") as file:
             first, second = (mapping.opened(file.fileno(), 10_000) for _ in range(2))
-            for mapping in (first, second):
+            for each in (first, second):
                 assert mapping._previous is not None
-                mapping.close()
-            mapping.close()  # once more is no harm
+                each.close()
+            assert mapping._previous is None
+            second.close()  # once more is no harm
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -490,13 +491,13 @@ def test_a_mapped_file_in_another_order(how, n_threads, tmp_path):
 def test_bad_rows_of_a_part_of_a_mapped_file(how, tmp_path):
     whole = np.column_stack([X, Y])
     part = Subset(ArrayRows(X), 210, False)
-    place = int(part.numbers(np.array([333]))[0])
+    row = int(part.indices(np.array([333]))[0])
     for column, value in ((1, np.nan), (D, 7.0)):
         spoiled = whole.copy()
-        spoiled[place, column] = value
+        spoiled[row, column] = value
         np.save(tmp_path / "x.npy", spoiled)
         rows = fastbp.open_rows(tmp_path / "x.npy", target=-1)
-        with pytest.raises(fastbp.DataError, match=f"x.npy.* got {value} in row {place}"):
+        with pytest.raises(fastbp.DataError, match=f"x.npy.* got {value} in row {row}"):
             neuron(rows, validation=0.3, **how)
         rows.close()
 
@@ -504,16 +505,16 @@ def test_bad_rows_of_a_part_of_a_mapped_file(how, tmp_path):
 def test_parts_of_parts():
     rows = ArrayRows(np.arange(1000.0)[:, None])
     outer = Subset(Subset(rows, 100, False), 90, False)
-    base, numbers = outer.source()
+    base, indices = outer.base()
     assert base is rows
-    np.testing.assert_array_equal(numbers(np.arange(810)), outer.block(0, 810).features[:, 0])
+    np.testing.assert_array_equal(indices(np.arange(810)), outer.block(0, 810).features[:, 0])
 
 
 def test_ctrl_c_while_an_iterator_takes_its_time():
     printed = python(
         """
         import os, signal, sys, threading, time, warnings
-        import numpy as np, fastbp
+        import numpy as np, fastbp, fastbp.data.arrays
         fastbp.data.arrays.WHOLE_BYTES = 0
         warnings.simplefilter("ignore")
         passes = 0
@@ -527,9 +528,10 @@ def test_ctrl_c_while_an_iterator_takes_its_time():
             yield np.ones((1000, 3)), np.ones(1000)
 
         rows = fastbp.open_rows(blocks)
+        fit_neuron = fastbp.fit_neuron  # imported before the timer starts
         threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
         started = time.perf_counter()
-        fit = fastbp.fit_neuron(rows, None, np.zeros(3), 0.0, 0.1, 3, batch_size=100)
+        fit = fit_neuron(rows, None, np.zeros(3), 0.0, 0.1, 3, batch_size=100)
         print(fit.stopped, fit.n_epochs, time.perf_counter() - started < 60, flush=True)
         os._exit(0)
         """
@@ -568,7 +570,7 @@ def test_validation_rows_are_spread_and_exact():
         assert np.diff(inside).max(initial=0) <= 2 * n / held
         for row in range(0, n - held, 7):
             assert train.block(row, row + 1).features[0, 0] == outside[row]
-            assert train.place(row) == ("features", outside[row])
+            assert train.locate(row) == ("features", outside[row])
         taken = train.empty(n - held)
         train.take(np.arange(n - held)[::-1], taken)
         np.testing.assert_array_equal(taken.features[::-1, 0], outside)
@@ -583,15 +585,15 @@ def test_validation_rows_of_very_many():
     held = 200_000_001
     inside, outside = Subset(Many(), held, True), Subset(Many(), held, False)
     for first in (0, held - 1000):
-        picked = inside.numbers(np.arange(first, first + 1000))
+        picked = inside.indices(np.arange(first, first + 1000))
         assert (np.diff(picked) > 0).all()
     for first in (0, 777_777_777, outside.n_rows - 1000):
-        numbers = outside.numbers(np.arange(first, first + 1000))
-        assert (np.diff(numbers) >= 1).all()
-        missing = np.setdiff1d(np.arange(numbers[0], numbers[-1]), numbers)
-        around = inside.numbers(np.arange(max(0, first // 9 - 2), min(held, first // 9 + 125)))
+        indices = outside.indices(np.arange(first, first + 1000))
+        assert (np.diff(indices) >= 1).all()
+        missing = np.setdiff1d(np.arange(indices[0], indices[-1]), indices)
+        around = inside.indices(np.arange(max(0, first // 9 - 2), min(held, first // 9 + 125)))
         assert np.isin(missing, around).all()
-    assert numbers[-1] in (outside._rows.n_rows - 1, outside._rows.n_rows - 2)
+    assert indices[-1] in (outside._rows.n_rows - 1, outside._rows.n_rows - 2)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
@@ -647,7 +649,7 @@ def test_columns_of_a_wider_array_are_read_in_place(d, how):
     part, y = wide[:, 2 : 2 + d], labels[:, 1:]
     rows = ArrayRows(part)
     assert np.shares_memory(rows.in_memory.features, wide)
-    line, stride = as_line(part)
+    line, stride = contiguous_view(part)
     assert (line.size, stride) == (499 * (d + 3) + d, d + 3)  # nothing behind the last row
     one = fastbp.fit_neuron(part, y[:, 0], np.zeros(d), 0.0, 0.1, 2, **how)
     other = fastbp.fit_neuron(part.copy(), y[:, 0], np.zeros(d), 0.0, 0.1, 2, **how)

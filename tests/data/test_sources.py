@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fastbp import DataError
 from fastbp.data import frames
 from fastbp.data.arrays import ArrayRows, Labelled
-from fastbp.data.sources import arrow, files, folder, npy, npz, text
+from fastbp.data.sources import arrow, files, folder, npy, npz, text, text_labels
 from fastbp.data.sources.opening import open_rows
 from fastbp.data.sources.spool import spooled
 
@@ -158,7 +158,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(arrow, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(text, "CSV_STEP", 700)
     monkeypatch.setattr(folder, "OPEN_SHARDS", 2)
-    monkeypatch.delattr(files._LOCAL, "buffer", raising=False)
+    monkeypatch.setattr(files, "_LOCAL", threading.local())
 
 
 # --- the same rows -----------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_a_file_is_its_array(kind, n_rows, tmp_path):
     path, options = written(kind, tmp_path, rows)
     source = open_rows(str(path), **options)
     assert_all_rows(source, rows)
-    assert source.name == str(path) and source.place(0) == (str(path), 0)
+    assert source.name == str(path) and source.locate(0) == (str(path), 0)
     if "npz" in kind and kind != "npz of columns":
         assert source.feature_names == ["abc0", "abc1", "abc2"]
     elif options is NAMED:
@@ -200,7 +200,7 @@ def test_a_folder_is_its_files(kind, tmp_path):
     (tmp_path / "README.md").write_text("no")
     folder = open_rows(tmp_path, **options)
     assert_all_rows(folder, rows)
-    name, row = folder.place(119)
+    name, row = folder.locate(119)
     assert Path(name).stem == "part2" and row == 68
     folder.close()
     assert_all_rows(folder, rows)
@@ -497,7 +497,7 @@ def test_a_copy_on_disk(kind, tmp_path):
     copy = spooled(source)
     assert copy.random_access and copy.any_order
     assert_all_rows(copy, rows)
-    assert copy.digest() == source.digest() and copy.place(3) == source.place(3)
+    assert copy.digest() == source.digest() and copy.locate(3) == source.locate(3)
     assert (copy.name, copy.dtype) == (source.name, source.dtype)
     assert copy.feature_names == source.feature_names
     copy.close()
@@ -568,8 +568,13 @@ def test_unknown_columns(tmp_path):
         (table, {"columns": ["a", "z"]}, ValueError, "columns: expected .*got 'z'"),
         (table, {"columns": "a"}, TypeError, "columns: expected a sequence of columns, got str"),
         (table, {"weight": 3}, TypeError, "weight: expected the name of a column of .*, got int 3"),
-        (table, {"target": "a", "columns": ["a"]}, ValueError, "columns: .* got 'a', which is"),
-        (table, {"columns": ["a", "a"]}, ValueError, "every column once, got 'a' twice"),
+        (
+            table,
+            {"target": "a", "columns": ["a"]},
+            ValueError,
+            "every column once as .*, got 'a' twice",
+        ),
+        (table, {"columns": ["a", "a"]}, ValueError, "every column once as .*, got 'a' twice"),
         (table, {"columns": []}, DataError, "at least one row and one column of features, got 3"),
         (matrix, {"target": 5}, ValueError, "target: expected a column .*, which has 5, got 5"),
         (matrix, {"target": [0, -6]}, ValueError, "target: expected .*, which has 5, got -6"),
@@ -888,3 +893,162 @@ def test_an_encrypted_archive_is_refused(tmp_path):
         DataError, match=r"rows\.npz: expected an archive of arrays, got .*encrypted"
     ):
         open_rows(path)
+
+
+# --- labels that are text ------------------------------------------------------------------------
+
+WORDS = ["no", "yes", "NA", "\u00e4h"]
+
+
+def labelled(path, words, x=None):
+    """Write features and labels in the format that the name asks for."""
+    from pyarrow import parquet
+
+    x = np.arange(float(len(words))) if x is None else x
+    kind = path.name.split(".")[0]
+    types = {"dictionary": pa.dictionary(pa.int8(), pa.string()), "large": pa.large_string()}
+    column = pa.array(words, types.get(kind, pa.string_view() if kind == "view" else None))
+    table = pa.table({"x": x, "y": column})
+    if path.suffix in (".csv", ".tsv"):
+        separator = "," if path.suffix == ".csv" else "\t"
+        shown = ["" if word is None else str(word) for word in words]
+        lines = [f"{a}{separator}{b}" for a, b in zip(x, shown, strict=True)]
+        path.write_text("\n".join([f"x{separator}y", *lines]) + "\n", encoding="utf-8")
+    elif path.suffix == ".npz":
+        save = np.savez_compressed if kind == "zipped" else np.savez
+        y = np.array(["" if word is None else word for word in words])
+        save(path, x=x, y=y[:, None] if kind == "wide" else y, other=np.array(["text"] * len(x)))
+    elif path.suffix == ".parquet":
+        parquet.write_table(table, path, row_group_size=33)
+    else:
+        new = pa.ipc.new_stream if path.suffix == ".feather" else pa.ipc.new_file
+        with new(path, table.schema) as file:
+            file.write_table(table, max_chunksize=33)
+    return path
+
+
+TEXTS = [
+    "t.csv", "t.tsv", "t.npz", "zipped.npz", "wide.npz", "t.parquet", "dictionary.parquet", "t.arrow",
+    "large.arrow", "view.arrow", "dictionary.arrow", "t.feather",
+]  # fmt: skip
+of_text = {"target": "y", "columns": ["x"]}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_makes_classes(name, tmp_path):
+    words = np.random.default_rng(0).choice(WORDS, 500).tolist()
+    rows = open_rows(labelled(tmp_path / name, words), **of_text)
+    assert rows.classes == sorted(WORDS)
+    indices = np.array([sorted(WORDS).index(word) for word in words], dtype=float)
+    for start, stop in [(0, 500), (3, 8), (250, 251), (490, 500)]:
+        block = rows.block(start, stop)
+        np.testing.assert_array_equal(block.labels[:, 0], indices[start:stop])
+        np.testing.assert_array_equal(block.features[:, 0], np.arange(start, stop))
+    if rows.random_access:
+        block, numbers = rows.empty(4), np.array([400, 3, 499, 4])
+        rows.take(numbers, block)
+        np.testing.assert_array_equal(block.labels[:, 0], indices[numbers])
+    assert spooled(rows).classes == rows.classes
+    for gap in (2, 444):
+        broken = [None if row >= gap else word for row, word in enumerate(words)]
+        labelled(tmp_path / name, broken)
+        expected = f"{name}: column 'y0?': expected a label, got none in row {gap}$"
+        with pytest.raises(DataError, match=expected) as caught:
+            open_rows(tmp_path / name, **of_text)
+        assert caught.value.row == gap
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npz", "parquet", "arrow", "feather"])
+def test_the_files_of_a_folder_share_their_classes(suffix, tmp_path):
+    for name, words in [("1", "bc"), ("2", "ab"), ("3", "d")]:
+        labelled(tmp_path / f"{name}.{suffix}", list(words))
+    rows = open_rows(tmp_path, **of_text)
+    assert rows.classes == list("abcd")
+    assert rows.block(0, 5).labels.tolist() == [[1.0], [2.0], [0.0], [1.0], [3.0]]
+    if suffix != "npz":
+        labelled(tmp_path / f"2.{suffix}", [1, 2])
+        with pytest.raises(DataError, match=r"2\..*: expected text as labels, as in .*, got num"):
+            open_rows(tmp_path, **of_text)
+
+
+def test_true_and_false_are_classes(tmp_path):
+    truth = [True, False, True] * 100
+    for name in ("t.csv", "t.parquet", "t.feather"):
+        rows = open_rows(labelled(tmp_path / name, truth), target="y")
+        assert rows.classes == [False, True]
+        assert rows.block(0, 300).labels[:, 0].tolist() == truth
+        labelled(tmp_path / name, [*truth, None])
+        rows = open_rows(tmp_path / name, target="y")
+        with pytest.raises(DataError, match="column 'y': expected a label, got none in row 300"):
+            rows.block(0, 301)
+    np.savez(tmp_path / "t.npz", x=np.ones(300), y=np.array(truth))
+    np.save(tmp_path / "t.npy", np.array([truth, truth]).T)
+    for rows in (
+        open_rows(tmp_path / "t.npz", target="y"),
+        open_rows(tmp_path / "t.npy", target=1),
+    ):
+        assert rows.classes == [False, True]
+        assert rows.block(0, 300).labels[:, 0].tolist() == truth
+    (tmp_path / "t.csv").write_text("x,y\n" + "1,true\n2, False\n" * 600 + "3,maybe\n")
+    rows = open_rows(tmp_path / "t.csv", target="y")
+    assert rows.block(0, 1200).labels.sum() == 600.0
+    with pytest.raises(DataError, match="column 'y': expected a label, got 'maybe' in row 1200"):
+        rows.block(600, 1201)
+
+
+def test_the_first_labels_of_text_decide(tmp_path):
+    path = tmp_path / "t.csv"
+    for cells in ("0\n1\n", '0\n""\n', " 1\nNA\n", "1.5\ntrue\n"):
+        path.write_text("x,y\n" + "".join(f"1,{cell}\n" for cell in cells.split("\n")[:-1]))
+        assert open_rows(path, target="y").classes is None
+    path.write_text("x,y\n1,1\n1,no\n1,1\n")
+    assert open_rows(path, target="y").classes == ["1", "no"]
+    path.write_text("x,y\n" + "1,0\n" * 1000 + "1,no\n")
+    rows = open_rows(path, target="y")
+    assert rows.classes is None
+    with pytest.raises(DataError, match="column 'y': expected a number, got 'no' in row 1000"):
+        rows.block(0, 1001)
+    labelled(path, ["a"] * 1000)
+    rows = open_rows(path, target="y")
+    path.write_text(path.read_text().replace("999.0,a", "999.0,b"))
+    with pytest.raises(DataError, match="column 'y': expected a label, got 'b' in row 999"):
+        rows.block(0, 1000)
+
+
+def test_text_among_several_targets(tmp_path):
+    from pyarrow import feather, parquet
+
+    columns = {"x": np.ones(2), "y": np.array(["a", "b"]), "z": np.ones(2)}
+    np.savez(tmp_path / "t.npz", **columns)
+    (tmp_path / "t.csv").write_text("x,y,z\n1,a,1\n1,b,1\n")
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    feather.write_feather(pa.table(columns), tmp_path / "t.arrow")
+    for name in ("t.npz", "t.csv", "t.parquet", "t.arrow"):
+        with pytest.raises(DataError, match=r"(column 'y'|: y): expected .*number"):
+            open_rows(tmp_path / name, target=["y", "z"]).block(0, 2)
+
+
+def test_too_many_different_labels(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_labels, "MOST_CLASSES", 3)
+    path = labelled(tmp_path / "t.csv", list("abcd"))
+    with pytest.raises(DataError, match="column 'y': expected at most 3 different labels"):
+        open_rows(path, target="y")
+
+
+def test_arrays_of_an_archive_by_name_and_by_column(tmp_path):
+    x = np.arange(12.0).reshape(4, 3)
+    np.savez(tmp_path / "m.npz", x=x, one=x[:, :1], y=x[:, 1])
+    for options, expected in [
+        ({"target": "one"}, (["x0", "x1", "x2", "y"], 1)),
+        ({"target": "one0", "columns": ["x2", "y"]}, (["x2", "y"], 1)),
+        ({"target": "x", "weight": "one"}, (["y"], 3)),
+        ({"target": ["y", "x1"], "columns": ["one", "x0"]}, (["one0", "x0"], 2)),
+    ]:
+        rows = open_rows(tmp_path / "m.npz", **options)
+        assert (rows.feature_names, rows.n_labels) == expected
+    for options, message in [
+        ({"weight": "x"}, "weight: expected one column"),
+        ({"target": "x3"}, r"target: expected a column of .*m\.npz \('x0', .*\), got 'x3'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            open_rows(tmp_path / "m.npz", **options)

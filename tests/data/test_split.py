@@ -5,7 +5,8 @@ import pytest
 
 import fastbp
 from fastbp.data.arrays import ArrayRows
-from fastbp.data.split import Subset, hashed
+from fastbp.data.split import Subset
+from fastbp.kernels.random import GAMMA, mixed
 from tests import reference
 from tests.problems import network_bits, network_problem
 from tests.tolerances import ROUNDING
@@ -109,13 +110,15 @@ def test_the_loss_on_the_rows_trained_on_does_not_stop_it():
 def test_the_hash_is_the_published_generator():
     """The first outputs of SplitMix64 from 0, as its authors' C program gives them."""
     first = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    assert hashed(np.arange(3)).tolist() == first
+    assert mixed(np.arange(1, 4, dtype=np.uint64) * GAMMA).tolist() == first
+    held_out = Subset(ArrayRows(np.zeros((300, 1))), 3, True).indices(np.arange(3))
+    assert held_out.tolist() == [100 * run + bits % 100 for run, bits in enumerate(first)]
 
 
 def test_the_choice_follows_no_period():
     held = Subset(ArrayRows(np.arange(5000.0)[:, None]), 1000, True)
-    places = held.numbers(np.arange(1000)) % 5
-    assert np.bincount(places, minlength=5).min() > 150  # 200 expected, 4 deviations
+    phases = held.indices(np.arange(1000)) % 5
+    assert np.bincount(phases, minlength=5).min() > 150  # 200 expected, 4 deviations
 
 
 def test_the_best_is_returned_also_when_the_epochs_run_out():

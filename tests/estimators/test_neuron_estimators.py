@@ -547,7 +547,7 @@ def test_what_is_wrong_with_rows_is_said():
         refused(DataError, match, open_rows(bad, target=-1))
         bad = open_rows(bad, target=-1)
         refused(DataError, match, bad, model=NeuronRegressor(learning_rate_init=0.1, max_iter=2))
-    with pytest.raises(DataError, match="one of the classes, got 1 in row"):
+    with pytest.raises(DataError, match="labels of the classes 0, 2, got 1 in row"):
         NeuronClassifier().partial_fit(open_rows(table, target=-1), classes=[0, 2])
     labels = np.zeros(300)
     labels[[80, 290]] = 1
@@ -561,7 +561,7 @@ def test_what_is_wrong_with_rows_is_said():
             model.partial_fit(open_rows(lambda: blocks), classes=[0, 2])
     many = np.column_stack([X, np.arange(300)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastbp.estimators.neuron.labels.MOST_CLASSES", 100)
+        patch.setattr("fastbp.data.classes.MOST_CLASSES", 100)
         refused(ValueError, "at most 100 classes", open_rows(many, target=-1))
 
 

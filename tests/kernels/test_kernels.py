@@ -18,7 +18,6 @@ from fastbp.kernels import (
     activations,
     atomics,
     exponential,
-    layout,
     losses,
     neuron,
     steps,
@@ -342,19 +341,19 @@ def test_one_thread_of_a_team_can_do_all_the_work():
     n = neuron.chunk_rows(1030) * 3 + 5
     x, y = rng.normal(size=(n, 1030)), rng.random(n)
     run = run_for(x, y, 2)  # made for two threads, but only worker 0 comes
-    while run.epoch < 2:
+    while run.memory.epoch < 2:
         run.slice()
     expected = fastbp.fit_neuron(x, y, np.zeros(1030), 0.0, 0.1, 2, n_threads=1)
     np.testing.assert_array_equal(run.losses, expected.losses)
-    np.testing.assert_array_equal(run.parameters[:1030], expected.weights)
+    np.testing.assert_array_equal(run.memory.parameters[:1030], expected.weights)
 
 
 def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
     if not JIT_ENABLED:
         monkeypatch.setattr(steps, "PATIENCE", 10)
     run = run_for(np.ones((3, 2)), np.ones(3), 2)
-    run.state[layout.TICKET] = steps.UNOPENED
-    run.state[layout.ROW_STRIDE], run.state[layout.LABEL_STRIDE] = 2, 1
+    memory = run.memory
+    memory.ticket, memory.row_stride, memory.label_stride = steps.UNOPENED, 2, 1
     block = run.problem.rows.in_memory
     data = (
         block.features.reshape(-1),
@@ -362,7 +361,9 @@ def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
         fastbp.training.run.NO_FLOATS,
         fastbp.training.run.NO_ORDER,
     )
-    assert not run.problem.kernel(data, run.state, run.floats, np.array([0.1]), run.losses, 1)
+    assert not run.problem.kernel(
+        data, memory.integers, memory.floats, np.array([0.1]), run.losses, 1
+    )
 
 
 def test_small_problems_in_one_call():
@@ -424,7 +425,7 @@ def test_a_lost_race_is_run_again(monkeypatch):
 
     monkeypatch.setattr(steps, "compare_and_swap", contended)
     run = run_for(np.ones((3, 2)), np.ones(3), 2)
-    while run.epoch < 2:
+    while run.memory.epoch < 2:
         run.slice()
     expected = fastbp.fit_neuron(np.ones((3, 2)), np.ones(3), np.zeros(2), 0.0, 0.1, 2)
     np.testing.assert_array_equal(run.losses, expected.losses)

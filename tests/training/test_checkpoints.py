@@ -157,7 +157,7 @@ def test_a_callback_that_raised_is_told_again(tmp_path):
 
 def test_fewer_epochs_than_were_begun(tmp_path, monkeypatch):
     def cut_off(self):
-        if self.epoch == 2 and self.position > 0:
+        if self.memory.epoch == 2 and self.memory.position > 0:
             raise Killed
         original(self)
 
@@ -233,7 +233,7 @@ def test_divergence_after_a_cut_carries_the_start_of_its_epoch(tmp_path, monkeyp
         return 0.02 if epoch < 3 else 1e300
 
     def cut_off(self):
-        if self.epoch == 3 and self.position > 100:
+        if self.memory.epoch == 3 and self.memory.position > 100:
             raise Killed
         original(self)
 
@@ -437,8 +437,11 @@ def test_after_an_interrupt_the_same_call_goes_on(tmp_path):
 
 KILLS = """
 import os, random, signal, sys, time
+from pathlib import Path
 import numpy as np
 import fastbp
+from fastbp.system import archive
+from fastbp.training import run
 
 folder = sys.argv[1] if len(sys.argv) > 1 else {folder!r}
 rng = np.random.default_rng(0)
@@ -447,7 +450,7 @@ x = rng.normal(size=(n, 8))
 y = (x @ rng.normal(size=8) > 0).astype(float)
 np.save(os.path.join(folder, "x.npy"), x.astype(np.float32))
 rows = fastbp.open_rows(os.path.join(folder, "x.npy"))
-fastbp.training.run.SLICE_SECONDS = 0.002  # many slices, so that kills fall everywhere
+run.SLICE_SECONDS = 0.002  # many slices, so that kills fall everywhere
 weights, biases = fastbp.initialize_network([8, 6, 1], activations=["relu", "sigmoid"], random_state=0)
 
 def neuron(epochs, path=None):
@@ -495,7 +498,7 @@ for train, epochs in ((neuron, 1000), (network, 60)):
             continue
         kills += 1
         places.add(written(path))
-    if os.path.exists(path) and len(fastbp.system.archive.read(__import__("pathlib").Path(path))[1][0]["losses"]) > epochs:
+    if os.path.exists(path) and len(archive.read(Path(path))[1][0]["losses"]) > epochs:
         os.unlink(path)
     again = train(epochs, path)
     print(train.__name__, kills, len(places) > {kills} // 2, bits(tuple(again)) == bits(tuple(whole)))

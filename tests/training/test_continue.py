@@ -218,7 +218,7 @@ def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
 
         def counted(self):
             original(self)
-            if self.epoch == 3:
+            if self.memory.epoch == 3:
                 self.options.callback(None)
 
         def stop(state):

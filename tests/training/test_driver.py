@@ -79,7 +79,7 @@ def test_few_slots_change_no_bit(monkeypatch):
     x, y, w = problem(50_000, 20)
     expected = bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 3))
     for slots in (1, 2, 7):
-        monkeypatch.setattr("fastbp.training.run.MOST_SLOTS", slots)
+        monkeypatch.setattr("fastbp.training.memory.MOST_SLOTS", slots)
         assert bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 3, n_threads=2)) == expected
 
 
@@ -216,7 +216,7 @@ class TestInterrupt:
         data = samples(ArrayRows(x), y, None, model.targets, ("", "labels", ""))
         options = Options(0.1, 5, 1)
         run = Run(model.problem(data, options), options, threads.Team(1, None))
-        run.parameters[1] = np.nan
+        run.memory.parameters[1] = np.nan
         requests = Requests()
         requests.handle(signal.SIGINT, None)
         with pytest.raises(fastbp.DivergenceError) as caught:
@@ -503,7 +503,7 @@ class TestThreadCounts:
         assert max(counts) <= max(1, (os.cpu_count() or 1) // 2)
 
     @pytest.mark.parametrize(
-        ("batch_work", "fit_work", "pieces", "requested", "threads"),
+        ("batch_work", "fit_work", "pieces", "requested", "expected"),
         [
             (2**15, 2**30, 4, None, 1),
             (2**17, 2**30, 4, None, 2),
@@ -516,10 +516,10 @@ class TestThreadCounts:
         ],
     )
     def test_the_size_of_the_work_decides(
-        self, monkeypatch, batch_work, fit_work, pieces, requested, threads
+        self, monkeypatch, batch_work, fit_work, pieces, requested, expected
     ):
         monkeypatch.setattr(threads, "get_num_threads", lambda: 6)
-        assert threads.threads_for(batch_work, fit_work, pieces, requested) == threads
+        assert threads.threads_for(batch_work, fit_work, pieces, requested) == expected
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

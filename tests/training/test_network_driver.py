@@ -133,10 +133,10 @@ def test_blas_is_freed_in_a_child_forked_during_a_fit():
     printed = python(
         """
         import os, numpy as np, fastbp
+        from fastbp.kernels import plan
         from fastbp.system import blas
-        from fastbp.kernels import network
         from threadpoolctl import threadpool_info, threadpool_limits
-        network.BLAS_FROM = network.BLAS_FROM_NARROW = 1
+        plan.BLAS_FROM = plan.BLAS_FROM_NARROW = 1
         start = fastbp.initialize_network([2, 3, 1], activations=["relu", "tanh"], random_state=0)
         def fit(callback=None):
             fastbp.fit_network(
@@ -205,7 +205,7 @@ def test_slices_and_slots_change_no_bit(monkeypatch):
         for seconds in (0.0, 1e-4, 10.0):
             monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", seconds)
             assert network_bits(fit((20, 64, 1), 5000, n_threads=2, **keywords)) == expected
-        monkeypatch.setattr("fastbp.training.run.MOST_SLOTS", 2)
+        monkeypatch.setattr("fastbp.training.memory.MOST_SLOTS", 2)
         assert network_bits(fit((20, 64, 1), 5000, n_threads=2, **keywords)) == expected
         monkeypatch.undo()
 
@@ -225,8 +225,8 @@ def test_a_fit_in_a_forked_child_after_a_threaded_fit(blas_from):
     printed = python(
         f"""
         import os, numpy as np, fastbp
-        from fastbp.kernels import network
-        network.BLAS_FROM = network.BLAS_FROM_NARROW = {blas_from}
+        from fastbp.kernels import plan
+        plan.BLAS_FROM = plan.BLAS_FROM_NARROW = {blas_from}
         rng = np.random.default_rng(0)
         x, y = rng.normal(size=(20_000, 5)), rng.random(20_000)
         start = fastbp.initialize_network([5, 30, 1], activations=["relu", "tanh"], random_state=0)

@@ -2,118 +2,158 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastbp.data import frames
 from fastbp.data.rows import BLOCK_BYTES, Block
+from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
 from fastbp.data.sources.files import File, FileRows, Sequential, damage_named
 from fastbp.errors import DataError
 
 
 class Batches(Sequential, FileRows):
-    """A file that pyarrow reads as record batches, from some rows on.
+    """A file that pyarrow reads as record batches, from the beginning of any of its parts on.
 
-    Parameters
+    Attributes
     ----------
-    starts : list of int
-        The first row of each place from which batches can be read.
-    batches : callable
-        Takes the number of such a place and gives the batches from there on.
+    expected : str
+        What messages call the format.
+    any_batch : bool
+        Whether each batch is a part, if the format does not say how long the parts are; else all
+        of the file is one.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        n_rows: int,
-        roles: Roles,
-        names: list[str],
-        starts: list[int],
-        batches: Callable[[int], Iterator[Any]],
-    ) -> None:
-        FileRows.__init__(self, File(path), n_rows, roles, names, "float64")
-        self._used = [names[j] for j in roles.all]
-        self._starts, self._batches = starts, batches
-        self.begin()
+    expected: str
+    any_batch = False
+
+    def __init__(self, path: Path, request: ColumnRequest) -> None:
+        self._pyarrow = frames.pyarrow_for(str(path))
+        self._path = str(path)
+        with damage_named(path, self.expected):
+            schema, lengths = self._look()
+        roles = _roles_in(str(path), schema, request)
+        self._used = [schema.names[j] for j in roles.all]
+        if lengths is None:
+            with damage_named(path, self.expected):
+                lengths = [batch.num_rows for batch in self._read(0, self._used[:1], 2**16)]
+            lengths = lengths if self.any_batch else [sum(lengths)]
+        self._starts = [0, *accumulate(lengths)][:-1]
+        super().__init__(File(path), sum(lengths), roles, schema.names, "float64")
+        if self.label is not None and frames.is_text(schema.field(self.label).type):
+            batches = self._read(0, [self.label], self._step)
+            with damage_named(path, self.expected):
+                self.classes = text_labels.classes_in(self, (_text(b.column(0)) for b in batches))
+        elif self.label is not None and schema.field(self.label).type == self._pyarrow.bool_():
+            self.classes = text_labels.BOOLEANS
+
+    @abstractmethod
+    def _look(self) -> tuple[Any, list[int] | None]:
+        """Return the schema and, if that is known without reading them, the rows of each part."""
+
+    @abstractmethod
+    def _read(self, part: int, columns: list[str], n_rows: int) -> Iterator[Any]:
+        """Give batches of these columns from a part on, of `n_rows` rows if that can be chosen."""
+
+    @property
+    def _step(self) -> int:
+        return max(1, BLOCK_BYTES // max(8, self.row_bytes))
 
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
-        """Begin at the last place from which the row can be reached."""
+        """Begin at the last part from which the row can be reached."""
         i = bisect_right(self._starts, start) - 1
         return self._starts[i], self._blocks(i)
 
-    def _blocks(self, place: int) -> Iterator[Block]:
-        step = max(1, BLOCK_BYTES // self.row_bytes)
-        with damage_named(self.name, "record batches"):
-            for batch in self._batches(place):
+    def _blocks(self, part: int) -> Iterator[Block]:
+        row, step = self._starts[part], self._step
+        with damage_named(self.name, self.expected):
+            for batch in self._read(part, self._used, step):
                 for a in range(0, batch.num_rows, step):
-                    part = batch.slice(a, step)
-                    block = self.empty(part.num_rows)
-                    columns = [frames.numbers(part.column(name)) for name in self._used]
+                    some = batch.slice(a, step)
+                    block = self.empty(some.num_rows)
+                    columns = [self._numbers(name, some.column(name), row) for name in self._used]
                     self.roles.spread(columns, block)
+                    row += some.num_rows
                     yield block
 
+    def _numbers(self, name: str, column: Any, row: int) -> np.ndarray:
+        if self.classes is None or name != self.label:
+            return frames.numbers(column)
+        return text_labels.indices_in(self, self.classes, _text(column), row)
 
-def _roles_in(path: Path, schema: Any, choice: ColumnRequest) -> Roles:
-    refuse_repeated(str(path), schema.names)
-    roles = choice.roles(str(path), schema.names)
-    for place in roles.all:
-        field = schema.field(place)
-        if not frames.is_number(field.type):
-            raise DataError(
-                f"{path}: column {field.name!r}: expected numbers, got {field.type};"
-                " columns=[...] names those to take"
-            )
+
+def _text(column: Any) -> Any:
+    """Return a column of labels as text, whatever Arrow's type for it is; or as booleans."""
+    import pyarrow as pa
+
+    return column if column.type == pa.bool_() else column.cast(pa.large_string())
+
+
+def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
+    refuse_repeated(name, schema.names)
+    roles = request.roles(name, schema.names)
+    for index in roles.all:
+        field, hint = schema.field(index), "columns=[...] names those to take"
+        if index in roles.labels:
+            hint = "text makes classes of a single target"
+        if not (
+            frames.is_number(field.type) or (roles.labels == [index] and frames.is_text(field.type))
+        ):
+            got = f"expected numbers, got {field.type}; {hint}"
+            raise DataError(f"{name}: column {field.name!r}: {got}")
     return roles
 
 
-def open_parquet(path: Path, choice: ColumnRequest) -> FileRows:
-    """Open a Parquet file."""
-    frames.pyarrow_for(str(path))
-    from pyarrow import parquet
+class Parquet(Batches):
+    """A Parquet file, whose parts are row groups."""
 
-    def reader() -> Any:  # buffered: not whole columns of a row group in memory at once
-        return parquet.ParquetFile(str(path), memory_map=False, buffer_size=2**16)
+    expected = "a Parquet file"
 
-    with damage_named(path, "a Parquet file"), reader() as file:
-        schema, meta = file.schema_arrow, file.metadata
-        lengths = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-    roles = _roles_in(path, schema, choice)
-    step = max(1, BLOCK_BYTES // (8 * max(1, len(roles.all))))
+    def _opened(self) -> Any:  # buffered: not whole columns of a row group in memory at once
+        from pyarrow import parquet
 
-    def batches(group: int) -> Iterator[Any]:
-        with reader() as file:
-            yield from file.iter_batches(
-                step, list(range(group, file.num_row_groups)), [schema.names[j] for j in roles.all]
-            )
+        return parquet.ParquetFile(self._path, memory_map=False, buffer_size=2**16)
 
-    starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    return Batches(path, sum(lengths), roles, schema.names, starts, batches)
+    def _look(self) -> tuple[Any, list[int]]:
+        with self._opened() as file:
+            meta = file.metadata
+            groups = range(meta.num_row_groups)
+            return file.schema_arrow, [meta.row_group(i).num_rows for i in groups]
+
+    def _read(self, part: int, columns: list[str], n_rows: int) -> Iterator[Any]:
+        with self._opened() as file:
+            yield from file.iter_batches(n_rows, list(range(part, file.num_row_groups)), columns)
 
 
-def open_ipc(path: Path, choice: ColumnRequest) -> FileRows:
-    """Open Arrow's own format, as a file or as a stream; a record batch at a time is in memory."""
-    pa = frames.pyarrow_for(str(path))
-    with path.open("rb") as file:
-        stream = file.read(6) != b"ARROW1"
+class Ipc(Batches):
+    """Arrow's own format, as a file or as a stream; a record batch at a time is in memory."""
 
-    def batches(first: int, places: list[int]) -> Iterator[Any]:
-        options = pa.ipc.IpcReadOptions(included_fields=places)
-        with pa.OSFile(str(path)) as source:
-            if stream:
-                yield from pa.ipc.open_stream(source, options=options)
+    expected = "Arrow's file or stream format"
+
+    def _opened(self, source: Any, **options: Any) -> Any:
+        ipc = self._pyarrow.ipc
+        return (ipc.open_file if self.any_batch else ipc.open_stream)(source, **options)
+
+    def _look(self) -> tuple[Any, None]:
+        with self._pyarrow.OSFile(self._path) as source:
+            self.any_batch = source.read(6) == b"ARROW1"
+            source.seek(0)
+            self._schema = self._opened(source).schema
+        return self._schema, None
+
+    def _read(self, part: int, columns: list[str], n_rows: int) -> Iterator[Any]:
+        fields = [self._schema.get_field_index(name) for name in columns]
+        options = self._pyarrow.ipc.IpcReadOptions(included_fields=fields)
+        with self._pyarrow.OSFile(self._path) as source:
+            reader = self._opened(source, options=options)
+            if self.any_batch:
+                yield from (reader.get_batch(i) for i in range(part, reader.num_record_batches))
             else:
-                reader = pa.ipc.open_file(source, options=options)
-                yield from (reader.get_batch(i) for i in range(first, reader.num_record_batches))
-
-    with damage_named(path, "Arrow's file or stream format"), pa.OSFile(str(path)) as source:
-        schema = (pa.ipc.open_stream if stream else pa.ipc.open_file)(source).schema
-    roles = _roles_in(path, schema, choice)
-    with damage_named(path, "Arrow's file or stream format"):
-        lengths = [batch.num_rows for batch in batches(0, roles.all[:1])]
-    starts = [0] if stream else [sum(lengths[:i]) for i in range(len(lengths))]
-    return Batches(
-        path, sum(lengths), roles, schema.names, starts, lambda first: batches(first, roles.all)
-    )
+                yield from reader

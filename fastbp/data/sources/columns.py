@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks, frames
-from fastbp.data.arrays import as_ready
+from fastbp.data.arrays import readable
 from fastbp.data.rows import Block
 from fastbp.errors import DataError
 
@@ -19,60 +19,72 @@ LISTED = 20
 
 
 class ColumnRequest(NamedTuple):
-    """What the caller wants of a source: names or, where columns have none, numbers."""
+    """What the caller wants of a source: columns by name or, where they have none, by index."""
 
     target: Any = None
     weight: Any = None
     columns: Any = None
 
-    def roles(self, name: str, known: Sequence[str] | int) -> Roles:
-        """Return the places of the columns, of which `known` are the names or the number."""
+    def roles(
+        self, name: str, known: Sequence[str] | int, arrays: Mapping[str, list[str]] | None = None
+    ) -> Roles:
+        """Return the indices of the columns, of which `known` are the names or the number.
+
+        The name of one of `arrays` stands for the columns that it has.
+        """
+
+        def find(argument: str, values: Any) -> list[int]:
+            if arrays is not None:
+                each = (arrays.get(v, [v]) if isinstance(v, str) else [v] for v in values)
+                values = [column for columns in each for column in columns]
+            return _indices(argument, values, name, known)
+
         several = isinstance(self.target, list | tuple)
-        targets = list(self.target) if several else [self.target]
-        labels = [_place("target", t, name, known) for t in targets if t is not None]
-        weight = None if self.weight is None else _place("weight", self.weight, name, known)
-        taken = {*labels, weight}
+        targets = self.target if several else [self.target]
+        labels = find("target", [target for target in targets if target is not None])
+        weight = find("weight", [] if self.weight is None else [self.weight])
+        if len(weight) > 1:
+            raise ValueError(f"weight: expected one column of {name}, got {len(weight)}")
         if self.columns is None:
             width = known if isinstance(known, int) else len(known)
-            features = [j for j in range(width) if j not in taken]
+            features = [j for j in range(width) if j not in {*labels, *weight}]
         else:
-            listed = arguments.sequence("columns", self.columns, "columns")
-            features = [_place("columns", c, name, known) for c in listed]
-        for place in features:
-            if place in taken:
-                raise ValueError(
-                    f"columns: expected features only, got {_label(known, place)}, which is the"
-                    " target or the weight"
-                )
-        every = [*labels, *([] if weight is None else [weight]), *features]
+            features = find("columns", arguments.sequence("columns", self.columns, "columns"))
+        every = [*labels, *weight, *features]
         if len(set(every)) < len(every):
-            twice = next(place for place in every if every.count(place) > 1)
+            twice = next(j for j in every if every.count(j) > 1)
+            got = twice if isinstance(known, int) else repr(known[twice])
             raise ValueError(
-                f"{name}: expected every column once, got {_label(known, twice)} twice"
+                f"{name}: expected every column once as target, weight or feature, got {got} twice"
             )
-        return Roles(features, labels, weight)
+        return Roles(features, labels, *weight)
 
 
-def _place(argument: str, value: Any, name: str, known: Sequence[str] | int) -> int:
+def _indices(
+    argument: str, values: Sequence[Any], name: str, known: Sequence[str] | int
+) -> list[int]:
     if isinstance(known, int):
-        number = arguments.whole(argument, value, minimum=-(2**62))
-        if not -known <= number < known:
-            raise ValueError(
-                f"{argument}: expected a column of {name}, which has {known}, got {number}"
-            )
-        return number % known
-    if not isinstance(value, str):
-        raise TypeError(
-            f"{argument}: expected the name of a column of {name}, got {arguments.describe(value)}"
-        )
-    if value not in known:
-        listed = ", ".join(map(repr, known[:LISTED])) + (", ..." if len(known) > LISTED else "")
-        raise ValueError(f"{argument}: expected a column of {name} ({listed}), got {value!r}")
-    return known.index(value)
+        indices = [arguments.whole(argument, value, minimum=-(2**62)) for value in values]
+        for index in indices:
+            if not -known <= index < known:
+                raise ValueError(
+                    f"{argument}: expected a column of {name}, which has {known}, got {index}"
+                )
+        return [index % known for index in indices]
+    for value in values:
+        if not isinstance(value, str):
+            got = arguments.describe(value)
+            raise TypeError(f"{argument}: expected the name of a column of {name}, got {got}")
+    found = {column: j for j, column in enumerate(known)}
+    unknown = [value for value in values if value not in found]
+    if unknown:
+        expected = f"a column of {name} ({_listed(known)})"
+        raise ValueError(f"{argument}: expected {expected}, got {_listed(unknown)}")
+    return [found[value] for value in values]
 
 
-def _label(known: Sequence[str] | int, place: int) -> str:
-    return str(place) if isinstance(known, int) else repr(known[place])
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
 
 
 def refuse_repeated(name: str, names: Sequence[str]) -> None:
@@ -84,7 +96,7 @@ def refuse_repeated(name: str, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Roles:
-    """The places of a source's columns: those of features, of labels, and of the weight."""
+    """The indices of a source's columns: those of features, of labels, and of the weight."""
 
     features: list[int]
     labels: list[int]
@@ -92,19 +104,19 @@ class Roles:
 
     @property
     def sides(self) -> list[list[int]]:
-        """The places for each array of a block."""
+        """The indices for each array of a block."""
         return [self.features, self.labels, [] if self.weight is None else [self.weight]]
 
     @property
     def all(self) -> list[int]:
-        """All places, in the order in which `spread` expects columns."""
-        return [place for side in self.sides for place in side]
+        """All indices, in the order in which `spread` expects columns."""
+        return [index for side in self.sides for index in side]
 
     def spread(self, columns: Sequence[np.ndarray], block: Block) -> None:
         """Write columns where they belong; OUT `block`."""
         rest = iter(columns)
-        for places, target in zip(self.sides, sides(block), strict=True):
-            for j, column in enumerate(next(rest) for _ in places):
+        for indices, target in zip(self.sides, sides(block), strict=True):
+            for j, column in enumerate(next(rest) for _ in indices):
                 if target is not None:
                     target[:, j] = column
 
@@ -122,41 +134,41 @@ def side_by_side(block: Block) -> np.ndarray:
 
 
 def parts_of(
-    name: str, value: Any, choice: ColumnRequest
+    name: str, value: Any, request: ColumnRequest
 ) -> tuple[np.ndarray, Block, list[str] | None]:
-    """Return the features as they are, labels and weight as float64, and names of features."""
+    """Return the features as they are, all as float64 in a block, and the names of features."""
     names = frames.names_of(value)
     if names is None:
-        matrix = checks.number_array(name, frames.array_like(value, name))
-        if matrix.ndim != 2:
+        value = checks.number_array(name, value)
+        if value.ndim != 2:
             raise DataError(
-                f"{name}: expected 2 dimensions (n_samples, n_features), got {matrix.ndim} (shape"
-                f" {matrix.shape})"
+                f"{name}: expected 2 dimensions (n_samples, n_features), got {value.ndim} (shape"
+                f" {value.shape})"
             )
-        roles = choice.roles(name, matrix.shape[1])
     else:
         refuse_repeated(name, names)
-        roles = choice.roles(name, names)
         if not frames.is_pandas(value):
             value = frames.as_arrow(value, name)
+    roles = request.roles(name, value.shape[1] if names is None else names)
 
-    def pick(places: list[int]) -> np.ndarray:
-        if names is None:
-            return matrix[:, as_slice(places)] if places else matrix[:, :0]
-        some = value.iloc[:, places] if frames.is_pandas(value) else value.select(places)
-        return checks.number_array(name, frames.array_like(some, name))
+    def pick(indices: list[int]) -> np.ndarray:
+        if names is not None:
+            some = value.iloc[:, indices] if frames.is_pandas(value) else value.select(indices)
+            return checks.number_array(name, some)
+        matrix: np.ndarray = value[:, as_slice(indices)] if indices else value[:, :0]
+        return matrix
 
     features, labels, weight = map(pick, roles.sides)
-    extra = Block(
+    block = Block(
         features,
-        as_ready(labels) if roles.labels else None,
-        as_ready(weight[:, 0]) if roles.weight is not None else None,
+        readable(labels) if roles.labels else None,
+        readable(weight[:, 0]) if roles.weight is not None else None,
     )
-    return features, extra, None if names is None else [names[j] for j in roles.features]
+    return features, block, None if names is None else [names[j] for j in roles.features]
 
 
-def as_slice(places: list[int]) -> slice | list[int]:
-    """Return places that follow each other as a slice: that copies nothing."""
-    first = places[0]
-    follow = places == list(range(first, first + len(places)))
-    return slice(first, first + len(places)) if follow else places
+def as_slice(indices: list[int]) -> slice | list[int]:
+    """Return indices that follow each other as a slice: that copies nothing."""
+    first = indices[0]
+    follow = indices == list(range(first, first + len(indices)))
+    return slice(first, first + len(indices)) if follow else indices

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class File:
 
 
 class FileRows(Rows):
-    """Rows of a file, of which some columns are taken."""
+    """Rows of a file, of which some columns are taken; `label` is the name of the only target."""
 
     file: File
 
@@ -107,6 +108,7 @@ class FileRows(Rows):
         self.n_rows, self.n_features, self.n_labels = n_rows, len(roles.features), len(roles.labels)
         self.weighted = roles.weight is not None
         self.feature_names = None if names is None else [names[j] for j in roles.features]
+        self.label = names[roles.labels[0]] if names and len(roles.labels) == 1 else None
         self.dtype = dtype
 
     def digest(self) -> str:
@@ -165,9 +167,6 @@ def scratch(size: int) -> np.ndarray:
     return buffer[:size]
 
 
-# --- from front to back ------------------------------------------------------------------------
-
-
 class Sequential(Rows):
     """Rows that come from front to back, in pieces of whatever size.
 
@@ -176,8 +175,8 @@ class Sequential(Rows):
 
     any_order = False
 
-    def begin(self) -> None:
-        """Set up; `pieces` has not been asked for any."""
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self._lock = threading.Lock()
         self._forget()
 

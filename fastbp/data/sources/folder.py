@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fastbp.data.rows import Block, Rows
+from fastbp.data.rows import Block, Rows, pairs
 from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows, digest_of_files, dtypes_of
-from fastbp.data.sources.formats import KINDS
+from fastbp.data.sources.formats import FORMATS, files_of, open_file
+from fastbp.data.sources.text_labels import BOOLEANS
 from fastbp.errors import DataError
 
 OPEN_SHARDS = 64
@@ -23,13 +24,14 @@ OPEN_SHARDS = 64
 class Folder(Rows):
     """The files of a folder, in the order of their names, as if they were one."""
 
-    def __init__(self, path: Path, choice: ColumnRequest) -> None:
+    def __init__(self, path: Path, request: ColumnRequest) -> None:
         self.name = str(path)
-        paths = sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.is_file())
-        known = [p for p in paths if p.suffix.lower() in KINDS]
-        if not known:
-            raise DataError(f"{path}: expected files that end in {', '.join(KINDS)}, got none")
-        self._shards = [self._opened(p, choice) for p in known]
+        self._shards: list[FileRows] = []
+        for file in files_of(path):
+            self._shards.append(open_file(file, request))
+            self._shards[-1].close()
+        if not self._shards:
+            raise DataError(f"{path}: expected files that end in {', '.join(FORMATS)}, got none")
         self._lock = threading.Lock()
         self._open: OrderedDict[int, None] = OrderedDict()
         ends = list(accumulate(shard.n_rows for shard in self._shards))
@@ -45,11 +47,10 @@ class Folder(Rows):
         self.dtype = dtypes_of([shard.dtype for shard in self._shards])
         self.random_access = all(shard.random_access for shard in self._shards)
         self.any_order = all(shard.any_order for shard in self._shards)
-
-    def _opened(self, path: Path, choice: ColumnRequest) -> FileRows:
-        shard = KINDS[path.suffix.lower()](path, choice)
-        shard.close()
-        return shard
+        if first.classes is not None:  # the indices of all files are those of the same labels
+            self.classes = sorted({label for s in self._shards for label in s.classes or ()})
+            for shard in self._shards:
+                shard.classes = self.classes
 
     def _shard(self, i: int) -> FileRows:
         """Return a file to read; the one that was not for longest is closed."""
@@ -61,13 +62,13 @@ class Folder(Rows):
             self._shards[idle].close()
         return self._shards[i]
 
-    def _number(self, row: int) -> int:
+    def _index(self, row: int) -> int:
         return bisect_right(self._starts, row) - 1
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         at = start
         while at < stop:
-            i = self._number(at)
+            i = self._index(at)
             first, shard = self._starts[i], self._shard(i)
             upto = min(stop, first + shard.n_rows)
             shard.fill(at - first, upto - first, block.part(at - start, upto - start))
@@ -77,18 +78,17 @@ class Folder(Rows):
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         for i in np.unique(numbers).tolist():
             where = np.flatnonzero(numbers == i)
-            part = Block(*(None if a is None else a[where] for a in block.arrays))  # type: ignore[arg-type]
+            part = block.map(lambda array, where=where: array[where])  # type: ignore[misc]
             self._shard(i).take(indices[where] - self._starts[i], part)
-            for source, target in zip(part.arrays, block.arrays, strict=True):
-                if source is not None and target is not None:
-                    target[where] = source
+            for source, target in pairs(part, block):
+                target[where] = source
 
     def digest(self) -> str:
         return digest_of_files([s.file for s in self._shards], [s.roles for s in self._shards])
 
-    def place(self, row: int) -> tuple[str, int]:
-        i = self._number(row)
-        return self._shards[i].place(row - self._starts[i])
+    def locate(self, row: int) -> tuple[str, int]:
+        i = self._index(row)
+        return self._shards[i].locate(row - self._starts[i])
 
     def close(self) -> None:
         for shard in self._shards:
@@ -104,3 +104,14 @@ def _check_alike(shard: FileRows, first: FileRows) -> None:
             raise DataError(
                 f"{shard.name}: expected {expected}{of}, as in {first.name}, got {got}{of}"
             )
+    expected, got = _kind_of_labels(first), _kind_of_labels(shard)
+    if expected != got:
+        raise DataError(
+            f"{shard.name}: expected {expected} as labels, as in {first.name}, got {got}"
+        )
+
+
+def _kind_of_labels(shard: FileRows) -> str:
+    if shard.classes is None:
+        return "numbers"
+    return "true and false" if shard.classes == BOOLEANS else "text"

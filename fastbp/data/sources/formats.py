@@ -1,25 +1,47 @@
-"""The formats that files of rows may have."""
+"""The formats that files of rows may have: the one place that lists them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from fastbp.data.sources.arrow import open_ipc, open_parquet
+from fastbp.data.sources.arrow import Ipc, Parquet
 from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows
 from fastbp.data.sources.npy import open_npy
 from fastbp.data.sources.npz import open_npz
-from fastbp.data.sources.text import open_csv
+from fastbp.data.sources.text import Csv
 
-KINDS: dict[str, Callable[[Path, ColumnRequest], FileRows]] = {
+FORMATS: dict[str, Callable[[Path, ColumnRequest], FileRows]] = {
     ".npy": open_npy,
     ".npz": open_npz,
-    ".csv": open_csv,
-    ".tsv": open_csv,
-    ".parquet": open_parquet,
-    ".pq": open_parquet,
-    ".arrow": open_ipc,
-    ".feather": open_ipc,
-    ".ipc": open_ipc,
+    ".csv": Csv,
+    ".tsv": Csv,
+    ".parquet": Parquet,
+    ".pq": Parquet,
+    ".arrow": Ipc,
+    ".feather": Ipc,
+    ".ipc": Ipc,
 }
+
+
+def is_known(path: Path) -> bool:
+    """Return whether the path ends as files of a format do."""
+    return path.suffix.lower() in FORMATS
+
+
+def open_file(path: Path, request: ColumnRequest) -> FileRows:
+    """Open a file of a known format."""
+    return FORMATS[path.suffix.lower()](path, request)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the file itself or, of a folder, those of known formats, in the order of names."""
+    inside = path.iterdir() if path.is_dir() else [path]
+    return sorted(p for p in inside if is_known(p) and p.is_file() and not p.name.startswith("."))
+
+
+def has_names(path: Path) -> bool:
+    """Return whether columns have names: those of `.npy` files only have indices."""
+    files = files_of(path)
+    return not files or any(FORMATS[file.suffix.lower()] is not open_npy for file in files)

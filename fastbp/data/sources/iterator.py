@@ -11,7 +11,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks, frames
-from fastbp.data.arrays import as_ready
+from fastbp.data.arrays import readable
 from fastbp.data.rows import Block
 from fastbp.data.sources.columns import ColumnRequest, parts_of, side_by_side
 from fastbp.data.sources.files import Sequential
@@ -25,12 +25,12 @@ class Called(Sequential):
 
     n_rows = 0
 
-    def __init__(self, function: Callable[[], Any], choice: ColumnRequest) -> None:
-        self._function, self._choice = function, choice
+    def __init__(self, function: Callable[[], Any], request: ColumnRequest) -> None:
+        self._function, self._request = function, request
         own = getattr(function, "__qualname__", type(function).__qualname__)
         self.name = f"rows of {own}"
         self._known = False
-        self.begin()
+        super().__init__()
         n_rows, crc, filled = 0, 0, 0
         digest = hashlib.sha256()
         for block in self._blocks():
@@ -77,11 +77,11 @@ class Called(Sequential):
             )
         if isinstance(parts[0], list) and not parts[0]:
             return None
-        features, block, names = parts_of(name, parts[0], self._choice)
+        features, block, names = parts_of(name, parts[0], self._request)
         n_rows = len(features)
         labels, weight = (*parts[1:], None, None)[:2]
         block = Block(
-            as_ready(features),
+            readable(features),
             block.labels if labels is None else _labels(name, row, labels, n_rows),
             block.weight if weight is None else _labels(name, row, weight, n_rows)[:, 0],
         )
@@ -116,4 +116,4 @@ def _labels(name: str, row: int, value: Any, n_rows: int) -> np.ndarray:
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or len(array) != n_rows:
         raise DataError(f"{name}: expected labels of {n_rows} rows, got shape {array.shape}", row)
-    return as_ready(array)
+    return readable(array)

@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 
 from fastbp.data import checks
 from fastbp.data.rows import Block, Mapped
+from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles, as_slice, sides
 from fastbp.data.sources.files import (
     MAX_READS,
@@ -25,7 +26,7 @@ from fastbp.data.sources.files import (
 from fastbp.errors import DataError
 from fastbp.system.mapping import Mapping, supported
 
-# --- NumPy's files -----------------------------------------------------------------------------
+TEXT_KINDS = "SU"  # of a dtype
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,16 @@ class Stored:
         ready = self.dtype == np.float64 and len(self.routes) == 1
         return ready and self.routes[0][1:] == (slice(0, self.width), slice(0, self.width))
 
-    def place_in(self, targets: list[np.ndarray | None]) -> np.ndarray | None:
+    def direct(self, targets: list[np.ndarray | None]) -> np.ndarray | None:
         """Return the array of a block that rows can be read into as they are, if there is one."""
         target = targets[self.routes[0][0]]
-        return (
-            target if self.whole and target is not None and target.shape[1] == self.width else None
-        )
+        fits = self.whole and target is not None and target.shape[1] == self.width
+        return target if fits else None
 
-    def put(self, raw: np.ndarray, targets: list[np.ndarray | None]) -> None:
-        """Write rows of bytes where they belong; OUT `targets`."""
-        rows = raw.view(self.dtype).reshape(-1, self.width)
-        for side, columns, into in self.routes:
-            target = targets[side]
-            if target is not None:
-                target[:, into] = rows[:, columns]
+    def text(self, raw: Any) -> np.ndarray:
+        """Return the labels in rows of bytes, where they are text."""
+        rows = np.frombuffer(raw, self.dtype).reshape(-1, self.width)
+        return rows[:, self.routes[0][1]].ravel().astype(str)
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,9 @@ class Array:
         """Bytes of all elements."""
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
-    def check(self, name: str) -> None:
-        """Refuse what is not a matrix, or column, of real numbers."""
-        if self.dtype.kind not in checks.REAL_KINDS:
+    def check(self, name: str, kinds: str = checks.REAL_KINDS) -> None:
+        """Refuse what is not a matrix, or column, of real numbers, or of other kinds of dtypes."""
+        if self.dtype.kind not in kinds:
             raise DataError(f"{name}: expected real numbers, got {_kind_of(self.dtype)}")
         if len(self.shape) not in (1, 2):
             raise DataError(f"{name}: expected 1 or 2 dimensions, got shape {self.shape}")
@@ -131,9 +128,9 @@ def layout(arrays: list[Array], roles: Roles) -> list[Stored]:
     """
     columns = [(i, j) for i, array in enumerate(arrays) for j in range(array.width)]
     found: dict[tuple[int, int], dict[int, list[tuple[int, int]]]] = {}
-    for side, places in enumerate(roles.sides):
-        for into, place in enumerate(places):
-            i, j = columns[place]
+    for side, indices in enumerate(roles.sides):
+        for into, index in enumerate(indices):
+            i, j = columns[index]
             alone = arrays[i].fortran and arrays[i].width > 1
             key, column = ((i, j), 0) if alone else ((i, -1), j)
             found.setdefault(key, {}).setdefault(side, []).append((column, into))
@@ -149,13 +146,8 @@ def layout(arrays: list[Array], roles: Roles) -> list[Stored]:
     return stored
 
 
-class Positional(FileRows):
-    """Rows at known positions of a file: any of them can be read at any time by any thread.
-
-    A row that takes more than 8 reads, since its columns lie apart, is not reached alone.
-    """
-
-    _stored: list[Stored]
+class ArrayFile(FileRows):
+    """Rows of arrays in a file."""
 
     def __init__(
         self,
@@ -168,10 +160,39 @@ class Positional(FileRows):
         dtype = dtypes_of([s.dtype.name for s in stored if s.routes[0][0] == 0])
         super().__init__(file, n_rows, roles, names, dtype)
         self._stored = stored
-        self.random_access = len(stored) <= MAX_READS
-        as_it_is = all(s.whole and len(self.roles.sides[s.routes[0][0]]) == s.width for s in stored)
-        row_bytes = max([1, self.row_bytes, *(s.row_bytes for s in stored)])
-        self._step = n_rows + 1 if as_it_is else max(1, PIECE_BYTES // row_bytes)
+        of_labels = [s for s in stored if any(side == 1 for side, _, _ in s.routes)]
+        if len(roles.labels) == 1 and of_labels[0].dtype == bool:
+            self.classes = text_labels.BOOLEANS
+
+    def _put(self, stored: Stored, raw: np.ndarray, row: int, block: Block) -> None:
+        """Write rows of bytes, from `row` on, where they belong; OUT `block`."""
+        if stored.dtype.kind in TEXT_KINDS:  # of the only label
+            if block.labels is not None and self.classes is not None:
+                text = stored.text(raw)
+                block.labels[:, 0] = text_labels.indices_in(self, self.classes, text, row)
+            return
+        rows = raw.view(stored.dtype).reshape(-1, stored.width)
+        targets = sides(block)
+        for side, columns, into in stored.routes:
+            target = targets[side]
+            if target is not None:
+                target[:, into] = rows[:, columns]
+
+
+class Positional(ArrayFile):
+    """Rows at known positions of a file: any of them can be read at any time by any thread.
+
+    A row that takes more than 8 reads, since its columns lie apart, is not reached alone.
+    """
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.random_access = len(self._stored) <= MAX_READS
+        as_it_is = all(
+            s.whole and len(self.roles.sides[s.routes[0][0]]) == s.width for s in self._stored
+        )
+        row_bytes = max([1, self.row_bytes, *(s.row_bytes for s in self._stored)])
+        self._step = self.n_rows + 1 if as_it_is else max(1, PIECE_BYTES // row_bytes)
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         for a in range(start, stop, self._step):
@@ -193,9 +214,9 @@ class Positional(FileRows):
         for stored in self._stored:
             if all(targets[side] is None for side, _, _ in stored.routes):
                 continue
-            place = stored.place_in(targets)
+            direct = stored.direct(targets)
             size = stored.row_bytes
-            raw = scratch(len(block.features) * size) if place is None else place.reshape(-1)
+            raw = scratch(len(block.features) * size) if direct is None else direct.reshape(-1)
             out, at = raw.view(np.uint8).data, 0
             for start, stop in runs:
                 end = at + (stop - start) * size
@@ -203,8 +224,8 @@ class Positional(FileRows):
                 if got < end - at:
                     self._raise_shortened(stored, start * size + got)
                 at = end
-            if place is None:
-                stored.put(raw, targets)
+            if direct is None:
+                self._put(stored, raw, runs[0][0], block)
 
     def mapped(self) -> Mapped | None:
         """Return all rows mapped, if they lie there as kernels read them.
@@ -213,21 +234,21 @@ class Positional(FileRows):
         """
         if not self.in_place or (mapping := self.file.map()) is None:
             return None
-        places = [place for side in range(2) if (place := self._place_of(side)) is not None]
+        found = [there for side in range(2) if (there := self._found(side)) is not None]
         arrays = [
             mapping.array(stored.offset, stored.dtype, (self.n_rows, stored.width))[:, columns]
-            for stored, columns in places
+            for stored, columns in found
         ]
-        return MappedFile(self, mapping, Block(*arrays), places[0][0])
+        return MappedFile(self, mapping, Block(*arrays), found[0][0])
 
     @property
     def in_place(self) -> bool:
         """Whether the rows lie in the file as kernels read them, and can be mapped."""
         sides = [side for side in range(2) if self.roles.sides[side]]
-        ready = not self.weighted and all(self._place_of(side) is not None for side in sides)
+        ready = not self.weighted and all(self._found(side) is not None for side in sides)
         return ready and supported()
 
-    def _place_of(self, side: int) -> tuple[Stored, slice] | None:
+    def _found(self, side: int) -> tuple[Stored, slice] | None:
         """Return where an array of a block lies in the file as it is, if it does."""
         for stored in self._stored:
             for route, columns, into in stored.routes:
@@ -276,11 +297,11 @@ class MappedFile(Mapped):
         self._mapping.close()
 
 
-def open_npy(path: Path, choice: ColumnRequest) -> FileRows:
+def open_npy(path: Path, request: ColumnRequest) -> FileRows:
     """Open a matrix, or a column, in NumPy's format."""
     file = File(path)
     with path.open("rb") as stream:
         array = array_of(stream, str(path), file.size)
     array.check(str(path))
-    roles = choice.roles(str(path), array.width)
+    roles = request.roles(str(path), array.width)
     return Positional(file, array.n_rows, roles, None, layout([array], roles))

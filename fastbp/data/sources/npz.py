@@ -4,71 +4,92 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from fastbp.data import checks
 from fastbp.data.rows import Block
-from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated, sides
-from fastbp.data.sources.files import (
-    PIECE_BYTES,
-    File,
-    FileRows,
-    Sequential,
-    damage_named,
-    dtypes_of,
+from fastbp.data.sources import text_labels
+from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
+from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, Sequential, damage_named
+from fastbp.data.sources.npy import (
+    TEXT_KINDS,
+    Array,
+    ArrayFile,
+    Positional,
+    Stored,
+    array_of,
+    layout,
 )
-from fastbp.data.sources.npy import Array, Positional, Stored, array_of, layout
 from fastbp.errors import DataError
 
 
-def open_npz(path: Path, choice: ColumnRequest) -> FileRows:
-    """Open an archive of matrices and columns in NumPy's format."""
-    file = File(path)
-    name = str(path)
+def open_npz(path: Path, request: ColumnRequest) -> FileRows:
+    """Open an archive of matrices and columns in NumPy's format.
+
+    An array of one dimension is a column of its name, one of two has columns `name0`, `name1`...;
+    the name of an array stands for all of its columns.
+    """
+    file, name = File(path), str(path)
+    arrays, members = [], {}
     with damage_named(name, "an archive of arrays"), zipfile.ZipFile(path) as archive:
-        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-        arrays = []
-        for member in members.values():
-            if member.filename.endswith(".npy"):
-                inside = member.filename.removesuffix(".npy")
+        for member in archive.infolist():
+            inside = member.filename.removesuffix(".npy")
+            if inside != member.filename:
+                members[inside] = member
                 with archive.open(member) as stream:
                     arrays.append(array_of(stream, f"{name}: {inside}", member.file_size, inside))
-    known = [array.name for array in arrays]
-    refuse_repeated(name, known)
-    chosen = choice.roles(name, known)
-    used = [arrays[i] for i in chosen.all]
-    for array in used:
-        array.check(f"{name}: {array.name}")
+    columns = {array.name: _columns_of(array) for array in arrays}
+    names = [column for several in columns.values() for column in several]
+    refuse_repeated(name, names)
+    roles = request.roles(name, names, columns)
+    n_rows = _check(name, [array for array in arrays for _ in columns[array.name]], roles)
+    stored = layout(arrays, roles)
+    rows: ArrayFile
+    if any(members[s.member].compress_type != zipfile.ZIP_STORED for s in stored):
+        rows = Zipped(file, n_rows, roles, names, stored)
+    else:
+        with damage_named(name, "an archive of arrays"):
+            arrays = [_in_archive(file, array, members[array.name]) for array in arrays]
+        rows = Positional(file, n_rows, roles, names, layout(arrays, roles))
+    text = next((s for s in stored if s.dtype.kind in TEXT_KINDS), None)
+    if text is not None:
+        with damage_named(name, "an archive of arrays"):
+            rows.classes = text_labels.classes_in(rows, _labels(name, text, n_rows))
+    return rows
+
+
+def _columns_of(array: Array) -> list[str]:
+    if len(array.shape) != 2:
+        return [array.name]
+    return [f"{array.name}{j}" for j in range(array.width)]
+
+
+def _check(name: str, owners: list[Array], roles: Roles) -> int:
+    """Return how many rows the arrays have, each of which owns some columns; refuse others."""
+    used = [owners[index] for index in roles.all]
+    for index in roles.all:
+        array = owners[index]
+        text = TEXT_KINDS if roles.labels == [index] else ""
+        array.check(f"{name}: {array.name}", checks.REAL_KINDS + text)
         if array.n_rows != used[0].n_rows:
             raise DataError(
                 f"{name}: expected {used[0].n_rows} rows in every array, as in {used[0].name}, got"
                 f" {array.n_rows} in {array.name}"
             )
-    roles, names = _columns_of(name, arrays, chosen)
-    n_rows = used[0].n_rows if used else 0
-    if any(members[array.name].compress_type != zipfile.ZIP_STORED for array in used):
-        return Zipped(file, n_rows, roles, names, layout(arrays, roles))
-    with damage_named(name, "an archive of arrays"):
-        arrays = [_in_archive(file, array, members[array.name]) for array in arrays]
-    return Positional(file, n_rows, roles, names, layout(arrays, roles))
+    return used[0].n_rows if used else 0
 
 
-def _columns_of(name: str, arrays: list[Array], chosen: Roles) -> tuple[Roles, list[str]]:
-    """Return the places of the columns of all arrays, and their names."""
-    names: list[str] = []
-    places = []
-    for array in arrays:
-        places.append(list(range(len(names), len(names) + array.width)))
-        several = len(array.shape) == 2
-        names += [f"{array.name}{j}" if several else array.name for j in range(len(places[-1]))]
-    features, labels, weight = ([p for i in side for p in places[i]] for side in chosen.sides)
-    if len(weight) > 1:
-        raise DataError(f"{name}: expected one column of weights, got {len(weight)}")
-    return Roles(features, labels, weight[0] if weight else None), names
+def _labels(name: str, stored: Stored, n_rows: int) -> Iterator[np.ndarray]:
+    step = max(1, PIECE_BYTES // stored.row_bytes)
+    with zipfile.ZipFile(name) as archive, archive.open(stored.member + ".npy") as stream:
+        skip(stream, stored.offset)
+        for start in range(0, n_rows, step):
+            yield stored.text(stream.read(min(step, n_rows - start) * stored.row_bytes))
 
 
 def _in_archive(file: File, array: Array, member: zipfile.ZipInfo) -> Array:
@@ -82,16 +103,8 @@ def _in_archive(file: File, array: Array, member: zipfile.ZipInfo) -> Array:
     return Array(array.name, offset, array.dtype, array.shape, array.fortran)
 
 
-class Zipped(Sequential, FileRows):
+class Zipped(Sequential, ArrayFile):
     """Arrays of an archive that are compressed, each a stream of its own."""
-
-    def __init__(
-        self, file: File, n_rows: int, roles: Roles, names: Sequence[str], stored: list[Stored]
-    ) -> None:
-        dtype = dtypes_of([s.dtype.name for s in stored if s.routes[0][0] == 0])
-        FileRows.__init__(self, file, n_rows, roles, names, dtype)
-        self._stored = stored
-        self.begin()
 
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
         return 0, self._inflated()
@@ -117,7 +130,7 @@ class Zipped(Sequential, FileRows):
                             f" {row}",
                             row,
                         )
-                    stored.put(np.frombuffer(raw, dtype=np.uint8), sides(block))
+                    self._put(stored, np.frombuffer(raw, dtype=np.uint8), start, block)
                 yield block
 
 

@@ -14,7 +14,7 @@ from fastbp.data.arrays import ArrayRows, Labelled
 from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.data.sources.folder import Folder
-from fastbp.data.sources.formats import KINDS
+from fastbp.data.sources.formats import FORMATS, is_known, open_file
 from fastbp.data.sources.iterator import Called
 from fastbp.errors import DataError
 
@@ -29,7 +29,8 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     ----------
     source : path-like, callable, array-like or table
         * A ``.npy`` matrix, in any order and byte order; one dimension is one column.
-        * A ``.npz`` archive of matrices and columns of equally many rows.
+        * A ``.npz`` archive of arrays of equally many rows: ``x`` of one dimension is a column,
+          of two it has the columns ``x0``, ``x1``..., for all of which ``x`` stands as well.
         * ``.csv``, or ``.tsv``: text in UTF-8 with a header, one row a line. Blank lines do not
           count, an empty cell is NaN, true and false are 1 and 0.
         * ``.parquet``, ``.pq``, and Arrow's ``.arrow``, ``.feather`` and ``.ipc``. NULL is NaN.
@@ -41,8 +42,10 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
         * An array or a table in memory: of pandas, Polars, pyarrow, or anything that exports
           Arrow's C streams.
     target : str, int, or list of them, optional
-        The columns of labels: by name, in an archive by the array's name, and by number where
-        there are no names; -1 is the last one.
+        The columns of labels: by name, and by index where there are no names; -1 is the last one.
+        Text or booleans in a single target of files are classes: the labels are then indices of
+        the sorted different ones, which `rows.classes` lists. In a ``.csv`` the first mebibyte
+        decides whether that is so.
     weight : str or int, optional
         The column of the rows' weights.
     columns : list of str or int, optional
@@ -91,18 +94,18 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     >>> block.features.tolist(), block.labels.tolist()
     ([[4.0, 5.0, 6.0], [8.0, 9.0, 10.0]], [[7.0], [11.0]])
     """
-    choice = ColumnRequest(target, weight, columns)
+    request = ColumnRequest(target, weight, columns)
     if isinstance(source, Rows):
-        if choice != ColumnRequest():
+        if request != ColumnRequest():
             raise TypeError("source: expected a file or the like to choose columns of, got Rows")
         return source
     rows: Rows
     if isinstance(source, str | os.PathLike):
-        rows = _from_path(Path(source), choice)
+        rows = _from_path(Path(source), request)
     elif callable(source):
-        rows = Called(source, choice)
+        rows = Called(source, request)
     else:
-        rows = _in_memory(source, choice)
+        rows = _in_memory(source, request)
     if rows.n_rows == 0 or rows.n_features == 0:
         raise DataError(
             f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
@@ -111,22 +114,22 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     return rows
 
 
-def _from_path(path: Path, choice: ColumnRequest) -> Rows:
+def _from_path(path: Path, request: ColumnRequest) -> Rows:
     mode = path.stat().st_mode  # a missing one is an OSError that names it
     if stat.S_ISDIR(mode):
-        return Folder(path, choice)
-    if not stat.S_ISREG(mode) or path.suffix.lower() not in KINDS:
-        raise ValueError(f"{path}: expected a folder, or a file that ends in {', '.join(KINDS)}")
-    return KINDS[path.suffix.lower()](path, choice)
+        return Folder(path, request)
+    if not stat.S_ISREG(mode) or not is_known(path):
+        raise ValueError(f"{path}: expected a folder, or a file that ends in {', '.join(FORMATS)}")
+    return open_file(path, request)
 
 
-def _in_memory(value: Any, choice: ColumnRequest) -> Rows:
+def _in_memory(value: Any, request: ColumnRequest) -> Rows:
     if isinstance(value, Iterator) and not frames.speaks_arrow(value):
         raise TypeError(
             "source: expected a callable that returns a fresh iterator at every call, got"
             f" {arguments.describe(value)}"
         )
-    features, extra, names = parts_of("source", value, choice)
+    features, extra, names = parts_of("source", value, request)
     if 0 in features.shape:
         raise DataError(
             f"source: expected at least one row and one column, got shape {features.shape}"

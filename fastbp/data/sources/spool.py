@@ -31,12 +31,13 @@ class Spool(Positional):
         super().__init__(file, rows.n_rows, roles, None, stored)
         self._rows = rows
         self.name, self.feature_names, self.dtype = rows.name, rows.feature_names, rows.dtype
+        self.classes = rows.classes
 
     def digest(self) -> str:
         return self._rows.digest()
 
-    def place(self, row: int) -> tuple[str, int]:
-        return self._rows.place(row)
+    def locate(self, row: int) -> tuple[str, int]:
+        return self._rows.locate(row)
 
 
 def spooled(rows: Rows, between: Callable[[], None] = lambda: None) -> Rows:

@@ -6,6 +6,7 @@ import csv
 import re
 from array import array
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import numpy as np
 
 from fastbp.data import frames
 from fastbp.data.rows import Block
+from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, refuse_repeated
 from fastbp.data.sources.files import File, FileRows, damage_named
 from fastbp.errors import DataError
 
 CSV_STEP = 2**18
-"""Bytes of text from one row whose place is kept to the next: what is searched for a row."""
+"""Bytes of text from one row whose offset is kept to the next: what is searched for a row."""
+GUESS_STEPS = 4
+"""So many of them show whether a label is a number: a mebibyte."""
 NEWLINE, RETURN = 10, 13
 BOM = b"\xef\xbb\xbf"
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
@@ -28,19 +32,40 @@ class Csv(FileRows):
     """Text with a header, one row a line; parsed by pyarrow, from any row on.
 
     Lines are told apart before they are parsed, so no cell may hold one's end. Blank lines do not
-    count, empty cells are NaN, `true` and `false` are 1 and 0.
+    count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in the
+    first mebibyte are not all numbers holds classes.
     """
 
-    def __init__(self, path: Path, choice: ColumnRequest, delimiter: str) -> None:
+    def __init__(self, path: Path, request: ColumnRequest) -> None:
         self._arrow = frames.pyarrow_for(str(path))
-        self._delimiter = delimiter
+        self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         self._logical: frozenset[str] = frozenset()
         file = File(path)
-        names, first = _header(file, delimiter)
-        roles = choice.roles(str(path), names)
+        names, first = _header(file, self._delimiter)
+        roles = request.roles(str(path), names)
         self._names, self._used = names, [names[j] for j in roles.all]
         n_rows = self._find_rows(file, first)
         super().__init__(file, n_rows, roles, names, "float64")
+        if self.label is not None and n_rows > 0:
+            self.classes = self._classes(self.label)
+
+    def _classes(self, label: str) -> list[Any] | None:
+        """Return what the labels are if they are no numbers, of which the first ones decide."""
+        bounds = sorted({*self._rows[::GUESS_STEPS], self.n_rows})
+
+        def piece(start: int, stop: int) -> Any:
+            table = self._table(self._lines(start, stop), start, {label: self._arrow.string()})
+            return table.column(0).combine_chunks()
+
+        first = piece(*bounds[:2])
+        words = self._words(first)
+        if {*words.unique().tolist()} <= {"0", "1", None}:
+            cells = {cell.strip().lower() for cell in first.unique().tolist()}
+            return text_labels.BOOLEANS if cells & {"true", "false"} else None
+        if self._is_number(words):
+            return None
+        pieces = (piece(start, stop) for start, stop in pairwise(bounds))
+        return text_labels.classes_in(self, pieces)
 
     def _find_rows(self, file: File, position: int) -> int:
         """Return how many rows there are, and keep where some of them begin."""
@@ -48,7 +73,7 @@ class Csv(FileRows):
         n_rows, step = 0, CSV_STEP
         while position < file.size:
             data = file.read(position, min(step, file.size - position))
-            end = _last_end(data) if position + data.size < file.size else data.size
+            end = data.tobytes().rfind(b"\n") + 1 if position + data.size < file.size else data.size
             if end == 0:  # a line longer than that
                 step *= 2
                 continue
@@ -69,7 +94,7 @@ class Csv(FileRows):
                 f" {table.num_rows}: a cell holds the end of a line, or a line ends otherwise",
                 start,
             )
-        columns = [frames.numbers(table.column(name)) for name in self._used]
+        columns = [self._numbers(table.column(name), name, start) for name in self._used]
         self.roles.spread(columns, block)
 
     def _lines(self, start: int, stop: int) -> Any:
@@ -88,17 +113,14 @@ class Csv(FileRows):
         return data[starts[first] : starts[beyond] if beyond < starts.size else data.size]
 
     def _parsed(self, data: np.ndarray, first: int) -> Any:
-        logical = self._logical
-        kinds = {
-            name: self._arrow.bool_() if name in logical else self._arrow.float64()
-            for name in self._used
-        }
+        pa = self._arrow
+        kinds = {name: pa.bool_() if name in self._logical else pa.float64() for name in self._used}
+        if self.label is not None and self.classes is not None:
+            kinds[self.label] = pa.string()
         try:
             return self._table(data, first, kinds)
-        except self._arrow.ArrowInvalid:
-            text = self._table(data, first, dict.fromkeys(self._used, self._arrow.string()))
-        columns = {name: self._from_text(text.column(name), name, first) for name in self._used}
-        return self._arrow.table(columns)
+        except pa.ArrowInvalid:
+            return self._table(data, first, dict.fromkeys(self._used, pa.string()))
 
     def _table(self, data: np.ndarray, first: int, kinds: dict[str, Any]) -> Any:
         from pyarrow import csv as arrow_csv
@@ -110,9 +132,7 @@ class Csv(FileRows):
                 source,
                 arrow_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=size),
                 arrow_csv.ParseOptions(delimiter=self._delimiter),
-                arrow_csv.ConvertOptions(
-                    column_types=kinds, include_columns=self._used, strings_can_be_null=True
-                ),
+                arrow_csv.ConvertOptions(column_types=kinds, include_columns=list(kinds)),
             )
         except self._arrow.ArrowInvalid as error:
             ragged = RAGGED.search(str(error))
@@ -125,34 +145,49 @@ class Csv(FileRows):
                 raise
             raise DataError(f"{self.name}: expected text in UTF-8, got {error}", first) from None
 
-    def _from_text(self, column: Any, name: str, first: int) -> Any:
-        """Return a column that is not all numbers as such, with true and false as 1 and 0."""
-        from pyarrow import compute
+    def _numbers(self, column: Any, name: str, first: int) -> np.ndarray:
+        """Return numbers or, for a label that is none, its index in `classes`."""
+        if name == self.label and self.classes is not None:
+            logical = self.classes == text_labels.BOOLEANS
+            known = ["0", "1"] if logical else self.classes
+            cells = self._words(column) if logical else column
+            return text_labels.indices_in(self, known, cells.combine_chunks(), first)
+        if column.type == self._arrow.string():
+            column = self._from_text(column, name, first)
+        return frames.numbers(column)
 
-        text = compute.utf8_trim_whitespace(column)
+    def _words(self, column: Any) -> Any:
+        """Return trimmed text, NULL where it stands for a gap, with true and false as 1 and 0."""
+        from pyarrow import compute, csv
+
+        gap = compute.is_in(column, self._arrow.array(csv.ConvertOptions().null_values))
+        text = compute.if_else(gap, self._arrow.scalar(None, column.type), column)
+        text = compute.utf8_trim_whitespace(text)
         lower = compute.utf8_lower(text)
         for word, number in (("true", "1"), ("false", "0")):
             text = compute.if_else(compute.equal(lower, word), number, text)
-        if not compute.any(
-            compute.invert(compute.is_in(text, self._arrow.array(["0", "1"])))
-        ).as_py():
-            self._logical |= {name}  # the next piece of it is read at once
-        try:
-            return text.cast(self._arrow.float64())
-        except self._arrow.ArrowInvalid:
-            row = bisect_left(range(len(text)), True, key=lambda i: self._fails(text[: i + 1]))
-            raise DataError(
-                f"{self.name}: column {name!r}: expected a number, got {column[row].as_py()!r} in"
-                f" row {first + row}",
-                first + row,
-            ) from None
+        return text
 
-    def _fails(self, text: Any) -> bool:
+    def _from_text(self, column: Any, name: str, first: int) -> Any:
+        """Return as numbers a column that pyarrow did not take for such."""
+        text = self._words(column)
+        if {*text.unique().tolist()} <= {"0", "1"}:
+            self._logical |= {name}  # the next piece of it is read at once
+        if self._is_number(text):
+            return text.cast(self._arrow.float64())
+        row = bisect_left(range(len(text)), True, key=lambda i: not self._is_number(text[: i + 1]))
+        raise DataError(
+            f"{self.name}: column {name!r}: expected a number, got {column[row].as_py()!r} in"
+            f" row {first + row}",
+            first + row,
+        )
+
+    def _is_number(self, text: Any) -> bool:
         try:
             text.cast(self._arrow.float64())
         except self._arrow.ArrowInvalid:
-            return True
-        return False
+            return False
+        return True
 
 
 def _header(file: File, delimiter: str) -> tuple[list[str], int]:
@@ -167,21 +202,12 @@ def _header(file: File, delimiter: str) -> tuple[list[str], int]:
         size *= 2
     if starts.size == 0:
         raise DataError(f"{file.path}: expected a header, got an empty file")
-    end = _first_end(data, int(starts[0]))
+    end = data.tobytes().find(b"\n", int(starts[0])) + 1 or data.size
     with damage_named(file.path, "a header in UTF-8"):
         line = data[starts[0] : end].tobytes().decode()
         names = next(csv.reader([line], delimiter=delimiter, strict=True))
     refuse_repeated(str(file.path), names)
     return names, end
-
-
-def _first_end(data: np.ndarray, start: int) -> int:
-    ends = np.flatnonzero(data[start:] == NEWLINE)
-    return start + int(ends[0]) + 1 if ends.size else data.size
-
-
-def _last_end(data: np.ndarray) -> int:
-    return data.tobytes().rfind(b"\n") + 1
 
 
 def line_starts(data: np.ndarray) -> np.ndarray:
@@ -191,8 +217,3 @@ def line_starts(data: np.ndarray) -> np.ndarray:
     first = data[starts]
     lines: np.ndarray = starts[(first != NEWLINE) & (first != RETURN)]
     return lines
-
-
-def open_csv(path: Path, choice: ColumnRequest) -> FileRows:
-    """Open text with a header, whose cells are separated by commas or, in a .tsv, by tabs."""
-    return Csv(path, choice, "\t" if path.suffix.lower() == ".tsv" else ",")

@@ -31,7 +31,7 @@ from fastbp.estimators.mlp.network import (
 )
 from fastbp.estimators.mlp.stochastic import Stochastic
 from fastbp.estimators.mlp.targets import Targets
-from fastbp.estimators.names import HIDDEN, OPTIMIZERS
+from fastbp.estimators.names import HIDDEN
 from fastbp.estimators.scikit_learn import (
     Interval,
     Options,
@@ -42,6 +42,7 @@ from fastbp.estimators.scikit_learn import (
 )
 from fastbp.models.layers import Layers
 from fastbp.models.prediction import predicted_as_it_is
+from fastbp.training.optimizers import OPTIMIZERS
 
 CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 FEW = 2**14  # numbers of rows that are converted at once

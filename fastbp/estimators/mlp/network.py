@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from fastbp.data.arrays import Labelled, rows_of, settled
+from fastbp.data.arrays import Labelled, loaded_if_small, rows_of
 from fastbp.data.labels import Samples
 from fastbp.data.rows import Rows
 from fastbp.data.sparse import CompressedRows, SparseRows, is_thin
@@ -118,4 +118,4 @@ def _stays_sparse(X: Any, layers: Layers) -> bool:
 
 
 def _rows(X: Any) -> Rows:
-    return settled(SparseRows(X.tocsr(), "X")) if sparse.issparse(X) else rows_of("X", X)
+    return loaded_if_small(SparseRows(X.tocsr(), "X")) if sparse.issparse(X) else rows_of("X", X)

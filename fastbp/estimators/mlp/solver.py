@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.estimators.names import Optimizer, optimizer_of
-from fastbp.training.optimizers import SGD
+from fastbp.estimators.names import optimizer_of
+from fastbp.training.optimizers import SGD, Optimizer
 from fastbp.training.state import TrainingState
 
 LEAST_RATE = 1e-6  # an adaptive rate that is not above it ends the fit

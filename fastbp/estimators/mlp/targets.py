@@ -12,8 +12,9 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import unique_labels
 
-from fastbp.data import checks
+from fastbp.data.labels import LabelKind, check_labels
 from fastbp.estimators.names import OUTPUTS
+from fastbp.models.losses import LOSSES
 
 
 class Targets(ABC):
@@ -73,7 +74,8 @@ class Numbers(Targets):
             raise ValueError(
                 f"{name}: expected no negative numbers with loss='poisson', got {labels.min()}"
             )
-        checks.labels_for_loss(name, labels, self._loss)
+        takes = LOSSES[self._loss].labels if self._loss in LOSSES else LabelKind.NUMBERS
+        check_labels(name, labels, takes, self._loss)
         return labels
 
     def given_labels(self, y: Any, n_rows: int, n_outputs: int) -> np.ndarray:

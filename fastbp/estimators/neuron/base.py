@@ -18,7 +18,7 @@ from fastbp.data.rows import Rows
 from fastbp.errors import DataError, DivergenceError
 from fastbp.estimators.base import Estimator
 from fastbp.estimators.callbacks import Callbacks
-from fastbp.estimators.names import OPTIMIZERS, OWN_LOSSES, USUAL_RATES, Optimizer, optimizer_of
+from fastbp.estimators.names import OWN_LOSSES, optimizer_of
 from fastbp.estimators.neuron.fitting import (
     Fitted,
     as_taken,
@@ -39,6 +39,7 @@ from fastbp.estimators.scikit_learn import (
 )
 from fastbp.models.losses import neuron_losses
 from fastbp.training.callbacks import EpochState
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 from fastbp.training.state import TrainingState
 
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
@@ -204,14 +205,14 @@ class Neurons(Estimator):
     @property
     def _finds_rate(self) -> bool:
         """Whether the rate follows from the rows."""
-        return isinstance(self.learning_rate_init, str) and type(self._rule) not in USUAL_RATES
+        return isinstance(self.learning_rate_init, str) and self._rule.usual_rate is None
 
     def _rate(self, found: Survey | None, weights: np.ndarray, rows: Rows) -> Any:
         """Return the learning rate: the one that is given, or one that is safe for these rows."""
         if not isinstance(self.learning_rate_init, str):
             return self.learning_rate_init
         if not self._finds_rate:
-            return USUAL_RATES[type(self._rule)]
+            return self._rule.usual_rate
         assert found is not None
         batch = min(rows.n_rows, self.batch_size or rows.n_rows)
         bound = curvature(self._loss, self._output, rows.n_labels)
@@ -224,7 +225,9 @@ class Neurons(Estimator):
         # Earlier rows of partial_fit may have been longer.
         self._smoothness = max(smooth, getattr(self, "_smoothness", 0.0))
         # Momentum adds up the noise of batches, too.
-        damping = 1.0 if batch == rows.n_rows else max(1.0 - self._rule.momentum, 0.01)
+        damping = (
+            1.0 if batch == rows.n_rows else max(1.0 - getattr(self._rule, "momentum", 0.0), 0.01)
+        )
         return damping / self._smoothness
 
     def _start(self, n_outputs: int, again: bool) -> tuple[np.ndarray, np.ndarray, Any]:

@@ -11,12 +11,12 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from fastbp.data.classes import class_indices, listed
 from fastbp.data.rows import Rows
 from fastbp.estimators.neuron.base import Neurons
-from fastbp.estimators.neuron.labels import Coded, Survey, codes_of, survey
+from fastbp.estimators.neuron.labels import Coded, Survey, survey
 from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
-from fastbp.models.table_model import listed
 from fastbp.training.callbacks import EpochState
 from fastbp.training.optimizers import SGD, Adam
 
@@ -152,7 +152,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         **Neurons._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
-    _output = "sigmoid"  # type: ignore[assignment]
+    _output = "sigmoid"
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
             classes = np.unique(y) if classes is None else classes
-            labels = codes_of(y, classes)[:, None]
+            labels = class_indices(y, classes, lambda row: ("y", row)).astype(np.float64)[:, None]
             values = np.arange(classes.size, dtype=np.float64)
         elif rows.n_labels != 1:
             raise ValueError(

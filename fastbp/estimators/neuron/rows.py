@@ -13,7 +13,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
 from fastbp.data import checks
-from fastbp.data.arrays import ArrayRows, Labelled, settled
+from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
 from fastbp.data.rows import Rows
 from fastbp.data.sparse import SparseRows
 from fastbp.errors import DataError
@@ -31,7 +31,7 @@ def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
         several = isinstance(estimator, RegressorMixin)
         how = {"multi_output": several, "y_numeric": several, "accept_sparse": "csr", **UNREAD}
         X, y = validate(estimator, X, y, reset=reset, dtype=KINDS, **how)
-        return settled(SparseRows(X, "X") if issparse(X) else ArrayRows(X, "X")), y
+        return loaded_if_small(SparseRows(X, "X") if issparse(X) else ArrayRows(X, "X")), y
     check_columns(estimator, X, reset)
     if y is None and X.n_labels == 0:
         raise ValueError(
@@ -44,7 +44,7 @@ def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if len(y) != X.n_rows:
             raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
-    return settled(X), y
+    return loaded_if_small(X), y
 
 
 def checked_features(estimator: Any, X: Any) -> Any:

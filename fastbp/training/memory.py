@@ -1,0 +1,166 @@
+"""The memory of a run: the two arrays that its kernel works in, and names for what they hold.
+
+Where each thing stands is written in ``kernels/layout.py``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from fastbp.data.arrays import aligned_zeros
+from fastbp.kernels import layout
+from fastbp.training.problem import Options, Problem
+from fastbp.training.state import TrainingState
+
+MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
+
+
+class Integer:
+    """A name for one of the kernel's integers."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+
+    def __get__(self, memory: Memory, owner: type[Memory]) -> int:
+        number: int = memory.plain[self._index]
+        return number
+
+    def __set__(self, memory: Memory, value: int) -> None:
+        memory.plain[self._index] = value
+
+
+class Memory:
+    """The kernel's integers and floats.
+
+    Attributes
+    ----------
+    integers : numpy.ndarray of int64
+        The problem, what one call may do, the position. The names below stand for its entries.
+    plain : memoryview
+        The same, read and written as Python's integers: in half of the time.
+    floats : numpy.ndarray of float64
+        All of these, and the scratch memory of the threads:
+    parameters, epoch_start : numpy.ndarray
+        The parameters, flat, and as they were at the start of the epoch.
+    moments : numpy.ndarray, shape (n_moments, n_parameters)
+        What the optimizer keeps; of ``GradientOnly`` the gradient.
+    partial_sums : numpy.ndarray
+        The sums of the batch under way.
+    epoch_sums, powers : numpy.ndarray
+        See :class:`~fastbp.training.state.TrainingState`.
+    """
+
+    n_rows = Integer(layout.N_ROWS)
+    chunk_rows = Integer(layout.CHUNK_ROWS)
+    n_iter_no_change = Integer(layout.N_ITER_NO_CHANGE)
+    row_stride = Integer(layout.ROW_STRIDE)
+    label_stride = Integer(layout.LABEL_STRIDE)
+    weight_stride = Integer(layout.WEIGHT_STRIDE)
+    # What one call may do
+    shuffled = Integer(layout.SHUFFLED)
+    block_start = Integer(layout.BLOCK_START)
+    block_stop = Integer(layout.BLOCK_STOP)
+    epoch_limit = Integer(layout.EPOCH_LIMIT)
+    first_rate = Integer(layout.FIRST_RATE)
+    n_rates = Integer(layout.N_RATES)
+    budget = Integer(layout.BUDGET)
+    ticket = Integer(layout.TICKET)
+    # The position
+    epoch = Integer(layout.EPOCH)
+    batch_start = Integer(layout.BATCH_START)
+    next_chunk = Integer(layout.NEXT_CHUNK)
+    status = Integer(layout.STATUS)
+    bad_row = Integer(layout.BAD_ROW)
+    stale_epochs = Integer(layout.STALE_EPOCHS)
+
+    def __init__(self, problem: Problem, options: Options, workers: int) -> None:
+        rows, rule, p = problem.rows, options.optimizer, problem.parameters.size
+        chunk_rows = min(problem.chunk_rows, options.batch_rows)
+        sums = p + layout.PARTIAL_EXTRA
+        slots = max(2 * workers, MOST_SLOT_ELEMENTS // sums)
+        slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
+        self.integers = np.zeros(layout.N_INTEGERS + len(problem.table), dtype=np.int64)
+        self.integers[layout.LAYERS :] = problem.table
+        for index, value in (
+            (layout.N_ROWS, rows.n_rows),
+            (layout.N_FEATURES, rows.n_features),
+            (layout.BATCH_ROWS, options.batch_rows),
+            (layout.CHUNK_ROWS, chunk_rows),
+            (layout.TILE_ROWS, problem.tile_rows),
+            (layout.WEIGHTED, rows.weighted),
+            (layout.OPTIMIZER, rule.code),
+            (layout.N_MOMENTS, rule.n_moments),
+            (layout.N_PARAMETERS, p),
+            (layout.N_WEIGHTS, problem.n_weights),
+            (layout.N_ITER_NO_CHANGE, 0 if options.tol is None else options.n_iter_no_change),
+            (layout.SLOTS, slots),
+            (layout.WORKERS, workers),
+            (layout.WORK_SIZE, problem.work_size),
+            (layout.BAD_ROW, layout.NO_ROW),
+            *problem.settings.items(),
+        ):
+            self.integers[index] = value
+        self.plain = self.integers.data
+        partials = layout.PARAMETERS + (2 + rule.n_moments) * p
+        self.floats = aligned_zeros(partials + (slots + 1) * sums + workers * problem.work_size)
+        self.floats[layout.RULE : layout.RULE + len(rule.constants)] = rule.constants
+        self.floats[layout.ALPHA] = options.alpha
+        self.floats[layout.TOL] = options.tol or 0.0
+        self.floats[layout.BEST_LOSS] = np.inf
+        self.powers = self.floats[layout.POWER_1 : layout.POWER_2 + 1]
+        self.powers[:] = 1.0
+        self.epoch_sums = self.floats[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]
+        vectors = self.floats[layout.PARAMETERS : partials].reshape(-1, p)
+        self.parameters, self.epoch_start, self.moments = vectors[0], vectors[1], vectors[2:]
+        self.partial_sums = self.floats[partials : partials + sums]
+        self.start_from(problem.parameters)
+
+    @property
+    def position(self) -> int:
+        """Rows of the epoch under way that are in the sums."""
+        return min(self.batch_start + self.next_chunk * self.chunk_rows, self.n_rows)
+
+    def start_from(self, parameters: np.ndarray) -> None:
+        """Set the parameters at the start of an epoch."""
+        self.parameters[:] = self.epoch_start[:] = parameters
+
+    def start_again(self, parameters: np.ndarray) -> None:
+        """Forget all but the problem, and begin with other parameters."""
+        self.start_from(parameters)
+        self.epoch_sums[:] = 0.0
+        self.epoch = self.batch_start = self.next_chunk = self.stale_epochs = 0
+        self.status, self.bad_row = layout.RUNNING, layout.NO_ROW
+
+    def restore(self, state: TrainingState, epochs: int) -> None:
+        """Go on where `state` was made, `epochs` of this fit before; the parameters are there."""
+        self.epoch = epochs
+        self.batch_start, self.next_chunk = state.batch_start, state.next_chunk
+        self.stale_epochs = state.stale_epochs
+        self.moments[:] = state.moments
+        self.powers[:] = state.powers
+        self.epoch_sums[:] = state.epoch_sums
+        self.floats[layout.BEST_LOSS] = state.best_loss
+        if state.epoch_start.size:
+            self.epoch_start[:] = state.epoch_start
+        if state.partial_sums.size:
+            self.partial_sums[:] = state.partial_sums
+
+    def training_state(self, **others: Any) -> TrainingState:
+        """Return what another fit needs to go on; `others` are fields that are not in here."""
+        nothing = np.empty(0)
+        return TrainingState(
+            moments=self.moments.copy(),
+            powers=tuple(self.powers.tolist()),
+            batch_start=self.batch_start,
+            next_chunk=self.next_chunk,
+            partial_sums=self.partial_sums.copy() if self.next_chunk else nothing,
+            epoch_start=self.epoch_start.copy() if self.position else nothing,
+            epoch_sums=tuple(self.epoch_sums.tolist()),
+            best_loss=float(self.floats[layout.BEST_LOSS]),
+            stale_epochs=self.stale_epochs,
+            checksum=zlib.crc32(self.parameters.data),
+            **others,
+        )
