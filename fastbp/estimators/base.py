@@ -9,18 +9,22 @@ from typing import Any, ClassVar
 from fastbp.estimators.scikit_learn import CallbackSupportMixin, Interval, StrOptions
 from fastbp.estimators.stored import Stored
 
+COUNT = Interval(Integral, 1, None, closed="left")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+
 
 class Estimator(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
     """An estimator that trains in epochs, and takes sparse rows."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [NOT_NEGATIVE],
+        "max_iter": [COUNT],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
         "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "n_threads": [COUNT, None],
         "callback": [callable, None],
         "progress": ["boolean", StrOptions({"always"})],
     }

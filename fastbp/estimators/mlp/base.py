@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from abc import abstractmethod
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp.data import checks
 from fastbp.data.rows import Rows
-from fastbp.estimators.base import Estimator
+from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.mlp.exchange import Exchange
 from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit, Learned
@@ -55,24 +55,24 @@ class BaseMLP(Exchange):
     intercepts_: list[np.ndarray]
     out_activation_: str
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Estimator._parameter_constraints,
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        **Exchange._parameter_constraints,
+        "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions(set(HIDDEN))],
         "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), COUNT],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
+        "learning_rate_init": [POSITIVE],
+        "power_t": [NOT_NEGATIVE],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "tol": [NOT_NEGATIVE],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "beta_1": [Interval(Real, 0, 1, closed="left")],
         "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "epsilon": [POSITIVE],
+        "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
+        "max_fun": [COUNT],
         "keep_optimizer": ["boolean"],
     }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
-from numbers import Integral, Real
+from functools import partial
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,16 +15,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp.data.arrays import is_plain
 from fastbp.data.rows import Rows
-from fastbp.errors import DataError, DivergenceError
-from fastbp.estimators.base import Estimator
+from fastbp.errors import DivergenceError
+from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, Estimator
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, optimizer_of
 from fastbp.estimators.neuron.fitting import (
     Fitted,
+    after_epoch,
     as_taken,
+    complaint,
     fit_neurons,
     for_next_rows,
     outputs_of,
+    shuffling,
     stacked,
     start_values,
 )
@@ -38,12 +41,35 @@ from fastbp.estimators.scikit_learn import (
     fit_method,
 )
 from fastbp.models.losses import neuron_losses
-from fastbp.training.callbacks import EpochState
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 from fastbp.training.state import TrainingState
 
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
 """Parameters that the engine takes as they are."""
+
+
+class ScoresRows:
+    """A score that takes rows with the labels that they carry."""
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return a classifier's accuracy, or a regressor's coefficient of determination.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
+            None with rows that carry their labels, and perhaps weights.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        if y is None and isinstance(X, Rows):
+            y, weight = carried(X)
+            sample_weight = weight if sample_weight is None else sample_weight
+        score = super().score(X, y, sample_weight)  # type: ignore[misc]
+        return float(score)
 
 
 class Neurons(Estimator):
@@ -57,16 +83,12 @@ class Neurons(Estimator):
         **Estimator._parameter_constraints,
         "loss": [StrOptions({*OWN_LOSSES, *neuron_losses()})],
         "solver": [StrOptions(set(OPTIMIZERS)), *OPTIMIZERS.values()],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "learning_rate_init": [
-            Interval(Real, 0, None, closed="neither"),
-            StrOptions({"auto"}),
-            callable,
-        ],
+        "batch_size": [COUNT, None],
+        "learning_rate_init": [POSITIVE, StrOptions({"auto"}), callable],
         "shuffle": ["boolean", StrOptions({"window"})],
         "random_state": ["random_state", np.random.Generator],
-        "tol": [Interval(Real, 0, None, closed="left"), None],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [NOT_NEGATIVE, None],
+        "n_iter_no_change": [COUNT],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
     }
@@ -92,25 +114,6 @@ class Neurons(Estimator):
         self : object
         """
         return self._fit(X, y, sample_weight)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return a classifier's accuracy, or a regressor's coefficient of determination.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
-            None with rows that carry their labels, and perhaps weights.
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        score : float
-        """
-        if y is None and isinstance(X, Rows):
-            y, weight = carried(X)
-            sample_weight = weight if sample_weight is None else sample_weight
-        return float(super().score(X, y, sample_weight))
 
     # --- training -----------------------------------------------------------------------------
 
@@ -145,22 +148,26 @@ class Neurons(Estimator):
         with in_scikit_learns_words(self, X):
             rows, rate = self._prepared(rows, labels, sample_weight, known)
             epochs = 1 if incremental else self.max_iter
-            callbacks = Callbacks(self, epochs, self._attributes, X, y, sample_weight)
-            weights, biases, random = self._start(rows.n_labels, again)
-            start = as_taken(weights, biases)
-            callback = self._callback(callbacks, start)
-            how = {"random_state": random, "callback": callback, "shuffle": self._shuffle(rows)}
-            if incremental:
-                before = getattr(self, "loss_curve_", []) if again else []
-                how["state"] = self._state() if again else None
-            else:
-                before, held_out = [], float(self.validation_fraction)
+            callbacks = Callbacks(self, epochs, self._shaped, X, y, sample_weight)
+            *start, random = self._start(rows.n_labels, again)
+            start = as_taken(*start)
+            how = {"random_state": random, "shuffle": shuffling(self, rows)}
+            how |= {name: getattr(self, name) for name in ENGINE}
+            if callbacks or self.verbose:
+                callbacks.begin(*start)
+                how["callback"] = partial(after_epoch, callbacks)
+            losses: list[float] = []
+            if not incremental:
+                held_out = float(self.validation_fraction) if self.early_stopping else None
                 how |= {"tol": self.tol, "n_iter_no_change": self.n_iter_no_change}
-                how["validation"] = held_out if self.early_stopping else None
-            fit = self._train(rows, start, rate, epochs, before, how)
+                how |= {"validation": held_out}
+            elif again:
+                losses, how["state"] = getattr(self, "loss_curve_", []), self._state()
+            fit = self._train(rows, start, rate, epochs, losses, how)
         callbacks.close(*list(fit)[:2])
-        if not incremental:
-            self._warn_of_end(fit)
+        why = None if incremental else complaint(fit, self.max_iter, self.tol)
+        if why is not None:
+            warnings.warn(f"{type(self).__name__} {why}", ConvergenceWarning, stacklevel=4)
         return self
 
     def _train(
@@ -173,7 +180,6 @@ class Neurons(Estimator):
         how: dict[str, Any],
     ) -> Fitted:
         """Train and keep what was reached, whatever happens; `losses` are those before."""
-        how |= {name: getattr(self, name) for name in ENGINE}
         how |= {"loss": self._loss, "optimizer": self._rule}
         try:
             fit = fit_neurons(rows, start, rate, epochs, self._output, **how)
@@ -209,37 +215,26 @@ class Neurons(Estimator):
 
     def _rate(self, found: Survey | None, weights: np.ndarray, rows: Rows) -> Any:
         """Return the learning rate: the one that is given, or one that is safe for these rows."""
-        if not isinstance(self.learning_rate_init, str):
-            return self.learning_rate_init
-        if not self._finds_rate:
-            return self._rule.usual_rate
-        assert found is not None
+        rule, given = self._rule, self.learning_rate_init
+        if found is None or not self._finds_rate:
+            return rule.usual_rate if isinstance(given, str) else given
         batch = min(rows.n_rows, self.batch_size or rows.n_rows)
         bound = curvature(self._loss, self._output, rows.n_labels)
-        smooth = smoothness(found, weights, bound, rows.n_rows, batch, self.alpha)
-        if not smooth < np.inf:
-            raise DataError(
-                f"{rows.name}: expected features whose squares float64 can hold, got larger ones;"
-                " scale them, or set learning_rate_init"
-            )
+        smooth = smoothness(found, weights, bound, rows, batch, self.alpha)
         # Earlier rows of partial_fit may have been longer.
         self._smoothness = max(smooth, getattr(self, "_smoothness", 0.0))
         # Momentum adds up the noise of batches, too.
-        damping = (
-            1.0 if batch == rows.n_rows else max(1.0 - getattr(self._rule, "momentum", 0.0), 0.01)
-        )
-        return damping / self._smoothness
+        damping = max(1.0 - getattr(rule, "momentum", 0.0), 0.01)
+        return (1.0 if batch == rows.n_rows else damping) / self._smoothness
 
     def _start(self, n_outputs: int, again: bool) -> tuple[np.ndarray, np.ndarray, Any]:
         """Return start values (K, D) and (K,), and the source of what is random from there on."""
-        d, random = self.n_features_in_, self.random_state
+        shape, random = (n_outputs, self.n_features_in_), self.random_state
         if not again:
-            return start_values(d, n_outputs, self._output, random)
+            return start_values(shape, self._output, random)
         weights, biases = self._parameters(np.float64)
-        if weights.shape != (n_outputs, d):
-            raise ValueError(
-                f"coef_: expected shape {(n_outputs, d)} to go on from, got {weights.shape}"
-            )
+        if weights.shape != shape:
+            raise ValueError(f"coef_: expected shape {shape} to go on from, got {weights.shape}")
         return weights, biases, random
 
     def _parameters(self, dtype: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -255,43 +250,6 @@ class Neurons(Estimator):
         own = map(np.array_equal, arrays, (self.coef_, self.intercept_))
         return for_next_rows(state) if all(own) and state.optimizer == self._rule else None
 
-    def _shuffle(self, rows: Rows) -> bool | str:
-        """Return how to shuffle: not within a single batch, in windows where only they can be."""
-        if self.batch_size is None or self.batch_size >= rows.n_rows:
-            return False
-        if self.shuffle is True and not rows.random_access:
-            return "window"
-        return self.shuffle if isinstance(self.shuffle, str) else bool(self.shuffle)
-
-    def _callback(
-        self, callbacks: Callbacks, start: tuple[Any, Any]
-    ) -> Callable[[EpochState], bool] | None:
-        """Return what the engine calls after each epoch, if anybody wants to hear of it."""
-        if not callbacks and not self.verbose:
-            return None
-        callbacks.begin(*start)
-
-        def after_epoch(state: EpochState) -> bool:
-            text = f"Iteration {state.epoch + 1}, loss = {state.loss:.8f}"
-            if state.validation_loss is not None:
-                text += f", validation loss = {state.validation_loss:.8f}"
-            callbacks.say(text)
-            return callbacks.epoch_ends(state)
-
-        return after_epoch
-
-    def _warn_of_end(self, fit: Fitted) -> None:
-        if fit.stopped == "epochs" and self.tol is not None:
-            text = (
-                f"came to max_iter={self.max_iter} while epochs still gained more than"
-                f" tol={self.tol}: scale the features (StandardScaler), or raise either"
-            )
-        elif fit.stopped == "tol" and fit.losses[-1] > fit.losses[0]:
-            text = "ended with a greater loss than it began with: lower learning_rate_init"
-        else:
-            return
-        warnings.warn(f"{type(self).__name__} {text}", ConvergenceWarning, stacklevel=5)
-
     # --- what comes of it ---------------------------------------------------------------------
 
     def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
@@ -300,12 +258,6 @@ class Neurons(Estimator):
         if len(intercept) > 1 or isinstance(self, ClassifierMixin):
             return {"coef_": coef, "intercept_": intercept}
         return {"coef_": coef[0], "intercept_": float(intercept[0])}
-
-    def _attributes(self, weights: Any, bias: Any) -> dict[str, Any]:
-        """Return what an estimator must have to predict with these parameters."""
-        names = "n_features_in_", "feature_names_in_", "classes_"
-        kept = {name: vars(self)[name] for name in names if name in vars(self)}
-        return {**kept, **self._shaped(weights, bias)}
 
     def _keep(self, weights: Any, bias: Any, losses: list[float]) -> None:
         self.__dict__.update(self._shaped(weights, bias))

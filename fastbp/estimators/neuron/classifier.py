@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from fastbp.data.classes import class_indices, listed
 from fastbp.data.rows import Rows
-from fastbp.estimators.neuron.base import Neurons
+from fastbp.estimators.neuron.base import Neurons, ScoresRows
 from fastbp.estimators.neuron.labels import Coded, Survey, survey
 from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
@@ -21,7 +21,7 @@ from fastbp.training.callbacks import EpochState
 from fastbp.training.optimizers import SGD, Adam
 
 
-class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
+class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[misc]
     """One sigmoid neuron for two classes; for more, one neuron a class against all others.
 
     With the default loss this is logistic regression by gradient descent; one against the rest
@@ -226,6 +226,8 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
             raise ValueError(
                 f"{rows.name}: expected one column of labels, the classes, got {rows.n_labels}"
             )
+        elif rows.classes is not None:  # of which they carry the indices
+            classes, values = np.array(rows.classes), np.arange(float(len(rows.classes)))
         elif classes is not None:
             values = np.asarray(classes, dtype=np.float64)
         rows = labelled(rows, labels, sample_weight)
@@ -235,7 +237,9 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
             values = found.labels
         if classes is None:
             classes = np.array(listed(values))
-        self._take_classes(classes, known is None and self.warm_start and self._fitted)
+        if known is None and self.warm_start and self._fitted:
+            known = self.classes_
+        self._take_classes(classes, known)
         class_weight = self._class_weights(found)
         # Numbers of a .npy file stay in the page cache if they can be taken as they are.
         as_they_are = class_weight is None and values.tolist() == [0.0, 1.0]
@@ -243,13 +247,12 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         factors = np.ones(classes.size) if class_weight is None else class_weight
         return coded, self._rate(found, factors, coded)
 
-    def _take_classes(self, classes: np.ndarray, again: bool) -> None:
+    def _take_classes(self, classes: np.ndarray, known: np.ndarray | None) -> None:
         if classes.size < 2:
             raise ValueError(f"y: expected at least two classes, got one class: {classes[0]}")
-        if again and not np.array_equal(self.classes_, classes):
+        if known is not None and not np.array_equal(known, classes):
             raise ValueError(
-                f"y: expected the classes {self.classes_.tolist()} to go on with, got"
-                f" {classes.tolist()}"
+                f"y: expected the classes {known.tolist()} to go on with, got {classes.tolist()}"
             )
         self.classes_ = classes
 

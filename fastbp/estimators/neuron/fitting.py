@@ -9,24 +9,26 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data.rows import Rows
+from fastbp.estimators.callbacks import Callbacks
 from fastbp.models.initialization import initialize_network
 from fastbp.models.network import NetworkFit, fit_network, predict_network
 from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
+from fastbp.training.callbacks import EpochState
 from fastbp.training.state import TrainingState
 
 Fitted = NeuronFit | NetworkFit
 
 
 def start_values(
-    n_features: int, n_outputs: int, activation: str, random_state: Any
+    shape: tuple[int, int], activation: str, random_state: Any
 ) -> tuple[np.ndarray, np.ndarray, Any]:
     """Return weights (K, D) and biases (K,), and the source of what is random from there on."""
     if activation != "relu":
-        return np.zeros((n_outputs, n_features)), np.zeros(n_outputs), random_state
+        return np.zeros(shape), np.zeros(shape[0]), random_state
     # From zeros ReLU would never leave: its derivative there is 0.
     random = arguments.random_generator("random_state", random_state)
     (weights,), (biases,) = initialize_network(
-        [n_features, n_outputs], activations=["relu"], scheme="he_uniform", random_state=random
+        shape[::-1], activations=["relu"], scheme="he_uniform", random_state=random
     )
     return np.ascontiguousarray(weights.T), biases, random
 
@@ -75,3 +77,33 @@ def for_next_rows(state: TrainingState) -> TrainingState:
         epoch_start=none,
         epoch_sums=(0.0, 0.0, 0.0),
     )
+
+
+def shuffling(settings: Any, rows: Rows) -> bool | str:
+    """Return how to shuffle: not within a single batch, in windows where only they can be."""
+    if settings.batch_size is None or settings.batch_size >= rows.n_rows:
+        return False
+    if settings.shuffle is True and not rows.random_access:
+        return "window"
+    return settings.shuffle if isinstance(settings.shuffle, str) else bool(settings.shuffle)
+
+
+def after_epoch(callbacks: Callbacks, state: EpochState) -> bool:
+    """Report an epoch; return whether to stop."""
+    text = f"Iteration {state.epoch + 1}, loss = {state.loss:.8f}"
+    if state.validation_loss is not None:
+        text += f", validation loss = {state.validation_loss:.8f}"
+    callbacks.say(text)
+    return callbacks.epoch_ends(state)
+
+
+def complaint(fit: Fitted, max_iter: int, tol: float | None) -> str | None:
+    """Return what there is to warn of after a fit."""
+    if fit.stopped == "epochs" and tol is not None:
+        return (
+            f"came to max_iter={max_iter} while epochs still gained more than tol={tol}: scale the"
+            " features (StandardScaler), or raise either"
+        )
+    if fit.stopped == "tol" and fit.losses[-1] > fit.losses[0]:
+        return "ended with a greater loss than it began with: lower learning_rate_init"
+    return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastbp.data.rows import Rows
+from fastbp.errors import DataError
 from fastbp.estimators.neuron.labels import Survey
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.losses import LOSSES
@@ -15,7 +17,7 @@ def curvature(loss: str, activation: str, n_outputs: int) -> float:
 
 
 def smoothness(
-    found: Survey, weights: np.ndarray, bound: float, n_rows: int, batch: int, alpha: float
+    found: Survey, weights: np.ndarray, bound: float, rows: Rows, batch: int, alpha: float
 ) -> float:
     """Return a bound of the Hessian's largest eigenvalue, for batches of this size.
 
@@ -26,8 +28,14 @@ def smoothness(
     Stearns, Adaptive Signal Processing, 1985: rate times trace over two). The penalty adds alpha
     over the smallest batch's mean sum of weights.
     """
-    total = float(weights @ found.weights)
+    n_rows, total = rows.n_rows, float(weights @ found.weights)
     mean = float(weights @ found.squares) / total if total > 0.0 else found.longest
     single = (n_rows - batch) / (batch * (n_rows - 1)) if n_rows > batch else 0.0
-    rows = bound * ((1.0 - single) * mean + single * (found.longest + 4.0 * mean) + 1.0)
-    return rows + alpha / ((total / n_rows or 1.0) * (n_rows % batch or batch))
+    smooth = bound * ((1.0 - single) * mean + single * (found.longest + 4.0 * mean) + 1.0)
+    smooth += alpha / ((total / n_rows or 1.0) * (n_rows % batch or batch))
+    if not smooth < np.inf:
+        raise DataError(
+            f"{rows.name}: expected features whose squares float64 can hold, got larger ones;"
+            " scale them, or set learning_rate_init"
+        )
+    return smooth

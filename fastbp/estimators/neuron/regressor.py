@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
 from fastbp.data.rows import Rows
-from fastbp.estimators.neuron.base import Neurons
+from fastbp.estimators.neuron.base import Neurons, ScoresRows
 from fastbp.estimators.neuron.labels import survey
 from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
@@ -19,7 +19,7 @@ from fastbp.training.callbacks import EpochState
 from fastbp.training.optimizers import SGD, Adam
 
 
-class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
+class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc]
     """One neuron for a number; for several numbers, one neuron each.
 
     With the defaults this is linear least squares by gradient descent, which takes no rate to be
