@@ -9,6 +9,8 @@ from tqdm import tqdm
 
 from fastbp.training.callbacks import EpochState, asks_to_stop
 
+Attributes = Callable[[Any, Any], dict[str, Any]]
+
 
 class Callbacks:
     """Reports a fit, and each of its epochs.
@@ -23,21 +25,15 @@ class Callbacks:
         The most there can be.
     attributes : callable
         Returns the attributes of a fitted estimator with given weights and biases.
-    X, y, sample_weight
+    X, y, weight
         What scikit-learn's callbacks may ask for.
     """
 
     def __init__(
-        self,
-        estimator: Any,
-        epochs: int,
-        attributes: Callable[[Any, Any], dict[str, Any]],
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        self, estimator: Any, epochs: int, attributes: Attributes, X: Any, y: Any, weight: Any
     ) -> None:
         self._estimator, self._left, self._attributes = estimator, epochs, attributes
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        metadata = None if weight is None else {"sample_weight": weight}
         self._data = {"X": X, "y": y, "metadata": metadata}
         self._fit: Any = None
         self._epoch: Any = None

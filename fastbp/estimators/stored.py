@@ -12,8 +12,8 @@ from fastbp.estimators.mlp.solver import Solver
 from fastbp.training.optimizers import OPTIMIZERS
 from fastbp.training.state import TrainingState, generator_from, generator_state
 
-RECORDS: dict[str, type] = {
-    kind.__name__: kind for kind in (*OPTIMIZERS.values(), Solver, TrainingState)
+RECORDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (*OPTIMIZERS.values(), Solver, TrainingState, LabelBinarizer)
 }
 LEFT_OUT = (  # what scikit-learn's callbacks leave behind
     "_skl_callbacks", "_skl_callbacks_to_teardown", "_callback_fit_ctx", "_parent_callback_ctx",
@@ -75,12 +75,9 @@ class _Encoder:
     def _object(self, name: str, value: Any) -> Any:
         kind = type(value).__name__
         if RECORDS.get(kind) is type(value):
-            return {"record": [kind, self.encoded(name, dict(vars(value)))]}
+            return {kind: self.encoded(name, dict(vars(value)))}
         if isinstance(value, np.random.RandomState):
             return {"RandomState": self.encoded(name, generator_state(value))}
-        if isinstance(value, LabelBinarizer):
-            kept = [value.y_type_, bool(value.sparse_input_)]
-            return {"LabelBinarizer": [self.encoded(name, value.classes_), *kept]}
         raise TypeError(
             f"model: expected parameters that a file can hold, got {name}={value!r}; set it to None"
             " before saving"
@@ -106,19 +103,9 @@ def _decoded(arrays: dict[str, np.ndarray], value: Any) -> Any:
         return items if kind == "list" else tuple(items)
     if kind == "dict":
         return {_decoded(arrays, k): _decoded(arrays, v) for k, v in content}
-    return _object_of(arrays, kind, content)
-
-
-def _object_of(arrays: dict[str, np.ndarray], kind: str, content: Any) -> Any:
-    if kind == "record":
-        record = _decoded(arrays, content[1])
-        return RECORDS[content[0]](**record)
+    content = _decoded(arrays, content)
     if kind == "RandomState":
-        return generator_from(_decoded(arrays, content))
-    classes, y_type, is_sparse = _decoded(arrays, content[0]), content[1], content[2]
-    known = classes
-    if y_type.startswith("multilabel"):
-        known = np.array([[0] * len(classes), [1] * len(classes)])
-    binarizer = LabelBinarizer().fit(known)
-    binarizer.classes_, binarizer.y_type_, binarizer.sparse_input_ = classes, y_type, is_sparse
-    return binarizer
+        return generator_from(content)
+    record = RECORDS[kind].__new__(RECORDS[kind])
+    record.__dict__.update(content)
+    return record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from abc import abstractmethod
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -17,18 +16,11 @@ from fastbp.data import checks
 from fastbp.data.rows import Rows
 from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE
 from fastbp.estimators.callbacks import Callbacks
+from fastbp.estimators.mlp import network
 from fastbp.estimators.mlp.exchange import Exchange
 from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit, Learned
 from fastbp.estimators.mlp.lbfgs import Lbfgs, WholeLoss
-from fastbp.estimators.mlp.network import (
-    Data,
-    Parameters,
-    activation_codes,
-    checked,
-    copied,
-    layers_of,
-    outputs_of,
-)
+from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.mlp.stochastic import Stochastic
 from fastbp.estimators.mlp.targets import Targets
 from fastbp.estimators.names import HIDDEN
@@ -108,13 +100,7 @@ class BaseMLP(Exchange):
     # --- training --------------------------------------------------------------------------
 
     def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        X_val: Any = None,
-        y_val: Any = None,
-        incremental: bool = False,
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool = False
     ) -> Self:
         _refuse_rows(X)
         hidden = _hidden_sizes(self.hidden_layer_sizes)
@@ -165,9 +151,9 @@ class BaseMLP(Exchange):
             sample_weight = checks.sample_weights("sample_weight", sample_weight, X.shape[0])
         return Data(X, targets.labels(y), sample_weight), targets
 
-    @abstractmethod
     def _targets(self, y: Any, incremental: bool) -> Targets:
         """Return what these targets are; a classifier notes its classes."""
+        return self._known
 
     def _given_validation(self, X: Any, y: Any, targets: Targets, n_outputs: int) -> Data | None:
         if (X is None) != (y is None):
@@ -181,11 +167,12 @@ class BaseMLP(Exchange):
 
     def _layers(self, learned: Any) -> Layers:
         """Return the layers of this estimator, or of what a fit of it has learned."""
-        return layers_of(learned.coefs_, self.activation, learned.out_activation_, self.loss)
+        output = learned.out_activation_
+        return network.layers_of(learned.coefs_, self.activation, output, self.loss)
 
     def _attributes(self, weights: Any, biases: Any) -> dict[str, Any]:
         """Return what an estimator must have to predict with these parameters."""
-        coefs, intercepts = copied(weights, biases, self._dtype)
+        coefs, intercepts = network.copied(weights, biases, self._dtype)
         return {"coefs_": coefs, "intercepts_": intercepts}
 
     def _loss_grad_lbfgs(
@@ -198,7 +185,7 @@ class BaseMLP(Exchange):
         """
         weight = rest[0] if rest and isinstance(rest[0], np.ndarray) else None
         data = Data(X, np.ascontiguousarray(y, dtype=np.float64), weight)
-        loss = WholeLoss(self, self._layers(self), self.coefs_, self.intercepts_, data, 1)
+        loss = WholeLoss(self, self, self._layers(self), data, 1)
         with loss.function() as evaluate:
             return evaluate(packed_coef_inter)
 
@@ -224,27 +211,23 @@ class BaseMLP(Exchange):
                 return outputs
         _refuse_rows(X)
         X = validate(self, X, accept_sparse=["csr", "csc"], reset=False)
-        coefs, intercepts = checked(self.coefs_, self.intercepts_, X.shape[1])
-        layers = layers_of(coefs, self.activation, output, self.loss)
-        outputs = outputs_of(X, layers, *_as_float64(coefs, intercepts), self.n_threads)
+        coefs, intercepts = network.checked(self.coefs_, self.intercepts_, X.shape[1])
+        layers = network.layers_of(coefs, self.activation, output, self.loss)
+        parameters = network.as_float64(coefs, intercepts)
+        outputs = network.outputs_of(X, layers, parameters, self.n_threads)
         single = np.result_type(X.dtype, *coefs) == np.float32
         return outputs.astype(np.float32) if single else outputs
 
     def _outputs_of_few(self, X: np.ndarray, output: str) -> np.ndarray | None:
         """Return the outputs of rows that need no check, if they are few."""
-        activations = activation_codes(self.activation, output, len(self.coefs_))
+        activations = network.activation_codes(self.activation, output, len(self.coefs_))
         if X.dtype == np.float64:
             return predicted_as_it_is(X, self.coefs_, self.intercepts_, activations)
         if X.dtype != np.float32 or X.size > FEW or self._dtype != "float32":
             return None
-        parameters = _as_float64(self.coefs_, self.intercepts_)
+        parameters = network.as_float64(self.coefs_, self.intercepts_)
         outputs = predicted_as_it_is(X.astype(np.float64), *parameters, activations)
         return None if outputs is None else outputs.astype(np.float32)
-
-
-def _as_float64(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Parameters:
-    coefs = [np.asarray(w, dtype=np.float64) for w in coefs]
-    return coefs, [np.asarray(b, dtype=np.float64) for b in intercepts]
 
 
 def _hidden_sizes(sizes: Any) -> list[int]:

@@ -12,7 +12,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from fastbp.estimators.mlp.base import BaseMLP
-from fastbp.estimators.mlp.exchange import Module
 from fastbp.estimators.mlp.targets import Classes
 from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
 from fastbp.models.losses import LOSSES
@@ -339,9 +338,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 f" 'y' has {classes}."
             )
         return self._known
-
-    def _targets_of(self, module: Module, classes: Any) -> Classes:
-        return self._know(module.binarizer(classes))
 
     def _know(self, binarizer: LabelBinarizer) -> Classes:
         self._label_binarizer, self.classes_ = binarizer, binarizer.classes_

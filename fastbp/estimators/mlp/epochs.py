@@ -69,7 +69,6 @@ class AfterEpoch:
             if self._note_score(self._score(state.weights, state.biases)):
                 learned.set_best(state.weights, state.biases)
             return
-        assert learned.best_loss_ is not None
         self._count_stale(state.loss > learned.best_loss_ - self._settings.tol)
         learned.best_loss_ = min(learned.best_loss_, state.loss)
 
@@ -95,12 +94,10 @@ class AfterEpoch:
     def _note_score(self, score: float) -> bool:
         """Count the epochs whose score is no better; return whether this one is the best."""
         learned = self._learned
-        assert learned.validation_scores_ is not None
-        assert learned.best_validation_score_ is not None
         learned.validation_scores_.append(score)
         self._say(f"Validation score: {score:f}")
         self._count_stale(score < learned.best_validation_score_ + self._settings.tol)
         best = score > learned.best_validation_score_
         if best:
             learned.best_validation_score_ = score
-        return best
+        return bool(best)

@@ -29,9 +29,10 @@ NOTHING_TO_DO = "Dropout", "Flatten"  # when a model predicts
 class Exchange(Estimator):
     """What a perceptron takes over from other libraries' models, and gives away."""
 
+    @property
     @abstractmethod
-    def _targets_of(self, module: Module, classes: Any) -> Targets:
-        """Return what a PyTorch module's outputs stand for."""
+    def _known(self) -> Targets:
+        """What the targets are, as far as that is known."""
 
     @property
     def _one_against_rest(self) -> bool:
@@ -96,16 +97,20 @@ class Exchange(Estimator):
             if name in parameters:
                 raise TypeError(f"{name}: expected none, since the module has it")
         found = _read_module(module)
-        if issubclass(cls, RegressorMixin):
+        numeric = issubclass(cls, RegressorMixin)
+        if numeric and classes is not None:
+            raise TypeError("classes: expected None for a regressor")
+        if numeric:
             parameters |= found.loss(parameters.get("loss"))
         sizes = tuple(w.shape[1] for w in found.coefs[:-1])
         made = cls(hidden_layer_sizes=sizes, activation=found.activation, **parameters)
-        targets = made._targets_of(found, classes)
+        if not numeric:
+            made._know(found.binarizer(classes))
         made.n_features_in_ = found.coefs[0].shape[0]
         made.coefs_, made.intercepts_ = checked(found.coefs, found.intercepts, made.n_features_in_)
         made._dtype = dtype_of(made.coefs_, made.intercepts_)
         made.n_outputs_, made.n_layers_ = found.coefs[-1].shape[1], len(found.coefs) + 1
-        made.out_activation_ = targets.out_activation
+        made.out_activation_ = made._known.out_activation
         if found.last == "Softmax" and made.n_outputs_ > 1 and made.out_activation_ != "softmax":
             raise ValueError(f"loss: expected one for a Softmax at the end, got {made.loss!r}")
         return made

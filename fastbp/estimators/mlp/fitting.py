@@ -47,9 +47,9 @@ class Learned:
     optimizer: Solver
     loss_curve_: list[float]
     validation_loss_curve_: list[float]
-    validation_scores_: list[float] | None
-    best_validation_score_: float | None
-    best_loss_: float | None
+    validation_scores_: Any  # list of float; None without early stopping
+    best_validation_score_: Any  # float, likewise
+    best_loss_: Any  # float; None with it
     no_improvement_count: int
     best_coefs: list[np.ndarray]
     best_intercepts: list[np.ndarray]

@@ -23,64 +23,45 @@ from fastbp.training.objective import Objective, pass_options
 from fastbp.training.optimizers import GradientOnly
 
 
-class Packing:
-    """Turns flat parameters into a vector without what fills them up, and back.
-
-    The order, all weights before all biases, is scikit-learn's, too.
-    """
-
-    def __init__(self, layers: Layers) -> None:
-        self._layers = layers
-        self._parameters = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
-        self._indices = np.flatnonzero(self._parameters)
-
-    def packed(self, flat: np.ndarray) -> np.ndarray:
-        """Return such a vector."""
-        vector: np.ndarray = flat[self._indices]
-        return vector
-
-    def flat(self, packed: np.ndarray) -> np.ndarray:
-        """Return flat parameters, which the next call overwrites."""
-        self._parameters[self._indices] = packed
-        return self._parameters
-
-    def named(self, packed: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Return read-only weights and biases by layer."""
-        return self._layers.named(read_only(self.flat(packed).copy()))
-
-
 class WholeLoss:
-    """The loss of all rows and its gradient, checked, for so many passes.
+    """The loss of all rows and its gradient, for packed parameters.
+
+    Those are flat ones without what pads them, all weights before all biases, as scikit-learn's.
 
     Parameters
     ----------
     settings
         The estimator: its `alpha` and `n_threads` are read.
+    learned
+        What has `coefs_` and `intercepts_`.
     layers : Layers
-    coefs, intercepts : list of numpy.ndarray
     data : Data
     passes : int
         About how often it will be computed.
     """
 
     def __init__(
-        self,
-        settings: Any,
-        layers: Layers,
-        coefs: list[np.ndarray],
-        intercepts: list[np.ndarray],
-        data: Data,
-        passes: int,
+        self, settings: Any, learned: Any, layers: Layers, data: Data, passes: int
     ) -> None:
         samples = data.samples(layers)
         n_rows = samples.rows.n_rows
         check_weights("sample_weight", samples.rows, n_rows)
+        self._layers, self._flat = layers, flat(learned.coefs_, learned.intercepts_)
+        filled = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
+        self._indices = np.flatnonzero(filled)
         self._options = pass_options(n_rows, GradientOnly(), float(settings.alpha))
-        self._problem = problem = layers.problem(flat(coefs, intercepts), samples, self._options)
+        self._problem = problem = layers.problem(self._flat, samples, self._options)
         work = n_rows * problem.row_work
         pieces = -(-n_rows // min(problem.chunk_rows, n_rows))
         self._threads = threads_for(work, passes * work, pieces, settings.n_threads)
-        self.packing = Packing(layers)
+        self.start: np.ndarray = self._flat[self._indices]
+        """The parameters it was made with."""
+
+    def named(self, packed: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Return read-only weights and biases by layer."""
+        flat = np.zeros(self._flat.size)
+        flat[self._indices] = packed
+        return self._layers.named(read_only(flat))
 
     @contextlib.contextmanager
     def function(self) -> Iterator[Callable[[np.ndarray], tuple[float, np.ndarray]]]:
@@ -93,9 +74,10 @@ class WholeLoss:
             rows_loss = Objective(self._problem, self._options, workers, Requests())
 
             def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
-                loss = rows_loss.loss(self.packing.flat(packed))
+                self._flat[self._indices] = packed
+                loss = rows_loss.loss(self._flat)
                 assert loss is not None  # no interrupt is deferred here
-                return loss, self.packing.packed(rows_loss.gradient)
+                return loss, rows_loss.gradient[self._indices]
 
             try:
                 yield evaluate
@@ -113,11 +95,9 @@ class Lbfgs:
 
     def __init__(self, fit: Fit) -> None:
         self._fit, self._settings, self._learned = fit, fit.settings, fit.learned
-        self._loss = WholeLoss(
-            fit.settings, fit.layers, *fit.learned.parameters, fit.data, fit.settings.max_iter
-        )
-        self._packing = self._loss.packing
-        self._last = self._packing.packed(flat(*fit.learned.parameters))
+        passes = fit.settings.max_iter
+        self._loss = WholeLoss(fit.settings, fit.learned, fit.layers, fit.data, passes)
+        self._last = self._loss.start
         self._asked = False  # whether a callback has asked to stop
 
     def train(self) -> None:
@@ -137,7 +117,7 @@ class Lbfgs:
                 )
             self._last = found.x
         finally:  # of a callback's exception or Ctrl-C, too
-            learned.set(*self._packing.named(self._last).values())
+            learned.set(*self._loss.named(self._last).values())
         learned.loss_ = float(found.fun)
         if self._asked:
             learned.n_iter_, learned.stopped_ = int(found.nit), "callback"
@@ -154,7 +134,7 @@ class Lbfgs:
         learned.n_iter_ += 1
         callbacks.say(f"Iteration {learned.n_iter_}, loss = {learned.loss_:.8f}")
         if callbacks:
-            named = self._packing.named(self._last)  # read-only
+            named = self._loss.named(self._last)  # read-only
             state = EpochState(learned.n_iter_ - 1, learned.loss_, None, named)
             self._asked = self._fit.epoch_ends(state)
             if self._asked:

@@ -73,6 +73,12 @@ def copied(coefs: list[np.ndarray], intercepts: list[np.ndarray], dtype: str) ->
     return [w.astype(dtype) for w in coefs], [b.astype(dtype) for b in intercepts]
 
 
+def as_float64(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Parameters:
+    """Return them as the kernels compute."""
+    coefs = [np.asarray(w, dtype=np.float64) for w in coefs]
+    return coefs, [np.asarray(b, dtype=np.float64) for b in intercepts]
+
+
 def dtype_of(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> str:
     """Return the dtype that an estimator with these parameters has."""
     return "float32" if np.result_type(*coefs, *intercepts) == np.float32 else "float64"
@@ -97,14 +103,9 @@ def checked(coefs: Any, intercepts: Any, n_features: int) -> Parameters:
     return coefs, intercepts
 
 
-def outputs_of(
-    X: Any,
-    layers: Layers,
-    coefs: list[np.ndarray],
-    intercepts: list[np.ndarray],
-    n_threads: int | None,
-) -> np.ndarray:
+def outputs_of(X: Any, layers: Layers, parameters: Parameters, n_threads: int | None) -> np.ndarray:
     """Return the outputs (N, K); of thin sparse rows, the first layer is SciPy's product."""
+    coefs, intercepts = parameters
     if _stays_sparse(X, layers):
         X = PHI[layers.activations[0]](X @ coefs[0] + intercepts[0])
         layers = replace(layers, sizes=layers.sizes[1:], activations=layers.activations[1:])

@@ -9,7 +9,6 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from fastbp.estimators.mlp.base import BaseMLP
-from fastbp.estimators.mlp.exchange import Module
 from fastbp.estimators.mlp.targets import Numbers
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.losses import LOSSES
@@ -240,10 +239,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
-    def _targets(self, y: Any, incremental: bool) -> Numbers:
-        return Numbers(self.loss)
-
-    def _targets_of(self, module: Module, classes: Any) -> Numbers:
-        if classes is not None:
-            raise TypeError("classes: expected None for a regressor")
+    @property
+    def _known(self) -> Numbers:
         return Numbers(self.loss)

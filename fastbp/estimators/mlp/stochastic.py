@@ -101,7 +101,7 @@ class Stochastic:
         """Return the score of weights and biases on the validation data."""
         assert self._validation is not None
         X, labels, weight = self._validation
-        outputs = outputs_of(X, self._layers, coefs, intercepts, self._settings.n_threads)
+        outputs = outputs_of(X, self._layers, (coefs, intercepts), self._settings.n_threads)
         return self._targets.score(outputs, labels, weight)
 
     def _checked_options(self, samples: Samples, parameters: np.ndarray) -> Options:

@@ -19,18 +19,8 @@ from fastbp.errors import DivergenceError
 from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, Estimator
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, optimizer_of
-from fastbp.estimators.neuron.fitting import (
-    Fitted,
-    after_epoch,
-    as_taken,
-    complaint,
-    fit_neurons,
-    for_next_rows,
-    outputs_of,
-    shuffling,
-    stacked,
-    start_values,
-)
+from fastbp.estimators.neuron import fitting
+from fastbp.estimators.neuron.fitting import Fitted
 from fastbp.estimators.neuron.labels import Survey, carried
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
@@ -41,7 +31,7 @@ from fastbp.estimators.scikit_learn import (
     fit_method,
 )
 from fastbp.models.losses import neuron_losses
-from fastbp.training.optimizers import OPTIMIZERS, Optimizer
+from fastbp.training.optimizers import OPTIMIZERS
 from fastbp.training.state import TrainingState
 
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
@@ -149,13 +139,14 @@ class Neurons(Estimator):
             rows, rate = self._prepared(rows, labels, sample_weight, known)
             epochs = 1 if incremental else self.max_iter
             callbacks = Callbacks(self, epochs, self._shaped, X, y, sample_weight)
-            *start, random = self._start(rows.n_labels, again)
-            start = as_taken(*start)
-            how = {"random_state": random, "shuffle": shuffling(self, rows)}
+            weights, biases, random = self._start(rows.n_labels, again)
+            start = fitting.as_taken(weights, biases)
+            how = {"random_state": random, "shuffle": fitting.shuffling(self, rows)}
+            how |= {"loss": self._loss, "optimizer": optimizer_of(self)}
             how |= {name: getattr(self, name) for name in ENGINE}
             if callbacks or self.verbose:
                 callbacks.begin(*start)
-                how["callback"] = partial(after_epoch, callbacks)
+                how["callback"] = partial(fitting.after_epoch, callbacks)
             losses: list[float] = []
             if not incremental:
                 held_out = float(self.validation_fraction) if self.early_stopping else None
@@ -163,26 +154,19 @@ class Neurons(Estimator):
                 how |= {"validation": held_out}
             elif again:
                 losses, how["state"] = getattr(self, "loss_curve_", []), self._state()
-            fit = self._train(rows, start, rate, epochs, losses, how)
+            fit = self._train(rows, (*start, rate, epochs), losses, how)
         callbacks.close(*list(fit)[:2])
-        why = None if incremental else complaint(fit, self.max_iter, self.tol)
+        why = None if incremental else fitting.complaint(fit, self.max_iter, self.tol)
         if why is not None:
             warnings.warn(f"{type(self).__name__} {why}", ConvergenceWarning, stacklevel=4)
         return self
 
     def _train(
-        self,
-        rows: Rows,
-        start: tuple[Any, Any],
-        rate: Any,
-        epochs: int,
-        losses: list[float],
-        how: dict[str, Any],
+        self, rows: Rows, begin: fitting.Begin, losses: list[float], how: dict[str, Any]
     ) -> Fitted:
         """Train and keep what was reached, whatever happens; `losses` are those before."""
-        how |= {"loss": self._loss, "optimizer": self._rule}
         try:
-            fit = fit_neurons(rows, start, rate, epochs, self._output, **how)
+            fit = fitting.fit_neurons(rows, begin, self._output, **how)
         except DivergenceError as error:
             bias = error.bias if rows.n_labels == 1 else error.biases
             self._keep(error.weights, bias, [*losses, *error.losses.tolist()])
@@ -196,10 +180,6 @@ class Neurons(Estimator):
         return fit
 
     @property
-    def _rule(self) -> Optimizer:
-        return optimizer_of(self)
-
-    @property
     def _loss(self) -> str:
         loss: str = self.loss
         return OWN_LOSSES.get(loss, loss)
@@ -211,11 +191,11 @@ class Neurons(Estimator):
     @property
     def _finds_rate(self) -> bool:
         """Whether the rate follows from the rows."""
-        return isinstance(self.learning_rate_init, str) and self._rule.usual_rate is None
+        return isinstance(self.learning_rate_init, str) and optimizer_of(self).usual_rate is None
 
     def _rate(self, found: Survey | None, weights: np.ndarray, rows: Rows) -> Any:
         """Return the learning rate: the one that is given, or one that is safe for these rows."""
-        rule, given = self._rule, self.learning_rate_init
+        rule, given = optimizer_of(self), self.learning_rate_init
         if found is None or not self._finds_rate:
             return rule.usual_rate if isinstance(given, str) else given
         batch = min(rows.n_rows, self.batch_size or rows.n_rows)
@@ -231,7 +211,7 @@ class Neurons(Estimator):
         """Return start values (K, D) and (K,), and the source of what is random from there on."""
         shape, random = (n_outputs, self.n_features_in_), self.random_state
         if not again:
-            return start_values(shape, self._output, random)
+            return fitting.start_values(shape, self._output, random)
         weights, biases = self._parameters(np.float64)
         if weights.shape != shape:
             raise ValueError(f"coef_: expected shape {shape} to go on from, got {weights.shape}")
@@ -247,14 +227,15 @@ class Neurons(Estimator):
         if "_reached" not in self.__dict__:
             return None
         state, *arrays = self._reached
-        own = map(np.array_equal, arrays, (self.coef_, self.intercept_))
-        return for_next_rows(state) if all(own) and state.optimizer == self._rule else None
+        same = all(map(np.array_equal, arrays, (self.coef_, self.intercept_)))
+        same = same and state.optimizer == optimizer_of(self)
+        return fitting.for_next_rows(state) if same else None
 
     # --- what comes of it ---------------------------------------------------------------------
 
     def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
         """Return copies of an engine's parameters, by name and of the shapes that users see."""
-        coef, intercept = stacked(weights, bias)
+        coef, intercept = fitting.stacked(weights, bias)
         if len(intercept) > 1 or isinstance(self, ClassifierMixin):
             return {"coef_": coef, "intercept_": intercept}
         return {"coef_": coef[0], "intercept_": float(intercept[0])}
@@ -283,4 +264,4 @@ class Neurons(Estimator):
             # 100 microseconds, which a few rows of the usual kind are spared.
             rows = checked_features(self, X)
         with in_scikit_learns_words(self, X):
-            return outputs_of(rows, *self._parameters(), activation)
+            return fitting.outputs_of(rows, *self._parameters(), activation)

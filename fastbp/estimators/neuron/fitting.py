@@ -17,6 +17,8 @@ from fastbp.training.callbacks import EpochState
 from fastbp.training.state import TrainingState
 
 Fitted = NeuronFit | NetworkFit
+Begin = tuple[Any, Any, Any, int]
+"""Start values, as functions take them, the learning rate and the number of epochs."""
 
 
 def start_values(
@@ -47,15 +49,13 @@ def stacked(weights: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
     return weights[None, :].copy(), np.array([bias])
 
 
-def fit_neurons(
-    rows: Rows, start: tuple[Any, Any], rate: Any, epochs: int, activation: str, **how: Any
-) -> Fitted:
+def fit_neurons(rows: Rows, begin: Begin, activation: str, **how: Any) -> Fitted:
     """Train a neuron for each column of labels."""
     if rows.n_labels == 1:
-        return fit_neuron(rows, None, *start, rate, epochs, activation=activation, **how)
+        return fit_neuron(rows, None, *begin, activation=activation, **how)
     # One layer of K outputs is K neurons in one pass over the rows: no loss that is a sum over
     # the outputs mixes their gradients.
-    return fit_network(rows, None, *start, rate, epochs, activations=[activation], **how)
+    return fit_network(rows, None, *begin, activations=[activation], **how)
 
 
 def outputs_of(X: Any, weights: np.ndarray, biases: np.ndarray, activation: str) -> np.ndarray:
