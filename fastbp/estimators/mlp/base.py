@@ -37,6 +37,7 @@ from fastbp.models.prediction import predicted_as_it_is
 from fastbp.training.optimizers import OPTIMIZERS
 
 CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
+SOLVERS = ["lbfgs", *OPTIMIZERS]
 FEW = 2**14  # numbers of rows that are converted at once
 
 
@@ -50,7 +51,7 @@ class BaseMLP(Exchange):
         **Exchange._parameter_constraints,
         "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions(set(HIDDEN))],
-        "solver": [StrOptions({"lbfgs", *OPTIMIZERS})],
+        "solver": [StrOptions(set(SOLVERS))],
         "batch_size": [StrOptions({"auto"}), COUNT],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
         "learning_rate_init": [POSITIVE],

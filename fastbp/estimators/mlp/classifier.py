@@ -11,158 +11,191 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
-from fastbp.estimators.mlp.base import BaseMLP
+from fastbp.arguments import names_in_docs
+from fastbp.estimators.mlp.base import SOLVERS, BaseMLP
 from fastbp.estimators.mlp.targets import Classes
+from fastbp.estimators.names import HIDDEN
 from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
 from fastbp.models.losses import LOSSES
 
 
+@names_in_docs(activations=HIDDEN, solvers=SOLVERS, losses=["log_loss", *LOSSES])
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
-    """A multi-layer perceptron that tells classes: scikit-learn's, several times as fast.
+    """A multi-layer perceptron for classes: scikit-learn's, several times as fast.
 
-    The same parameters, attributes and methods as scikit-learn's class of this name, the same
-    start values and orders from the same `random_state`, and the same losses and predictions to
-    rounding. What it has beyond: `class_weight`, `loss`, `keep_optimizer`, `n_threads`,
-    `callback`, `progress`, ``validation_loss_curve_``, ``stopped_``, and validation data for
-    `fit` and `partial_fit`.
+    A drop-in for scikit-learn's class of this name, of release 1.5 or newer: the same parameters,
+    attributes, methods, warnings and errors, the same start values and orders from the same
+    `random_state`, and the same losses and predictions but for rounding. The notes say what it
+    adds, and where it differs.
 
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Neurons of each hidden layer.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Of the hidden layers: x, 1/(1 + e**-x), tanh x or max(0, x).
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
-        Stochastic gradient descent, Adam (Kingma and Ba, ICLR 2015), both over mini-batches, or
-        L-BFGS-B over all rows at once, by SciPy. The last often needs the least time on small
-        data.
+    activation : {activations}, default="relu"
+        Of the hidden layers; "logistic" is the sigmoid.
+    solver : {solvers}, default="adam"
+        "lbfgs" is L-BFGS-B, by SciPy, on the loss of all rows at once; on small data it is often
+        the fastest. The others are stochastic: they update after every mini-batch, as
+        :class:`fastbp.SGD` and :class:`fastbp.Adam` say.
     alpha : float, default=0.0001
-        Strength of the L2 penalty: alpha/2 times the sum of the squared weights, over the rows of
-        the batch (or their sum of weights), is added to the loss.
-    batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch; 'auto' is 200, or all rows if they are fewer. Not for L-BFGS.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        The rate of solver 'sgd': always `learning_rate_init`; that divided by t**power_t, where t
-        counts samples, changed after each epoch; or divided by 5 each time that no epoch of
-        `n_iter_no_change` has brought `tol`, until it is no more than 1e-6.
+        Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
+        number of rows of the batch (or the sum of their weights), is added to its loss.
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch; "auto" is 200, or all rows if there are fewer. Not for "lbfgs".
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        How the rate of "sgd" changes: not at all; after each epoch to `learning_rate_init` divided
+        by t**power_t, where t counts samples; or it is divided by 5 whenever `n_iter_no_change`
+        epochs in a row have not improved by `tol`, and training ends when it is at most 1e-6.
     learning_rate_init : float, default=0.001
-        The rate at the start, of 'sgd' and 'adam'.
+        The first learning rate. Not for "lbfgs".
     power_t : float, default=0.5
-        The exponent of 'invscaling'.
+        The exponent of "invscaling".
     max_iter : int, default=200
-        Epochs at most, or iterations of L-BFGS.
+        The greatest number of epochs, or of iterations of "lbfgs".
     shuffle : bool, default=True
-        Whether to visit the rows in a new order in each epoch, for 'sgd' and 'adam'.
+        Whether to visit the rows in a new order in each epoch. Not for "lbfgs".
     random_state : int, RandomState or None, default=None
-        The source of start values, orders, and of the split for `early_stopping`: the same draws
-        as in scikit-learn.
+        The source of start values, of orders, and of the split for `early_stopping`; the same
+        numbers are drawn as in scikit-learn.
     tol : float, default=1e-4
-        An epoch counts as progress only if it brings the loss (or the validation score) beyond
-        the best by at least this. For L-BFGS, the largest element of the gradient that is small
-        enough.
+        An epoch is an improvement only if it lowers the least loss (or raises the best validation
+        score) by this. "lbfgs" ends when no element of the gradient is larger.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
         Whether `fit` goes on from the parameters of the last call.
     momentum : float, default=0.9
-        From 0 to 1, for solver 'sgd'.
+        From 0 to 1, for solvers that have one.
     nesterovs_momentum : bool, default=True
         Whether it is Nesterov's.
     early_stopping : bool, default=False
-        Whether the score on held-out rows decides when to stop, and which parameters to keep:
-        those with the best one. For 'sgd' and 'adam'.
+        Whether the score on held-out rows decides when to stop and which parameters to keep:
+        those with the best score. Not for "lbfgs".
     validation_fraction : float, default=0.1
-        The part of the rows that `early_stopping` holds out, stratified where there are two
-        classes, as in scikit-learn.
+        The share of the rows that `early_stopping` holds out, stratified where there
+        are two classes.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        How slowly Adam's means of the gradient and of its square forget.
+        Decay rates of Adam's means of the gradient and of its square.
     epsilon : float, default=1e-8
-        Added to Adam's divisor.
+        Added to the divisor of Adam.
     n_iter_no_change : int or inf, default=10
-        More epochs in a row than this without progress end the training.
+        Training ends after more epochs than this in a row without improvement.
     max_fun : int, default=15000
-        Evaluations of the loss at most, by L-BFGS.
-    class_weight : dict, list of dict, 'balanced' or None, default=None
-        Weights of the classes, with which those of the samples are multiplied; 'balanced' makes
-        all classes count alike. For several labels a dict for each. They weight the score on rows
-        that `early_stopping` holds out, too, as weights of samples do.
-    loss : {'log_loss', 'bce', 'cross_entropy', 'mse', 'half_mse'}, default='log_loss'
-        'log_loss' is scikit-learn's: cross-entropy of a softmax for more than two classes, binary
-        cross-entropy of a sigmoid for two, or for several labels a row. The others are fastbp's
-        own (see :func:`fastbp.fit_network`): 'cross_entropy' is the first of these, 'bce' the
-        second, where more than two classes are told one against the rest, as with the squared
-        errors of sigmoids, 'mse' and 'half_mse'. Their losses are told as the rest of fastbp
-        tells them, log losses never clipped.
+        The greatest number of evaluations of the loss by "lbfgs".
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Multiplies the weights of each class's samples; "balanced" makes the sums of all classes
+        equal. For several labels a row, a dict for each. It counts in the score on the rows that
+        `early_stopping` holds out as well.
+    loss : {losses}, default="log_loss"
+        "log_loss" is scikit-learn's: cross-entropy of a softmax for more than two classes, binary
+        cross-entropy of a sigmoid for two, or for several labels a row. The others are those of
+        :func:`fastbp.fit_network`, and reported as it reports them, log losses never clipped:
+        "cross_entropy" is the first of the two; all that need no softmax are taken of sigmoids,
+        which for more than two classes tell one class against the rest each.
     keep_optimizer : bool, default=False
-        Whether a warm start goes on with the optimizer, too: with its running means, if it is of
-        the same kind, and with its rate, if `learning_rate_init` and `learning_rate` are the same.
-        (In scikit-learn, and here by default, only `partial_fit` does.)
+        Whether a warm start goes on with the optimizer as well: with its running means if it is
+        of the same kind, and with its rate if `learning_rate_init` and `learning_rate` are the
+        same. (In scikit-learn, and here by default, only `partial_fit` does.)
     n_threads : int or None, default=None
-        Threads to compute with; None decides by size. The result is the same, bit for bit.
+        Threads to compute with; None decides by the amount of work. The result is the same, bit
+        for bit.
     callback : callable or None, default=None
-        Called after each epoch (iteration of L-BFGS) with an
-        :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``,
-        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops.
-    progress : bool or 'always', default=False
-        True shows a bar in a terminal or a notebook, 'always' elsewhere, too. For 'sgd' and
-        'adam'.
+        Called after each epoch (or iteration) with an
+        :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``, ``validation_loss``,
+        and read-only ``weights`` and ``biases``. Returning True stops the training.
+    progress : bool or "always", default=False
+        True shows a bar in a terminal or a notebook, "always" everywhere. Not for "lbfgs".
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes.
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
-        The weights of each layer, of the dtype of the features (float32 or float64). They can be
+        The weights of each layer, in the dtype of the features (float32 or float64). They can be
         set: predictions follow, and `partial_fit` or a warm start goes on from them.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The biases, likewise.
     loss_ : float
         The loss of the last epoch.
     loss_curve_ : list of float
-        The loss of each epoch, the mean of its batches, each before its update. For 'sgd' and
-        'adam', as are the next five.
+        The loss of each epoch: the mean over its batches, each taken before its update. Like the
+        next five, for the stochastic solvers only.
     best_loss_ : float or None
         The least of them; None with `early_stopping`.
     validation_loss_curve_ : list of float
         The loss on held-out or given validation rows after each epoch, without penalty; NaN for
-        an epoch without such rows, empty where there have never been any.
+        an epoch without such rows, empty if there have never been any.
     validation_scores_ : list of float or None
-        The score on them after each epoch, accuracy, with `early_stopping`.
+        With `early_stopping`, the accuracy on those rows after each epoch.
     best_validation_score_ : float or None
         The best of them.
     t_ : int
-        Samples seen.
+        The number of samples seen.
     n_iter_ : int
         Epochs, or iterations, of the last fit.
     stopped_ : str
-        Why it ended: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'; that of L-BFGS
-        'max_fun' or 'line search' as well.
+        Why training ended: "epochs", "tol", "callback", "interrupted" or "diverged"; with "lbfgs"
+        also "max_fun" or "line search".
     n_layers_, n_outputs_ : int
-        Layers, inputs included; outputs.
-    out_activation_ : {'softmax', 'logistic'}
-        Activation of the output.
+        The number of layers, that of the inputs included, and of outputs.
+    out_activation_ : str
+        Activation of the output: "softmax" or "logistic".
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Where the features have names that are all strings.
+        If all features have names that are strings.
 
     Warns
     -----
     ConvergenceWarning
         If training ends with `max_iter`.
     UserWarning
-        After Ctrl-C, which ends 'sgd' and 'adam': the parameters hold every completed update.
-        (From L-BFGS it raises; the parameters are those of the last iteration.)
-
-    Notes
-    -----
-    float32 features are computed with in float64. Losses are told as
-    scikit-learn tells them: log losses are clipped at the machine's epsilon, and the batches of a
-    weighted epoch count by their rows.
+        After Ctrl-C, which ends a stochastic solver: the parameters hold every completed update.
+        ("lbfgs" raises; the parameters are those of its last iteration.)
 
     See Also
     --------
     MLPRegressor : Numbers instead of classes.
+    NeuronClassifier : A single layer, also for rows in files.
     fastbp.fit_network : The array interface.
+
+    Notes
+    -----
+    Added to scikit-learn's class:
+
+    - `class_weight`, `loss`, `keep_optimizer`, `n_threads`, `callback`, `progress`,
+      ``validation_loss_curve_`` and ``stopped_``; scikit-learn's own callbacks, by
+      ``set_callbacks``, where its release has them (1.9).
+    - `X_val` and `y_val` of :meth:`fit` and :meth:`partial_fit`, which allow early stopping in a
+      loop of your own (see the examples).
+    - :meth:`from_sklearn`, :meth:`from_torch` and :meth:`to_torch`.
+    - :func:`fastbp.save` and :func:`fastbp.load`: files without pickle, from which `partial_fit`
+      goes on. They take the estimator itself, not a pipeline.
+
+    It passes scikit-learn's checks of estimators, and works in its pipelines, searches and
+    processes. Sparse rows stay sparse. Layers of a thousand neurons take about as long as in
+    scikit-learn, as does "lbfgs" on tiny data, and predicting a single row with such layers twice
+    as long. The first fit compiles; ``fastbp.warmup("fit_network", "predict_network")`` does that
+    beforehand.
+
+    Differences from scikit-learn's class, rounding aside:
+
+    - Training ends as soon as the loss or a parameter is not finite, without NumPy's warnings on
+      the way: with scikit-learn's `ValueError` and the parameters from before that epoch, or with
+      `early_stopping` the best ones and a `ConvergenceWarning`.
+    - A `ValueError` refuses negative weights of samples, and batches whose weights sum to 0
+      (`ZeroDivisionError` in scikit-learn). A `fit` that is refused leaves the model as it was.
+    - float32 features are computed with in float64, which is slower in wide layers. Losses are
+      those of float64; "log_loss" is clipped at its epsilon. ``coefs_`` and predictions are
+      float32, with "lbfgs" as well.
+    - :meth:`predict_log_proba` stays finite where a probability underflows.
+    - A warm start with `early_stopping` keeps the best parameters even if no later epoch is
+      better; scikit-learn then has the last ones.
+    - `verbose` with "lbfgs" prints a line an iteration, not what SciPy prints.
+    - ``_optimizer`` has the rate (of Adam without its correction) but no lists of means.
+    - It is no subclass of scikit-learn's: `isinstance` tells them apart.
+
+    As in scikit-learn, the batches of a weighted epoch count in its loss by their rows.
 
     Examples
     --------
@@ -173,6 +206,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     >>> model.fit(X, y).predict(X[::50])
     array([0, 1, 2])
     >>> bool(model.score(X, y) > 0.95)
+    True
+
+    Early stopping in a loop of your own restores the best parameters:
+
+    >>> model = MLPClassifier(early_stopping=True, learning_rate_init=0.01, random_state=0)
+    >>> for _ in range(500):
+    ...     _ = model.partial_fit(X[::2], y[::2], classes=[0, 1, 2], X_val=X[1::2], y_val=y[1::2])
+    ...     if model.stopped_ == "tol":
+    ...         break
+    >>> model.score(X[1::2], y[1::2]) == model.best_validation_score_
     True
     """
 

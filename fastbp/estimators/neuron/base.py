@@ -34,6 +34,7 @@ from fastbp.models.losses import neuron_losses
 from fastbp.training.optimizers import OPTIMIZERS
 from fastbp.training.state import TrainingState
 
+KNOWN_LOSSES = [*OWN_LOSSES, *neuron_losses()]
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
 """Parameters that the engine takes as they are."""
 
@@ -71,7 +72,7 @@ class Neurons(Estimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Estimator._parameter_constraints,
-        "loss": [StrOptions({*OWN_LOSSES, *neuron_losses()})],
+        "loss": [StrOptions(set(KNOWN_LOSSES))],
         "solver": [StrOptions(set(OPTIMIZERS)), *OPTIMIZERS.values()],
         "batch_size": [COUNT, None],
         "learning_rate_init": [POSITIVE, StrOptions({"auto"}), callable],
