@@ -13,7 +13,7 @@ Score = Callable[[list[np.ndarray], list[np.ndarray]], float]
 
 
 class AfterEpoch:
-    """The callback of a fit, which keeps what it has learned up to date.
+    """The callback of a fit, which records what each epoch gives.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class AfterEpoch:
         return self._fit.epoch_ends(state, self.early)
 
     def diverged(self) -> None:
-        """Note an epoch without a finite end; scikit-learn goes on with nothing but NaN."""
+        """Note an epoch that diverged, as NaN; scikit-learn would go on."""
         self._note_loss(np.nan)
         self._note_validation_loss(None if self._score is None else np.nan)
         if self._settings.early_stopping:
@@ -63,7 +63,7 @@ class AfterEpoch:
         )
 
     def _count(self, state: EpochState) -> None:
-        """Count the epochs that brought nothing better; keep the best parameters."""
+        """Count the epochs without improvement; keep the best parameters."""
         learned = self._learned
         if self._score is not None and self._settings.early_stopping:
             if self._note_score(self._score(state.weights, state.biases)):
@@ -85,14 +85,14 @@ class AfterEpoch:
         learned.loss_curve_.append(loss)
 
     def _note_validation_loss(self, loss: float | None) -> None:
-        """Keep a loss; NaN stands for the epochs without, once there is one."""
+        """Keep a loss; once there is one, NaN stands for the epochs without."""
         curve = self._learned.validation_loss_curve_
         if curve or loss is not None:
             curve += [np.nan] * (len(self._learned.loss_curve_) - 1 - len(curve))
             curve.append(np.nan if loss is None else loss)
 
     def _note_score(self, score: float) -> bool:
-        """Count the epochs whose score is no better; return whether this one is the best."""
+        """Keep a score, and count the epochs without improvement; return whether it is the best."""
         learned = self._learned
         learned.validation_scores_.append(score)
         self._say(f"Validation score: {score:f}")

@@ -1,4 +1,4 @@
-"""Models of scikit-learn and PyTorch as parts of an estimator, and its parts as PyTorch's."""
+"""Perceptrons made of models of scikit-learn and PyTorch, and turned into PyTorch's."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from fastbp.estimators.base import Estimator
 from fastbp.estimators.mlp.network import Parameters, checked, copied, dtype_of, flat
 from fastbp.estimators.mlp.solver import Solver
 from fastbp.estimators.mlp.targets import Targets
-from fastbp.estimators.names import OUTPUTS, TORCH
+from fastbp.estimators.names import HIDDEN, OUTPUTS, TORCH
 from fastbp.training.optimizers import SGD, Adam
 
-HIDDEN_OF_TORCH = {module: name for name, module in TORCH.items() if name != "softmax"}
+HIDDEN_OF_TORCH = {TORCH[name]: name for name in HIDDEN if name in TORCH}
 NOTHING_TO_DO = "Dropout", "Flatten"  # when a model predicts
 
 
 class Exchange(Estimator):
-    """What a perceptron takes over from other libraries' models, and gives away."""
+    """A perceptron that can be made of other libraries' models, and turned into them."""
 
     @property
     @abstractmethod
@@ -46,9 +46,8 @@ class Exchange(Estimator):
         Parameters
         ----------
         model : estimator
-            Of scikit-learn's class of the same name, fitted or not. It is copied: parameters,
-            all that it has learned, and its optimizer, so that `partial_fit` does what it would
-            have done.
+            Of scikit-learn's class of the same name, fitted or not. Its parameters, all that it
+            has learned, and its optimizer are copied: `partial_fit` continues as it would have.
 
         Returns
         -------
@@ -71,11 +70,11 @@ class Exchange(Estimator):
         Parameters
         ----------
         module : torch.nn.Sequential
-            Linear layers with one kind of activation for all hidden ones: ReLU, Tanh, Sigmoid or
-            none. At the end nothing, Sigmoid or Softmax; a classifier takes what comes without
-            one as the logits of its classes. Dropout and Flatten are passed over. Parameters that
-            are neither float64 nor float32 become float32. (For several labels a row it must end
-            with Sigmoid.)
+            Linear layers with the same activation after all hidden ones: ReLU, Tanh, Sigmoid or
+            another that the estimator has, or none. At the end nothing, Sigmoid or Softmax; a
+            classifier takes outputs without one as the logits of its classes, and several labels
+            a row need Sigmoid. Dropout and Flatten are skipped. Parameters that are neither
+            float64 nor float32 become float32.
         classes : array-like of shape (n_classes,), default=None
             A classifier's classes in rising order; by default numbers from 0. Two outputs become
             one, with the same probabilities. Not with a Sigmoid for each of several labels.
@@ -134,10 +133,15 @@ class Exchange(Estimator):
         ImportError
             If PyTorch is not installed.
         ValueError
-            If it has no module for the output: the exponential of the Poisson loss, and several
-            classes told one against the rest, which need ``logits=True``.
+            If it has no module for an activation. The exponential of the Poisson loss and several
+            classes told one against the rest need ``logits=True``.
         """
         check_is_fitted(self)
+        if self.activation not in TORCH:
+            raise ValueError(
+                f"activation: expected one of {', '.join(TORCH)}, which PyTorch has modules for, got"
+                f" {self.activation!r}"
+            )
         if not logits and self.out_activation_ == "exp":
             raise ValueError(
                 "logits: expected True with loss='poisson': PyTorch has no module for the"
@@ -226,7 +230,7 @@ class Module:
     last: str | None
 
     def binarizer(self, classes: Any) -> LabelBinarizer:
-        """Return what knows a classifier's classes.
+        """Return the classes of a classifier.
 
         Two outputs of a softmax become one of a sigmoid.
         """
@@ -255,7 +259,7 @@ class Module:
 
     def loss(self, given: str | None) -> dict[str, str]:
         """Return a regressor's loss, where only one goes with the output's activation."""
-        own = {TORCH[name]: loss for loss, name in OUTPUTS.items() if name in TORCH}
+        own = {TORCH[name]: loss for loss, name in reversed(OUTPUTS.items()) if name in TORCH}
         if self.last is None:
             return {}
         if self.last not in own:
@@ -283,8 +287,8 @@ def _read_module(module: Any) -> Module:
             after[-1] = name
         elif name not in NOTHING_TO_DO:
             raise ValueError(
-                "module: expected Linear layers, each followed by one of ReLU, Tanh, Sigmoid or"
-                " Identity, and Softmax(dim=1) at the end at most, got"
+                f"module: expected Linear layers, each followed by {', '.join(HIDDEN_OF_TORCH)} or"
+                " nothing, and Softmax(dim=1) at the end at most, got"
                 f" {arguments.describe(part)} as part {number}"
             )
     hidden = {HIDDEN_OF_TORCH.get(name or "Identity", "softmax") for name in after[:-1]}

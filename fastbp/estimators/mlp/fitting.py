@@ -24,12 +24,12 @@ NOT_FINITE = (
 
 
 class Learned:
-    """What an estimator has learned, as attributes; what it lacks is missing here, too.
+    """What an estimator has learned: its attributes, of which some may be missing.
 
     Parameters
     ----------
     attributes : dict
-        Those of the estimator. The private ones have an underscore there, and none here.
+        All that the estimator has. Names without an underscore at the end have one in front there.
     """
 
     out_activation_: str
@@ -61,13 +61,13 @@ class Learned:
                 setattr(self, name, attributes[_attribute(name)])
 
     def hand_over(self, attributes: dict[str, Any]) -> None:
-        """Make them those of an estimator, instead of what it had."""
+        """Set them in place of those that an estimator had."""
         for name in Learned.__annotations__:
             attributes.pop(_attribute(name), None)
         attributes.update((_attribute(name), value) for name, value in vars(self).items())
 
     def begin(self, settings: Any, hidden: list[int] | None, data: Data, targets: Targets) -> None:
-        """Begin a new model with hidden layers of these sizes, or see that the old one fits."""
+        """Begin with new layers, hidden ones of these sizes, or with the old ones if they fit."""
         n_features = data.X.shape[1]
         self.out_activation_ = targets.out_activation
         self.n_outputs_ = targets.n_outputs(data.labels)
@@ -114,7 +114,7 @@ class Learned:
         self.best_coefs, self.best_intercepts = copied(weights, biases, self.dtype)
 
     def restore_best(self) -> None:
-        """Return to them."""
+        """Return to those parameters."""
         self.coefs_, self.intercepts_ = self.best_coefs, self.best_intercepts
 
 
@@ -123,7 +123,7 @@ def _attribute(name: str) -> str:
 
 
 def _curves(settings: Any) -> dict[str, Any]:
-    """Return what is reported of each epoch, for the beginning."""
+    """Return the initial values of what is recorded of each epoch."""
     early = settings.early_stopping
     return {
         "loss_curve_": [],
@@ -137,19 +137,19 @@ def _curves(settings: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What there is to train, whatever the solver.
+    """What is trained, whatever the solver.
 
     Attributes
     ----------
     settings
         The estimator, whose parameters are read.
     learned : Learned
-        What training begins with, and where it leaves what it learns.
+        What training begins with; what is learned is written there.
     layers : Layers
     data : Data
     callbacks : Callbacks
     publish : callable
-        Brings the estimator's attributes up to date, before anybody looks at them.
+        Sets the estimator's attributes to what has been learned so far.
     """
 
     settings: Any

@@ -26,18 +26,18 @@ from fastbp.training.optimizers import GradientOnly
 class WholeLoss:
     """The loss of all rows and its gradient, for packed parameters.
 
-    Those are flat ones without what pads them, all weights before all biases, as scikit-learn's.
+    Those are flat without the padding: all weights before all biases, as in scikit-learn.
 
     Parameters
     ----------
     settings
         The estimator: its `alpha` and `n_threads` are read.
     learned
-        What has `coefs_` and `intercepts_`.
+        Has `coefs_` and `intercepts_`.
     layers : Layers
     data : Data
     passes : int
-        About how often it will be computed.
+        How often it is computed, about.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Lbfgs:
         self._asked = False  # whether a callback has asked to stop
 
     def train(self) -> None:
-        """Train until SciPy says so, or a callback does; nothing learned is lost."""
+        """Train until SciPy or a callback ends it; nothing learned is lost."""
         settings, learned = self._settings, self._learned
         self._fit.callbacks.begin(*learned.parameters)
         options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
@@ -127,7 +127,7 @@ class Lbfgs:
             learned.stopped_ = ends.get(found.status, "line search")
 
     def _after_iteration(self, intermediate_result: Any) -> None:
-        """Keep count, print, and ask the callbacks; SciPy wants this name of the argument."""
+        """Count, print, and ask the callbacks; the argument's name is SciPy's."""
         learned, callbacks = self._learned, self._fit.callbacks
         self._last = intermediate_result.x
         learned.loss_ = float(intermediate_result.fun)

@@ -41,7 +41,7 @@ class Data(NamedTuple):
 
 
 def activation_codes(hidden: str, output: str, n_layers: int) -> tuple[int, ...]:
-    """Return the kernels' numbers of the activations of all layers."""
+    """Return the kernels' codes of the activations of all layers."""
     return (*(CODES[hidden],) * (n_layers - 1), CODES[output])
 
 
@@ -58,7 +58,7 @@ def flat(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
 
 
 def _bare(coefs: list[np.ndarray]) -> Layers:
-    """Return layers that matter only for where their parameters lie."""
+    """Return layers of which only the places of their parameters matter."""
     return Layers((len(coefs[0]), *(w.shape[1] for w in coefs)), (0,) * len(coefs), 0)
 
 
@@ -74,7 +74,7 @@ def copied(coefs: list[np.ndarray], intercepts: list[np.ndarray], dtype: str) ->
 
 
 def as_float64(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Parameters:
-    """Return them as the kernels compute."""
+    """Return parameters as the kernels compute with them."""
     coefs = [np.asarray(w, dtype=np.float64) for w in coefs]
     return coefs, [np.asarray(b, dtype=np.float64) for b in intercepts]
 

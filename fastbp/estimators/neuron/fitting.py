@@ -1,4 +1,4 @@
-"""A fit of one neuron, or of several in one pass over the rows, by fastbp's own functions."""
+"""A fit of one neuron, or of several in one pass over the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastbp.training.state import TrainingState
 
 Fitted = NeuronFit | NetworkFit
 Begin = tuple[Any, Any, Any, int]
-"""Start values, as functions take them, the learning rate and the number of epochs."""
+"""Start values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
 
 
 def start_values(
@@ -36,14 +36,14 @@ def start_values(
 
 
 def as_taken(weights: np.ndarray, biases: np.ndarray) -> tuple[Any, Any]:
-    """Return such parameters as functions take them: of a neuron, or of a network's one layer."""
+    """Return parameters as ``fit_*`` takes them: of a neuron, or of a network of one layer."""
     if len(biases) == 1:
         return weights[0], float(biases[0])
     return [np.ascontiguousarray(weights.T)], [biases]
 
 
 def stacked(weights: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return copies of what :func:`as_taken` returned, as they were."""
+    """Return copies of such parameters as arrays (K, D) and (K,)."""
     if isinstance(weights, list):
         return weights[0].T.copy(), bias[0].copy()
     return weights[None, :].copy(), np.array([bias])
