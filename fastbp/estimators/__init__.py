@@ -1,15 +1,20 @@
 """scikit-learn's interface: its multi-layer perceptrons, and one neuron.
 
-- ``mlp/``: MLPClassifier, MLPRegressor
-- ``neuron/``: NeuronClassifier, NeuronRegressor
-- ``base.py``: what all four share
-- ``callbacks.py``: who hears of an epoch
-- ``names.py``: names of activations, losses and optimizers in other libraries
-- ``stored.py``: an estimator as what a file can hold
-- ``scikit_learn.py``: what differs between scikit-learn's releases
+mlp/, neuron/
+    MLPClassifier and MLPRegressor; NeuronClassifier and NeuronRegressor.
+base.py
+    What all four share.
+callbacks.py
+    Who hears of an epoch.
+names.py
+    What activations, losses and optimizers are called in scikit-learn and PyTorch.
+stored.py
+    An estimator as what a file can hold.
+scikit_learn.py
+    What differs between scikit-learn's releases.
 
-Importing this needs scikit-learn. It imports from ``models`` and what stands below it; only the
-command and :func:`fastbp.load` know of it.
+It needs scikit-learn, and may import ``models``, and what that may import: ``training``, ``data``,
+``system``, ``kernels``.
 """
 
 try:

@@ -35,6 +35,8 @@ class Callbacks:
         self._estimator, self._left, self._attributes = estimator, epochs, attributes
         metadata = None if weight is None else {"sample_weight": weight}
         self._data = {"X": X, "y": y, "metadata": metadata}
+        self.publish: Callable[[], None] = lambda: None
+        """Sets the estimator's attributes to what has been learned so far."""
         self._fit: Any = None
         self._epoch: Any = None
         if hasattr(estimator, "_skl_callbacks"):
@@ -62,6 +64,8 @@ class Callbacks:
 
         Returns whether to stop: if it is the last, or somebody asks for it.
         """
+        if self:
+            self.publish()
         last = asks_to_stop(self._estimator.callback, state) or last
         if self._epoch is not None:
             event = self._event(*state.parameters.values())

@@ -114,8 +114,7 @@ class BaseMLP(Exchange):
             learned = Learned(self.__dict__)
             learned.begin(self, None if goes_on else hidden, data, targets)
             validation = self._given_validation(X_val, y_val, targets, learned.n_outputs_)
-            publish = partial(learned.hand_over, self.__dict__)
-            fit = Fit(self, learned, self._layers(learned), data, callbacks, publish)
+            fit = Fit(self, learned, self._layers(learned), data, callbacks)
             training: Lbfgs | Stochastic
             if self.solver == "lbfgs":
                 training = Lbfgs(fit)
@@ -125,11 +124,12 @@ class BaseMLP(Exchange):
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-        publish()
+        callbacks.publish = partial(learned.hand_over, self.__dict__)
+        callbacks.publish()
         try:
             training.train()
         finally:
-            publish()
+            callbacks.publish()
         if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(NOT_FINITE)
         callbacks.close(self.coefs_, self.intercepts_)

@@ -45,7 +45,7 @@ class AfterEpoch:
             self._say(why)
             if not self.early:
                 learned.no_improvement_count = 0
-        return self._fit.epoch_ends(state, self.early)
+        return self._fit.callbacks.epoch_ends(state, self.early)
 
     def diverged(self) -> None:
         """Note an epoch that diverged, as NaN; scikit-learn would go on."""
@@ -73,9 +73,8 @@ class AfterEpoch:
         learned.best_loss_ = min(learned.best_loss_, state.loss)
 
     def _count_stale(self, stale: bool) -> None:
-        self._learned.no_improvement_count += 1
-        if not stale:
-            self._learned.no_improvement_count = 0
+        count = self._learned.no_improvement_count
+        self._learned.no_improvement_count = count + 1 if stale else 0
 
     def _note_loss(self, loss: float) -> None:
         learned = self._learned

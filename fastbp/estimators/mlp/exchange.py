@@ -139,8 +139,7 @@ class Exchange(Estimator):
         check_is_fitted(self)
         if self.activation not in TORCH:
             raise ValueError(
-                f"activation: expected one of {', '.join(TORCH)}, which PyTorch has modules for, got"
-                f" {self.activation!r}"
+                f"activation: expected one that PyTorch has a module for, got {self.activation!r}"
             )
         if not logits and self.out_activation_ == "exp":
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,7 +14,6 @@ from fastbp.estimators.mlp.network import Data, Parameters, checked, copied, dty
 from fastbp.estimators.mlp.solver import Solver
 from fastbp.estimators.mlp.targets import Targets
 from fastbp.models.layers import Layers
-from fastbp.training.callbacks import EpochState
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and"
@@ -148,8 +146,6 @@ class Fit:
     layers : Layers
     data : Data
     callbacks : Callbacks
-    publish : callable
-        Sets the estimator's attributes to what has been learned so far.
     """
 
     settings: Any
@@ -157,10 +153,3 @@ class Fit:
     layers: Layers
     data: Data
     callbacks: Callbacks
-    publish: Callable[[], None]
-
-    def epoch_ends(self, state: EpochState, last: bool = False) -> bool:
-        """Report an epoch; return whether to stop."""
-        if self.callbacks:
-            self.publish()
-        return self.callbacks.epoch_ends(state, last)

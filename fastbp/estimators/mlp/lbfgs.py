@@ -136,6 +136,6 @@ class Lbfgs:
         if callbacks:
             named = self._loss.named(self._last)  # read-only
             state = EpochState(learned.n_iter_ - 1, learned.loss_, None, named)
-            self._asked = self._fit.epoch_ends(state)
+            self._asked = callbacks.epoch_ends(state)
             if self._asked:
                 raise StopIteration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -13,14 +14,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from fastbp import arguments
 from fastbp.data.arrays import is_plain
 from fastbp.data.rows import Rows
 from fastbp.errors import DivergenceError
 from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, Estimator
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, optimizer_of
-from fastbp.estimators.neuron import fitting
-from fastbp.estimators.neuron.fitting import Fitted
 from fastbp.estimators.neuron.labels import Survey, carried
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
@@ -30,10 +30,17 @@ from fastbp.estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_method,
 )
+from fastbp.models.initialization import initialize_network
 from fastbp.models.losses import neuron_losses
+from fastbp.models.network import NetworkFit, fit_network, predict_network
+from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
+from fastbp.training.callbacks import EpochState
 from fastbp.training.optimizers import OPTIMIZERS
 from fastbp.training.state import TrainingState
 
+Fitted = NeuronFit | NetworkFit
+Begin = tuple[Any, Any, Any, int]
+"""Start values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
 KNOWN_LOSSES = [*OWN_LOSSES, *neuron_losses()]
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
 """Parameters that the engine takes as they are."""
@@ -141,13 +148,13 @@ class Neurons(Estimator):
             epochs = 1 if incremental else self.max_iter
             callbacks = Callbacks(self, epochs, self._shaped, X, y, sample_weight)
             weights, biases, random = self._start(rows.n_labels, again)
-            start = fitting.as_taken(weights, biases)
-            how = {"random_state": random, "shuffle": fitting.shuffling(self, rows)}
+            start = _as_taken(weights, biases)
+            how = {"random_state": random, "shuffle": _shuffling(self, rows)}
             how |= {"loss": self._loss, "optimizer": optimizer_of(self)}
             how |= {name: getattr(self, name) for name in ENGINE}
             if callbacks or self.verbose:
                 callbacks.begin(*start)
-                how["callback"] = partial(fitting.after_epoch, callbacks)
+                how["callback"] = partial(_after_epoch, callbacks)
             losses: list[float] = []
             if not incremental:
                 held_out = float(self.validation_fraction) if self.early_stopping else None
@@ -157,17 +164,15 @@ class Neurons(Estimator):
                 losses, how["state"] = getattr(self, "loss_curve_", []), self._state()
             fit = self._train(rows, (*start, rate, epochs), losses, how)
         callbacks.close(*list(fit)[:2])
-        why = None if incremental else fitting.complaint(fit, self.max_iter, self.tol)
+        why = None if incremental else _complaint(fit, self.max_iter, self.tol)
         if why is not None:
             warnings.warn(f"{type(self).__name__} {why}", ConvergenceWarning, stacklevel=4)
         return self
 
-    def _train(
-        self, rows: Rows, begin: fitting.Begin, losses: list[float], how: dict[str, Any]
-    ) -> Fitted:
+    def _train(self, rows: Rows, begin: Begin, losses: list[float], how: dict[str, Any]) -> Fitted:
         """Train and keep what was reached, whatever happens; `losses` are those before."""
         try:
-            fit = fitting.fit_neurons(rows, begin, self._output, **how)
+            fit = _fit_neurons(rows, begin, self._output, **how)
         except DivergenceError as error:
             bias = error.bias if rows.n_labels == 1 else error.biases
             self._keep(error.weights, bias, [*losses, *error.losses.tolist()])
@@ -212,7 +217,7 @@ class Neurons(Estimator):
         """Return start values (K, D) and (K,), and the source of what is random from there on."""
         shape, random = (n_outputs, self.n_features_in_), self.random_state
         if not again:
-            return fitting.start_values(shape, self._output, random)
+            return _start_values(shape, self._output, random)
         weights, biases = self._parameters(np.float64)
         if weights.shape != shape:
             raise ValueError(f"coef_: expected shape {shape} to go on from, got {weights.shape}")
@@ -230,13 +235,13 @@ class Neurons(Estimator):
         state, *arrays = self._reached
         same = all(map(np.array_equal, arrays, (self.coef_, self.intercept_)))
         same = same and state.optimizer == optimizer_of(self)
-        return fitting.for_next_rows(state) if same else None
+        return _for_next_rows(state) if same else None
 
     # --- what comes of it ---------------------------------------------------------------------
 
     def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
         """Return copies of an engine's parameters, by name and of the shapes that users see."""
-        coef, intercept = fitting.stacked(weights, bias)
+        coef, intercept = _stacked(weights, bias)
         if len(intercept) > 1 or isinstance(self, ClassifierMixin):
             return {"coef_": coef, "intercept_": intercept}
         return {"coef_": coef[0], "intercept_": float(intercept[0])}
@@ -265,4 +270,92 @@ class Neurons(Estimator):
             # 100 microseconds, which a few rows of the usual kind are spared.
             rows = checked_features(self, X)
         with in_scikit_learns_words(self, X):
-            return fitting.outputs_of(rows, *self._parameters(), activation)
+            return _outputs_of(rows, *self._parameters(), activation)
+
+
+def _start_values(
+    shape: tuple[int, int], activation: str, random_state: Any
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Return weights (K, D) and biases (K,), and the source of what is random from there on."""
+    if activation != "relu":
+        return np.zeros(shape), np.zeros(shape[0]), random_state
+    # From zeros ReLU would never leave: its derivative there is 0.
+    random = arguments.random_generator("random_state", random_state)
+    (weights,), (biases,) = initialize_network(
+        shape[::-1], activations=["relu"], scheme="he_uniform", random_state=random
+    )
+    return np.ascontiguousarray(weights.T), biases, random
+
+
+def _as_taken(weights: np.ndarray, biases: np.ndarray) -> tuple[Any, Any]:
+    """Return parameters as ``fit_*`` takes them: of a neuron, or of a network of one layer."""
+    if len(biases) == 1:
+        return weights[0], float(biases[0])
+    return [np.ascontiguousarray(weights.T)], [biases]
+
+
+def _stacked(weights: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return copies of such parameters as arrays (K, D) and (K,)."""
+    if isinstance(weights, list):
+        return weights[0].T.copy(), bias[0].copy()
+    return weights[None, :].copy(), np.array([bias])
+
+
+def _fit_neurons(rows: Rows, begin: Begin, activation: str, **how: Any) -> Fitted:
+    """Train a neuron for each column of labels."""
+    if rows.n_labels == 1:
+        return fit_neuron(rows, None, *begin, activation=activation, **how)
+    # One layer of K outputs is K neurons in one pass over the rows: no loss that is a sum over
+    # the outputs mixes their gradients.
+    return fit_network(rows, None, *begin, activations=[activation], **how)
+
+
+def _outputs_of(X: Any, weights: np.ndarray, biases: np.ndarray, activation: str) -> np.ndarray:
+    """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
+    parameters = _as_taken(weights, biases)
+    if len(weights) == 1:
+        return predict_neuron(X, *parameters, activation=activation)
+    return predict_network(X, *parameters, activations=[activation])
+
+
+def _for_next_rows(state: TrainingState) -> TrainingState:
+    """Return a state without the epoch that was under way: the next rows are others."""
+    none = np.empty(0)
+    return replace(
+        state,
+        batch_start=0,
+        next_chunk=0,
+        partial_sums=none,
+        epoch_start=none,
+        epoch_sums=(0.0, 0.0, 0.0),
+    )
+
+
+def _shuffling(settings: Any, rows: Rows) -> bool | str:
+    """Return how to shuffle: not within a single batch, in windows where only they can be."""
+    if settings.batch_size is None or settings.batch_size >= rows.n_rows:
+        return False
+    if settings.shuffle is True and not rows.random_access:
+        return "window"
+    return settings.shuffle if isinstance(settings.shuffle, str) else bool(settings.shuffle)
+
+
+def _after_epoch(callbacks: Callbacks, state: EpochState) -> bool:
+    """Report an epoch; return whether to stop."""
+    text = f"Iteration {state.epoch + 1}, loss = {state.loss:.8f}"
+    if state.validation_loss is not None:
+        text += f", validation loss = {state.validation_loss:.8f}"
+    callbacks.say(text)
+    return callbacks.epoch_ends(state)
+
+
+def _complaint(fit: Fitted, max_iter: int, tol: float | None) -> str | None:
+    """Return what there is to warn of after a fit."""
+    if fit.stopped == "epochs" and tol is not None:
+        return (
+            f"came to max_iter={max_iter} while epochs still gained more than tol={tol}: scale the"
+            " features (StandardScaler), or raise either"
+        )
+    if fit.stopped == "tol" and fit.losses[-1] > fit.losses[0]:
+        return "ended with a greater loss than it began with: lower learning_rate_init"
+    return None
