@@ -147,4 +147,6 @@ def carried(rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
         labels[start:stop] = block.labels
         if weight is not None:
             weight[start:stop] = block.weight
+    if rows.classes is not None:
+        labels = np.array(rows.classes)[labels.astype(np.intp)]
     return labels[:, 0] if rows.n_labels == 1 else labels, weight
