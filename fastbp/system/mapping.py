@@ -93,12 +93,14 @@ class Mapping:
     ----------
     first, last : int
         Its addresses: the first, and one past the last.
+    size : int
+        Of the file when it was mapped.
     cut : bool
         Whether zeros have taken the place of a part that was no longer there.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self._size = size
+        self.size = size
         self._advised = 0
         self._bytes = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
         self._descriptor = os.dup(descriptor)
@@ -114,7 +116,7 @@ class Mapping:
 
     def whole(self) -> bool:
         """Return whether all of the file is, and has been, there."""
-        return not self.cut and self.size_now() >= self._size
+        return not self.cut and self.size_now() >= self.size
 
     def size_now(self) -> int:
         """Return the size of the file."""
@@ -125,7 +127,7 @@ class Mapping:
         if start < self._advised - AHEAD_BYTES:
             self._advised = start  # another epoch
         begin = max(self._advised, start)
-        stop = min(start + AHEAD_BYTES, self._size)
+        stop = min(start + AHEAD_BYTES, self.size)
         if begin < stop:
             os.posix_fadvise(self._descriptor, begin, stop - begin, os.POSIX_FADV_WILLNEED)
         self._advised = max(begin, stop)
