@@ -154,7 +154,6 @@ class Samples:
                 _refuse("target", labels, ~np.isfinite(labels), "finite numbers")
                 self.targets.check("target", labels, self.class_indices)
             if block.weight is not None:
-                _refuse("weight", block.weight, ~np.isfinite(block.weight), "finite numbers")
                 checks.sample_weights("weight", block.weight, len(block.weight))
         except DataError as error:
             name, index = self.rows.locate(start + (error.row or 0))
