@@ -337,7 +337,7 @@ NETWORK_ONLY = [  # argument, value, other arguments, error, message
     ("labels", [[1, 0, 0], [2, -1, 0], [0, 0, 1]], SOFTMAX, fastbp.DataError, "in row 1"),
     ("labels", ["a", "b", "c"], SOFTMAX, TypeError, "labels: expected real numbers, got text; numpy.unique.* gives class indices"),
     ("optimizer", "rmsprop", {}, ValueError, "optimizer: expected one of 'sgd', 'adam', got 'rmsprop'"),
-    ("optimizer", fastbp.SGD, {}, TypeError, r"optimizer: expected SGD\(\), Adam\(\) or a name, got type"),
+    ("optimizer", fastbp.SGD, {}, TypeError, r"optimizer: expected SGD\(\), Adam\(\) or a name, got the class SGD"),
     ("features", [[1.0, 2.0], [np.nan, 4.0], [5.0, 6.0]], {}, fastbp.DataError, "features: expected finite numbers, got nan in row 1, column 0"),
     ("features", [[1.0], [2.0], [3.0]], {}, ValueError, r"initial_weights\[0\]: expected \(1, 10\), got \(2, 10\)"),
     ("batch_size", 0, {}, ValueError, "batch_size: expected at least 1, got 0"),

@@ -536,7 +536,7 @@ def test_scikit_learns_own_callbacks():
         watching = Watching()
         model = MLPClassifier(solver=solver, random_state=0).set_callbacks(watching).fit(X, y)
         epoch = ["begin epoch", "end epoch True"]
-        assert watching.told == [
+        assert watching.reported == [
             "setup", "begin fit", *epoch, *epoch, "end fit True", "teardown",
         ]  # fmt: skip
         assert model.n_iter_ == 2 and model.stopped_ == "callback"
