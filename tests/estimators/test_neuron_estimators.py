@@ -404,7 +404,7 @@ def test_a_row_alone_is_predicted_without_validation(monkeypatch):
     X, y = two_classes()
     model = NeuronClassifier().fit(X, y)
     expected = model.predict(X.astype(np.float32).astype(object)[:5])
-    monkeypatch.setattr("fastbp.estimators.neuron.base.validate", None)
+    monkeypatch.setattr("fastbp.estimators.neuron.rows.validate", None)
     assert (model.predict(X[:5]) == expected).all()
     with pytest.raises(TypeError):
         model.predict(X[:5].astype(np.float32))
@@ -526,6 +526,20 @@ def test_rows_that_cannot_be_reached_at_random_are_shuffled_in_windows(tmp_path,
     close(NeuronClassifier(**settings).fit(rows), windows, rtol=1e-13)
 
 
+def test_rows_with_classes_of_text(tmp_path):
+    X, y = two_classes()
+    words = np.array(["no", "yes"])[y]
+    lines = [",".join([*map(repr, row.tolist()), word]) for row, word in zip(X, words, strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,c,d,y", *lines]) + "\n")
+    rows = open_rows(tmp_path / "rows.csv", target="y")
+    model, expected = NeuronClassifier().fit(rows), NeuronClassifier().fit(X, words)
+    assert model.classes_.tolist() == ["no", "yes"]
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+    assert model.score(rows) == expected.score(X, words)
+    with pytest.raises(ValueError, match=r"y: expected the classes \['n', 'y'\] to go on with"):
+        NeuronClassifier().partial_fit(rows, classes=["n", "y"])
+
+
 def test_what_is_wrong_with_rows_is_said():
     X, y = two_classes()
 
@@ -562,7 +576,7 @@ def test_what_is_wrong_with_rows_is_said():
     many = np.column_stack([X, np.arange(300)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fastbp.data.classes.MOST_CLASSES", 100)
-        refused(ValueError, "at most 100 classes", open_rows(many, target=-1))
+        refused(ValueError, "expected 1 to 100 classes", open_rows(many, target=-1))
 
 
 def test_early_stopping_on_rows_read_by_block(tmp_path, monkeypatch):
