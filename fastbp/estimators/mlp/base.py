@@ -111,15 +111,12 @@ class BaseMLP(Exchange):
         before = dict(vars(self))
         try:
             data, targets = self._checked(X, y, sample_weight, goes_on, incremental)
-            learned = Learned(self.__dict__)
+            learned = Learned(self.__dict__ if goes_on else {})
             learned.begin(self, None if goes_on else hidden, data, targets)
             validation = self._given_validation(X_val, y_val, targets, learned.n_outputs_)
-            fit = Fit(self, learned, self._layers(learned), data, callbacks)
-            training: Lbfgs | Stochastic
-            if self.solver == "lbfgs":
-                training = Lbfgs(fit)
-            else:
-                training = Stochastic(fit, validation, targets, incremental)
+            layers = self._layers(learned)
+            fit = Fit(self, learned, layers, data, validation, targets, callbacks, incremental)
+            training = Lbfgs(fit) if self.solver == "lbfgs" else Stochastic(fit)
         except Exception:  # a fit that is refused changes nothing
             self.__dict__.clear()
             self.__dict__.update(before)

@@ -27,7 +27,8 @@ class Learned:
     Parameters
     ----------
     attributes : dict
-        All that the estimator has. Names without an underscore at the end have one in front there.
+        Those of the estimator; none to begin anew. Names without an underscore at the end have one
+        in front there.
     """
 
     out_activation_: str
@@ -54,9 +55,8 @@ class Learned:
     stops_by_call: bool
 
     def __init__(self, attributes: dict[str, Any]) -> None:
-        for name in Learned.__annotations__:
-            if _attribute(name) in attributes:
-                setattr(self, name, attributes[_attribute(name)])
+        names = [name for name in Learned.__annotations__ if _attribute(name) in attributes]
+        vars(self).update((name, attributes[_attribute(name)]) for name in names)
 
     def hand_over(self, attributes: dict[str, Any]) -> None:
         """Set them in place of those that an estimator had."""
@@ -70,14 +70,11 @@ class Learned:
         self.out_activation_ = targets.out_activation
         self.n_outputs_ = targets.n_outputs(data.labels)
         self.random_state = check_random_state(settings.random_state)
-        curves = _curves(settings)
         if hidden is not None:
             self.dtype = data.X.dtype.name
             sizes = [n_features, *hidden, self.n_outputs_]
             layers = [self._drawn(settings.activation, n, m) for n, m in pairwise(sizes)]
             self.coefs_, self.intercepts_ = [w for w, _ in layers], [b for _, b in layers]
-            for name in (*curves, "t_", "best_coefs", "best_intercepts"):
-                vars(self).pop(name, None)
         else:
             self.coefs_, self.intercepts_ = checked(self.coefs_, self.intercepts_, n_features)
             if self.coefs_[-1].shape[1] != self.n_outputs_:
@@ -88,8 +85,8 @@ class Learned:
             vars(self).setdefault("dtype", dtype_of(*self.parameters))
         self.n_layers_ = len(self.coefs_) + 1
         self.n_iter_ = 0
-        for name, value in {"t_": 0, **(curves if settings.solver != "lbfgs" else {})}.items():
-            vars(self).setdefault(name, value)
+        curves = _curves(settings) if settings.solver != "lbfgs" else {}
+        vars(self).update({"t_": 0, **curves, **vars(self)})
 
     def _drawn(self, activation: str, n_inputs: int, n_outputs: int) -> tuple[np.ndarray, ...]:
         """Draw a layer as scikit-learn does (Glorot and Bengio, AISTATS 2010)."""
@@ -133,7 +130,7 @@ def _curves(settings: Any) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Fit:
     """What is trained, whatever the solver.
 
@@ -145,11 +142,19 @@ class Fit:
         What training begins with; what is learned is written there.
     layers : Layers
     data : Data
+    validation : Data or None
+        Given validation data; without it, `early_stopping` holds rows of the fit's data out.
+    targets : Targets
     callbacks : Callbacks
+    incremental : bool
+        Whether it is one epoch of `partial_fit`.
     """
 
     settings: Any
     learned: Learned
     layers: Layers
     data: Data
+    validation: Data | None
+    targets: Targets
     callbacks: Callbacks
+    incremental: bool

@@ -42,14 +42,6 @@ class Solver:
     moments: np.ndarray | None = field(default=None, repr=False)
     powers: tuple[float, float] = (1.0, 1.0)
 
-    def go_on_from(self, old: Solver) -> None:
-        """Take over running means of the same kind, and the rate, if it began as this one's."""
-        if type(self.rule) is type(old.rule):
-            self.moments, self.powers = old.moments, old.powers
-            begun = self.learning_rate_init, self.schedule
-            if begun == (old.learning_rate_init, old.schedule):
-                self.learning_rate = old.learning_rate
-
     def state_for(self, parameters: np.ndarray) -> TrainingState | None:
         """Return what a fit from these parameters goes on from."""
         shape = (self.rule.n_moments, *parameters.shape)
@@ -78,16 +70,11 @@ class Solver:
 
         An adaptive rate falls first.
         """
-        stops = True
-        if self.schedule != "adaptive":
-            message += " Stopping."
-        elif self.learning_rate <= LEAST_RATE:
-            message += " Learning rate too small. Stopping."
-        else:
+        if self.schedule == "adaptive" and self.learning_rate > LEAST_RATE:
             self.learning_rate /= 5.0
-            message += f" Setting learning rate to {self.learning_rate:f}"
-            stops = False
-        return stops, message
+            return False, f"{message} Setting learning rate to {self.learning_rate:f}"
+        why = " Learning rate too small." if self.schedule == "adaptive" else ""
+        return True, f"{message}{why} Stopping."
 
 
 def solver_of(settings: Any, old: Solver | None) -> Solver:
@@ -95,6 +82,9 @@ def solver_of(settings: Any, old: Solver | None) -> Solver:
     rule, rate = optimizer_of(settings), float(settings.learning_rate_init)
     schedule = settings.learning_rate if isinstance(rule, SGD) else "constant"
     new = Solver(rule, rate, rate, schedule, settings.power_t)
-    if old is not None and settings.warm_start and settings.keep_optimizer:
-        new.go_on_from(old)
+    keeps = settings.warm_start and settings.keep_optimizer
+    if old is not None and keeps and type(old.rule) is type(rule):
+        new.moments, new.powers = old.moments, old.powers
+        if (rate, schedule) == (old.learning_rate_init, old.schedule):
+            new.learning_rate = old.learning_rate
     return new

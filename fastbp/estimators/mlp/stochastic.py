@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,8 @@ from fastbp.data.labels import Samples, check_weights
 from fastbp.errors import DivergenceError
 from fastbp.estimators.mlp.epochs import AfterEpoch
 from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit
-from fastbp.estimators.mlp.network import Data, flat, outputs_of
+from fastbp.estimators.mlp.network import Data, flat
 from fastbp.estimators.mlp.solver import solver_of
-from fastbp.estimators.mlp.targets import Targets
 from fastbp.training.driver import train
 from fastbp.training.objective import pass_options
 from fastbp.training.problem import Options, Outcome
@@ -32,39 +30,29 @@ class Stochastic:
     Parameters
     ----------
     fit : Fit
-    validation : Data or None
-        Given validation data; without it, `early_stopping` holds rows of the fit's data out.
-    targets : Targets
-    incremental : bool
     """
 
-    def __init__(
-        self, fit: Fit, validation: Data | None, targets: Targets, incremental: bool
-    ) -> None:
-        settings, learned, layers = fit.settings, fit.learned, fit.layers
-        self._settings, self._learned, self._layers = settings, learned, layers
-        self._callbacks, self._targets, self._incremental = fit.callbacks, targets, incremental
-        old = vars(learned).get("optimizer")
-        if old is None or not incremental:
-            learned.optimizer = solver_of(settings, old)
-        data = fit.data
-        if settings.early_stopping and validation is None:
-            if incremental:
+    def __init__(self, fit: Fit) -> None:
+        self._fit, self._settings, self._learned = fit, fit.settings, fit.learned
+        old = vars(fit.learned).get("optimizer")
+        if old is None or not fit.incremental:
+            fit.learned.optimizer = solver_of(fit.settings, old)
+        if fit.settings.early_stopping and fit.validation is None:
+            if fit.incremental:
                 raise ValueError(
                     "partial_fit does not support early_stopping=True without X_val and y_val"
                 )
-            data, validation = self._split(data)
+            fit.data, fit.validation = self._split(fit.data)
         self._prepare_early_stopping()
-        self._validation = validation
-        score = None if validation is None else self._score
-        self._after = AfterEpoch(fit, len(data.labels), score)
-        parameters, samples = flat(*learned.parameters), data.samples(layers)
+        self._after = AfterEpoch(fit)
+        parameters, samples = flat(*fit.learned.parameters), fit.data.samples(fit.layers)
         self._options = self._checked_options(samples, parameters)
-        self._problem = layers.problem(parameters, samples, self._options)
+        self._problem = fit.layers.problem(parameters, samples, self._options)
         self._against = None
-        if validation is not None:
-            once = pass_options(len(validation.labels))
-            self._against = layers.problem(parameters, validation.samples(layers), once)
+        if fit.validation is not None:
+            once = pass_options(len(fit.validation.labels))
+            validation = fit.validation.samples(fit.layers)
+            self._against = fit.layers.problem(parameters, validation, once)
 
     def _split(self, data: Data) -> tuple[Data, Data]:
         """Return data to train on and data held out, chosen as scikit-learn does."""
@@ -72,7 +60,7 @@ class Stochastic:
             np.arange(len(data.labels)),
             random_state=self._learned.random_state,
             test_size=self._settings.validation_fraction,
-            stratify=self._targets.strata(data.labels),
+            stratify=self._fit.targets.strata(data.labels),
         )
         if len(held_out) < 2:
             raise ValueError(
@@ -88,7 +76,7 @@ class Stochastic:
             learned.validation_scores_, learned.best_validation_score_ = [], -np.inf
         elif not early and learned.best_loss_ is None:
             learned.best_loss_ = np.inf
-        by_call = self._incremental and early
+        by_call = self._fit.incremental and early
         if by_call and not vars(learned).get("stops_by_call"):  # the scores of `fit` were others'
             learned.best_validation_score_, learned.no_improvement_count = -np.inf, 0
         elif by_call:
@@ -96,13 +84,6 @@ class Stochastic:
         learned.stops_by_call = by_call
         if early:
             learned.set_best(*learned.parameters)
-
-    def _score(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> float:
-        """Return the score of weights and biases on the validation data."""
-        assert self._validation is not None
-        X, labels, weight = self._validation
-        outputs = outputs_of(X, self._layers, (coefs, intercepts), self._settings.n_threads)
-        return self._targets.score(outputs, labels, weight)
 
     def _checked_options(self, samples: Samples, parameters: np.ndarray) -> Options:
         settings, solver = self._settings, self._learned.optimizer
@@ -119,7 +100,7 @@ class Stochastic:
             check_weights("sample_weight", samples.rows, batch_rows)
         return Options(
             learning_rate=lambda epoch: solver.learning_rate,
-            epochs=1 if self._incremental else settings.max_iter,
+            epochs=1 if self._fit.incremental else settings.max_iter,
             batch_rows=batch_rows,
             optimizer=solver.rule,
             shuffle=bool(settings.shuffle),
@@ -136,28 +117,23 @@ class Stochastic:
 
     def train(self) -> None:
         """Train; whatever ends it, nothing learned is lost."""
-        self._callbacks.begin(*self._learned.parameters)
-        with self._keeping():
+        learned = self._learned
+        self._fit.callbacks.begin(*learned.parameters)
+        try:
             outcome = train(self._problem, self._options, self._against)
             self._keep(outcome)
             self._end(outcome.stopped)
-
-    @contextlib.contextmanager
-    def _keeping(self) -> Iterator[None]:
-        """Keep what was computed before an exception."""
-        try:
-            yield
         except DivergenceError as error:
-            self._learned.set(error.weights, error.biases)
+            learned.set(error.weights, error.biases)
             self._after.diverged()
             if not self._settings.early_stopping:
                 raise ValueError(NOT_FINITE) from error
-            self._learned.restore_best()
+            learned.restore_best()
             warnings.warn(
-                f"Stochastic Optimizer: diverged in iteration {self._learned.n_iter_}; the"
-                " parameters with the best validation score were restored.",
+                f"Stochastic Optimizer: diverged in iteration {learned.n_iter_}; the parameters"
+                " with the best validation score were restored.",
                 ConvergenceWarning,
-                stacklevel=CALLER + 1,
+                stacklevel=CALLER - 1,
             )
         except Exception as error:
             outcome = error.__dict__.pop("fit", None)  # that of the callback's own exception
@@ -167,21 +143,21 @@ class Stochastic:
 
     def _keep(self, outcome: Outcome) -> None:
         self._learned.optimizer.keep(outcome.state)
-        self._learned.set(*self._layers.named(outcome.parameters).values())
+        self._learned.set(*self._fit.layers.named(outcome.parameters).values())
 
     def _end(self, stopped: str) -> None:
         """Note why training ended."""
         self._learned.stopped_ = "tol" if self._after.early else stopped
         if stopped == "interrupted":
             warnings.warn("Training interrupted by user.", stacklevel=CALLER)
-        elif stopped == "epochs" and not self._incremental:
+        elif stopped == "epochs" and not self._fit.incremental:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self._settings.max_iter}) reached"
                 " and the optimization hasn't converged yet.",
                 ConvergenceWarning,
                 stacklevel=CALLER,
             )
-        if self._settings.early_stopping and (self._after.early or not self._incremental):
+        if self._settings.early_stopping and (self._after.early or not self._fit.incremental):
             self._learned.restore_best()
 
 
