@@ -45,10 +45,7 @@ def optimizer_of(estimator: Any) -> Optimizer:
         given: Optimizer = estimator.solver
         return given
     kind: Any = OPTIMIZERS[estimator.solver]
-    values = {}
-    for field in fields(kind):
-        parameter = "nesterovs_momentum" if field.name == "nesterov" else field.name
-        if hasattr(estimator, parameter):
-            values[field.name] = getattr(estimator, parameter)
-    optimizer: Optimizer = kind(**values)
+    values = {"nesterov": estimator.nesterovs_momentum, **vars(estimator)}
+    names = {field.name for field in fields(kind)}
+    optimizer: Optimizer = kind(**{name: values[name] for name in names & values.keys()})
     return optimizer

@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 # scikit-learn's own, private or not: a new release that moves one breaks this file alone.
 from sklearn.base import _fit_context
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval as Interval
-from sklearn.utils._param_validation import Options as Options
-from sklearn.utils._param_validation import StrOptions as StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
@@ -30,7 +28,7 @@ except ImportError:  # before 1.6 a method
     _validate_data = None
 
 try:
-    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin
 except ImportError:  # before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]

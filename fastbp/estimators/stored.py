@@ -27,18 +27,14 @@ class Stored(BaseEstimator):  # type: ignore[misc]
     def to_stored(self) -> tuple[Arrays, dict[str, Any]]:
         """Return what a file holds of it: its parameters, and all that it has learned."""
         arrays: Arrays = {}
-        return arrays, {
-            name: _encoded(arrays, name, value)
-            for name, value in vars(self).items()
-            if name not in LEFT_OUT
-        }
+        kept = {name: value for name, value in vars(self).items() if name not in LEFT_OUT}
+        return arrays, {name: _encoded(arrays, name, value) for name, value in kept.items()}
 
     @classmethod
     def from_stored(cls, arrays: Arrays, fields: dict[str, Any]) -> Any:
         """Make it from what a file holds."""
         estimator = cls()
-        for name, value in fields.items():
-            setattr(estimator, name, _decoded(arrays, value))
+        estimator.__dict__.update((name, _decoded(arrays, value)) for name, value in fields.items())
         return estimator
 
 
@@ -49,23 +45,17 @@ def _encoded(arrays: Arrays, name: str, value: Any) -> Any:
     if isinstance(value, np.generic):
         return {"scalar": [value.dtype.str, _encoded(arrays, name, value.item())]}
     if isinstance(value, np.ndarray):
-        return _array(arrays, name, value)
+        if value.dtype.kind in "OUS":
+            items = _encoded(arrays, name, value.ravel().tolist())
+            return {"objects": [value.dtype.str, list(value.shape), items]}
+        arrays[name] = value
+        return {"array": name}
     if isinstance(value, list | tuple):
         items = [_encoded(arrays, f"{name}.{i}", item) for i, item in enumerate(value)]
         return {type(value).__name__: items}
     if isinstance(value, dict):
-        keys = [_encoded(arrays, name, key) for key in value]
-        items = [_encoded(arrays, f"{name}.{i}", item) for i, item in enumerate(value.values())]
-        return {"dict": [list(pair) for pair in zip(keys, items, strict=True)]}
+        return {"dict": _encoded(arrays, name, list(value.items()))}
     return _object(arrays, name, value)
-
-
-def _array(arrays: Arrays, name: str, array: np.ndarray) -> Any:
-    if array.dtype.kind in "OUS":
-        items = [_encoded(arrays, name, item) for item in array.ravel().tolist()]
-        return {"objects": [array.dtype.str, list(array.shape), items]}
-    arrays[name] = array
-    return {"array": name}
 
 
 def _object(arrays: Arrays, name: str, value: Any) -> Any:
@@ -90,16 +80,16 @@ def _decoded(arrays: Arrays, value: Any) -> Any:
     if kind == "scalar":
         return np.dtype(content[0]).type(content[1])
     if kind == "objects":
-        items = [_decoded(arrays, item) for item in content[2]]
+        items = _decoded(arrays, content[2])
         array = np.empty(len(items), dtype=content[0])
         array[:] = items
         return array.reshape(content[1])
     if kind in ("list", "tuple"):
         items = [_decoded(arrays, item) for item in content]
         return items if kind == "list" else tuple(items)
-    if kind == "dict":
-        return {_decoded(arrays, k): _decoded(arrays, v) for k, v in content}
     content = _decoded(arrays, content)
+    if kind == "dict":
+        return dict(content)
     if kind == "RandomState":
         return generator_from(content)
     record = RECORDS[kind].__new__(RECORDS[kind])

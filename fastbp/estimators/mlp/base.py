@@ -46,7 +46,6 @@ class BaseMLP(Exchange):
 
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
-    out_activation_: str
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Exchange._parameter_constraints,
         "hidden_layer_sizes": ["array-like", COUNT],
@@ -170,8 +169,8 @@ class BaseMLP(Exchange):
 
     def _attributes(self, weights: Any, biases: Any) -> dict[str, Any]:
         """Return what an estimator must have to predict with these parameters."""
-        coefs, intercepts = network.copied(weights, biases, self._dtype)
-        return {"coefs_": coefs, "intercepts_": intercepts}
+        copies = network.copied(weights, biases, self._dtype)
+        return dict(zip(("coefs_", "intercepts_"), copies, strict=True))
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, y: Any, *rest: Any

@@ -307,8 +307,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_classes) for several labels
         """
-        outputs = self._outputs(X)
-        return self._known.predicted(outputs)
+        return self._known.predicted(self._outputs(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, in the order of ``classes_``.
@@ -354,8 +353,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _logs_from_z(self, X: Any) -> np.ndarray:
         z = self._outputs(X, "identity").astype(np.float64, copy=False)
         if self.out_activation_ == "softmax":
-            logs: np.ndarray = log_softmax(z, axis=1)
-            return logs
+            return np.asarray(log_softmax(z, axis=1))
         if self.n_outputs_ == 1:
             z = np.concatenate([-z, z], axis=1)
         logs = -np.logaddexp(0.0, -z)
@@ -389,10 +387,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     @property
     def _known(self) -> Classes:
         return Classes(self._label_binarizer, self.loss, self.class_weight)
-
-    @property
-    def _one_against_rest(self) -> bool:
-        return self._known.many and self.out_activation_ == "logistic"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -29,6 +29,8 @@ NOTHING_TO_DO = "Dropout", "Flatten"  # when a model predicts
 class Exchange(Estimator):
     """A perceptron that can be made of other libraries' models, and turned into them."""
 
+    out_activation_: str
+
     @property
     @abstractmethod
     def _known(self) -> Targets:
@@ -36,8 +38,8 @@ class Exchange(Estimator):
 
     @property
     def _one_against_rest(self) -> bool:
-        """Whether several outputs tell one class against the rest each."""
-        return False
+        """Whether each of several outputs tells one class from the rest."""
+        return self._known.many and self.out_activation_ == "logistic"
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:
@@ -276,13 +278,14 @@ def _read_module(module: Any) -> Module:
     after: list[str | None] = []  # each layer's activation
     for number, part in enumerate(_parts(module)):
         name = type(part).__name__
+        softmax = name == "Softmax" and part.dim in (1, -1)
         if name == "Linear":
             w = _array(part.weight).T.copy()
             coefs.append(w)
             bias = part.bias
             intercepts.append(np.zeros(w.shape[1], w.dtype) if bias is None else _array(bias))
             after.append(None)
-        elif (name in HIDDEN_OF_TORCH or _is_softmax(part)) and after and after[-1] is None:
+        elif after[-1:] == [None] and (name in HIDDEN_OF_TORCH or softmax):
             after[-1] = name
         elif name not in NOTHING_TO_DO:
             raise ValueError(
@@ -300,19 +303,12 @@ def _read_module(module: Any) -> Module:
     return Module(coefs, intercepts, activation, None if after[-1] == "Identity" else after[-1])
 
 
-def _is_softmax(part: Any) -> bool:
-    return type(part).__name__ == "Softmax" and part.dim in (1, -1)
-
-
 def _parts(module: Any) -> Iterator[Any]:
     """Give the modules of a Sequential in order, those of Sequentials in it as well."""
     if not _is_sequential(module):
         raise TypeError(f"module: expected torch.nn.Sequential, got {arguments.describe(module)}")
     for child in module:  # unlike `children()`, with all that is there twice
-        if _is_sequential(child):
-            yield from _parts(child)
-        else:
-            yield child
+        yield from _parts(child) if _is_sequential(child) else [child]
 
 
 def _is_sequential(module: Any) -> bool:
@@ -323,8 +319,7 @@ def _array(parameter: Any) -> np.ndarray:
     """Return a parameter as float64 if it is that, as float32 otherwise."""
     tensor = parameter.detach().cpu()
     wide = str(tensor.dtype) == "torch.float64"
-    array: np.ndarray = (tensor.double() if wide else tensor.float()).numpy().copy()
-    return array
+    return np.array((tensor.double() if wide else tensor.float()).numpy())
 
 
 def _sequential(parameters: Parameters, activation: str, out_activation: str) -> Any:

@@ -85,8 +85,18 @@ class Learned:
             vars(self).setdefault("dtype", dtype_of(*self.parameters))
         self.n_layers_ = len(self.coefs_) + 1
         self.n_iter_ = 0
-        curves = _curves(settings) if settings.solver != "lbfgs" else {}
-        vars(self).update({"t_": 0, **curves, **vars(self)})
+        vars(self).setdefault("t_", 0)
+        if settings.solver != "lbfgs":
+            early = settings.early_stopping
+            curves: dict[str, Any] = {
+                "loss_curve_": [],
+                "validation_loss_curve_": [],
+                "validation_scores_": [] if early else None,
+                "best_validation_score_": -np.inf if early else None,
+                "best_loss_": None if early else np.inf,
+                "no_improvement_count": 0,
+            }
+            vars(self).update({**curves, **vars(self)})
 
     def _drawn(self, activation: str, n_inputs: int, n_outputs: int) -> tuple[np.ndarray, ...]:
         """Draw a layer as scikit-learn does (Glorot and Bengio, AISTATS 2010)."""
@@ -115,19 +125,6 @@ class Learned:
 
 def _attribute(name: str) -> str:
     return name if name.endswith("_") else f"_{name}"
-
-
-def _curves(settings: Any) -> dict[str, Any]:
-    """Return the initial values of what is recorded of each epoch."""
-    early = settings.early_stopping
-    return {
-        "loss_curve_": [],
-        "validation_loss_curve_": [],
-        "validation_scores_": [] if early else None,
-        "best_validation_score_": -np.inf if early else None,
-        "best_loss_": None if early else np.inf,
-        "no_improvement_count": 0,
-    }
 
 
 @dataclass(eq=False)

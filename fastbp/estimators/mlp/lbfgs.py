@@ -70,8 +70,10 @@ class WholeLoss:
         with (
             one_blas_thread() if blas else contextlib.nullcontext(),
             team(self._threads, limit_this_thread if blas else None) as workers,
+            contextlib.closing(
+                Objective(self._problem, self._options, workers, Requests())
+            ) as rows_loss,
         ):
-            rows_loss = Objective(self._problem, self._options, workers, Requests())
 
             def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
                 self._flat[self._indices] = packed
@@ -79,10 +81,7 @@ class WholeLoss:
                 assert loss is not None  # no interrupt is deferred here
                 return loss, rows_loss.gradient[self._indices]
 
-            try:
-                yield evaluate
-            finally:
-                rows_loss.close()
+            yield evaluate
 
 
 class Lbfgs:
@@ -105,16 +104,10 @@ class Lbfgs:
         settings, learned = self._settings, self._learned
         self._fit.callbacks.begin(*learned.parameters)
         options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
+        how = {"jac": True, "callback": self._after_iteration, "options": options}
         try:
             with self._loss.function() as evaluate:
-                found = scipy.optimize.minimize(
-                    evaluate,
-                    self._last,
-                    method="L-BFGS-B",
-                    jac=True,
-                    callback=self._after_iteration,
-                    options=options,
-                )
+                found = scipy.optimize.minimize(evaluate, self._last, method="L-BFGS-B", **how)
             self._last = found.x
         finally:  # of a callback's exception or Ctrl-C, too
             learned.set(*self._loss.named(self._last).values())

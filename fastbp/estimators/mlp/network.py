@@ -45,21 +45,18 @@ def activation_codes(hidden: str, output: str, n_layers: int) -> tuple[int, ...]
     return (*(CODES[hidden],) * (n_layers - 1), CODES[output])
 
 
-def layers_of(coefs: list[np.ndarray], activation: str, output: str, loss: str) -> Layers:
-    """Return layers with weights of these shapes."""
+def layers_of(
+    coefs: list[np.ndarray], hidden: str = "identity", output: str = "identity", loss: str = "mse"
+) -> Layers:
+    """Return layers with weights of these shapes; where parameters are follows from those alone."""
     sizes = (len(coefs[0]), *(w.shape[1] for w in coefs))
-    activations = activation_codes(activation, output, len(coefs))
+    activations = activation_codes(hidden, output, len(coefs))
     return Layers(sizes, activations, *loss_codes_of(loss, output))
 
 
 def flat(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
     """Return all parameters in one vector, as the kernels keep them."""
-    return _bare(coefs).flat(coefs, intercepts)
-
-
-def _bare(coefs: list[np.ndarray]) -> Layers:
-    """Return layers of which only the places of their parameters matter."""
-    return Layers((len(coefs[0]), *(w.shape[1] for w in coefs)), (0,) * len(coefs), 0)
+    return layers_of(coefs).flat(coefs, intercepts)
 
 
 def copied(coefs: list[np.ndarray], intercepts: list[np.ndarray], dtype: str) -> Parameters:
@@ -68,7 +65,7 @@ def copied(coefs: list[np.ndarray], intercepts: list[np.ndarray], dtype: str) ->
     In float64 they are views of one vector, which predictions need not copy.
     """
     if dtype == "float64":
-        named = _bare(coefs).named(flat(coefs, intercepts))
+        named = layers_of(coefs).named(flat(coefs, intercepts))
         return named["weights"], named["biases"]
     return [w.astype(dtype) for w in coefs], [b.astype(dtype) for b in intercepts]
 

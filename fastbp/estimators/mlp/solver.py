@@ -55,11 +55,6 @@ class Solver:
             checksum=zlib.crc32(parameters.data),
         )
 
-    def keep(self, state: TrainingState | None) -> None:
-        """Take over what a fit has left."""
-        if state is not None:
-            self.moments, self.powers = state.moments, state.powers
-
     def iteration_ends(self, time_step: int) -> None:
         """Set the rate of the next epoch, after so many samples in all."""
         if self.schedule == "invscaling":

@@ -142,7 +142,9 @@ class Stochastic:
             raise
 
     def _keep(self, outcome: Outcome) -> None:
-        self._learned.optimizer.keep(outcome.state)
+        if outcome.state is not None:
+            optimizer = self._learned.optimizer
+            optimizer.moments, optimizer.powers = outcome.state.moments, outcome.state.powers
         self._learned.set(*self._fit.layers.named(outcome.parameters).values())
 
     def _end(self, stopped: str) -> None:

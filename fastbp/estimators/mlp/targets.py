@@ -20,6 +20,9 @@ from fastbp.models.losses import LOSSES
 class Targets(ABC):
     """What an estimator's targets are, and what its outputs say of them."""
 
+    many = False
+    """Whether there are more than two classes, one a row."""
+
     @property
     @abstractmethod
     def out_activation(self) -> str:
@@ -112,7 +115,6 @@ class Classes(Targets):
         self.several = str(binarizer.y_type_).startswith("multilabel")
         """Whether rows have several labels each."""
         self.many = binarizer.y_type_ == "multiclass"
-        """Whether there are more than two classes, one a row."""
 
     @property
     def out_activation(self) -> str:
@@ -188,7 +190,6 @@ class Classes(Targets):
     def _indices(self, outputs: np.ndarray) -> np.ndarray:
         """Return the index of each row's class, or its labels (N, K)."""
         if self.many:
-            indices: np.ndarray = outputs.argmax(axis=1)
-            return indices
+            return np.asarray(outputs.argmax(axis=1))
         labels = outputs > 0.5
         return labels if self.several else np.minimum(labels[:, 0], len(self.known) - 1)

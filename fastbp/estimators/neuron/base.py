@@ -66,8 +66,7 @@ class ScoresRows:
         if y is None and isinstance(X, Rows):
             y, weight = carried(X)
             sample_weight = weight if sample_weight is None else sample_weight
-        score = super().score(X, y, sample_weight)  # type: ignore[misc]
-        return float(score)
+        return float(super().score(X, y, sample_weight))  # type: ignore[misc]
 
 
 class Neurons(Estimator):
@@ -133,7 +132,7 @@ class Neurons(Estimator):
         self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None
     ) -> Self:
         """Train as `fit` does or, if `incremental`, for one epoch of `partial_fit`."""
-        again = self._fitted and (incremental or self.warm_start)
+        again = hasattr(self, "coef_") and (incremental or self.warm_start)
         if incremental and self.early_stopping:
             raise ValueError("early_stopping: expected False with partial_fit, got True")
         if not incremental:
@@ -164,15 +163,32 @@ class Neurons(Estimator):
                 losses, how["state"] = getattr(self, "loss_curve_", []), self._state()
             fit = self._train(rows, (*start, rate, epochs), losses, how)
         callbacks.close(*list(fit)[:2])
-        why = None if incremental else _complaint(fit, self.max_iter, self.tol)
-        if why is not None:
-            warnings.warn(f"{type(self).__name__} {why}", ConvergenceWarning, stacklevel=4)
+        if not incremental:
+            self._warn_of(fit)
         return self
+
+    def _warn_of(self, fit: Fitted) -> None:
+        """Warn of a fit that has not converged, or has not learned."""
+        if fit.stopped == "epochs" and self.tol is not None:
+            why = (
+                f"came to max_iter={self.max_iter} while epochs still gained more than"
+                f" tol={self.tol}: scale the features (StandardScaler), or raise either"
+            )
+        elif fit.stopped == "tol" and fit.losses[-1] > fit.losses[0]:
+            why = "ended with a greater loss than it began with: lower learning_rate_init"
+        else:
+            return
+        warnings.warn(f"{type(self).__name__} {why}", ConvergenceWarning, stacklevel=5)
 
     def _train(self, rows: Rows, begin: Begin, losses: list[float], how: dict[str, Any]) -> Fitted:
         """Train and keep what was reached, whatever happens; `losses` are those before."""
         try:
-            fit = _fit_neurons(rows, begin, self._output, **how)
+            if rows.n_labels == 1:
+                fit: Fitted = fit_neuron(rows, None, *begin, activation=self._output, **how)
+            else:
+                # One layer of K outputs is K neurons in one pass over the rows: no loss that is a
+                # sum over the outputs mixes their gradients.
+                fit = fit_network(rows, None, *begin, activations=[self._output], **how)
         except DivergenceError as error:
             bias = error.bias if rows.n_labels == 1 else error.biases
             self._keep(error.weights, bias, [*losses, *error.losses.tolist()])
@@ -189,10 +205,6 @@ class Neurons(Estimator):
     def _loss(self) -> str:
         loss: str = self.loss
         return OWN_LOSSES.get(loss, loss)
-
-    @property
-    def _fitted(self) -> bool:
-        return "coef_" in self.__dict__
 
     @property
     def _finds_rate(self) -> bool:
@@ -216,12 +228,21 @@ class Neurons(Estimator):
     def _start(self, n_outputs: int, again: bool) -> tuple[np.ndarray, np.ndarray, Any]:
         """Return start values (K, D) and (K,), and the source of what is random from there on."""
         shape, random = (n_outputs, self.n_features_in_), self.random_state
-        if not again:
-            return _start_values(shape, self._output, random)
-        weights, biases = self._parameters(np.float64)
-        if weights.shape != shape:
-            raise ValueError(f"coef_: expected shape {shape} to go on from, got {weights.shape}")
-        return weights, biases, random
+        if again:
+            weights, biases = self._parameters(np.float64)
+            if weights.shape != shape:
+                raise ValueError(
+                    f"coef_: expected shape {shape} to go on from, got {weights.shape}"
+                )
+            return weights, biases, random
+        if self._output != "relu":
+            return np.zeros(shape), np.zeros(n_outputs), random
+        # From zeros ReLU would never leave: its derivative there is 0.
+        random = arguments.random_generator("random_state", random)
+        (weights,), (biases,) = initialize_network(
+            shape[::-1], activations=["relu"], scheme="he_uniform", random_state=random
+        )
+        return np.ascontiguousarray(weights.T), biases, random
 
     def _parameters(self, dtype: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Return weights (K, D) and biases (K,), which anybody may have set."""
@@ -234,14 +255,22 @@ class Neurons(Estimator):
             return None
         state, *arrays = self._reached
         same = all(map(np.array_equal, arrays, (self.coef_, self.intercept_)))
-        same = same and state.optimizer == optimizer_of(self)
-        return _for_next_rows(state) if same else None
+        if not same or state.optimizer != optimizer_of(self):
+            return None
+        # The next rows are others: of an epoch under way nothing is left.
+        begun = {"batch_start": 0, "next_chunk": 0, "epoch_sums": (0.0, 0.0, 0.0)}
+        none = np.empty(0)
+        fresh: TrainingState = replace(state, partial_sums=none, epoch_start=none, **begun)
+        return fresh
 
     # --- what comes of it ---------------------------------------------------------------------
 
     def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
         """Return copies of an engine's parameters, by name and of the shapes that users see."""
-        coef, intercept = _stacked(weights, bias)
+        if isinstance(weights, list):
+            coef, intercept = weights[0].T.copy(), bias[0].copy()
+        else:
+            coef, intercept = weights[None, :].copy(), np.array([bias])
         if len(intercept) > 1 or isinstance(self, ClassifierMixin):
             return {"coef_": coef, "intercept_": intercept}
         return {"coef_": coef[0], "intercept_": float(intercept[0])}
@@ -262,7 +291,7 @@ class Neurons(Estimator):
 
     def _outputs(self, X: Any, activation: str) -> np.ndarray:
         """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
-        if not self._fitted:
+        if not hasattr(self, "coef_"):
             check_is_fitted(self, "coef_")
         named = "feature_names_in_" in self.__dict__
         rows = X
@@ -270,21 +299,10 @@ class Neurons(Estimator):
             # 100 microseconds, which a few rows of the usual kind are spared.
             rows = checked_features(self, X)
         with in_scikit_learns_words(self, X):
-            return _outputs_of(rows, *self._parameters(), activation)
-
-
-def _start_values(
-    shape: tuple[int, int], activation: str, random_state: Any
-) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Return weights (K, D) and biases (K,), and the source of what is random from there on."""
-    if activation != "relu":
-        return np.zeros(shape), np.zeros(shape[0]), random_state
-    # From zeros ReLU would never leave: its derivative there is 0.
-    random = arguments.random_generator("random_state", random_state)
-    (weights,), (biases,) = initialize_network(
-        shape[::-1], activations=["relu"], scheme="he_uniform", random_state=random
-    )
-    return np.ascontiguousarray(weights.T), biases, random
+            weights, bias = _as_taken(*self._parameters())
+            if isinstance(weights, list):
+                return predict_network(rows, weights, bias, activations=[activation])
+            return predict_neuron(rows, weights, bias, activation=activation)
 
 
 def _as_taken(weights: np.ndarray, biases: np.ndarray) -> tuple[Any, Any]:
@@ -292,43 +310,6 @@ def _as_taken(weights: np.ndarray, biases: np.ndarray) -> tuple[Any, Any]:
     if len(biases) == 1:
         return weights[0], float(biases[0])
     return [np.ascontiguousarray(weights.T)], [biases]
-
-
-def _stacked(weights: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return copies of such parameters as arrays (K, D) and (K,)."""
-    if isinstance(weights, list):
-        return weights[0].T.copy(), bias[0].copy()
-    return weights[None, :].copy(), np.array([bias])
-
-
-def _fit_neurons(rows: Rows, begin: Begin, activation: str, **how: Any) -> Fitted:
-    """Train a neuron for each column of labels."""
-    if rows.n_labels == 1:
-        return fit_neuron(rows, None, *begin, activation=activation, **how)
-    # One layer of K outputs is K neurons in one pass over the rows: no loss that is a sum over
-    # the outputs mixes their gradients.
-    return fit_network(rows, None, *begin, activations=[activation], **how)
-
-
-def _outputs_of(X: Any, weights: np.ndarray, biases: np.ndarray, activation: str) -> np.ndarray:
-    """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
-    parameters = _as_taken(weights, biases)
-    if len(weights) == 1:
-        return predict_neuron(X, *parameters, activation=activation)
-    return predict_network(X, *parameters, activations=[activation])
-
-
-def _for_next_rows(state: TrainingState) -> TrainingState:
-    """Return a state without the epoch that was under way: the next rows are others."""
-    none = np.empty(0)
-    return replace(
-        state,
-        batch_start=0,
-        next_chunk=0,
-        partial_sums=none,
-        epoch_start=none,
-        epoch_sums=(0.0, 0.0, 0.0),
-    )
 
 
 def _shuffling(settings: Any, rows: Rows) -> bool | str:
@@ -347,15 +328,3 @@ def _after_epoch(callbacks: Callbacks, state: EpochState) -> bool:
         text += f", validation loss = {state.validation_loss:.8f}"
     callbacks.say(text)
     return callbacks.epoch_ends(state)
-
-
-def _complaint(fit: Fitted, max_iter: int, tol: float | None) -> str | None:
-    """Return what there is to warn of after a fit."""
-    if fit.stopped == "epochs" and tol is not None:
-        return (
-            f"came to max_iter={max_iter} while epochs still gained more than tol={tol}: scale the"
-            " features (StandardScaler), or raise either"
-        )
-    if fit.stopped == "tol" and fit.losses[-1] > fit.losses[0]:
-        return "ended with a greater loss than it began with: lower learning_rate_init"
-    return None

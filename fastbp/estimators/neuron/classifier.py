@@ -247,17 +247,8 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
             values = found.labels
         if classes is None:
             classes = np.array(listed(values))
-        if known is None and self.warm_start and self._fitted:
+        if known is None and self.warm_start and hasattr(self, "coef_"):
             known = self.classes_
-        self._take_classes(classes, known)
-        class_weight = self._class_weights(found)
-        # Numbers of a .npy file stay in the page cache if they can be taken as they are.
-        as_they_are = class_weight is None and values.tolist() == [0.0, 1.0]
-        coded = rows if as_they_are else Coded(rows, values, class_weight)
-        factors = np.ones(classes.size) if class_weight is None else class_weight
-        return coded, self._rate(found, factors, coded)
-
-    def _take_classes(self, classes: np.ndarray, known: np.ndarray | None) -> None:
         if classes.size < 2:
             raise ValueError(f"y: expected at least two classes, got one class: {classes[0]}")
         if known is not None and not np.array_equal(known, classes):
@@ -265,18 +256,22 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
                 f"y: expected the classes {known.tolist()} to go on with, got {classes.tolist()}"
             )
         self.classes_ = classes
+        class_weight = self._class_weights(found)
+        # Numbers of a .npy file stay in the page cache if they can be taken as they are.
+        as_they_are = class_weight is None and values.tolist() == [0.0, 1.0]
+        coded = rows if as_they_are else Coded(rows, values, class_weight)
+        factors = np.ones(classes.size) if class_weight is None else class_weight
+        return coded, self._rate(found, factors, coded)
 
     def _class_weights(self, found: Survey | None) -> np.ndarray | None:
         if self.class_weight is None:
             return None
         if isinstance(self.class_weight, dict):
-            weights: np.ndarray = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=self.classes_
-            )
-            return weights.astype(np.float64)
+            by_class = self.classes_
+            weights = compute_class_weight(self.class_weight, classes=by_class, y=by_class)
+            return np.asarray(weights, dtype=np.float64)
         assert found is not None
-        sums = found.weights
-        balanced = np.zeros(sums.size)
+        sums, balanced = found.weights, np.zeros(self.classes_.size)
         np.divide(sums.sum() / sums.size, sums, out=balanced, where=sums > 0.0)
         return balanced
 
@@ -306,8 +301,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         """
         scores = self._outputs(X, "identity")
         numbers = scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0.0).astype(np.intp)
-        predicted: np.ndarray = self.classes_[numbers]
-        return predicted
+        return self.classes_.take(numbers)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class; of more than two, the outputs scaled to sum to 1.
@@ -341,8 +335,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         log_p : ndarray of shape (n_samples, n_classes)
         """
         scores = self._outputs(X, "identity")
-        if scores.ndim == 1:
-            return np.column_stack([log_expit(-scores), log_expit(scores)])
         logs = log_expit(scores)
-        normalised: np.ndarray = logs - logsumexp(logs, axis=1, keepdims=True)
-        return normalised
+        if scores.ndim == 1:
+            return np.column_stack([log_expit(-scores), logs])
+        return np.asarray(logs - logsumexp(logs, axis=1, keepdims=True))
