@@ -23,9 +23,13 @@ __all__ = [
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 try:
-    from sklearn.utils.validation import validate_data as _validate_data
+    from sklearn.utils.validation import validate_data as validate
 except ImportError:  # before 1.6 a method
-    _validate_data = None
+
+    def validate(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
+        """Return X, or X and y, checked as scikit-learn does; with its names of features."""
+        return estimator._validate_data(X, *y, **how)
+
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -41,10 +45,3 @@ fit_method: Callable[[Method], Method] = _fit_context(prefer_skip_nested_validat
 _FINITE = next(name for name in inspect.signature(check_array).parameters if "all_finite" in name)
 UNREAD = {_FINITE: False}
 """Arguments of `validate` that spare its look for what is not finite: kernels look themselves."""
-
-
-def validate(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
-    """Return X, or X and y, checked as scikit-learn does; with its names of features."""
-    if _validate_data is not None:
-        return _validate_data(estimator, X, *y, **how)
-    return estimator._validate_data(X, *y, **how)

@@ -16,9 +16,8 @@ RECORDS: dict[str, Any] = {
     kind.__name__: kind for kind in (*OPTIMIZERS.values(), Solver, TrainingState, LabelBinarizer)
 }
 Arrays = dict[str, np.ndarray]
-LEFT_OUT = (  # what scikit-learn's callbacks leave behind
-    "_skl_callbacks", "_skl_callbacks_to_teardown", "_callback_fit_ctx", "_parent_callback_ctx",
-)  # fmt: skip
+LEFT_OUT = "_skl_callbacks", "_callback_fit_ctx", "_parent_callback_ctx"
+"""How the names begin of what scikit-learn's callbacks leave behind."""
 
 
 class Stored(BaseEstimator):  # type: ignore[misc]
@@ -27,8 +26,8 @@ class Stored(BaseEstimator):  # type: ignore[misc]
     def to_stored(self) -> tuple[Arrays, dict[str, Any]]:
         """Return what a file holds of it: its parameters, and all that it has learned."""
         arrays: Arrays = {}
-        kept = {name: value for name, value in vars(self).items() if name not in LEFT_OUT}
-        return arrays, {name: _encoded(arrays, name, value) for name, value in kept.items()}
+        kept = [name for name in vars(self) if not name.startswith(LEFT_OUT)]
+        return arrays, {name: _encoded(arrays, name, getattr(self, name)) for name in kept}
 
     @classmethod
     def from_stored(cls, arrays: Arrays, fields: dict[str, Any]) -> Any:

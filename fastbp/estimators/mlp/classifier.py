@@ -291,9 +291,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self : object
         """
         if check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
             several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer.fit(y if several else classes)
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
     def predict(self, X: Any) -> Any:

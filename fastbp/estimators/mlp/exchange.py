@@ -189,24 +189,17 @@ def _solver_from(optimizer: Any, n_layers: int) -> Solver:
     def moment(arrays: list[np.ndarray]) -> np.ndarray:
         return flat(arrays[:n_layers], arrays[n_layers:])
 
+    begun = optimizer.learning_rate_init
     if hasattr(optimizer, "velocities"):
         rule = SGD(momentum=optimizer.momentum, nesterov=bool(optimizer.nesterov))
-        return Solver(
-            rule,
-            optimizer.learning_rate_init,
-            optimizer.learning_rate,
-            optimizer.lr_schedule,
-            optimizer.power_t,
-            moments=moment(optimizer.velocities)[None][: rule.n_moments],
-        )
+        rates = optimizer.learning_rate, optimizer.lr_schedule, optimizer.power_t
+        moments = moment(optimizer.velocities)[None][: rule.n_moments]
+        return Solver(rule, begun, *rates, moments=moments)
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
-    return Solver(
-        Adam(beta_1=beta_1, beta_2=beta_2, epsilon=optimizer.epsilon),
-        optimizer.learning_rate_init,
-        optimizer.learning_rate_init,
-        moments=np.stack([moment(optimizer.ms), moment(optimizer.vs)]),
-        powers=(beta_1**optimizer.t, beta_2**optimizer.t),
-    )
+    adam = Adam(beta_1=beta_1, beta_2=beta_2, epsilon=optimizer.epsilon)
+    moments = np.stack([moment(optimizer.ms), moment(optimizer.vs)])
+    powers = beta_1**optimizer.t, beta_2**optimizer.t
+    return Solver(adam, begun, begun, moments=moments, powers=powers)
 
 
 # --- PyTorch ------------------------------------------------------------------------------------

@@ -47,13 +47,8 @@ class Solver:
         shape = (self.rule.n_moments, *parameters.shape)
         if self.moments is None or self.moments.shape != shape:
             return None
-        return TrainingState(
-            optimizer=self.rule,
-            epoch=0,
-            moments=self.moments,
-            powers=self.powers,
-            checksum=zlib.crc32(parameters.data),
-        )
+        checksum = zlib.crc32(parameters.data)
+        return TrainingState(self.rule, 0, self.moments, self.powers, checksum=checksum)
 
     def iteration_ends(self, time_step: int) -> None:
         """Set the rate of the next epoch, after so many samples in all."""
