@@ -28,6 +28,7 @@ HALF_MSE = 1
 BCE = 2
 CROSS_ENTROPY = 3
 HALF_POISSON_DEVIANCE = 4  # of networks only
+HUBER = 5
 
 EPSILON = 2.0**-52
 
@@ -46,6 +47,20 @@ def half_squared_error(activation: int, z: Vector, y: Vector) -> tuple[Vector, V
     value, dz = squared_error(activation, z, y)
     half = broadcast(0.5)
     return value * half, dz * half
+
+
+@device_function
+def huber(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return e**2 / 2 where |e| <= 1 and |e| - 1/2 elsewhere, for e = a - y, and its dz.
+
+    dz is phi'(z) times e held within -1 and 1 (Huber, Annals of Mathematical Statistics 35, 1964).
+    """
+    a, derivative = activate_with_derivative(activation, z)
+    one = broadcast(1.0)
+    error = a - y
+    held = where_less(error, -one, -one, error)
+    held = where_less(one, held, one, held)  # NaN stays NaN
+    return held * fma(broadcast(-0.5), held, error), held * derivative
 
 
 @device_function
@@ -93,6 +108,8 @@ def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vecto
         value, dz = squared_error(activation, z, y)
     elif loss == HALF_MSE:
         value, dz = half_squared_error(activation, z, y)
+    elif loss == HUBER:
+        value, dz = huber(activation, z, y)
     elif loss == HALF_POISSON_DEVIANCE:
         value, dz = half_poisson_deviance(z, y)
     else:
@@ -104,7 +121,7 @@ def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vecto
 @device_function
 def share_of_output(loss: int, n_outputs: int) -> float:
     """Return what the loss of one output counts in that of a row: 1/K in a mean, 1 in a sum."""
-    return 1.0 / n_outputs if loss == MSE else 1.0
+    return 1.0 / n_outputs if loss in (MSE, HUBER) else 1.0
 
 
 @device_function

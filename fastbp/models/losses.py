@@ -42,6 +42,7 @@ class Loss:
 LOSSES = {
     "mse": Loss(codes.MSE, LabelKind.NUMBERS, lambda half, n_outputs: 2.0 * half / n_outputs),
     "half_mse": Loss(codes.HALF_MSE, LabelKind.NUMBERS, lambda half, n_outputs: half),
+    "huber": Loss(codes.HUBER, LabelKind.NUMBERS, lambda half, n_outputs: half / n_outputs),
     "bce": Loss(  # its second derivative is a (1 - a)
         codes.BCE, LabelKind.PROBABILITIES, lambda *_: 0.25, "sigmoid", for_classes=True
     ),

@@ -27,7 +27,7 @@ from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
-from fastbp.training.optimizers import OPTIMIZERS, SGD, Adam
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -219,7 +219,7 @@ def fit_neuron(
     *,
     activation: str = "sigmoid",
     loss: str = "mse",
-    optimizer: str | SGD | Adam = "sgd",
+    optimizer: str | Optimizer = "sgd",
     batch_size: int | None = None,
     shuffle: bool | str = False,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,

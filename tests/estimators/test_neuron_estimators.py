@@ -576,7 +576,7 @@ def test_what_is_wrong_with_rows_is_said():
     many = np.column_stack([X, np.arange(300)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fastbp.data.classes.MOST_CLASSES", 100)
-        refused(ValueError, "1 to 100 classes", open_rows(many, target=-1))
+        refused(ValueError, "expected 1 to 100 classes", open_rows(many, target=-1))
 
 
 def test_early_stopping_on_rows_read_by_block(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import xlogy
 
 import fastbp
-from fastbp.data.arrays import Labelled, rows_of
+from fastbp.data.arrays import Labelled, read_only, rows_of
 from fastbp.data.labels import Samples
 from fastbp.kernels import activations, layout, losses, matmul, network, random, update
 from fastbp.kernels.jit import JIT_ENABLED, kernel
@@ -31,8 +31,9 @@ ACTIVATIONS = {
     activations.SIGMOID: "sigmoid",
     activations.RELU: "relu",
     activations.TANH: "tanh",
+    activations.SOFTPLUS: "softplus",
 }
-LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse"}
+LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse", losses.HUBER: "huber"}
 UNKNOWN_ACTIVATIONS = (*UNKNOWN, activations.SOFTMAX)
 
 
@@ -106,7 +107,8 @@ def test_an_unknown_activation_gives_nan(code):
     integers[layout.LAYERS :] = plan.table
     outputs = np.zeros((8, 1))
     for rows in (8, 1):
-        network.network_outputs(x[:rows], start, integers, np.zeros(plan.work_size), outputs[:rows])
+        work = np.zeros(plan.work_size)
+        network.network_outputs(read_only(x[:rows]), start, integers, work, outputs[:rows])
         assert np.isnan(outputs[:rows]).all()
 
 

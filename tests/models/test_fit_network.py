@@ -156,6 +156,7 @@ def test_gradient_against_jax(output, loss):
         "sigmoid": jax.nn.sigmoid,
         "relu": jax.nn.relu,
         "tanh": jnp.tanh,
+        "softplus": jax.nn.softplus,
         "softmax": lambda z: jax.nn.softmax(z, axis=1),
     }
     sizes = (4, 7, 5, 3)
@@ -168,6 +169,9 @@ def test_gradient_against_jax(output, loss):
         each = {
             "mse": lambda: jnp.mean((a - y) ** 2, axis=1),
             "half_mse": lambda: 0.5 * jnp.sum((a - y) ** 2, axis=1),
+            "huber": lambda: jnp.mean(
+                jnp.where(abs(a - y) <= 1, (a - y) ** 2 / 2, abs(a - y) - 0.5), axis=1
+            ),
             "bce": lambda: -jnp.sum(y * jnp.log(a) + (1 - y) * jnp.log(1 - a), axis=1),
             "cross_entropy": lambda: -jnp.sum(y * jnp.log(a), axis=1),
         }[loss]()
