@@ -28,6 +28,7 @@ from fastbp.system.interrupts import interrupt_safe
 from fastbp.system.threads import team
 
 Seed = int | np.random.Generator | np.random.RandomState | None
+Randomness = tuple[str, float, Seed]  # distribution, noise, seed
 
 DISTRIBUTIONS = {"normal": kernels.NORMAL, "uniform": kernels.UNIFORM}
 TASKS = ("regression", "classification")
@@ -101,7 +102,7 @@ def make_neuron_dataset(
     """
     n = arguments.whole("n_samples", n_samples, minimum=1)
     d = arguments.whole("n_features", n_features, minimum=1)
-    rows = _NeuronRows(n, d, distribution, noise, seed)
+    rows = _NeuronRows(n, d, (distribution, noise, seed))
     features, labels = _delivered(rows, out, virtual)
     return features, None if labels is None else labels[:, 0], rows.weights, rows.bias
 
@@ -177,7 +178,7 @@ def make_network_dataset(
     if activations is None:
         activations = ["tanh"] * (len(sizes) - 2) + ["identity"]
     names = layers.activations_of("activations", activations, len(sizes) - 1)
-    rows = _NetworkRows(n, sizes, names, classes, distribution, noise, seed)
+    rows = _NetworkRows(n, sizes, names, classes, (distribution, noise, seed))
     features, labels = _delivered(rows, out, virtual)
     if classes and labels is not None:
         labels = labels[:, 0]
@@ -194,16 +195,10 @@ class VirtualRows(Rows):
     name = "virtual rows"
     random_access = True
     teacher: str
+    _teacher_arrays: list[np.ndarray]  # what the labels depend on, beside the noise
 
-    def __init__(
-        self,
-        n_rows: int,
-        n_features: int,
-        n_labels: int,
-        distribution: str,
-        noise: float,
-        seed: Seed,
-    ) -> None:
+    def __init__(self, n_rows: int, n_features: int, n_labels: int, randomness: Randomness) -> None:
+        distribution, noise, seed = randomness
         if n_rows * max(n_features, n_labels) >= MOST_NUMBERS:
             raise ValueError("n_samples: expected fewer than 2**63 numbers in all, got more")
         self.n_rows, self.n_features, self.n_labels = n_rows, n_features, n_labels
@@ -225,7 +220,7 @@ class VirtualRows(Rows):
         self._write(start, NO_ORDER, block)
 
     def take(self, indices: np.ndarray, block: Block) -> None:
-        """Compute the rows of these numbers; OUT `block`."""
+        """Compute the rows of these indices; OUT `block`."""
         if len(indices):  # an empty order would mean the first rows
             self._write(0, np.array(indices, dtype=np.int64), block)
 
@@ -233,15 +228,11 @@ class VirtualRows(Rows):
     def _write(self, start: int, order: np.ndarray, block: Block) -> None:
         """Write the rows of `order`, or those from `start` on if it is empty; OUT block."""
 
-    @abstractmethod
-    def _teacher_arrays(self) -> list[np.ndarray]:
-        """Return what the labels depend on, beside the noise."""
-
     def digest(self) -> str:
         """Return a digest of what the rows are computed from."""
         recipe = (self.n_rows, self.n_features, self.n_labels, self.distribution, self.noise)
         digest = hashlib.sha256(f"{self.teacher} {recipe} {self._keys.tolist()}".encode())
-        for array in self._teacher_arrays():
+        for array in self._teacher_arrays:
             digest.update(array.tobytes())
         return digest.hexdigest()
 
@@ -257,16 +248,15 @@ class _NeuronRows(VirtualRows):
 
     teacher = "neuron"
 
-    def __init__(
-        self, n_rows: int, n_features: int, distribution: str, noise: float, seed: Seed
-    ) -> None:
-        super().__init__(n_rows, n_features, 1, distribution, noise, seed)
+    def __init__(self, n_rows: int, n_features: int, randomness: Randomness) -> None:
+        super().__init__(n_rows, n_features, 1, randomness)
         drawn = self._teacher_numbers(n_features + 1)
         self.weights = drawn[:-1] * (3.0 / np.sqrt(n_features))
         self.bias = float(drawn[-1]) * 0.5
         self._parameters = np.zeros(-(-n_features // LANES) * LANES + 1)
         self._parameters[:n_features] = self.weights
         self._parameters[-1] = self.bias
+        self._teacher_arrays = [self._parameters]
 
     def _write(self, start: int, order: np.ndarray, block: Block) -> None:
         x, y = block.features, block.labels
@@ -276,9 +266,6 @@ class _NeuronRows(VirtualRows):
             kernels.neuron_rows(
                 self._code, self._keys, start, order, self._parameters, self.noise, x, y
             )
-
-    def _teacher_arrays(self) -> list[np.ndarray]:
-        return [self._parameters]
 
 
 class _NetworkRows(VirtualRows):
@@ -290,11 +277,9 @@ class _NetworkRows(VirtualRows):
         sizes: list[int],
         activations: tuple[str, ...],
         classes: bool,
-        distribution: str,
-        noise: float,
-        seed: Seed,
+        randomness: Randomness,
     ) -> None:
-        super().__init__(n_rows, sizes[0], 1 if classes else sizes[-1], distribution, noise, seed)
+        super().__init__(n_rows, sizes[0], 1 if classes else sizes[-1], randomness)
         kind = "classifying network" if classes else "network"
         self.teacher = f"{'-'.join(map(str, sizes))} {kind} ({', '.join(activations)})"
         self._activations = activations
@@ -304,6 +289,7 @@ class _NetworkRows(VirtualRows):
         shaped = [a.reshape(n + 1, m) for a, (n, m) in zip(drawn, pairwise(sizes), strict=True)]
         self.weights = [a[:-1] * (2.0 / np.sqrt(len(a) - 1)) for a in shaped]
         self.biases = [a[-1] * 0.5 for a in shaped]
+        self._teacher_arrays = [*self.weights, *self.biases]
         # So little that predict_network starts no threads of its own and stays in the caches.
         self._step = max(1, CALL_WORK // (sum(counts) + 2 * sum(sizes) + 10))
 
@@ -323,9 +309,6 @@ class _NetworkRows(VirtualRows):
             kernels.random_rows(kernels.NORMAL, int(self._keys[1]), start, order, drawn)
             outputs += self.noise * drawn
         labels[:] = outputs.argmax(axis=1)[:, None] if self._classes else outputs
-
-    def _teacher_arrays(self) -> list[np.ndarray]:
-        return [*self.weights, *self.biases]
 
 
 def _key(seed: Seed) -> int:

@@ -140,7 +140,12 @@ SHARED = [  # wrong for train_neuron and fit_neuron alike: argument, value, erro
     ("features", None, TypeError, "features: expected an array of real numbers, got NoneType"),
     ("features", object(), TypeError, "features: expected an array of real numbers, got object"),
     ("labels", [0, 1], ValueError, r"labels: expected 3 values \(one a row of features\), got 2"),
-    ("labels", [0, np.nan, 1], fastbp.DataError, "labels: expected finite numbers, got nan at 1"),
+    (
+        "labels",
+        [0, np.nan, 1],
+        fastbp.DataError,
+        "labels: expected finite numbers, got nan in row 1",
+    ),
     (
         "labels",
         [[0, 1], [1, 0], [0, 1]],

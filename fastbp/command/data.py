@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.command.scaling import Moments, Prepared, checked_labels, survey
+from fastbp.command.scaling import Moments, Prepared, check_labels, survey
 from fastbp.data.arrays import ArrayRows, Labelled, Loaded, loaded_if_small
 from fastbp.data.classes import listed
 from fastbp.data.rows import Rows
@@ -62,7 +62,7 @@ def open_source(path: Path, target: str) -> Source:
         target = str(index)
     if rows.in_memory is not None:
         rows.raise_if_not_finite(0, rows.in_memory.features)
-        checked_labels(rows, target, 0, rows.in_memory)
+        check_labels(rows, target, 0, rows.in_memory)
     return Source(rows, names, target, not named, opened.classes)
 
 

@@ -1,6 +1,6 @@
-"""Arrays, labels and weights that come in are checked here, once; the kernels assume the rest.
+"""Arrays and weights that come in are checked here, once; the kernels rely on it.
 
-Each function takes the caller's value and the argument's name and returns what the kernels want.
+Each function takes the argument's name and its value, and returns what the kernels need.
 Every message has the form ``name: expected ..., got ...``.
 """
 
@@ -97,8 +97,8 @@ def matrix(name: str, value: Any) -> np.ndarray:
 def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) -> np.ndarray:
     """Return a finite contiguous float64 vector; `of` says what gives its length.
 
-    A column of shape (length, 1) passes as a vector. It may share memory with `value`. With
-    `rows` an element belongs to a row, and what is wrong with it is a DataError.
+    A column of shape (length, 1) passes as a vector. The result may share memory with `value`. With
+    `rows`, each element belongs to a row, and what is wrong with it is a DataError.
     """
     array = number_array(name, value)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -110,7 +110,8 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
     array = np.ascontiguousarray(array, dtype=np.float64)
     row = first_bad_row(array)
     if row is not None:
-        message = f"{name}: expected finite numbers, got {array[row]} at {row}"
+        where = "in row" if rows else "at"
+        message = f"{name}: expected finite numbers, got {array[row]} {where} {row}"
         raise DataError(message, row) if rows else ValueError(message)
     return array
 

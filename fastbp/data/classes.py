@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.data.labels import LabelKind, Samples, Targets
 from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
 
@@ -82,9 +81,12 @@ def _shown(classes: Labels) -> str:
 
 
 def with_distinct_labels(
-    rows: Rows, collect: bool = True
+    rows: Rows, check: Callable[[int, Block], None], collect: bool = True
 ) -> Iterator[tuple[int, Block, np.ndarray]]:
-    """Go through all rows once, checking their labels.
+    """Go through all rows once.
+
+    `check` takes the index of a block's first row and the block, and raises what is wrong with the
+    labels.
 
     Yields
     ------
@@ -95,10 +97,9 @@ def with_distinct_labels(
         The distinct labels up to the end of the block, in order, if they are to be collected; of
         more than `MOST_CLASSES` only one too many.
     """
-    samples = Samples(rows, False, Targets("", LabelKind.NUMBERS))
     distinct = np.empty(0)
     for start, block in rows.blocks():
-        samples.check(start, block)
+        check(start, block)
         labels = block.labels if collect else None
         if labels is not None and not np.isin(labels, distinct).all():
             distinct = np.union1d(distinct, labels)[: MOST_CLASSES + 1]

@@ -1,4 +1,4 @@
-"""Tables of other libraries, none of which is imported unless such a table comes: pandas, Arrow."""
+"""Tables of pandas, Polars and Arrow; none of these is imported before such a table comes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLAIN = (np.ndarray, np.generic, list, tuple, int, float)
 
 
 def pyarrow_for(name: str) -> Any:
-    """Return the module pyarrow, or say what needs it."""
+    """Return the module pyarrow; if it is missing, the error says what needs it."""
     try:
         import pyarrow
     except ImportError:
@@ -29,15 +29,15 @@ def is_pandas(value: object) -> bool:
 
 
 def speaks_arrow(value: object) -> bool:
-    """Return whether pyarrow can take it over: pyarrow's own, Polars', and others'."""
+    """Return whether pyarrow can read it: a table of its own, of Polars or another library."""
     return any(hasattr(type(value), protocol) for protocol in ARROW)
 
 
 def array_like(value: Any, name: str = "value") -> Any:
     """Return what `numpy.asarray` makes numbers of: tables and columns as float64 arrays.
 
-    Gaps become NaN. Arrays and sequences, pandas objects that NumPy understands as they are, and
-    what holds no numbers, come back unchanged.
+    Gaps become NaN. Arrays, sequences, pandas objects that NumPy can convert by itself, and
+    whatever holds no numbers are returned unchanged.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def array_like(value: Any, name: str = "value") -> Any:
     TypeError
         For text, dates and the like in a table of Arrow.
     ImportError
-        If only pyarrow could take it over, and is not there.
+        If only pyarrow could read it, and is not installed.
     """
     if isinstance(value, PLAIN):
         return value
@@ -111,26 +111,23 @@ def _checked(column: Any, name: str) -> np.ndarray:
 
 def is_number(kind: Any) -> bool:
     """Return whether a type of Arrow can become float64."""
-    from pyarrow import types
-
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
-    return any(test(kind) for test in tests)
+    return _is_one_of(kind, "integer", "floating", "boolean", "decimal", "null")
 
 
 def is_text(kind: Any) -> bool:
     """Return whether a type of Arrow is text, or a dictionary of text."""
+    return _is_one_of(kind, "string", "large_string", "string_view")
+
+
+def _is_one_of(kind: Any, *names: str) -> bool:
     from pyarrow import types
 
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (types.is_string, types.is_large_string, types.is_string_view)
-    return any(test(kind) for test in tests)
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    return any(getattr(types, f"is_{name}")(value) for name in names)
 
 
 def numbers(column: Any) -> np.ndarray:
-    """Return a column of Arrow's as float64, with NaN where it has gaps."""
+    """Return a column of Arrow as float64, with NaN where it has gaps."""
     import pyarrow as pa
 
     if column.type != pa.float64():

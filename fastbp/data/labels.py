@@ -48,24 +48,26 @@ class Targets:
 
         Those have the shape (n_rows, 1), others (n_rows, n_outputs).
         """
+        class_indices = False
         if self.vector:
             array = checks.vector(name, value, n_rows, "one a row of features")[:, None]
-            self._check(name, array)
-            return array, False
+        else:
+            array, class_indices = self._matrix(name, value, n_rows)
+        self.check(name, array, class_indices)
+        return array, class_indices
+
+    def _matrix(self, name: str, value: Any, n_rows: int) -> tuple[np.ndarray, bool]:
         by_class = self.takes is LabelKind.DISTRIBUTIONS
         try:
             array = checks.number_array(name, value)
         except TypeError as error:
             if not by_class:
                 raise
-            raise TypeError(
-                f"{error}; numpy.unique(labels, return_inverse=True) gives class indices"
-            ) from None
+            hint = "numpy.unique(labels, return_inverse=True) gives class indices"
+            raise TypeError(f"{error}; {hint}") from None
         single = array.shape == (n_rows, 1) and self.n_outputs > 1
         if by_class and (single or array.shape == (n_rows,)):
-            array = np.ascontiguousarray(array.reshape(n_rows, 1), dtype=np.float64)
-            self._check_class_indices(name, array)
-            return array, True
+            return np.ascontiguousarray(array.reshape(n_rows, 1), dtype=np.float64), True
         if array.ndim == 1 and self.n_outputs == 1:
             array = array[:, None]
         if array.shape != (n_rows, self.n_outputs):
@@ -77,7 +79,6 @@ class Targets:
         row = checks.first_bad_row(array)
         if row is not None:
             checks.raise_for_row(name, row, array[row])
-        self._check(name, array)
         return array, False
 
     def are_class_indices(self, rows: Rows) -> bool:
@@ -91,21 +92,13 @@ class Targets:
             )
         return indices
 
-    def check_block(self, labels: np.ndarray, class_indices: bool) -> None:
+    def check(self, name: str, labels: np.ndarray, class_indices: bool) -> None:
         """Raise the DataError of the first label that the loss is not defined for."""
-        _check_finite("target", labels)
         if class_indices:
-            self._check_class_indices("target", labels)
+            right = (labels >= 0) & (labels < self.n_outputs) & (labels == np.floor(labels))
+            _refuse(name, labels, ~right, f"class indices from 0 to {self.n_outputs - 1}")
         else:
-            self._check("target", labels)
-
-    def _check(self, name: str, labels: np.ndarray) -> None:
-        check_labels(name, labels, self.takes, self.loss)
-
-    def _check_class_indices(self, name: str, labels: np.ndarray) -> None:
-        inside = (labels >= 0) & (labels < self.n_outputs)
-        expected = f"class indices from 0 to {self.n_outputs - 1}"
-        _refuse(name, labels, ~(inside & (labels == np.floor(labels))), expected)
+            check_labels(name, labels, self.takes, self.loss)
 
 
 def check_labels(name: str, labels: np.ndarray, takes: LabelKind, loss: str) -> None:
@@ -125,13 +118,6 @@ def _refuse(name: str, labels: np.ndarray, wrong: np.ndarray, expected: str) -> 
         row = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
         got = labels[row].item() if labels[row].size == 1 else labels[row].tolist()
         raise DataError(f"{name}: expected {expected}, got {got} in row {row}", row)
-
-
-def _check_finite(name: str, array: np.ndarray) -> None:
-    row = checks.first_bad_row(array)
-    if row is not None:
-        value = np.ravel(array[row])[~np.isfinite(np.ravel(array[row]))][0]
-        raise DataError(f"{name}: expected finite numbers, got {value} in row {row}", row)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,9 +151,9 @@ class Samples:
         try:
             if block.labels is not None:
                 labels = np.ascontiguousarray(block.labels)  # to reach each of them once only
-                self.targets.check_block(labels, self.class_indices)
+                _refuse("target", labels, ~np.isfinite(labels), "finite numbers")
+                self.targets.check("target", labels, self.class_indices)
             if block.weight is not None:
-                _check_finite("weight", block.weight)
                 checks.sample_weights("weight", block.weight, len(block.weight))
         except DataError as error:
             name, index = self.rows.locate(start + (error.row or 0))

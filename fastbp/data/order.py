@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +17,6 @@ HELD_WINDOWS = 3
 Random = np.random.Generator | np.random.RandomState
 
 
-class Order(Protocol):
-    """Which row comes when."""
-
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the indices of the rows at the positions from start to stop, int64."""
-
-
 class Permutation:
     """Any order: an array of row indices."""
 
@@ -31,7 +24,7 @@ class Permutation:
         self._indices = indices
 
     def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the indices of the rows at these positions."""
+        """Return the indices of the rows at the positions from start to stop, int64."""
         return self._indices[start:stop]
 
 
@@ -86,6 +79,9 @@ class WindowOrder:
             mixing = self.mixing(window)[max(0, start - first) : stop - first]
             parts.append(rows[mixing])
         return np.concatenate(parts)
+
+
+Order = Permutation | WindowOrder
 
 
 def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:

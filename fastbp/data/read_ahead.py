@@ -140,8 +140,8 @@ class ReadAhead:
         return buffer
 
     def _check_weights(self, start: int, stop: int, block: Block) -> None:
-        """Refuse weights that come with the rows and sum to nothing over a batch."""
-        if block.weight is None or not self._source.weighted:
+        """Refuse weights that come with the rows and sum to zero over a batch."""
+        if block.weight is None:
             return
         batch = self._batch_rows
         before = self._weight_sum if start == self._weight_stop else np.nan

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from fastbp.data import checks
+from fastbp.errors import DataError
+from fastbp.system.mapping import Mapping
 
 WHOLE_BYTES = 2**26
 """Rows that take at most this many bytes as float64 are converted, or read, whole."""
@@ -57,22 +59,43 @@ class Block:
         return self.map(lambda array: array[start:stop])
 
 
-class Mapped(ABC):
-    """All rows of a source as one block that lies in the page cache, not in memory of our own."""
+@dataclass(eq=False)
+class Mapped:
+    """All rows of a file as one block that lies in the page cache, not in memory of our own.
+
+    Attributes
+    ----------
+    block : Block
+    mapping : Mapping
+    name : str
+        What messages call the file.
+    offset, row_bytes : int
+        Where the features begin in the file, and the distance of their rows.
+    """
 
     block: Block
+    mapping: Mapping
+    name: str
+    offset: int
+    row_bytes: int
 
-    @abstractmethod
     def verify(self) -> None:
-        """Raise the DataError of a source that was shortened: zeros were read instead of rows."""
+        """Raise the DataError of a file that was shortened: zeros were read instead of rows."""
+        if not self.mapping.whole():
+            size, now = self.mapping.size, self.mapping.size_now()
+            raise DataError(
+                f"{self.name}: expected {size} bytes, got {min(size - 1, now)}: the file was"
+                " shortened while it was read"
+            )
 
-    @abstractmethod
     def read_ahead(self, row: int) -> None:
         """Have the rows from `row` on fetched, without waiting for them."""
+        self.mapping.read_ahead(self.offset + row * self.row_bytes)
 
-    @abstractmethod
     def close(self) -> None:
         """Unmap the rows."""
+        del self.block
+        self.mapping.close()
 
 
 class Rows(ABC):
@@ -188,9 +211,9 @@ class Rows(ABC):
         self.fill(start, stop, block)
         return block
 
-    def blocks(self, n_rows: int | None = None) -> Iterator[tuple[int, Block]]:
+    def blocks(self) -> Iterator[tuple[int, Block]]:
         """Give all rows, with the index of each block's first one; each block is new."""
-        for start, stop in ranges(0, self.n_rows, n_rows or max(1, BLOCK_BYTES // self.row_bytes)):
+        for start, stop in ranges(0, self.n_rows, max(1, BLOCK_BYTES // self.row_bytes)):
             yield start, self.block(start, stop)
 
     def raise_if_not_finite(self, start: int, features: np.ndarray) -> None:

@@ -27,12 +27,11 @@ class Supply(ABC):
         """
 
     @abstractmethod
-    def reorder(self, order: Order) -> None:
-        """Hand out the rows of the next epoch in this order."""
+    def reorder(self, order: Order) -> np.ndarray | None:
+        """Hand out the rows of the next epoch in this order; return the weights in it.
 
-    def weights(self) -> np.ndarray | None:
-        """Return all weights in their order, if they are in memory."""
-        return None
+        None if there are no weights, or if :class:`ReadAhead` checks them as they come.
+        """
 
     def used(self, start: int, stop: int | None) -> None:
         """Check what a slice has just used, from one position to another, or to the epoch's end.
@@ -62,14 +61,12 @@ class InPlace(Supply):
             self._mapped.read_ahead(position)
         return 0, self._samples.rows.n_rows, self._whole, self._order
 
-    def reorder(self, order: Order) -> None:
+    def reorder(self, order: Order) -> np.ndarray | None:
+        assert self._whole is not None
         indices = order.part(0, self._samples.rows.n_rows)
         self._order = read_only(indices if self._choose is None else self._choose(indices))
-
-    def weights(self) -> np.ndarray | None:
-        if self._whole is None or self._whole.weight is None or self._order is None:
-            return None
-        return np.take(self._whole.weight, self._order)
+        weight = self._whole.weight
+        return None if weight is None else np.take(weight, self._order)
 
     def used(self, start: int, stop: int | None) -> None:
         if self._mapped is not None:
@@ -91,17 +88,18 @@ class InPlace(Supply):
 class Streamed(Supply):
     """Rows that are read, in their order, on other threads."""
 
-    def __init__(self, rows: Rows, read_ahead: ReadAhead, temporary: bool) -> None:
+    def __init__(self, rows: Rows, read_ahead: ReadAhead, temporary: bool = False) -> None:
         self._rows, self._read_ahead, self._temporary = rows, read_ahead, temporary
 
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
         return *self._read_ahead.block(position, more_epochs), None
 
-    def reorder(self, order: Order) -> None:
+    def reorder(self, order: Order) -> np.ndarray | None:
         if isinstance(order, WindowOrder):
             self._read_ahead.visit(Windowed(self._rows, order))
         else:
             self._read_ahead.visit(Ordered(self._rows, order))
+        return None
 
     def close(self) -> None:
         self._read_ahead.close()
@@ -109,14 +107,14 @@ class Streamed(Supply):
             self._rows.close()
 
 
-class Gathered(Supply):
+class Gathered(Streamed):
     """Mapped rows, which the kernel gathers by indices that other threads make."""
 
     def __init__(
         self, indices: RowIndices, read_ahead: ReadAhead, mapped: Mapped, shuffled: bool
     ) -> None:
-        self._indices, self._read_ahead, self._mapped = indices, read_ahead, mapped
-        self._shuffled = shuffled
+        super().__init__(indices, read_ahead)
+        self._mapped, self._shuffled = mapped, shuffled
 
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
         start, stop, block = self._read_ahead.block(position, more_epochs)
@@ -125,14 +123,11 @@ class Gathered(Supply):
             self._mapped.read_ahead(int(order[0]))
         return start, stop, self._mapped.block, order
 
-    def reorder(self, order: Order) -> None:
-        self._read_ahead.visit(Ordered(self._indices, order))
-
     def used(self, start: int, stop: int | None) -> None:
         self._mapped.verify()
 
     def close(self) -> None:
-        self._read_ahead.close()
+        super().close()
         self._mapped.close()
 
 
@@ -159,10 +154,7 @@ class RowIndices(Wrapped):
         if self._choose is not None:
             indices = self._choose(indices)
         block.features[:, 0] = indices
-        for target, source in (
-            (block.labels, self._whole.labels),
-            (block.weight, self._whole.weight),
-        ):
+        for target, source in zip(block.arrays[1:], self._whole.arrays[1:], strict=True):
             if target is not None and source is not None:
                 target[:] = source[indices]  # `take` would copy all of a source with gaps first
 

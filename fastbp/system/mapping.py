@@ -86,12 +86,14 @@ class Mapping:
     ----------
     first, last : int
         The first of its addresses, and one past the last.
+    size : int
+        Of the file when it was mapped.
     truncated : bool
         Whether zeros have taken the place of a part that was missing.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self._size = size
+        self.size = size
         self._advised = 0
         self._bytes = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
         self._descriptor = os.dup(descriptor)
@@ -107,7 +109,7 @@ class Mapping:
 
     def whole(self) -> bool:
         """Return whether all of the file is there, and has been all the time."""
-        return not self.truncated and self.size_now() >= self._size
+        return not self.truncated and self.size_now() >= self.size
 
     def size_now(self) -> int:
         """Return the size of the file."""
@@ -118,7 +120,7 @@ class Mapping:
         if start < self._advised - AHEAD_BYTES:
             self._advised = start  # another epoch
         begin = max(self._advised, start)
-        stop = min(start + AHEAD_BYTES, self._size)
+        stop = min(start + AHEAD_BYTES, self.size)
         if begin < stop:
             os.posix_fadvise(self._descriptor, begin, stop - begin, os.POSIX_FADV_WILLNEED)
         self._advised = max(begin, stop)

@@ -261,8 +261,7 @@ class Run:
     def new_order(self) -> None:
         """Draw the order in which this epoch visits the rows."""
         epoch = self.memory.epoch
-        self._supply.reorder(self._orders.draw(epoch))
-        weights = self._supply.weights()
+        weights = self._supply.reorder(self._orders.draw(epoch))
         if weights is not None:
             checks.batches_have_weight(
                 "sample_weight",

@@ -24,7 +24,7 @@ from fastbp.data.sources.files import (
     scratch,
 )
 from fastbp.errors import DataError
-from fastbp.system.mapping import Mapping, supported
+from fastbp.system.mapping import supported
 
 TEXT_KINDS = "SU"  # of a dtype
 
@@ -239,7 +239,8 @@ class Positional(ArrayFile):
             mapping.array(stored.offset, stored.dtype, (self.n_rows, stored.width))[:, columns]
             for stored, columns in found
         ]
-        return MappedFile(self, mapping, Block(*arrays), found[0][0])
+        features, _ = found[0]
+        return Mapped(Block(*arrays), mapping, self.name, features.offset, features.row_bytes)
 
     @property
     def in_place(self) -> bool:
@@ -266,35 +267,6 @@ class Positional(ArrayFile):
             " read",
             row,
         )
-
-
-class MappedFile(Mapped):
-    """Rows of a file that kernels read where they lie in the page cache."""
-
-    def __init__(self, rows: Positional, mapping: Mapping, block: Block, features: Stored) -> None:
-        self._rows = rows
-        self._mapping = mapping
-        self._features = features
-        self.block = block
-
-    def verify(self) -> None:
-        """Raise the DataError of a file that is shorter than it was."""
-        if not self._mapping.whole():
-            size = self._rows.file.size
-            raise DataError(
-                f"{self._rows.name}: expected {size} bytes, got"
-                f" {min(size - 1, self._mapping.size_now())}: the file was shortened while it was"
-                " read"
-            )
-
-    def read_ahead(self, row: int) -> None:
-        """Have the rows from `row` on fetched, without waiting for them."""
-        self._mapping.read_ahead(self._features.offset + row * self._features.row_bytes)
-
-    def close(self) -> None:
-        """Give the mapping back."""
-        del self.block
-        self._mapping.close()
 
 
 def open_npy(path: Path, request: ColumnRequest) -> FileRows:

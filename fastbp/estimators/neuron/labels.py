@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fastbp.data.arrays import read_only
 from fastbp.data.classes import check_classes, class_indices, with_distinct_labels
+from fastbp.data.labels import LabelKind, Samples, Targets
 from fastbp.data.rows import WHOLE_BYTES, Block, Rows, Wrapped
 
 NOT_CLASSES = "a number is for NeuronRegressor to predict"
@@ -46,10 +48,11 @@ def survey(rows: Rows, known: np.ndarray | None, grouped: bool) -> Survey:
         Whether the labels are classes. Otherwise all rows are one group.
     """
     searches = grouped and known is None
-    labels = np.zeros(1 if not grouped else 0) if known is None else known
+    labels = np.zeros(0 if grouped else 1) if known is None else known
     sums = np.zeros((2, labels.size))
     longest = 0.0
-    for start, block, found in with_distinct_labels(rows, searches):
+    samples = Samples(rows, False, Targets("", LabelKind.NUMBERS))
+    for start, block, found in with_distinct_labels(rows, samples.check, searches):
         squares = np.einsum("ij,ij->i", block.features, block.features)
         if not np.isfinite(squares.sum()):
             rows.raise_if_not_finite(start, block.features)
@@ -140,13 +143,11 @@ def carried(rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the labels and, if there are any, the weights that rows carry."""
     if rows.n_labels == 0:
         raise ValueError(f"y: expected labels, got None; {rows.name} carries none")
-    labels = np.empty((rows.n_rows, rows.n_labels))
-    weight = np.empty(rows.n_rows) if rows.weighted else None
-    for start, block in rows.blocks():
-        stop = start + len(block.features)
-        labels[start:stop] = block.labels
-        if weight is not None:
-            weight[start:stop] = block.weight
+    pieces: list[Any] = [block.arrays[1:] for _, block in rows.blocks()]
+    labels, weight = (
+        None if piece[0] is None else np.concatenate(piece) for piece in zip(*pieces, strict=True)
+    )
+    assert labels is not None
     if rows.classes is not None:
         labels = np.array(rows.classes)[labels.astype(np.intp)]
     return labels[:, 0] if rows.n_labels == 1 else labels, weight
