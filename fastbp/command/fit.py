@@ -74,10 +74,10 @@ def get_ready(settings: Settings) -> None:
     """Compile or load what this training needs: it is not training."""
     if not settings.hidden:
         needed = "fit_neuron", "predict_neuron"
-    elif settings.optimizer == "adam":  # a single kernel of the three: it saves a third
-        needed = "loss_and_gradient", "predict_network"
-    else:
+    elif settings.optimizer == "sgd":
         needed = "fit_network", "predict_network"
+    else:  # all others have a single kernel of the three: it saves a third
+        needed = "loss_and_gradient", "predict_network"
     warmup(*needed, progress=True)
 
 
@@ -109,9 +109,10 @@ def time_plain_loop(
     rows: Rows, settings: Settings, loss: str, epochs: int
 ) -> plain_loop.LoopTime | None:
     """Time the plain NumPy loop, where it does the same; Ctrl-C leaves it out of the report."""
-    all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows
     same = not settings.hidden and settings.optimizer == "sgd" and settings.alpha == 0.0
-    if rows.in_memory is None or not (same and all_at_once) or settings.validation is not None:
+    same = same and settings.validation is None and loss in plain_loop.LOSSES
+    all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows
+    if rows.in_memory is None or not (same and all_at_once):
         return None
     x, y = rows.in_memory.features, rows.in_memory.labels
     assert y is not None
@@ -122,9 +123,10 @@ def time_plain_loop(
         return None
 
 
-def best_epoch(fit: Fit) -> int | None:
-    """Return the epoch of the least validation loss, counted from 1, if there is any."""
+def best_epoch(fit: Fit) -> tuple[int, float] | None:
+    """Return the epoch of the least validation loss, counted from 1, and the loss, if any."""
     validation = fit.validation_losses
     if validation is None or not np.isfinite(validation).any():
         return None
-    return int(np.nanargmin(validation)) + 1
+    best = int(np.nanargmin(validation))
+    return best + 1, validation[best]

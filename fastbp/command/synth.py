@@ -48,8 +48,11 @@ def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distributi
             f"{out}: {decimal(size)} expected to be free, got {decimal(free)}"
         )
     raise_on_interrupt()
-    with one_line_errors():
-        write_rows(out, n_rows, n_features, noise, seed, distribution)
+    with one_line_errors(), rows_bar(n_rows, "writing") as bar:
+        rows, _, _, _ = make_neuron_dataset(
+            n_rows, n_features, noise=noise, seed=seed, distribution=distribution, virtual=True
+        )
+        write_npy(Counted(rows, bar), out)
     lines = [
         ("rows x features", f"{n_rows:,} x {n_features:,}"),
         ("target", f"0 or 1, in the last column, {n_features}"),
@@ -57,17 +60,6 @@ def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distributi
         ("train on it", f"fastbp train {out}"),
     ]
     print_grid(lines, "bold", "none")
-
-
-def write_rows(
-    path: Path, n_rows: int, n_features: int, noise: float, seed: int, distribution: str
-) -> None:
-    """Write rows and, in the last column, the labels that a neuron gives them."""
-    rows, _, _, _ = make_neuron_dataset(
-        n_rows, n_features, noise=noise, seed=seed, distribution=distribution, virtual=True
-    )
-    with rows_bar(n_rows, "writing") as bar:
-        write_npy(Counted(rows, bar), path)
 
 
 class Counted(Wrapped):

@@ -11,21 +11,23 @@ import click
 
 from fastbp.command import plot
 from fastbp.command.data import Parts, Source, built_in, open_source, prepare, refuse_text
-from fastbp.command.fit import epochs_in, fit_rows, get_ready, held_out_figure, time_plain_loop
+from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import one_line_errors, output_option, parse_sizes
-from fastbp.command.report import print_grid, time_lines, training_lines
-from fastbp.command.settings import NETWORK_BATCH, Settings
+from fastbp.command.report import print_report
+from fastbp.command.settings import ADAPTIVE, ADAPTIVE_RATE, NETWORK_BATCH, Settings
 from fastbp.data.classes import check_classes
 from fastbp.data.sources.formats import FORMATS, has_names, is_known
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
 from fastbp.models.fits import Fit
-from fastbp.models.losses import LOSSES
+from fastbp.models.losses import LOSSES, neuron_losses
 from fastbp.models.table_model import TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 from fastbp.training.optimizers import OPTIMIZERS
+
+NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_classes)
 
 
 @click.command(
@@ -54,7 +56,8 @@ from fastbp.training.optimizers import OPTIMIZERS
 @click.option(
     "--learning-rate",
     type=float,
-    help="Default: 0.003 with adam, 0.5 for a sigmoid neuron with sgd, 0.05 otherwise.",
+    help=f"Default: {ADAPTIVE_RATE} with {' or '.join(ADAPTIVE)}, 0.5 for a sigmoid neuron with"
+    " sgd, 0.05 otherwise.",
 )
 @click.option(
     "--optimizer",
@@ -70,7 +73,7 @@ from fastbp.training.optimizers import OPTIMIZERS
     "--loss",
     type=click.Choice(list(LOSSES)),
     help="Default: bce for two classes, cross_entropy for more, mse for a number. A network"
-    " predicts a number with mse or half_mse, a neuron with another activation than sigmoid.",
+    f" predicts a number with {NUMBER_LOSSES}, a neuron with another activation than sigmoid.",
 )
 @click.option(
     "--batch-size",
@@ -159,7 +162,7 @@ def train(
         if plot_file is not None:
             shape = f"{source.rows.n_rows:,} rows x {len(source.names):,} features"
             plot.plot_losses(plot_file, f"{model}: {shape}", fit)
-        _report(fit, seconds, fit.n_epochs - before, parts, model, settings, compare)
+        print_report(fit, parts, model, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
             click.echo(f"{what} written to {path}")
@@ -169,19 +172,18 @@ def train(
 
 def _settings(options: dict[str, Any]) -> Settings:
     """Fill in the defaults that depend on other options."""
-    hidden, rate, size = (options[name] for name in ("hidden", "learning_rate", "batch_size"))
-    if not hidden and options["loss"] == "cross_entropy":
-        raise click.UsageError("--loss cross_entropy goes with --hidden: a neuron has one output")
-    activation = options["activation"] or ("relu" if hidden else "sigmoid")
-    optimizer = options["optimizer"] or ("adam" if hidden else "sgd")
-    if rate is None:
-        plain_neuron = 0.5 if activation == "sigmoid" and not hidden else 0.05
-        rate = 0.003 if optimizer == "adam" else plain_neuron
-    if size is None and hidden:
-        size = NETWORK_BATCH
-    shuffle = size is not None if options["shuffle"] is None else options["shuffle"]
-    found = {"activation": activation, "optimizer": optimizer, "learning_rate": rate}
-    return Settings(**{**options, **found, "batch_size": size, "shuffle": shuffle})
+    hidden, loss = options["hidden"], options["loss"]
+    if not hidden and loss not in (None, *neuron_losses()):
+        raise click.UsageError(f"--loss {loss} goes with --hidden: a neuron has one output")
+    found: dict[str, Any] = {"activation": "sigmoid", "optimizer": "sgd"}
+    if hidden:
+        found = {"activation": "relu", "optimizer": "adam", "batch_size": NETWORK_BATCH}
+    found |= {name: value for name, value in options.items() if value is not None}
+    rate = 0.5 if found["activation"] == "sigmoid" and not hidden else 0.05
+    if found["optimizer"] in ADAPTIVE:
+        rate = ADAPTIVE_RATE
+    usual = {"learning_rate": rate, "shuffle": "batch_size" in found}
+    return Settings(**{**options, **usual, **found})
 
 
 def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> None:
@@ -221,7 +223,8 @@ def _check_classes(parts: Parts, settings: Settings) -> None:
     if not settings.hidden:
         hint = "--activation identity --loss mse, for more classes --hidden"
     name = f"{parts.source.rows.name}: column {parts.source.target!r}"
-    check_classes(name, parts.classes, f"for numbers give {hint}", two=settings.two_classes)
+    two = settings.output(3)[0] == 1  # one output cannot tell three classes apart
+    check_classes(name, parts.classes, f"for numbers give {hint}", two=two)
 
 
 def _fit(
@@ -266,35 +269,6 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
             f" try a lower --learning-rate than {settings.learning_rate:g}, or --standardize",
             err=True,
         )
-
-
-def _report(
-    fit: Fit,
-    seconds: float,
-    epochs: int,
-    parts: Parts,
-    model: str,
-    settings: Settings,
-    compare: bool,
-) -> None:
-    """Print the table of a finished training, of which so many epochs are this run's."""
-    interrupted = fit.stopped == "interrupted"
-    compared = None
-    if compare and epochs and not interrupted:
-        compared = time_plain_loop(parts.training, settings, fit.loss, epochs)
-    held_out = parts.held_out
-    validated = int((settings.validation or 0.0) * parts.training.n_rows)  # as the fit has it
-    rows = parts.training.n_rows - validated
-    kind = "a number" if parts.classes is None else f"{len(parts.classes)} classes"
-    about = [("target", parts.source.target, kind), ("model", model, "")]
-    lines = training_lines(fit, about, rows, parts.training.n_features, validated, held_out)
-    # Whoever pressed Ctrl-C does not want to wait for another pass over a large file.
-    if held_out is not None and not (interrupted and held_out.in_memory is None):
-        name, figure = held_out_figure(fit, held_out, parts.classes is not None)
-        lines.append((name, figure, "on the held-out rows"))
-    if epochs:
-        lines += time_lines(seconds, rows, epochs, compared)
-    print_grid(lines, "bold", "", "dim")
 
 
 def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> None:
