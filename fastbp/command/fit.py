@@ -1,4 +1,4 @@
-"""Start values and the fit of the command, and what the fit is worth."""
+"""The command's fit, and how good and how fast it is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastbp.models.table_model import class_indices_of, outputs_of
 from fastbp.system import archive
 from fastbp.warm_up import warmup
 
-PLAIN_SECONDS = 3.0  # after so long the plain loop is not run to its end, but extrapolated
+PLAIN_SECONDS = 3.0  # after which the plain loop is cut short, and its time extrapolated
 
 
 def fit_rows(
@@ -71,7 +71,7 @@ def fit_rows(
 
 
 def get_ready(settings: Settings) -> None:
-    """Compile or load what this training needs: it is not training."""
+    """Compile or load what this training needs, so that its time does not count."""
     if not settings.hidden:
         needed = "fit_neuron", "predict_neuron"
     elif settings.optimizer == "sgd":
@@ -92,7 +92,7 @@ def epochs_in(checkpoint: Path | None) -> int:
 
 
 def held_out_figure(fit: Fit, rows: Rows, classes: bool) -> tuple[str, str]:
-    """Return what the fit is worth on rows that it has not seen: a name and a number."""
+    """Return how good the fit is on rows that it has not seen: a name and a number."""
     total = 0.0
     for start, block in rows.blocks():
         assert block.labels is not None
@@ -108,7 +108,7 @@ def held_out_figure(fit: Fit, rows: Rows, classes: bool) -> tuple[str, str]:
 def time_plain_loop(
     rows: Rows, settings: Settings, loss: str, epochs: int
 ) -> plain_loop.LoopTime | None:
-    """Time the plain NumPy loop, where it does the same; Ctrl-C leaves it out of the report."""
+    """Time the plain NumPy loop, if it computes the same; Ctrl-C leaves it out of the report."""
     same = not settings.hidden and settings.optimizer == "sgd" and settings.alpha == 0.0
     same = same and settings.validation is None and loss in plain_loop.LOSSES
     all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows

@@ -31,8 +31,8 @@ from fastbp.system.progress import rows_bar
 def predict(model: Path, file: Path, out: Path | None) -> None:
     """Predict the rows of FILE with MODEL, which `fastbp train --save` wrote; the output is CSV.
 
-    FILE is of any kind that `fastbp train` takes, and may be larger than memory. Beside a predicted
-    class comes its probability: of the second of two classes, of each of several.
+    FILE is of any kind that `fastbp train` takes, and may be larger than memory. A predicted class
+    is followed by probabilities: of the second of two classes, or of each of several.
     """
     with one_line_errors():
         loaded = load(model)

@@ -1,4 +1,4 @@
-"""``fastbp synth``: a file of synthetic rows, and how far it is."""
+"""``fastbp synth``: a file of synthetic rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fastbp.system.progress import rows_bar
     type=click.FloatRange(min=0.0),
     default=1.0,
     show_default=True,
-    help="Standard deviation of what is added before the label is decided; 3 drowns it.",
+    help="Standard deviation of the noise added before the label is decided; 3 drowns the rest.",
 )
 @click.option(
     "--distribution", type=click.Choice(list(DISTRIBUTIONS)), default="normal", show_default=True
@@ -36,8 +36,8 @@ from fastbp.system.progress import rows_bar
 def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distribution: str) -> None:
     """Write a file of synthetic rows, larger than memory if need be.
 
-    1000000x20 is a million rows of 20 features. The column after them is the target: 0 or 1, as a
-    neuron with weights of its own says.
+    1000000x20 is a million rows of 20 features. The column after them is the target: 0 or 1, as
+    decided by a neuron with random weights.
     """
     if out.suffix != ".npy":
         raise click.UsageError(f"--out: expected a name that ends in .npy, got {out}")

@@ -33,11 +33,11 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.command(
     help=f"""Train a neuron, or a network, on the rows of FILE.
 
-    FILE is one of {", ".join(FORMATS)}, text with a header, or a folder of such files, and may be
-    larger than memory. Text as a target makes classes. Without FILE: a built-in synthetic set of
-    1,000,000 rows and 20 features.
+    FILE ends in {", ".join(FORMATS)}, or is a folder of such files, and may be larger than memory.
+    Text files have a header. A target of text makes classes. Without FILE: a built-in synthetic
+    set of 1,000,000 rows and 20 features.
 
-    Ctrl-C ends training: what there is gets saved, and the exit code is 130.
+    Ctrl-C ends training: the model so far is saved, and the exit code is 130.
     """
 )
 @click.argument("file", type=click.Path(path_type=Path), required=False)
@@ -98,7 +98,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--validation",
     type=click.FloatRange(min=0.0, max=1.0, min_open=True, max_open=True),
     metavar="FRACTION",
-    help="Share of the other rows to take a loss on after each epoch.",
+    help="Share of the other rows to compute a loss on after each epoch.",
 )
 @click.option(
     "--patience",
@@ -120,7 +120,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
 @output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")
 @output_option(
-    "--checkpoint", text="Save the state here now and then, and go on from it if the file is there."
+    "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
 )
 @click.option(
     "--checkpoint-every",
@@ -187,18 +187,18 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 
 def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> None:
-    """Refuse a target without a file, and outputs that would be written over each other."""
+    """Refuse a target without a file, and outputs that would overwrite rows or each other."""
     guessed = file is not None and file.exists() and not has_names(file)
     if (file is None) != (target is None) and not (target is None and guessed):
         raise click.UsageError("FILE and --target go together")
-    places = [path.resolve() for path in outputs]
-    if len(set(places)) < len(places):
+    paths = [path.resolve() for path in outputs]
+    if len(set(paths)) < len(paths):
         raise click.UsageError("--save, --log, --plot and --checkpoint: expected different files")
-    for path in places:
-        if file is None:
-            continue
+    if file is None:
+        return
+    for path in paths:
         if path == file.resolve():
-            raise click.UsageError(f"{file} would be written over")
+            raise click.UsageError(f"{file} would be overwritten")
         if path.parent == file.resolve() and is_known(path):
             raise click.UsageError(f"{path.name} would be taken for rows of the folder {file}")
 
@@ -216,7 +216,7 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
 
 
 def _check_classes(parts: Parts, settings: Settings) -> None:
-    """Refuse labels that are not two classes or, where more will do, a number of classes."""
+    """Refuse labels that are not two classes or, with several outputs, a number of classes."""
     if parts.classes is None:
         return
     hint = "--loss mse"
@@ -230,7 +230,7 @@ def _check_classes(parts: Parts, settings: Settings) -> None:
 def _fit(
     parts: Parts, settings: Settings, log: LossLog | None, model_file: Path | None
 ) -> tuple[Fit, float]:
-    """Train; what an error leaves of a fit is saved before the error is passed on."""
+    """Train; save what an error leaves of the fit before passing it on."""
     get_ready(settings)
     raise_on_interrupt()
     try:
@@ -262,7 +262,7 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
     """Say what may not be as expected; the checkpoint held `before` epochs."""
     if before:
         more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
-        click.echo(f"went on from {settings.checkpoint} after {before:,} epochs{more}", err=True)
+        click.echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)
     if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
         click.echo(
             f"Warning: the loss rose from {fit.losses[0]:.6g} to {fit.losses[-1]:.6g}:"
@@ -276,6 +276,6 @@ def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> N
     saved = f"model written to {model_file}" if model_file else "no model written (--save)"
     text = f"interrupted after {fit.n_epochs:,} epochs; {saved}"
     if settings.checkpoint is not None:
-        text += f"; run the same command again to go on from {settings.checkpoint}"
+        text += f"; run the same command again to continue from {settings.checkpoint}"
     click.echo(text, err=True)
     sys.exit(EXIT_CODE)

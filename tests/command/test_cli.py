@@ -163,7 +163,7 @@ def test_other_mistakes(tmp_path, table):
     assert "go together" in run("train", "--target", "y", code=2).stderr
     assert "--held-out" in run("train", table, "--target", "y", "--held-out", 1, code=2).stderr
     assert (
-        "is no folder"
+        "is not a folder"
         in run("train", table, "--target", "y", "--save", tmp_path / "no" / "m", code=2).stderr
     )
     assert (
@@ -755,7 +755,7 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path, table):
     train("parts", 4)
     before = log_of(tmp_path / "parts.csv")
     result = train("parts", 9)
-    assert f"went on from {tmp_path / 'c'} after 4 epochs\n" in result.stderr
+    assert f"continued from {tmp_path / 'c'} after 4 epochs\n" in result.stderr
     assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
     after = log_of(tmp_path / "parts.csv")
     assert after[:4] == before and len(after) == 9
@@ -816,7 +816,7 @@ def test_an_interrupt_leaves_everything_written(tmp_path, table, interrupt_after
     if not saves:
         assert "no model written (--save)" in result.stderr
         return
-    assert f"model written to {model}; run the same command again to go on" in result.stderr
+    assert f"model written to {model}; run the same command again to continue" in result.stderr
     assert fastbp.load(model).fit.n_epochs == 3
     interrupt_after(0)
     run(*arguments)
@@ -857,9 +857,9 @@ def test_a_fit_that_cannot_start_leaves_the_old_log(tmp_path, table):
 def test_outputs_that_cannot_be_written_are_refused_at_once(tmp_path, table, option, monkeypatch):
     monkeypatch.setattr("fastbp.command.train.open_source", None)
     arguments = ["train", table, "--target", "y", option]
-    assert "is no folder" in run(*arguments, tmp_path / "no" / "m.png", code=2).stderr
+    assert "is not a folder" in run(*arguments, tmp_path / "no" / "m.png", code=2).stderr
     assert "is a folder" in run(*arguments, tmp_path, code=2).stderr
-    assert "would be written over" in run(*arguments, table, code=2).stderr
+    assert "would be overwritten" in run(*arguments, table, code=2).stderr
     other = "--log" if option == "--save" else "--save"
     both = run(*arguments, tmp_path / "o.png", other, tmp_path / "o.png", code=2)
     assert "expected different files" in both.stderr
@@ -904,7 +904,9 @@ def test_synth_refuses_other_shapes(tmp_path, shape):
 def test_synth_refuses_what_cannot_be_written(tmp_path):
     assert "Missing option" in run("synth", "3x3", code=2).stderr
     assert "ends in .npy" in run("synth", "3x3", "--out", tmp_path / "r.csv", code=2).stderr
-    assert "is no folder" in run("synth", "3x3", "--out", tmp_path / "n" / "r.npy", code=2).stderr
+    assert (
+        "is not a folder" in run("synth", "3x3", "--out", tmp_path / "n" / "r.npy", code=2).stderr
+    )
     refused = run("synth", f"{10**15}x3", "--out", tmp_path / "r.npy", code=1).stderr
     assert "32.0 PB expected to be free" in refused
     assert list(tmp_path.iterdir()) == []
