@@ -18,6 +18,7 @@ from fastbp.kernels.steps import (
     count_batches,
     has_bad_row,
     may_go_on,
+    order_of,
     penalty,
     rate_of_epoch,
 )
@@ -53,17 +54,18 @@ def online_rows(
     All lanes hold a row's z, and the bias and the first weights stay in registers: each row waits
     for the one before. Returns whether every z was finite.
     """
-    x, y, sample_weight, order = data
+    x, y, sample_weight, _ = data
+    order = order_of(data, integers)
     d = integers[layout.N_FEATURES]
     p = integers[layout.N_PARAMETERS]
     w = at(floats, layout.PARAMETERS)
-    shuffled, weighted = integers[layout.SHUFFLED] != 0, integers[layout.WEIGHTED] != 0
+    weighted = integers[layout.WEIGHTED] != 0
     activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
     check = broadcast(0.0)
     first = load(w, 0)
     bias = load(w, p - LANES)
     for k in range(rows):
-        i = row_at(order, shuffled, start - integers[layout.BLOCK_START] + k)
+        i = row_at(order, start - integers[layout.BLOCK_START] + k)
         row = at(x, i * integers[layout.ROW_STRIDE])
         weight = sample_weight[i * integers[layout.WEIGHT_STRIDE]] if weighted else 1.0
         z = fma(load_up_to(row, 0, d), first, bias)

@@ -17,7 +17,7 @@ from typing import Any
 from fastbp.kernels import layout
 from fastbp.kernels.atomics import atomic_add, atomic_load, atomic_store, compare_and_swap
 from fastbp.kernels.jit import device_function, subroutine, template
-from fastbp.kernels.matvec import row_at
+from fastbp.kernels.matvec import Order, row_at
 from fastbp.kernels.update import add, all_finite, copy, sum_of_squares, update
 from fastbp.kernels.vector import Pointer, at, pointer_to
 
@@ -32,6 +32,14 @@ Data = tuple[Any, Pointer, Pointer, Pointer]
 x (rows, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of int64, the last
 two empty where not used. The distance from row to row is in the integers.
 """
+Memory = tuple[Pointer, Pointer, Pointer]
+"""The parameters, a thread's scratch (`work`), and the row of partial sums that it writes to."""
+
+
+@device_function
+def order_of(data: Data, integers: Pointer) -> Order:
+    """Return the order in which the rows are visited."""
+    return data[3], integers[layout.SHUFFLED] != 0
 
 
 @template
@@ -77,8 +85,8 @@ def run_steps(
         chunk = integers[layout.SEGMENT_FIRST] + integers[layout.SEGMENT_CHUNKS] - left
         start = integers[layout.BATCH_START] + chunk * integers[layout.CHUNK_ROWS]
         rows = min(integers[layout.CHUNK_ROWS], batch_stop(integers) - start)
-        partial = at(partials, slot(integers, chunk) * row)
-        finite = gradient(data, integers, start, rows, parameters, work, partial)
+        memory = parameters, work, at(partials, slot(integers, chunk) * row)
+        finite = gradient(data, integers, start, rows, memory)
         if not finite and integers[layout.EPOCH] == 0:
             keep_least(integers, layout.BAD_ROW, first_bad_row(data, integers, start, rows))
         done = integers[layout.DONE] + 1 if alone else atomic_add(integers, layout.DONE, 1) + 1
@@ -107,7 +115,8 @@ def run_whole_batches(
         start = integers[layout.BATCH_START]
         rows = batch_stop(integers) - start
         rate = rate_of_epoch(integers, rates)
-        finite = step(data, integers, start, rows, rate, floats, work, partial)
+        memory = at(floats, layout.PARAMETERS), work, partial
+        finite = step(data, integers, start, rows, rate, floats, memory)
         if not finite and has_bad_row(data, integers, start, rows):
             break
         loss, n = partial[p + layout.LOSS_SUM], partial[p + layout.WEIGHT_SUM]
@@ -138,11 +147,11 @@ def count_batches(
 @subroutine
 def first_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> int:
     """Return the least of some dense rows that holds an infinity or NaN, or NO_ROW."""
-    x, _, _, order = data
+    x, order = data[0], order_of(data, integers)
     least = layout.NO_ROW
     first = start - integers[layout.BLOCK_START]
     for i in range(first, first + rows):
-        row = row_at(order, integers[layout.SHUFFLED] != 0, i)
+        row = row_at(order, i)
         check = 0.0
         begin = row * integers[layout.ROW_STRIDE]
         for j in range(begin, begin + integers[layout.N_FEATURES]):
