@@ -1,4 +1,4 @@
-"""Features brought to mean 0 and deviation 1, and labels numbered, as rows are read."""
+"""Features scaled to mean 0 and deviation 1, and labels as class indices, as rows are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastbp.system.progress import rows_bar
 def survey(
     rows: Rows, held_out: Subset | None, moments: Moments | None, target: str | None
 ) -> np.ndarray:
-    """Go through all rows once; return the distinct labels if they are wanted.
+    """Go through all rows once; return the distinct labels, if there is a target.
 
     ACC `moments`, of the rows that are not held out.
     """
@@ -61,7 +61,7 @@ class Moments:
         self._squares = np.zeros(n_columns)
 
     def add(self, rows: np.ndarray) -> None:
-        """Take some rows into account."""
+        """Add some rows."""
         m = len(rows)
         if m == 0:
             return
