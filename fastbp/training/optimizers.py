@@ -145,6 +145,50 @@ class Adam(Optimizer):
         return self.beta_1, self.beta_2, self.epsilon
 
 
+@dataclass(frozen=True, kw_only=True)
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton, Coursera: Neural Networks for Machine Learning, 6.5, 2012).
+
+    The learning rate is an argument of the fit. v <- rho v + (1 - rho) g**2; each update subtracts
+    learning_rate g / (sqrt(v) + epsilon).
+
+    Parameters
+    ----------
+    rho : float
+        From 0 to below 1: how slowly the mean of the squared gradient forgets.
+    epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is no number, or outside its range.
+
+    Examples
+    --------
+    >>> from fastbp import RMSprop, fit_neuron
+    >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 0.1, 50, optimizer=RMSprop(rho=0.95))
+    >>> bool(fit.losses[-1] < fit.losses[0])
+    True
+    """
+
+    rho: float = 0.9
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rho", _fraction("rho", self.rho))
+        object.__setattr__(self, "epsilon", arguments.real("epsilon", self.epsilon))
+        if self.epsilon <= 0.0:
+            raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
+
+    usual_rate = 0.01
+    code, n_moments = update.RMSPROP, 1
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return self.rho, self.epsilon
+
+
 class GradientOnly:
     """No optimizer: the gradient is kept in place of moments, and the parameters stay."""
 
@@ -160,7 +204,7 @@ class LossOnly:
 
 
 Rule = Optimizer | GradientOnly | LossOnly
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
 
 
 def optimizer_of(name: str, value: Any) -> Optimizer:
