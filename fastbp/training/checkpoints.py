@@ -19,7 +19,7 @@ from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError
 from fastbp.system import archive
 from fastbp.training.problem import Options
-from fastbp.training.state import TrainingState, generator_state, state_restored, with_state
+from fastbp.training.state import TrainingState, generator_state
 
 KIND = "Checkpoint"
 REMEDY = "Give another path, or remove the file to begin anew"
@@ -146,9 +146,9 @@ class Checkpoint:
         fields["fingerprint"] = self._fingerprint
         for prefix, snapshot in (("", saved.now), ("best.", saved.best)):
             if snapshot is not None:
-                more, content = with_state({"parameters": snapshot.parameters}, {}, snapshot.state)
-                arrays |= {prefix + name: array for name, array in more.items()}
-                fields[prefix + "state"] = content["state"]
+                own, fields[prefix + "state"] = snapshot.state.to_stored()
+                own["parameters"] = snapshot.parameters
+                arrays |= {prefix + name: array for name, array in own.items()}
         # Always the same name, so that what a killed run has left is overwritten.
         temporary = self.path.with_name(f".{self.path.name}.part")
         try:
@@ -163,8 +163,8 @@ class Checkpoint:
 
 def _snapshot(prefix: str, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Snapshot:
     own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-    _, content = state_restored(own, {"state": fields[prefix + "state"]})
-    return Snapshot(own["parameters"], content["state"])
+    state = TrainingState.from_stored(own, fields[prefix + "state"])
+    return Snapshot(own["parameters"], state)
 
 
 def _difference(name: str, theirs: Any, ours: Any) -> str:
@@ -228,7 +228,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 def _digest_of_state(state: TrainingState) -> str:
     """Return the digest of all that another fit left behind."""
-    arrays, fields = with_state({}, {}, state)
+    arrays, fields = state.to_stored()
     text = archive.to_json(fields)
     return digest(np.frombuffer(text.encode(), dtype=np.uint8), *arrays.values())
 

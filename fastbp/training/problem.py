@@ -26,16 +26,14 @@ class Outcome:
     """What training gave.
 
     The flat parameters, the losses of whole epochs, why it stopped, what another fit needs to go
-    on, and the losses on validation data; with ``GradientOnly`` the gradient, flat like the
-    parameters, and no state.
+    on, and the losses on validation data.
     """
 
     parameters: np.ndarray
     losses: np.ndarray
     stopped: str
-    state: TrainingState | None
-    gradient: np.ndarray | None = None
-    validation_losses: np.ndarray | None = None
+    state: TrainingState
+    validation_losses: np.ndarray | None
 
 
 class Model(ABC, Generic[FitType]):
@@ -134,7 +132,6 @@ class Options:
     resumable: bool = True
     pauses: bool = False
     returns_on_interrupt: bool = True
-    raises_on_divergence: bool = True
 
 
 def checked_options(

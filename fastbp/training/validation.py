@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastbp.system.interrupts import Requests
 from fastbp.training.checkpoints import Snapshot
 from fastbp.training.objective import Objective
 from fastbp.training.run import Run
@@ -39,12 +38,12 @@ class Validation:
         """Whether the loss has not improved for so many epochs that the fit should stop."""
         return self._tol is not None and self._stale_epochs >= self._run.options.n_iter_no_change
 
-    def check_all(self, requests: Requests) -> None:
+    def check_all(self) -> None:
         """Raise what is wrong with the data."""
         if self._objective is not None:
-            self._objective.samples.check_all(requests.raise_if_any)
+            self._objective.check_all()
 
-    def go_on_from(
+    def continue_from(
         self, state: TrainingState, losses: list[float] | None = None, best: Snapshot | None = None
     ) -> None:
         """Take over what an earlier fit left, or this one before it was killed."""
