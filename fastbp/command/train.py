@@ -27,6 +27,7 @@ from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 from fastbp.training.optimizers import OPTIMIZERS
 
+COUNT = click.IntRange(min=1)
 NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_classes)
 
 
@@ -52,7 +53,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     metavar="SIZES",
     help="Train a network with hidden layers of these sizes, such as 64,32.",
 )
-@click.option("--epochs", default=100, show_default=True, help="Passes over all rows.")
+@click.option("--epochs", default=100, help="Passes over all rows.")
 @click.option(
     "--learning-rate",
     type=float,
@@ -77,7 +78,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help=f"Rows of each update. Default: all for a neuron, {NETWORK_BATCH} for a network.",
 )
 @click.option(
@@ -91,7 +92,6 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--held-out",
     type=click.FloatRange(min=0.0, max=1.0, max_open=True),
     default=0.2,
-    show_default=True,
     help="Share of rows to test on at the end.",
 )
 @click.option(
@@ -102,7 +102,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 )
 @click.option(
     "--patience",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="Stop after N epochs without a lower loss on the validation rows, and keep the best"
     " parameters; without --validation, on the training rows.",
@@ -111,10 +111,9 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
     help="Of start values, order of rows and built-in rows. Held-out rows do not depend on it.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Default: as many as are of use.")
+@click.option("--threads", type=COUNT, help="Default: as many as are of use.")
 @click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
 @output_option("--save", "model_file", text="Write the model here.")
 @output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
@@ -126,7 +125,6 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--checkpoint-every",
     type=click.FloatRange(min=0.0),
     default=30.0,
-    show_default=True,
     metavar="SECONDS",
 )
 def train(
@@ -151,6 +149,8 @@ def train(
         parts = prepare(source, held_out, standardize, settings.predicts_classes)
         _check_classes(parts, settings)
         before = epochs_in(settings.checkpoint)
+        get_ready(settings)
+        raise_on_interrupt()
         log = None if log_file is None else LossLog(log_file, before > 0)
         fit, seconds = _fit(parts, settings, log, model_file)
         _warn(fit, settings, before)
@@ -231,8 +231,6 @@ def _fit(
     parts: Parts, settings: Settings, log: LossLog | None, model_file: Path | None
 ) -> tuple[Fit, float]:
     """Train; save what an error leaves of the fit before passing it on."""
-    get_ready(settings)
-    raise_on_interrupt()
     try:
         return fit_rows(parts.training, settings, len(parts.classes or ()), log)
     except DivergenceError as error:

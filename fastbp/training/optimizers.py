@@ -163,11 +163,11 @@ Rule = Optimizer | GradientOnly | LossOnly
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
 
 
-def optimizer_of(name: str, value: Any) -> Optimizer:
+def optimizer_of(value: Any) -> Optimizer:
     """Return an optimizer given by itself or by name."""
     if isinstance(value, Optimizer):
         return value
     if not isinstance(value, str):
         known = ", ".join(f"{kind.__name__}()" for kind in OPTIMIZERS.values())
-        raise TypeError(f"{name}: expected {known} or a name, got {arguments.describe(value)}")
-    return OPTIMIZERS[arguments.choice(name, value, OPTIMIZERS)]()
+        raise TypeError(f"optimizer: expected {known} or a name, got {arguments.describe(value)}")
+    return OPTIMIZERS[arguments.choice("optimizer", value, OPTIMIZERS)]()

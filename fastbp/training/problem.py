@@ -157,7 +157,7 @@ def checked_options(
     if batch_size is not None:
         batch_rows = min(rows.n_rows, arguments.whole("batch_size", batch_size, minimum=1))
     how = _checked_shuffle(shuffle, rows)
-    rule = optimizer_of("optimizer", optimizer)
+    rule = optimizer_of(optimizer)
     if state is not None and not isinstance(state, TrainingState):
         raise TypeError(
             f"state: expected the state of a fit (fit.state), got {arguments.describe(state)}"
@@ -171,8 +171,10 @@ def checked_options(
         random = arguments.random_generator("random_state", random_state)
     if not how:
         check_weights("sample_weight", rows, batch_rows)
+    if not callable(learning_rate):
+        learning_rate = arguments.real("learning_rate", learning_rate)
     return Options(
-        learning_rate=arguments.learning_rate("learning_rate", learning_rate),
+        learning_rate=learning_rate,
         epochs=arguments.whole("epochs", epochs, minimum=0),
         batch_rows=batch_rows,
         optimizer=rule,
