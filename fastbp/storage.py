@@ -13,7 +13,7 @@ from fastbp.errors import CheckpointError
 from fastbp.system import archive
 
 HOMES = {
-    "Layer": "models.step_by_step",
+    "Layer": "models.step_by_step_layers",
     "MLPClassifier": "estimators.mlp.classifier",
     "MLPRegressor": "estimators.mlp.regressor",
     "NetworkFit": "models.network",
@@ -21,7 +21,7 @@ HOMES = {
     "NeuronClassifier": "estimators.neuron.classifier",
     "NeuronFit": "models.neuron",
     "NeuronRegressor": "estimators.neuron.regressor",
-    "Perceptron": "models.step_by_step",
+    "Perceptron": "models.step_by_step_layers",
     "TableModel": "models.table_model",
 }
 """The classes that a file may hold, and where they are: imported when one is met, since only the

@@ -176,7 +176,7 @@ def _train_small(
 ) -> tuple[list[float], float, list[float]] | None:
     """Train on small plain lists in the fewest steps; return None for anything else.
 
-    The general way then trains, or finds out what is wrong.
+    The general way then trains, or finds the error.
     """
     n, d = len(labels), len(weights)
     if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:

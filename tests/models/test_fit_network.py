@@ -136,13 +136,13 @@ def test_gradient_against_the_oracle_and_central_differences(output, loss, sizes
     assert value == pytest.approx(reference.network_loss(x, y, w, b, **keywords), rel=1e-13)
     for group, gradients in ((w, dws), (b, dbs)):
         for array, gradient in zip(group, gradients, strict=True):
-            place = tuple(rng.integers(array.shape))
+            index = tuple(rng.integers(array.shape))
             slopes = []
             for step in (1e-5, -1e-5):
-                array[place] += step
+                array[index] += step
                 slopes.append(fastbp.loss_and_gradient(x, y, w, b, **keywords)[0] / (2 * step))
-                array[place] -= step
-            assert gradient[place] == pytest.approx(sum(slopes), rel=CENTRAL_DIFFERENCE, abs=1e-8)
+                array[index] -= step
+            assert gradient[index] == pytest.approx(sum(slopes), rel=CENTRAL_DIFFERENCE, abs=1e-8)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")

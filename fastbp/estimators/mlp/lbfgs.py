@@ -12,7 +12,7 @@ import scipy.optimize
 from fastbp.data.arrays import read_only
 from fastbp.data.labels import check_weights
 from fastbp.estimators.mlp.fitting import Fit
-from fastbp.estimators.mlp.network import Data, flat
+from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.scikit_learn import check_optimize_result
 from fastbp.models.layers import Layers
 from fastbp.training.callbacks import EpochState
@@ -43,7 +43,7 @@ class WholeLoss:
         samples = data.samples(layers)
         n_rows = samples.rows.n_rows
         check_weights("sample_weight", samples.rows, n_rows)
-        self._layers, self._flat = layers, flat(learned.coefs_, learned.intercepts_)
+        self._layers, self._flat = layers, layers.flat(learned.coefs_, learned.intercepts_)
         filled = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
         self._indices = np.flatnonzero(filled)
         alpha, n_threads = float(settings.alpha), settings.n_threads

@@ -15,7 +15,7 @@ from fastbp.data.labels import Samples, check_weights
 from fastbp.errors import DivergenceError
 from fastbp.estimators.mlp.epochs import AfterEpoch
 from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit
-from fastbp.estimators.mlp.network import Data, flat, outputs_of
+from fastbp.estimators.mlp.network import Data, outputs_of
 from fastbp.estimators.mlp.solver import solver_of
 from fastbp.estimators.mlp.targets import Targets
 from fastbp.training.driver import train
@@ -58,7 +58,7 @@ class Stochastic:
         self._validation = validation
         score = None if validation is None else self._score
         self._after = AfterEpoch(fit, len(data.labels), score)
-        parameters, samples = flat(*learned.parameters), data.samples(layers)
+        parameters, samples = layers.flat(*learned.parameters), data.samples(layers)
         self._options = self._checked_options(samples, parameters)
         self._problem = layers.problem(parameters, samples, self._options)
         self._against = None

@@ -218,15 +218,11 @@ class Neurons(Estimator):
         shape, random = (n_outputs, self.n_features_in_), self.random_state
         if not again:
             return _start_values(shape, self._output, random)
-        weights, biases = self._parameters(np.float64)
+        weights = np.atleast_2d(np.asarray(self.coef_, dtype=np.float64))
+        biases = np.ravel(np.asarray(self.intercept_, dtype=np.float64))
         if weights.shape != shape:
             raise ValueError(f"coef_: expected shape {shape} to go on from, got {weights.shape}")
         return weights, biases, random
-
-    def _parameters(self, dtype: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return weights (K, D) and biases (K,), which anybody may have set."""
-        weights = np.atleast_2d(np.asarray(self.coef_, dtype=dtype))
-        return weights, np.ravel(np.asarray(self.intercept_, dtype=dtype))
 
     def _state(self) -> TrainingState | None:
         """Return what the optimizer goes on from, if the parameters are still its own."""
@@ -270,7 +266,7 @@ class Neurons(Estimator):
             # 100 microseconds, which a few rows of the usual kind are spared.
             rows = checked_features(self, X)
         with in_scikit_learns_words(self, X):
-            return _outputs_of(rows, *self._parameters(), activation)
+            return _outputs_of(rows, np.asarray(self.coef_), self.intercept_, activation)
 
 
 def _start_values(
@@ -310,12 +306,13 @@ def _fit_neurons(rows: Rows, begin: Begin, activation: str, **how: Any) -> Fitte
     return fit_network(rows, None, *begin, activations=[activation], **how)
 
 
-def _outputs_of(X: Any, weights: np.ndarray, biases: np.ndarray, activation: str) -> np.ndarray:
+def _outputs_of(X: Any, coef: np.ndarray, intercept: Any, activation: str) -> np.ndarray:
     """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
-    parameters = _as_taken(weights, biases)
-    if len(weights) == 1:
-        return predict_neuron(X, *parameters, activation=activation)
-    return predict_network(X, *parameters, activations=[activation])
+    if coef.ndim == 1 or len(coef) == 1:
+        weights, bias = coef if coef.ndim == 1 else coef[0], float(np.ravel(intercept)[0])
+        return predict_neuron(X, weights, bias, activation=activation)
+    weights = np.ascontiguousarray(coef.T)
+    return predict_network(X, [weights], [intercept], activations=[activation])
 
 
 def _for_next_rows(state: TrainingState) -> TrainingState:
