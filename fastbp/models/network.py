@@ -24,7 +24,7 @@ from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit
 from fastbp.training.objective import objective, pass_options
-from fastbp.training.optimizers import OPTIMIZERS, GradientOnly, Optimizer
+from fastbp.training.optimizers import GRADIENT_ONLY, OPTIMIZERS, Optimizer
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -273,9 +273,8 @@ def loss_and_gradient(
     )
     check_weights("sample_weight", data.rows, rows.n_rows)
     penalty = arguments.real("alpha", alpha, minimum=0.0)
-    options = pass_options(rows.n_rows, GradientOnly(), penalty)
-    problem = model.problem(data, options)
-    with deferred_interrupts() as requests, objective(problem, options, 1, requests) as whole:
+    problem = model.problem(data, pass_options(rows.n_rows, GRADIENT_ONLY, penalty))
+    with deferred_interrupts() as requests, objective(problem, 1, requests) as whole:
         total = whole.loss(problem.parameters)
         gradient = model.named(whole.gradient.copy())
     assert total is not None  # an interrupt has raised KeyboardInterrupt

@@ -25,7 +25,7 @@ from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
 from fastbp.training.checkpoints import Checkpoint, Saved
 from fastbp.training.objective import Objective, pass_options
-from fastbp.training.problem import FitType, Model, Options, Outcome, Problem, checked_options
+from fastbp.training.problem import FitType, Model, Outcome, Problem, checked_options
 from fastbp.training.run import Run, workers
 from fastbp.training.validation import Validation
 
@@ -62,7 +62,7 @@ def fit(
     about = model.identity, options, keywords["random_state"], whole.rows, validation, held_out
     file = checkpoints.opened(checkpoint, checkpoint_every, lambda: checkpoints.fingerprint(*about))
     try:
-        outcome = train(model.problem(data, options), options, against, file)
+        outcome = train(model.problem(data, options), against, file)
     except Exception as error:
         if isinstance(getattr(error, "fit", None), Outcome):
             error.fit = model.result(error.fit)  # type: ignore[attr-defined]
@@ -77,25 +77,22 @@ def fit(
 
 
 def train(
-    problem: Problem,
-    options: Options,
-    against: Problem | None = None,
-    checkpoint: Checkpoint | None = None,
+    problem: Problem, against: Problem | None = None, checkpoint: Checkpoint | None = None
 ) -> Outcome:
     """Train, with the validation data of the problem `against`, if there is one."""
+    options = problem.options
     saved = None if checkpoint is None else checkpoint.read(options.epochs)
     uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
     with (
         deferred_interrupts() as requests,
-        workers(problem, options, options.epochs, uses_blas) as (team, readers),
+        workers(problem, options.epochs, uses_blas) as (team, readers),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
         contextlib.ExitStack() as stack,
     ):
-        run = stack.enter_context(closing(Run(problem, options, team, readers, requests)))
+        run = stack.enter_context(closing(Run(problem, team, readers, requests)))
         objective = None
         if against is not None:
-            once = pass_options(against.rows.n_rows)
-            objective = Objective(against, once, team, requests=requests)
+            objective = Objective(against, team, requests=requests)
             stack.enter_context(closing(objective))
         fitting = _Fitting(run, objective, checkpoint)
         if saved is None:

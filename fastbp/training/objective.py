@@ -9,11 +9,9 @@ import numpy as np
 
 from fastbp.kernels import layout
 from fastbp.system.interrupts import Requests, WaitInterruptedError
-from fastbp.training.optimizers import LossOnly, Rule
+from fastbp.training.optimizers import LOSS_ONLY, Rule
 from fastbp.training.problem import Options, Problem
 from fastbp.training.run import Run, workers
-
-LOSS_ONLY = LossOnly()
 
 
 def pass_options(
@@ -26,12 +24,12 @@ def pass_options(
 class Objective(Run):
     """The weighted mean loss of a problem's rows at any parameters and, if asked for, its gradient.
 
-    The options are those of :func:`pass_options` that the problem was made with.
+    The problem's options are those of :func:`pass_options`.
     """
 
     @property
     def gradient(self) -> np.ndarray:
-        """The gradient of the last loss, with ``GradientOnly``; flat, overwritten by the next."""
+        """The gradient of the last loss, with ``GRADIENT_ONLY``; flat, overwritten by the next."""
         gradient: np.ndarray = self.memory.moments[0]
         return gradient
 
@@ -52,11 +50,11 @@ class Objective(Run):
 
 @contextlib.contextmanager
 def objective(
-    problem: Problem, options: Options, passes: int = 1, requests: Requests | None = None
+    problem: Problem, passes: int = 1, requests: Requests | None = None
 ) -> Iterator[Objective]:
     """Give the loss of a problem, to be computed about `passes` times."""
     with (
-        workers(problem, options, passes, problem.uses_blas) as (team, readers),
-        contextlib.closing(Objective(problem, options, team, readers, requests)) as found,
+        workers(problem, passes, problem.uses_blas) as (team, readers),
+        contextlib.closing(Objective(problem, team, readers, requests)) as found,
     ):
         yield found

@@ -71,8 +71,8 @@ class Problem:
     ----------
     kernel
         Runs a slice: see :func:`fastbp.kernels.neuron.neuron_steps`.
-    samples
-        N rows of features with their labels.
+    samples, options
+        N rows of features with their labels, and how to train on them.
     parameters
         The start values, flat and in whole vectors; the first `n_weights` are weights.
     settings, table
@@ -88,6 +88,7 @@ class Problem:
 
     kernel: Kernel
     samples: Samples
+    options: Options
     parameters: np.ndarray
     n_weights: int
     settings: dict[int, int]

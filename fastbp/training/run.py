@@ -119,21 +119,17 @@ class Orders:
 
 
 @contextlib.contextmanager
-def workers(
-    problem: Problem, options: Options, passes: int, uses_blas: bool
-) -> Iterator[tuple[Team, int]]:
+def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
     """Give the threads that compute for a fit of so many passes; say how many read for them.
 
     Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
     (With all of them computing as well, an epoch took half as long again.) For a network, reading
     is negligible.
     """
-    rows, work = problem.rows, problem.row_work
+    rows, work, batch_rows = problem.rows, problem.row_work, problem.options.batch_rows
+    chunks = -(-batch_rows // min(problem.chunk_rows, batch_rows))
     threads = threads_for(
-        options.batch_rows * work,
-        passes * rows.n_rows * work,
-        -(-options.batch_rows // min(problem.chunk_rows, options.batch_rows)),
-        options.n_threads,
+        batch_rows * work, passes * rows.n_rows * work, chunks, problem.options.n_threads
     )
     readers = 1
     if not rows.in_place and work < 8 * rows.n_features:
@@ -164,27 +160,26 @@ class Run:
     def __init__(
         self,
         problem: Problem,
-        options: Options,
         threads: Team,
         readers: int = 1,
         requests: Requests | None = None,
     ) -> None:
-        self.problem, self.options = problem, options
+        self.problem, self.options = problem, problem.options
         self.requests = requests or Requests()
-        self.memory = Memory(problem, options, threads.size)
-        self.rates = Rates(options.learning_rate)
-        self.losses = np.empty(min(options.epochs, 1024))  # grows
+        self.memory = Memory(problem, threads.size)
+        self.rates = Rates(self.options.learning_rate)
+        self.losses = np.empty(min(self.options.epochs, 1024))  # grows
         self.first_epoch = 0
-        self._orders = Orders(options, problem.rows)
+        self._orders = Orders(self.options, problem.rows)
         self._threads = threads
         self._budget = 1
         self._lined: tuple[Block | None, Any] = (None, None)
         self._supply = open_supply(
             problem.samples,
-            options.batch_rows,
+            self.options.batch_rows,
             self.memory.chunk_rows,
             readers,
-            options.shuffle,
+            self.options.shuffle,
             self.requests,
         )
 

@@ -26,7 +26,7 @@ from fastbp.models import prediction
 from fastbp.models.layers import Layers
 from fastbp.training.driver import train
 from fastbp.training.objective import objective, pass_options
-from fastbp.training.optimizers import Adam, GradientOnly, LossOnly
+from fastbp.training.optimizers import GRADIENT_ONLY, LOSS_ONLY, Adam
 from fastbp.training.problem import Options
 from tests import reference
 from tests.problems import assert_same_network, network_bits, network_problem
@@ -382,7 +382,7 @@ def test_steps_without_a_stored_gradient_change_no_bit(sizes, batch_size, monkey
 
 
 def loss_at(parameters, layers, samples, options):
-    with objective(layers.problem(parameters, samples, options), options) as whole:
+    with objective(layers.problem(parameters, samples, options)) as whole:
         return whole.loss(parameters)
 
 
@@ -427,7 +427,7 @@ def test_losses_as_scikit_learn_reports_them(loss, output, weighted):
     samples = Samples(Labelled(rows_of("x", z), y, weight), False, None)
     start = layers.flat(w, b)
     reported_losses = []
-    for rule in (GradientOnly(), LossOnly()):
+    for rule in (GRADIENT_ONLY, LOSS_ONLY):
         options = replace(pass_options(n, rule, alpha), batch_rows=8)
         reported_losses.append(loss_at(start, layers, samples, options))
     assert reported_losses[0] == reported_losses[1]
@@ -458,8 +458,8 @@ def test_poisson_deviance_descends_by_its_derivative():
     expected = np.exp(np.tanh(x @ w[0] + b[0]) @ w[1] + b[1])
     np.testing.assert_allclose(prediction.predicted(rows, layers, w, b), expected, rtol=ROUNDING)
 
-    options = pass_options(9, GradientOnly())
-    with objective(layers.problem(start, samples, options), options) as whole:
+    options = pass_options(9, GRADIENT_ONLY)
+    with objective(layers.problem(start, samples, options)) as whole:
         whole.loss(start)
         gradient = whole.gradient.copy()
     for i in np.flatnonzero(start):
@@ -502,12 +502,12 @@ def test_compressed_rows_give_what_dense_ones_do(hidden, blas, activation, monke
     for rows in (rows_of("x", x), CompressedRows(sparse.csr_matrix(x))):
         samples = Samples(Labelled(rows, y, weight), False, None)
         options = options_with(Adam())
-        outcomes.append(train(layers.problem(start, samples, options), options))
-        options = options_with(GradientOnly())
-        with objective(layers.problem(start, samples, options), options) as whole:
+        outcomes.append(train(layers.problem(start, samples, options)))
+        options = options_with(GRADIENT_ONLY)
+        with objective(layers.problem(start, samples, options)) as whole:
             loss = whole.loss(start)
             found.append([loss, *whole.gradient])
-        assert loss_at(start, layers, samples, options_with(LossOnly())) == loss
+        assert loss_at(start, layers, samples, options_with(LOSS_ONLY)) == loss
     dense, compressed = outcomes
     np.testing.assert_allclose(compressed.losses, dense.losses, rtol=ROUNDING)
     np.testing.assert_allclose(compressed.parameters, dense.parameters, rtol=1e-9, atol=1e-12)

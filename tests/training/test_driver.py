@@ -214,7 +214,7 @@ class TestInterrupt:
         model = fastbp.models.neuron.NeuronModel(3, w, 0.25, "identity", "mse")
         data = samples(ArrayRows(x), y, None, model.targets, ("", "labels", ""))
         options = Options(0.1, 5, 1)
-        run = Run(model.problem(data, options), options, threads.Team(1, None))
+        run = Run(model.problem(data, options), threads.Team(1, None))
         run.memory.parameters[1] = np.nan
         run.requests.handle(signal.SIGINT, None)
         with pytest.raises(fastbp.DivergenceError) as caught:

@@ -17,7 +17,7 @@ from fastbp.estimators.scikit_learn import check_optimize_result
 from fastbp.models.layers import Layers
 from fastbp.training.callbacks import EpochState
 from fastbp.training.objective import objective, pass_options
-from fastbp.training.optimizers import GradientOnly
+from fastbp.training.optimizers import GRADIENT_ONLY
 
 
 class WholeLoss:
@@ -47,8 +47,8 @@ class WholeLoss:
         filled = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
         self._indices = np.flatnonzero(filled)
         alpha, n_threads = float(settings.alpha), settings.n_threads
-        self._options = pass_options(n_rows, GradientOnly(), alpha, n_threads)
-        self._problem = layers.problem(self._flat, samples, self._options)
+        options = pass_options(n_rows, GRADIENT_ONLY, alpha, n_threads)
+        self._problem = layers.problem(self._flat, samples, options)
         self._passes = passes
         self.start: np.ndarray = self._flat[self._indices]
         """The parameters it was made with."""
@@ -62,7 +62,7 @@ class WholeLoss:
     @contextlib.contextmanager
     def function(self) -> Iterator[Callable[[np.ndarray], tuple[float, np.ndarray]]]:
         """Give the function from packed parameters to the loss and its packed gradient."""
-        with objective(self._problem, self._options, self._passes) as whole:
+        with objective(self._problem, self._passes) as whole:
 
             def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
                 self._flat[self._indices] = packed
