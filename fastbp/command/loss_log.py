@@ -1,4 +1,4 @@
-"""A CSV of losses, written as training goes on."""
+"""A CSV of losses, written during training."""
 
 from __future__ import annotations
 

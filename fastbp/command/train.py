@@ -14,7 +14,7 @@ from fastbp.command.data import Parts, Source, built_in, open_source, prepare, r
 from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import one_line_errors, output_option, parse_sizes
-from fastbp.command.report import print_report
+from fastbp.command.report import described, print_report
 from fastbp.command.settings import ADAPTIVE, ADAPTIVE_RATE, NETWORK_BATCH, Settings
 from fastbp.data.classes import check_classes
 from fastbp.data.sources.formats import FORMATS, has_names, is_known
@@ -121,12 +121,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @output_option(
     "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
 )
-@click.option(
-    "--checkpoint-every",
-    type=click.FloatRange(min=0.0),
-    default=30.0,
-    metavar="SECONDS",
-)
+@click.option("--checkpoint-every", type=click.FloatRange(min=0.0), default=30.0, metavar="SECONDS")
 def train(
     file: Path | None,
     target: str | None,
@@ -158,11 +153,10 @@ def train(
             save(_model(fit, parts), model_file)
         if log is not None:
             log.finish(fit)
-        model = settings.described(len(source.names), len(parts.classes or ()))
         if plot_file is not None:
-            shape = f"{source.rows.n_rows:,} rows x {len(source.names):,} features"
-            plot.plot_losses(plot_file, f"{model}: {shape}", fit)
-        print_report(fit, parts, model, settings, seconds, fit.n_epochs - before, compare)
+            shape = f"{source.rows.n_rows:,} rows x {source.rows.n_features:,} features"
+            plot.plot_losses(plot_file, f"{described(parts, settings)}: {shape}", fit)
+        print_report(fit, parts, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
             click.echo(f"{what} written to {path}")
@@ -208,8 +202,7 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
     if file is None:
         return built_in(settings.seed)
     source = open_source(file, target or "-1")
-    if settings.number_option is not None:
-        refuse_text(source, settings.number_option)
+    refuse_text(source, settings.number_option)
     if target is None:
         click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
     return source

@@ -34,7 +34,7 @@ class Progress:
         return self
 
     def begin(self, epochs: int, rows: int) -> None:
-        """Set where the fit goes on: what was done before does not count for the rate."""
+        """Set where the fit continues: what was done before does not count for the rate."""
         if self._bar is None:
             return
         self._bar.initial = self._bar.n = self._bar.last_print_n = epochs * self._rows + rows

@@ -91,12 +91,12 @@ def get_num_threads() -> int:
     >>> fastbp.set_num_threads(None)
     """
     text = os.environ.get("FASTBP_NUM_THREADS")
-    wanted, available = _chosen or _openmp_threads(), available_threads()
+    requested, available = _chosen or _openmp_threads(), available_threads()
     if _chosen is None and text:
         if not text.isdecimal() or int(text) == 0:
             raise ValueError(f"FASTBP_NUM_THREADS: expected a positive integer, got {text!r}")
-        wanted = int(text)
-    return min(wanted or available, available)
+        requested = int(text)
+    return min(requested or available, available)
 
 
 def set_num_threads(n_threads: int | None) -> None:

@@ -27,7 +27,7 @@ REMEDY = "Give another path, or remove the file to begin anew"
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Flat parameters, and what else is needed to go on from them."""
+    """Flat parameters, and what else is needed to continue from them."""
 
     parameters: np.ndarray
     state: TrainingState
@@ -45,7 +45,7 @@ class Saved:
     reported : int
         The epochs that the callback was called for.
     stopped : str or None
-        Why the fit ended; None while it went on.
+        Why the fit ended; None if it had not.
     epochs : int
         How many were asked for.
     best : Snapshot or None
@@ -75,7 +75,7 @@ class Checkpoint:
     every : float
         Seconds between two writings.
     fingerprint : dict
-        What tells the fit from others: see :func:`fingerprint`.
+        What distinguishes the fit from others: see :func:`fingerprint`.
     """
 
     def __init__(self, path: Path, every: float, fingerprint: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ def _difference(name: str, theirs: Any, ours: Any) -> str:
 
 
 def opened(path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]) -> Checkpoint | None:
-    """Return the checkpoint of the arguments, if one is wanted."""
+    """Return the checkpoint of the arguments, if a path is given."""
     seconds = arguments.real("checkpoint_every", every, minimum=0.0)
     if path is None:
         return None
@@ -234,7 +234,7 @@ def _digest_of_state(state: TrainingState) -> str:
 
 
 def _described_random(value: Any) -> str | int | None:
-    """Return what tells sources of randomness apart: a seed, or a digest of the state."""
+    """Return what distinguishes sources of randomness: a seed, or a digest of the state."""
     if isinstance(value, np.random.Generator | np.random.RandomState):
         state = repr(sorted(generator_state(value).items()))
         return f"sha256 {hashlib.sha256(state.encode()).hexdigest()}"

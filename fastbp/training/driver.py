@@ -116,7 +116,7 @@ class _Fitting:
         self.stopped: str | None = None
 
     def begin(self) -> None:
-        """Take over another fit's state, if given; check rows that no slice will look at."""
+        """Take over another fit's state, if given; check rows that no slice will read."""
         state = self.options.state
         if state is not None:
             self.run.continue_from(state)
@@ -155,7 +155,7 @@ class _Fitting:
                     self.stopped = "interrupted"
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
-        except Exception as error:  # of the user's function, or a full disk: keep what there is
+        except Exception as error:  # of the user's function, or a full disk: keep the fit so far
             if not isinstance(error, CheckpointError):
                 with contextlib.suppress(CheckpointError):
                     self._save()
@@ -212,7 +212,7 @@ class _Fitting:
         return stops
 
     def _answer(self) -> None:
-        """Answer a Ctrl-C: raise it if that is wanted, otherwise let the fit end."""
+        """Answer a Ctrl-C: raise it if the options say so, otherwise let the fit end."""
         self.run.requests.answered = True
         if not self.options.returns_on_interrupt:
             raise KeyboardInterrupt

@@ -135,7 +135,7 @@ class Memory:
         self.status, self.bad_row = layout.RUNNING, layout.NO_ROW
 
     def restore(self, state: TrainingState, epochs: int) -> None:
-        """Restore all but the parameters, after so many `epochs` of this fit."""
+        """Restore all but the parameters, after this number of `epochs` of this fit."""
         self.epoch = epochs
         self.batch_start, self.next_chunk = state.batch_start, state.next_chunk
         self.stale_epochs = state.stale_epochs
@@ -149,7 +149,7 @@ class Memory:
             self.partial_sums[:] = state.partial_sums
 
     def training_state(self, **others: Any) -> TrainingState:
-        """Return what another fit needs to go on; `others` are fields not kept here."""
+        """Return what another fit needs to continue; `others` are fields not kept here."""
         nothing = np.empty(0)
         return TrainingState(
             moments=self.moments.copy(),

@@ -25,8 +25,8 @@ Kernel = Callable[..., bool]
 class Outcome:
     """What training gave.
 
-    The flat parameters, the losses of whole epochs, why it stopped, what another fit needs to go
-    on, and the losses on validation data.
+    The flat parameters, the losses of whole epochs, why it stopped, what another fit needs to
+    continue it, and the losses on validation data.
     """
 
     parameters: np.ndarray
@@ -44,7 +44,7 @@ class Model(ABC, Generic[FitType]):
     targets : Targets
         What its labels must be.
     identity : dict
-        What tells it from other models, for the fingerprint of a checkpoint.
+        What distinguishes it from other models, for the fingerprint of a checkpoint.
     """
 
     targets: Targets

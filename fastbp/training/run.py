@@ -120,7 +120,7 @@ class Orders:
 
 @contextlib.contextmanager
 def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
-    """Give the threads that compute for a fit of so many passes; say how many read for them.
+    """Give the threads that compute `passes` over the rows, and how many threads read for them.
 
     Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
     (With all of them computing as well, an epoch took half as long again.) For a network, reading
@@ -213,7 +213,7 @@ class Run:
         self._orders.restore(state.random_state)
 
     def training_state(self) -> TrainingState:
-        """Return what another fit needs to go on."""
+        """Return what another fit needs to continue."""
         assert isinstance(self.options.optimizer, Optimizer)
         epoch = self.memory.epoch
         return self.memory.training_state(
@@ -267,7 +267,7 @@ class Run:
         return np.array(rates)
 
     def _set_block(self, epoch: int, position: int) -> tuple[Any, ...]:
-        """Set which rows are at hand; return their features, labels, weights and order."""
+        """Set which rows the slice has; return their features, labels, weights and order."""
         memory, more = self.memory, epoch + 1 < self.options.epochs
         memory.block_start, memory.block_stop, block, order = self._supply.rows(position, more)
         memory.shuffled = order is not None

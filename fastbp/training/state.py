@@ -1,4 +1,4 @@
-"""What a fit leaves behind for the next one to go on from."""
+"""What a fit leaves behind so that the next one can continue it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ARRAYS = "moments", "partial_sums", "epoch_start"
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """What a fit leaves behind, besides its parameters, for another to go on from.
+    """What a fit leaves behind, besides its parameters, so that another can continue it.
 
     Pass it as `state`, with the fit's parameters as start values and otherwise the same arguments:
     the two fits together equal one that never stopped, bit for bit, even if the first one was
     interrupted within an epoch. The start values and the optimizer are checked and, within an
     epoch, how it is divided; other rows, losses or rates may be intended and are accepted. A
-    generator whose state it holds goes on, whatever `random_state` says.
+    generator whose state it holds is used again, whatever `random_state` says.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ class Validation:
 
     @property
     def stale(self) -> bool:
-        """Whether the loss has not improved for so many epochs that the fit should stop."""
+        """Whether the loss has gone without improvement for long enough to stop the fit."""
         return self._tol is not None and self._stale_epochs >= self._run.options.n_iter_no_change
 
     def check_all(self) -> None:
@@ -75,7 +75,7 @@ class Validation:
         return Snapshot(self._run.memory.parameters.copy(), state)
 
     def losses_of(self, n_epochs: int) -> np.ndarray | None:
-        """Return the losses of so many epochs; the last is NaN if an interrupt cut it short."""
+        """Return the losses of these epochs; the last is NaN if an interrupt cut it short."""
         if self._objective is None:
             return None
         losses = np.full(n_epochs, np.nan)
