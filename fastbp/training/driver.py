@@ -198,15 +198,12 @@ class _Fitting:
 
     def _callback_stops(self) -> bool:
         """Call the callback after an epoch, once; return whether it asks to stop."""
-        epoch = self.memory.epoch
+        run, epoch = self.run, self.memory.epoch
         if self.options.callback is None or epoch == self.reported:
             return False
-        epoch_state = EpochState(
-            self.run.first_epoch + epoch - 1,
-            float(self.run.losses[epoch - 1]),
-            self.validation.last,
-            self.problem.named(read_only(self.memory.parameters)),
-        )
+        loss, against = float(run.losses[epoch - 1]), self.validation.last
+        named = self.problem.named(read_only(self.memory.parameters))
+        epoch_state = EpochState(run.first_epoch + epoch - 1, loss, against, named)
         stops = asks_to_stop(self.options.callback, epoch_state)
         self.reported = epoch
         return stops
