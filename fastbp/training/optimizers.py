@@ -39,9 +39,9 @@ class Optimizer(ABC):
         """How many arrays of the parameters' size it keeps."""
 
     @property
-    @abstractmethod
     def constants(self) -> tuple[float, ...]:
-        """At most four numbers, in the order in which its rule in the kernels reads them."""
+        """Its parameters, four at most, in the order in which the kernels' rule reads them."""
+        return tuple(vars(self).values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +92,6 @@ class SGD(Optimizer):
     def n_moments(self) -> int:
         return 0 if self.momentum == 0.0 else 1
 
-    @property
-    def constants(self) -> tuple[float, ...]:
-        return (self.momentum,)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
@@ -140,10 +136,6 @@ class Adam(Optimizer):
     usual_rate = 0.01
     code, n_moments = update.ADAM, 2
 
-    @property
-    def constants(self) -> tuple[float, ...]:
-        return self.beta_1, self.beta_2, self.epsilon
-
 
 @dataclass(frozen=True, kw_only=True)
 class RMSprop(Optimizer):
@@ -184,34 +176,27 @@ class RMSprop(Optimizer):
     usual_rate = 0.01
     code, n_moments = update.RMSPROP, 1
 
-    @property
-    def constants(self) -> tuple[float, ...]:
-        return self.rho, self.epsilon
 
+@dataclass(frozen=True)
+class NoUpdate:
+    """What stands for an optimizer where the parameters stay as they are."""
 
-class GradientOnly:
-    """No optimizer: the gradient is kept in place of moments, and the parameters stay."""
-
-    code, n_moments = update.KEEP_GRADIENT, 1
+    code: int
+    n_moments: int
     constants: tuple[float, ...] = ()
 
 
-class LossOnly:
-    """No optimizer, and no gradient either."""
-
-    code, n_moments = update.KEEP_LOSS, 0
-    constants: tuple[float, ...] = ()
-
-
-Rule = Optimizer | GradientOnly | LossOnly
+GRADIENT_ONLY = NoUpdate(update.KEEP_GRADIENT, 1)  # the gradient is kept in place of moments
+LOSS_ONLY = NoUpdate(update.KEEP_LOSS, 0)
+Rule = Optimizer | NoUpdate
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
 
 
-def optimizer_of(name: str, value: Any) -> Optimizer:
+def optimizer_of(value: Any) -> Optimizer:
     """Return an optimizer given by itself or by name."""
     if isinstance(value, Optimizer):
         return value
     if not isinstance(value, str):
         known = ", ".join(f"{kind.__name__}()" for kind in OPTIMIZERS.values())
-        raise TypeError(f"{name}: expected {known} or a name, got {arguments.describe(value)}")
-    return OPTIMIZERS[arguments.choice(name, value, OPTIMIZERS)]()
+        raise TypeError(f"optimizer: expected {known} or a name, got {arguments.describe(value)}")
+    return OPTIMIZERS[arguments.choice("optimizer", value, OPTIMIZERS)]()

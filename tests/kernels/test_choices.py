@@ -116,7 +116,7 @@ def trained(layers, x, start, batch_rows=8, optimizer=PLAIN):
     labels = np.zeros((len(x), layers.sizes[-1]))
     samples = Samples(Labelled(rows_of("x", x), labels, None), False, None)
     options = Options(0.1, 2, batch_rows, optimizer)
-    return train(layers.problem(start, samples, options), options)
+    return train(layers.problem(start, samples, options))
 
 
 @pytest.mark.parametrize(("loss", "name"), LOSSES.items())
