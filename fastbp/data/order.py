@@ -1,45 +1,28 @@
-"""The order in which the rows of an epoch are visited, and rows read in that order."""
+"""The order in which an epoch visits the rows, and rows read in that order."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from fastbp.data.rows import Block, Rows, Wrapped, gather
 
-BLOCK_ELEMENTS = 2**18  # of features in a block that stays together: 2 MiB
-WINDOW_BLOCKS = 8  # blocks that are mixed with each other: 16 MiB
+BLOCK_ELEMENTS = 2**18  # feature values in a block that stays together: 2 MiB
+WINDOW_BLOCKS = 8  # blocks whose rows are mixed: 16 MiB
 HELD_WINDOWS = 3
 
 Random = np.random.Generator | np.random.RandomState
 
 
-class Order(Protocol):
-    """Which row comes when."""
-
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the indices of the rows at the positions from start to stop, int64."""
-
-
-class Permutation:
-    """Any order: an array of row indices."""
-
-    def __init__(self, indices: np.ndarray) -> None:
-        self._indices = indices
-
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the indices of the rows at these positions."""
-        return self._indices[start:stop]
-
-
 class WindowOrder:
     """The window shuffle: blocks in random order, then the rows of every eight blocks mixed.
 
-    A block is as many rows as hold 2**18 features, so the order depends on the shape and the seed
-    alone. It takes no more memory than a window, and any part of it can be computed directly.
+    A slice of it is what that slice of an array of all row indices would be, int64, but it takes
+    no more memory than a window. A block is as many rows as hold 2**18 feature values, so the
+    order depends on the shape and the seed alone.
 
     Parameters
     ----------
@@ -73,12 +56,12 @@ class WindowOrder:
         return np.random.default_rng([self._seed, window + 1]).permutation(size)
 
     def windows(self, start: int, stop: int) -> range:
-        """Return the windows that the positions from start to stop lie in."""
+        """Return the windows that hold the positions from start to stop."""
         first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
         return range(int(first), int(last) + 1)
 
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the indices of the rows at the positions from start to stop."""
+    def __getitem__(self, positions: slice) -> np.ndarray:
+        start, stop = positions.start, positions.stop
         parts = []
         for window in self.windows(start, stop):
             rows = np.concatenate([np.arange(*r) for r in self.ranges(window)])
@@ -86,6 +69,10 @@ class WindowOrder:
             mixing = self.mixing(window)[max(0, start - first) : stop - first]
             parts.append(rows[mixing])
         return np.concatenate(parts)
+
+
+Order = np.ndarray | WindowOrder
+"""The index of the row at each position; a slice of it is an array of int64."""
 
 
 def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:
@@ -98,19 +85,18 @@ def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:
 
 
 class Ordered(Wrapped):
-    """The rows of a source in another order, reached one by one."""
+    """The rows of a source in another order, each reached on its own."""
 
     def __init__(self, rows: Rows, order: Order) -> None:
         super().__init__(rows)
         self._order = order
-        self.random_access = False
 
     def fill(self, start: int, stop: int, block: Block) -> None:
-        self._rows.take(self._order.part(start, stop), block)
+        self._rows.take(self._order[start:stop], block)
 
 
 class Windowed(Ordered):
-    """The rows of a source in the order of windows, each of which is read once."""
+    """The rows of a source in a window order; each window is read once."""
 
     _order: WindowOrder
 
@@ -128,7 +114,7 @@ class Windowed(Ordered):
             gather(rows, mixing[first - begin : last - begin], part)
 
     def _window(self, window: int) -> tuple[Block, np.ndarray]:
-        """Return the rows of a window and their order; the first thread that asks reads them."""
+        """Return the rows of a window and their order; the first thread to ask reads them."""
         with self._lock:
             lock, content = self._held.setdefault(window, (threading.Lock(), []))
             self._held.move_to_end(window)

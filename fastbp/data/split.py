@@ -12,9 +12,9 @@ from fastbp.data.labels import Samples
 from fastbp.data.rows import Block, Choose, Rows, Wrapped, gather, ranges
 from fastbp.kernels.random import GAMMA, mixed
 
-PIECE_BYTES = 2**19  # what is read to choose from stays in the caches
-MOST_HELD_OUT = 3 * 10**9  # products of two such numbers are int64
-FEW = 64  # reading so many consecutive rows takes about as long as reaching a single one
+PIECE_BYTES = 2**19  # rows read to choose from stay in the caches
+MOST_HELD_OUT = 3 * 10**9  # products of two such numbers fit int64
+FEW = 64  # reading this many consecutive rows takes about as long as reading a single one
 
 
 class Subset(Wrapped):

@@ -15,7 +15,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import contiguous_view, read_only
-from fastbp.data.order import Order, Permutation, window_order
+from fastbp.data.order import Order, window_order
 from fastbp.data.rows import Block, Rows
 from fastbp.data.sparse import Compressed
 from fastbp.data.supply import open_supply
@@ -100,8 +100,7 @@ class Orders:
         self._state_before = generator_state(random) if self._options.resumable else None
         if self._options.shuffle == "window":
             return window_order(random, rows.n_rows, rows.n_features)
-        numbers = self._options.draw(random, rows.n_rows)
-        return Permutation(numbers.astype(np.int64, copy=False))
+        return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
 
     def state(self, epoch: int) -> dict[str, Any] | None:
         """Return the generator's state from before the order of this epoch."""

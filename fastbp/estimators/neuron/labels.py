@@ -1,13 +1,15 @@
-"""Labels as neurons learn them, a class against the others; and one pass over rows beforehand."""
+"""Labels as neurons learn them, one class against the rest, and a first pass over all rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from fastbp.data.arrays import read_only
-from fastbp.data.classes import check_classes, class_indices, with_distinct_labels
+from fastbp.data.classes import MOST_CLASSES, check_classes, class_indices
+from fastbp.data.labels import LabelKind, Samples, Targets
 from fastbp.data.rows import WHOLE_BYTES, Block, Rows, Wrapped
 
 NOT_CLASSES = "a number is for NeuronRegressor to predict"
@@ -20,11 +22,11 @@ class Survey:
     Attributes
     ----------
     labels : numpy.ndarray of float64, shape (n_groups,)
-        The distinct labels, in order; a single 0 where they are numbers to predict.
+        The distinct labels, sorted; a single 0 where labels are numbers to predict.
     weights, squares : numpy.ndarray of float64, shape (n_groups,)
         Sums over the rows of each label: of the weights, and of weight times squared length.
     longest : float
-        The greatest squared length of a row that counts.
+        The greatest squared length of a row whose weight is not 0.
     """
 
     labels: np.ndarray
@@ -34,39 +36,47 @@ class Survey:
 
 
 def survey(rows: Rows, known: np.ndarray | None, grouped: bool) -> Survey:
-    """Go through all rows once.
+    """Read all rows once and check them.
 
     Parameters
     ----------
     rows : Rows
         With labels.
     known : numpy.ndarray, optional
-        The labels there are; None finds them.
+        The distinct labels, sorted; None finds them.
     grouped : bool
         Whether the labels are classes. Otherwise all rows are one group.
     """
-    searches = grouped and known is None
+    samples = Samples(rows, False, Targets("", LabelKind.NUMBERS))
     labels = np.zeros(1 if not grouped else 0) if known is None else known
     sums = np.zeros((2, labels.size))
     longest = 0.0
-    for start, block, found in with_distinct_labels(rows, searches):
+    for start, block in rows.blocks():
+        samples.check(start, block)
         squares = np.einsum("ij,ij->i", block.features, block.features)
         if not np.isfinite(squares.sum()):
             rows.raise_if_not_finite(start, block.features)
         weight = np.ones(len(squares)) if block.weight is None else block.weight
         longest = max(longest, squares.max(where=weight > 0.0, initial=0.0))
-        if searches and found.size > labels.size:
-            check_classes(rows.name, found, NOT_CLASSES, fewest=1)
-            wider = np.zeros((2, found.size))
-            wider[:, np.searchsorted(found, labels)] = sums
-            labels, sums = found, wider
         groups = np.zeros(len(squares), dtype=np.intp)
         if grouped:
             assert block.labels is not None
-            groups = class_indices(block.labels[:, 0], labels, rows.locate, start)
+            if known is None and not np.isin(block.labels, labels).all():
+                found = np.union1d(labels, block.labels)[: MOST_CLASSES + 1]
+                check_classes(rows.name, found, NOT_CLASSES, fewest=1)
+                wider = np.zeros((2, found.size))
+                wider[:, np.searchsorted(found, labels)] = sums
+                labels, sums = found, wider
+            locate = partial(_locate, rows, slice(start, None))
+            groups = class_indices(block.labels[:, 0], labels, locate)
         sums[0] += np.bincount(groups, weight, labels.size)
         sums[1] += np.bincount(groups, weight * squares, labels.size)
     return Survey(labels, sums[0], sums[1], float(longest))
+
+
+def _locate(rows: Rows, some: slice | np.ndarray, i: int) -> tuple[str, int]:
+    """Return the source, and the row in it, of one of some rows."""
+    return rows.locate(some.start + i if isinstance(some, slice) else int(some[i]))
 
 
 class Coded(Wrapped):
@@ -79,7 +89,7 @@ class Coded(Wrapped):
     rows : Rows
         With one column of labels.
     labels : numpy.ndarray of float64, shape (n_classes,)
-        The distinct labels, in order.
+        The distinct labels, sorted.
     class_weight : numpy.ndarray, shape (n_classes,), optional
         Multiplies the weights of the rows.
     """
@@ -90,30 +100,26 @@ class Coded(Wrapped):
         self.classes = None
         self.n_labels = 1 if labels.size == 2 else labels.size
         self.weighted = rows.weighted or class_weight is not None
-        label_bytes = 8 * self.n_rows * self.n_labels
-        if rows.in_memory is not None and label_bytes <= max(
-            WHOLE_BYTES, 8 * self.n_rows * self.n_features
-        ):
+        most_bytes = max(WHOLE_BYTES, 8 * self.n_rows * self.n_features)
+        if rows.in_memory is not None and 8 * self.n_rows * self.n_labels <= most_bytes:
             self.in_memory = self._whole(rows.in_memory)
 
     def _whole(self, inside: Block) -> Block:
-        """Return all rows: the features where they are."""
+        """Return all rows; the features are not copied."""
         weight = np.empty(self.n_rows) if self._class_weight is not None else inside.weight
         block = Block(inside.features, np.empty((self.n_rows, self.n_labels)), weight)
-        self._code(0, inside, block)
+        self._complete(slice(0, self.n_rows), inside, block)
         return block.map(read_only)
 
     def _inside(self, block: Block) -> Block:
-        """Return a block for the rows' own labels and weights, with the features of this one."""
         n = len(block.features)
         weight = np.empty(n) if self._rows.weighted else None
         return Block(block.features, np.empty((n, 1)), weight)
 
-    def _code(self, rows: int | np.ndarray, inside: Block, block: Block) -> None:
-        """Write labels and weights; `rows` are the rows' indices, or the first one."""
+    def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
         assert inside.labels is not None
-        labels = inside.labels[:, 0]
-        indices = class_indices(labels, self._labels, self._rows.locate, rows)
+        locate = partial(_locate, self._rows, rows)
+        indices = class_indices(inside.labels[:, 0], self._labels, locate)
         if block.labels is not None and self.n_labels == 1:
             block.labels[:, 0] = indices
         elif block.labels is not None:
@@ -124,16 +130,6 @@ class Coded(Wrapped):
         block.weight[:] = 1.0 if inside.weight is None else inside.weight
         if self._class_weight is not None:
             np.multiply(block.weight, self._class_weight[indices], out=block.weight)
-
-    def fill(self, start: int, stop: int, block: Block) -> None:
-        inside = self._inside(block)
-        self._rows.fill(start, stop, inside)
-        self._code(start, inside, block)
-
-    def take(self, indices: np.ndarray, block: Block) -> None:
-        inside = self._inside(block)
-        self._rows.take(indices, inside)
-        self._code(indices, inside, block)
 
 
 def carried(rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
