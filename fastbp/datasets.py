@@ -1,7 +1,7 @@
-"""Synthetic data of any size: rows whose labels a known neuron or network, the teacher, gives.
+"""Synthetic data of any size: rows labelled by a known neuron or network, the teacher.
 
-Every row is a function of the seed and its own number (``kernels/random.py``), so the same rows
-can be had in memory, in a file or, as :class:`VirtualRows`, computed whenever they are read.
+Every row is a function of the seed and its index (``kernels/random.py``), so the same rows can be
+in memory, in a file or, as :class:`VirtualRows`, computed whenever they are read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data.rows import Block, Rows
+from fastbp.data.sources.opening import open_rows
 from fastbp.data.sources.writing import fill_together, generating_threads, write_npy
 from fastbp.kernels import random as kernels
 from fastbp.kernels.vector import LANES
@@ -32,9 +33,9 @@ Seed = int | np.random.Generator | np.random.RandomState | None
 DISTRIBUTIONS = {"normal": kernels.NORMAL, "uniform": kernels.UNIFORM}
 TASKS = ("regression", "classification")
 KERNELS = interrupt_safe(kernels.random_rows, kernels.neuron_rows)
-FEATURES, NOISE, TEACHER, SEED = 1, 2, 3, 4  # the numbers of the streams that a seed makes
+FEATURES, NOISE, TEACHER, SEED = 1, 2, 3, 4  # the indices of the streams of a seed
 NO_ORDER = np.empty(0, dtype=np.int64)
-MOST_NUMBERS = 2**63  # in a matrix: their own numbers are int64
+MOST_NUMBERS = 2**63  # in a matrix: their indices are int64
 
 
 def make_neuron_dataset(
@@ -194,6 +195,7 @@ class VirtualRows(Rows):
     name = "virtual rows"
     random_access = True
     teacher: str
+    _teacher_arrays: list[np.ndarray]
 
     def __init__(
         self,
@@ -215,7 +217,7 @@ class VirtualRows(Rows):
         self._teacher_key = kernels.derived(key, TEACHER)
 
     def _teacher_numbers(self, count: int) -> np.ndarray:
-        """Return standard normal numbers to make the teacher of."""
+        """Return standard normal numbers for the teacher's parameters."""
         drawn = np.empty(count)
         kernels.random_rows(kernels.NORMAL, self._teacher_key, 0, NO_ORDER, drawn[None, :])
         return drawn
@@ -225,7 +227,7 @@ class VirtualRows(Rows):
         self._write(start, NO_ORDER, block)
 
     def take(self, indices: np.ndarray, block: Block) -> None:
-        """Compute the rows of these numbers; OUT `block`."""
+        """Compute the rows of these indices; OUT `block`."""
         if len(indices):  # an empty order would mean the first rows
             self._write(0, np.array(indices, dtype=np.int64), block)
 
@@ -233,15 +235,11 @@ class VirtualRows(Rows):
     def _write(self, start: int, order: np.ndarray, block: Block) -> None:
         """Write the rows of `order`, or those from `start` on if it is empty; OUT block."""
 
-    @abstractmethod
-    def _teacher_arrays(self) -> list[np.ndarray]:
-        """Return what the labels depend on, beside the noise."""
-
     def digest(self) -> str:
         """Return a digest of what the rows are computed from."""
         recipe = (self.n_rows, self.n_features, self.n_labels, self.distribution, self.noise)
         digest = hashlib.sha256(f"{self.teacher} {recipe} {self._keys.tolist()}".encode())
-        for array in self._teacher_arrays():
+        for array in self._teacher_arrays:
             digest.update(array.tobytes())
         return digest.hexdigest()
 
@@ -257,16 +255,15 @@ class _NeuronRows(VirtualRows):
 
     teacher = "neuron"
 
-    def __init__(
-        self, n_rows: int, n_features: int, distribution: str, noise: float, seed: Seed
-    ) -> None:
-        super().__init__(n_rows, n_features, 1, distribution, noise, seed)
+    def __init__(self, n_rows: int, n_features: int, *how: Any) -> None:
+        super().__init__(n_rows, n_features, 1, *how)
         drawn = self._teacher_numbers(n_features + 1)
         self.weights = drawn[:-1] * (3.0 / np.sqrt(n_features))
         self.bias = float(drawn[-1]) * 0.5
         self._parameters = np.zeros(-(-n_features // LANES) * LANES + 1)
         self._parameters[:n_features] = self.weights
         self._parameters[-1] = self.bias
+        self._teacher_arrays = [self._parameters]
 
     def _write(self, start: int, order: np.ndarray, block: Block) -> None:
         x, y = block.features, block.labels
@@ -277,24 +274,14 @@ class _NeuronRows(VirtualRows):
                 self._code, self._keys, start, order, self._parameters, self.noise, x, y
             )
 
-    def _teacher_arrays(self) -> list[np.ndarray]:
-        return [self._parameters]
-
 
 class _NetworkRows(VirtualRows):
     """Rows labelled by a network."""
 
     def __init__(
-        self,
-        n_rows: int,
-        sizes: list[int],
-        activations: tuple[str, ...],
-        classes: bool,
-        distribution: str,
-        noise: float,
-        seed: Seed,
+        self, n_rows: int, sizes: list[int], activations: tuple[str, ...], classes: bool, *how: Any
     ) -> None:
-        super().__init__(n_rows, sizes[0], 1 if classes else sizes[-1], distribution, noise, seed)
+        super().__init__(n_rows, sizes[0], 1 if classes else sizes[-1], *how)
         kind = "classifying network" if classes else "network"
         self.teacher = f"{'-'.join(map(str, sizes))} {kind} ({', '.join(activations)})"
         self._activations = activations
@@ -304,7 +291,8 @@ class _NetworkRows(VirtualRows):
         shaped = [a.reshape(n + 1, m) for a, (n, m) in zip(drawn, pairwise(sizes), strict=True)]
         self.weights = [a[:-1] * (2.0 / np.sqrt(len(a) - 1)) for a in shaped]
         self.biases = [a[-1] * 0.5 for a in shaped]
-        # So little that predict_network starts no threads of its own and stays in the caches.
+        self._teacher_arrays = [*self.weights, *self.biases]
+        # So few rows that predict_network starts no threads of its own and stays in the caches.
         self._step = max(1, CALL_WORK // (sum(counts) + 2 * sum(sizes) + 10))
 
     def _write(self, start: int, order: np.ndarray, block: Block) -> None:
@@ -324,12 +312,9 @@ class _NetworkRows(VirtualRows):
             outputs += self.noise * drawn
         labels[:] = outputs.argmax(axis=1)[:, None] if self._classes else outputs
 
-    def _teacher_arrays(self) -> list[np.ndarray]:
-        return [*self.weights, *self.biases]
-
 
 def _key(seed: Seed) -> int:
-    """Return 64 bits: an integer's own, mixed, or ones that a generator gives."""
+    """Return 64 bits: those of an integer, mixed, or 8 bytes of a generator."""
     if seed is None or isinstance(seed, np.random.Generator | np.random.RandomState):
         return int.from_bytes(arguments.random_generator("seed", seed).bytes(8), "little")
     return kernels.derived(arguments.whole("seed", seed, minimum=0), SEED)
@@ -348,8 +333,6 @@ def _delivered(
         if path.suffix != ".npy":
             raise ValueError(f"out: expected a name that ends in '.npy', got {path.name!r}")
         write_npy(rows, path)
-        from fastbp.data.sources.opening import open_rows
-
         return open_rows(path, target=list(range(-rows.n_labels, 0))), None
     whole = rows.empty(rows.n_rows)
     with team(generating_threads(rows)) as threads:

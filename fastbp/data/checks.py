@@ -45,7 +45,14 @@ def kind_of(dtype: np.dtype[Any]) -> str:
     """Return what messages call the elements of a dtype that holds no real numbers."""
     if dtype.names:
         return "records of several fields"
-    names = {"c": "complex numbers", "U": "text", "S": "bytes", "M": "dates", "m": "durations"}
+    names = {
+        "O": "Python objects, which only pickle could read",
+        "c": "complex numbers",
+        "U": "text",
+        "S": "bytes",
+        "M": "dates",
+        "m": "durations",
+    }
     return names.get(dtype.kind, f"dtype {dtype}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbp.data.rows import Block, Rows, pairs
 from fastbp.data.sources.columns import ColumnRequest
-from fastbp.data.sources.files import FileRows, digest_of_files, dtypes_of
+from fastbp.data.sources.files import FileRows, digest_of_files
 from fastbp.data.sources.formats import FORMATS, files_of, open_file
 from fastbp.data.sources.text_labels import BOOLEANS
 from fastbp.errors import DataError
@@ -43,17 +43,17 @@ class Folder(Rows):
         for shard in self._shards:
             _check_alike(shard, first)
             if first.feature_names is None and shard.feature_names is not None:
-                first = shard  # names are compared with the first that there are
-        self.dtype = dtypes_of([shard.dtype for shard in self._shards])
+                first = shard  # later names are compared with the first
+        self.dtype = ", ".join(dict.fromkeys(shard.dtype for shard in self._shards))
         self.random_access = all(shard.random_access for shard in self._shards)
         self.any_order = all(shard.any_order for shard in self._shards)
-        if first.classes is not None:  # the indices of all files are those of the same labels
+        if first.classes is not None:  # all files index the same labels
             self.classes = sorted({label for s in self._shards for label in s.classes or ()})
             for shard in self._shards:
                 shard.classes = self.classes
 
     def _shard(self, i: int) -> FileRows:
-        """Return a file to read; the one that was not for longest is closed."""
+        """Return a file to read; the least recently read one is closed."""
         with self._lock:
             self._open[i] = None
             self._open.move_to_end(i)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
-from fastbp.data import checks, frames
+from fastbp.data import checks
 from fastbp.data.arrays import readable
 from fastbp.data.rows import Block
 from fastbp.data.sources.columns import ColumnRequest, parts_of, side_by_side
@@ -21,7 +21,7 @@ CRC_ROWS = 4096
 
 
 class Called(Sequential):
-    """Blocks of an iterator that a callable returns at every call."""
+    """Rows in blocks, from an iterator that a callable returns at every call."""
 
     n_rows = 0
 
@@ -91,7 +91,7 @@ class Called(Sequential):
     def _check_alike(
         self, name: str, row: int, block: Block, names: list[str] | None, dtype: str
     ) -> None:
-        """Refuse a block that has other columns than the first."""
+        """Refuse a block whose columns are not those of the first."""
         n_labels = 0 if block.labels is None else block.labels.shape[1]
         got = (block.features.shape[1], n_labels, block.weight is not None, names)
         if not self._known:
@@ -112,7 +112,7 @@ class Called(Sequential):
 
 def _labels(name: str, row: int, value: Any, n_rows: int) -> np.ndarray:
     """Return labels, or weights, as a matrix of float64."""
-    array = checks.number_array(name, frames.array_like(value, name))
+    array = checks.number_array(name, value)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or len(array) != n_rows:
         raise DataError(f"{name}: expected labels of {n_rows} rows, got shape {array.shape}", row)

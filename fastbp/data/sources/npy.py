@@ -1,4 +1,4 @@
-"""NumPy's ``.npy``: rows that are read at positions, or mapped where they lie."""
+"""NumPy's ``.npy``: rows read from known positions, or mapped."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from fastbp.data.sources.files import (
     File,
     FileRows,
     damage_named,
-    dtypes_of,
     scratch,
 )
 from fastbp.errors import DataError
-from fastbp.system.mapping import Mapping, supported
+from fastbp.system.mapping import supported
 
 TEXT_KINDS = "SU"  # of a dtype
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Rows of one dtype that lie one after another: those of an array, or of one column of it.
+    """Consecutive rows of one dtype: those of an array, or of one column of it.
 
-    `routes` says for each array of a block which of the columns go to which of its columns.
+    A route is an array of a block, the columns that go to it, and where they go in it; `direct`
+    says that the bytes of all rows are those of one array of a block.
     """
 
     member: str
@@ -41,23 +41,12 @@ class Stored:
     dtype: np.dtype[Any]
     width: int
     routes: list[tuple[int, slice | list[int], slice | list[int]]]
+    direct: bool
 
     @property
     def row_bytes(self) -> int:
         """Bytes of a row."""
         return self.width * self.dtype.itemsize
-
-    @property
-    def whole(self) -> bool:
-        """Whether all columns go, as they are, to the first columns of an array of a block."""
-        ready = self.dtype == np.float64 and len(self.routes) == 1
-        return ready and self.routes[0][1:] == (slice(0, self.width), slice(0, self.width))
-
-    def direct(self, targets: list[np.ndarray | None]) -> np.ndarray | None:
-        """Return the array of a block that rows can be read into as they are, if there is one."""
-        target = targets[self.routes[0][0]]
-        fits = self.whole and target is not None and target.shape[1] == self.width
-        return target if fits else None
 
     def text(self, raw: Any) -> np.ndarray:
         """Return the labels in rows of bytes, where they are text."""
@@ -67,7 +56,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Array:
-    """What the header of an array says, and where the array lies; `name` in an archive."""
+    """The header of an array, and where its elements begin; `name` in an archive."""
 
     name: str
     offset: int
@@ -91,21 +80,15 @@ class Array:
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
     def check(self, name: str, kinds: str = checks.REAL_KINDS) -> None:
-        """Refuse what is not a matrix, or column, of real numbers, or of other kinds of dtypes."""
+        """Refuse what is not a matrix, or column, of real numbers or other kinds of dtypes."""
         if self.dtype.kind not in kinds:
-            raise DataError(f"{name}: expected real numbers, got {_kind_of(self.dtype)}")
+            raise DataError(f"{name}: expected real numbers, got {checks.kind_of(self.dtype)}")
         if len(self.shape) not in (1, 2):
             raise DataError(f"{name}: expected 1 or 2 dimensions, got shape {self.shape}")
 
 
-def _kind_of(dtype: np.dtype[Any]) -> str:
-    if dtype.kind == "O":
-        return "Python objects, which only pickle could read"
-    return "records of several fields" if dtype.names else f"dtype {dtype}"
-
-
 def array_of(stream: IO[bytes], name: str, n_bytes: int, inside: str = "") -> Array:
-    """Return what the header of an array says; of `n_bytes` in all it must leave enough."""
+    """Read the header of an array that takes at most `n_bytes`, with the header."""
     with damage_named(name, "a header of NumPy's format"):
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -121,11 +104,8 @@ def array_of(stream: IO[bytes], name: str, n_bytes: int, inside: str = "") -> Ar
     return array
 
 
-def layout(arrays: list[Array], roles: Roles) -> list[Stored]:
-    """Return what has to be read of arrays side by side.
-
-    The columns of an array in Fortran order lie one after another, each as an array of its own.
-    """
+def to_read(arrays: list[Array], roles: Roles) -> list[Stored]:
+    """Return what to read of arrays side by side; in Fortran order, each column on its own."""
     columns = [(i, j) for i, array in enumerate(arrays) for j in range(array.width)]
     found: dict[tuple[int, int], dict[int, list[tuple[int, int]]]] = {}
     for side, indices in enumerate(roles.sides):
@@ -142,7 +122,10 @@ def layout(arrays: list[Array], roles: Roles) -> list[Stored]:
             for side, pairs in by_side.items()
         ]
         skip, width = (0, a.width) if j < 0 else (j * a.n_rows * a.dtype.itemsize, 1)
-        stored.append(Stored(a.name, a.offset + skip, a.dtype, width, routes))
+        side, every = routes[0][0], slice(0, width)
+        whole = routes == [(side, every, every)] and width == len(roles.sides[side])
+        direct = whole and a.dtype == np.float64
+        stored.append(Stored(a.name, a.offset + skip, a.dtype, width, routes, direct))
     return stored
 
 
@@ -157,8 +140,8 @@ class ArrayFile(FileRows):
         names: Sequence[str] | None,
         stored: list[Stored],
     ) -> None:
-        dtype = dtypes_of([s.dtype.name for s in stored if s.routes[0][0] == 0])
-        super().__init__(file, n_rows, roles, names, dtype)
+        dtypes = dict.fromkeys(s.dtype.name for s in stored if s.routes[0][0] == 0)
+        super().__init__(file, n_rows, roles, names, ", ".join(dtypes))
         self._stored = stored
         of_labels = [s for s in stored if any(side == 1 for side, _, _ in s.routes)]
         if len(roles.labels) == 1 and of_labels[0].dtype == bool:
@@ -180,19 +163,17 @@ class ArrayFile(FileRows):
 
 
 class Positional(ArrayFile):
-    """Rows at known positions of a file: any of them can be read at any time by any thread.
+    """Rows at known positions of a file: any thread can read any of them at any time.
 
-    A row that takes more than 8 reads, since its columns lie apart, is not reached alone.
+    Single rows are out of reach if one takes more than 8 reads, since its columns lie apart.
     """
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.random_access = len(self._stored) <= MAX_READS
-        as_it_is = all(
-            s.whole and len(self.roles.sides[s.routes[0][0]]) == s.width for s in self._stored
-        )
+        direct = all(s.direct for s in self._stored)
         row_bytes = max([1, self.row_bytes, *(s.row_bytes for s in self._stored)])
-        self._step = self.n_rows + 1 if as_it_is else max(1, PIECE_BYTES // row_bytes)
+        self._step = self.n_rows + 1 if direct else max(1, PIECE_BYTES // row_bytes)
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         for a in range(start, stop, self._step):
@@ -209,14 +190,14 @@ class Positional(ArrayFile):
             self._read(runs, block.part(a, a + len(chosen)))
 
     def _read(self, runs: list[tuple[int, int]], block: Block) -> None:
-        """Read runs of rows one after another; OUT `block`, of so many rows."""
+        """Read runs of rows, as many in all as the block has; OUT `block`."""
         targets = sides(block)
         for stored in self._stored:
             if all(targets[side] is None for side, _, _ in stored.routes):
                 continue
-            direct = stored.direct(targets)
-            size = stored.row_bytes
-            raw = scratch(len(block.features) * size) if direct is None else direct.reshape(-1)
+            size, target = stored.row_bytes, targets[stored.routes[0][0]]
+            into = target.reshape(-1) if stored.direct and target is not None else None
+            raw = scratch(len(block.features) * size) if into is None else into
             out, at = raw.view(np.uint8).data, 0
             for start, stop in runs:
                 end = at + (stop - start) * size
@@ -224,39 +205,40 @@ class Positional(ArrayFile):
                 if got < end - at:
                     self._raise_shortened(stored, start * size + got)
                 at = end
-            if direct is None:
+            if into is None:
                 self._put(stored, raw, runs[0][0], block)
 
     def mapped(self) -> Mapped | None:
-        """Return all rows mapped, if they lie there as kernels read them.
-
-        Not with weights: their sums are looked at block by block.
-        """
-        if not self.in_place or (mapping := self.file.map()) is None:
+        found = self._ready()
+        mapping = self.file.map() if found else None
+        if mapping is None:
             return None
-        found = [there for side in range(2) if (there := self._found(side)) is not None]
         arrays = [
             mapping.array(stored.offset, stored.dtype, (self.n_rows, stored.width))[:, columns]
             for stored, columns in found
         ]
-        return MappedFile(self, mapping, Block(*arrays), found[0][0])
+        features = found[0][0]
+        return Mapped(self.name, mapping, Block(*arrays), features.offset, features.row_bytes)
 
     @property
     def in_place(self) -> bool:
         """Whether the rows lie in the file as kernels read them, and can be mapped."""
-        sides = [side for side in range(2) if self.roles.sides[side]]
-        ready = not self.weighted and all(self._found(side) is not None for side in sides)
-        return ready and supported()
+        return bool(self._ready()) and supported()
 
-    def _found(self, side: int) -> tuple[Stored, slice] | None:
-        """Return where an array of a block lies in the file as it is, if it does."""
-        for stored in self._stored:
-            for route, columns, into in stored.routes:
-                whole = into == slice(0, len(self.roles.sides[side]))
-                ready = stored.dtype == np.float64 and stored.dtype.isnative
-                if route == side and whole and ready and isinstance(columns, slice):
-                    return (stored, columns) if stored.offset % 8 == 0 else None
-        return None
+    def _ready(self) -> list[tuple[Stored, slice]]:
+        """Return where features and labels lie as kernels read them, if all do.
+
+        Not with weights: their sums are checked block by block.
+        """
+        found = [
+            (stored, columns)
+            for stored in self._stored
+            for side, columns, into in stored.routes
+            if into == slice(0, len(self.roles.sides[side])) and isinstance(columns, slice)
+            if stored.dtype == np.float64 and stored.offset % 8 == 0
+        ]
+        complete = not self.weighted and len(found) == 1 + (self.n_labels > 0)
+        return found if complete else []
 
     def _raise_shortened(self, stored: Stored, got: int) -> NoReturn:
         row = got // stored.row_bytes
@@ -268,35 +250,6 @@ class Positional(ArrayFile):
         )
 
 
-class MappedFile(Mapped):
-    """Rows of a file that kernels read where they lie in the page cache."""
-
-    def __init__(self, rows: Positional, mapping: Mapping, block: Block, features: Stored) -> None:
-        self._rows = rows
-        self._mapping = mapping
-        self._features = features
-        self.block = block
-
-    def verify(self) -> None:
-        """Raise the DataError of a file that is shorter than it was."""
-        if not self._mapping.whole():
-            size = self._rows.file.size
-            raise DataError(
-                f"{self._rows.name}: expected {size} bytes, got"
-                f" {min(size - 1, self._mapping.size_now())}: the file was shortened while it was"
-                " read"
-            )
-
-    def read_ahead(self, row: int) -> None:
-        """Have the rows from `row` on fetched, without waiting for them."""
-        self._mapping.read_ahead(self._features.offset + row * self._features.row_bytes)
-
-    def close(self) -> None:
-        """Give the mapping back."""
-        del self.block
-        self._mapping.close()
-
-
 def open_npy(path: Path, request: ColumnRequest) -> FileRows:
     """Open a matrix, or a column, in NumPy's format."""
     file = File(path)
@@ -304,4 +257,4 @@ def open_npy(path: Path, request: ColumnRequest) -> FileRows:
         array = array_of(stream, str(path), file.size)
     array.check(str(path))
     roles = request.roles(str(path), array.width)
-    return Positional(file, array.n_rows, roles, None, layout([array], roles))
+    return Positional(file, array.n_rows, roles, None, to_read([array], roles))

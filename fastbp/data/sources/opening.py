@@ -130,10 +130,6 @@ def _in_memory(value: Any, request: ColumnRequest) -> Rows:
             f" {arguments.describe(value)}"
         )
     features, extra, names = parts_of("source", value, request)
-    if 0 in features.shape:
-        raise DataError(
-            f"source: expected at least one row and one column, got shape {features.shape}"
-        )
     rows: Rows = ArrayRows(features, "source")
     if extra.labels is not None or extra.weight is not None:
         rows = Labelled(rows, extra.labels, extra.weight)
