@@ -43,16 +43,11 @@ def number_array(name: str, value: Any) -> np.ndarray:
 
 def kind_of(dtype: np.dtype[Any]) -> str:
     """Return what messages call the elements of a dtype that holds no real numbers."""
+    if dtype.kind == "O":
+        return "Python objects, which only pickle could read"
     if dtype.names:
         return "records of several fields"
-    names = {
-        "O": "Python objects, which only pickle could read",
-        "c": "complex numbers",
-        "U": "text",
-        "S": "bytes",
-        "M": "dates",
-        "m": "durations",
-    }
+    names = {"c": "complex numbers", "U": "text", "S": "bytes", "M": "dates", "m": "durations"}
     return names.get(dtype.kind, f"dtype {dtype}")
 
 

@@ -1,4 +1,4 @@
-"""Tables of other libraries, none of which is imported unless such a table comes: pandas, Arrow."""
+"""Tables of other libraries, pandas and Arrow; a library is imported only for its own tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLAIN = (np.ndarray, np.generic, list, tuple, int, float)
 
 
 def pyarrow_for(name: str) -> Any:
-    """Return the module pyarrow, or say what needs it."""
+    """Return the module pyarrow, or raise an error that says what needs it."""
     try:
         import pyarrow
     except ImportError:
@@ -29,28 +29,22 @@ def is_pandas(value: object) -> bool:
 
 
 def speaks_arrow(value: object) -> bool:
-    """Return whether pyarrow can take it over: pyarrow's own, Polars', and others'."""
+    """Return whether pyarrow can convert it: its own tables, those of Polars and others."""
     return any(hasattr(type(value), protocol) for protocol in ARROW)
 
 
 def array_like(value: Any, name: str = "value") -> Any:
-    """Return what `numpy.asarray` makes numbers of: tables and columns as float64 arrays.
+    """Return what `numpy.asarray` understands: tables and columns as float64 arrays, gaps as NaN.
 
-    Gaps become NaN. Arrays and sequences, pandas objects that NumPy understands as they are, and
-    what holds no numbers, come back unchanged.
-
-    Parameters
-    ----------
-    value : object
-    name : str
-        What messages call it.
+    Everything else is returned unchanged: arrays, sequences, pandas objects that NumPy can read,
+    and what holds no numbers.
 
     Raises
     ------
     TypeError
         For text, dates and the like in a table of Arrow.
     ImportError
-        If only pyarrow could take it over, and is not there.
+        If only pyarrow could convert it, and is not installed.
     """
     if isinstance(value, PLAIN):
         return value
@@ -86,7 +80,7 @@ def _from_pandas(value: Any) -> Any:
 
 
 def as_arrow(value: Any, name: str) -> Any:
-    """Return a table of pyarrow or, for what is no table, one of its arrays."""
+    """Return a table of pyarrow or, of what is not a table, one of its arrays."""
     pa = pyarrow_for(name)
     if isinstance(value, (pa.Table, pa.ChunkedArray, pa.Array)):
         return value
@@ -111,26 +105,24 @@ def _checked(column: Any, name: str) -> np.ndarray:
 
 def is_number(kind: Any) -> bool:
     """Return whether a type of Arrow can become float64."""
-    from pyarrow import types
-
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
-    return any(test(kind) for test in tests)
+    return _is_any(kind, "integer", "floating", "boolean", "decimal", "null")
 
 
 def is_text(kind: Any) -> bool:
-    """Return whether a type of Arrow is text, or a dictionary of text."""
+    """Return whether a type of Arrow is text."""
+    return _is_any(kind, "string", "large_string", "string_view")
+
+
+def _is_any(kind: Any, *names: str) -> bool:
+    """Return whether a type of Arrow, or of a dictionary's values, is one of these."""
     from pyarrow import types
 
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (types.is_string, types.is_large_string, types.is_string_view)
-    return any(test(kind) for test in tests)
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return any(getattr(types, f"is_{name}")(kind) for name in names)
 
 
 def numbers(column: Any) -> np.ndarray:
-    """Return a column of Arrow's as float64, with NaN where it has gaps."""
+    """Return a column of Arrow as float64, with NaN for gaps."""
     import pyarrow as pa
 
     if column.type != pa.float64():

@@ -37,18 +37,15 @@ class WindowOrder:
         self._n_rows = n_rows
         n_blocks = -(-n_rows // self._block_rows)
         self._blocks = np.random.default_rng([seed, 0]).permutation(n_blocks)
-        ends = np.cumsum([stop - start for start, stop in map(self._block_range, self._blocks)])
+        ends = np.cumsum(np.minimum(self._block_rows, n_rows - self._blocks * self._block_rows))
         self.starts = np.array([0, *ends[WINDOW_BLOCKS - 1 : -1 : WINDOW_BLOCKS], n_rows])
         """Where each window begins in the order, and where the last one ends."""
 
-    def _block_range(self, block: Any) -> tuple[int, int]:
-        start = int(block) * self._block_rows
-        return start, min(start + self._block_rows, self._n_rows)
-
     def ranges(self, window: int) -> list[tuple[int, int]]:
-        """Return the rows of a window's blocks, first and one past the last."""
+        """Return the first row of each of a window's blocks, and one past its last row."""
         blocks = self._blocks[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
-        return [self._block_range(block) for block in blocks]
+        starts = (blocks * self._block_rows).tolist()
+        return [(start, min(start + self._block_rows, self._n_rows)) for start in starts]
 
     def mixing(self, window: int) -> np.ndarray:
         """Return the order of the rows within a window."""

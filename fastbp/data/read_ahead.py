@@ -83,9 +83,11 @@ class ReadAhead:
             self._drop()
         start = position
         for _ in range(self._ahead):
+            stop = self._stop(start)
             if start not in self._pending:
-                self._submit(start)
-            start = self._stop(start)
+                buffer = self._free.pop() if self._free else self._source.empty(self._block_rows)
+                self._pending[start] = self._pool.submit(self._read, start, stop, buffer)
+            start = stop
             if start == self._rows.n_rows:
                 if not (more_epochs and self._in_order):
                     break
@@ -117,10 +119,6 @@ class ReadAhead:
         batch = self._batch_rows
         stop = min(start + self._block_rows, self._rows.n_rows)
         return stop if batch == self._unit else min(stop, (start // batch + 1) * batch)
-
-    def _submit(self, start: int) -> None:
-        buffer = self._free.pop() if self._free else self._source.empty(self._block_rows)
-        self._pending[start] = self._pool.submit(self._read, start, self._stop(start), buffer)
 
     def _read(self, start: int, stop: int, buffer: Block) -> Block:
         block = buffer.part(0, stop - start)

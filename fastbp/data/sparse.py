@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,6 @@ from fastbp.data.arrays import read_only
 from fastbp.data.rows import Block, Rows, combined, digest_of
 
 DENSE_FROM = 0.25  # the share of non-zeros from which on dense rows are about as fast
-
-
-@dataclass(frozen=True, eq=False)
-class Compressed:
-    """The features of compressed rows (N, D), as kernels read them.
-
-    Attributes
-    ----------
-    arrays : tuple of numpy.ndarray
-        The non-zeros, float64, and one array of int64: N + 1 positions where the values of each
-        row begin, then the column of each value.
-    """
-
-    arrays: tuple[np.ndarray, np.ndarray]
 
 
 class SparseRows(Rows):
@@ -50,14 +35,18 @@ class SparseRows(Rows):
 
 
 class CompressedRows(SparseRows):
-    """Such a matrix, left sparse, for networks of two or more layers; its values must be finite."""
+    """Such a matrix, left sparse, for networks of two or more layers; its values must be finite.
+
+    The features in memory are a tuple of two arrays: the non-zeros, float64, and, as int64, the
+    N + 1 positions where the values of each row begin, then the column of each value.
+    """
 
     def __init__(self, matrix: Any, name: str = "features") -> None:
         super().__init__(matrix, name)
         matrix.check_format(full_check=True)  # kernels trust the indices
         positions = np.concatenate([matrix.indptr, matrix.indices]).astype(np.int64, copy=False)
         values = np.ascontiguousarray(matrix.data, dtype=np.float64)
-        compressed: Any = Compressed((read_only(values), read_only(positions)))
+        compressed: Any = read_only(values), read_only(positions)
         self.in_memory = Block(compressed)
 
 

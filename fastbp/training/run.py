@@ -17,7 +17,6 @@ from fastbp.data import checks
 from fastbp.data.arrays import contiguous_view, read_only
 from fastbp.data.order import Order, window_order
 from fastbp.data.rows import Block, Rows
-from fastbp.data.sparse import Compressed
 from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
@@ -246,11 +245,9 @@ class Run:
         """Return a block's arrays as kernels take them, and set how far apart their rows are."""
         assert block.labels is not None
         memory = self.memory
-        x: Any
-        if isinstance(block.features, Compressed):
-            x = block.features.arrays
-        else:
-            x, memory.row_stride = contiguous_view(block.features)
+        x: Any = block.features
+        if not isinstance(x, tuple):  # sparse rows are one
+            x, memory.row_stride = contiguous_view(x)
         y, memory.label_stride = contiguous_view(block.labels)
         weight = NO_FLOATS
         if block.weight is not None:

@@ -42,7 +42,9 @@ class Batches(Sequential, FileRows):
         if self.label is not None and frames.is_text(schema.field(self.label).type):
             batches = self._read(0, [self.label], self.block_rows)
             with damage_named(path, self.expected):
-                self.classes = text_labels.classes_in(self, (_text(b.column(0)) for b in batches))
+                self.classes = text_labels.classes_in(
+                    self, (_text(b.column(self.label)) for b in batches)
+                )
         elif self.label is not None and schema.field(self.label).type == self._pyarrow.bool_():
             self.classes = text_labels.BOOLEANS
 

@@ -29,21 +29,17 @@ class Descriptor:
     """An open file, closed when nothing refers to it: a thread may drop it while another reads."""
 
     def __init__(self, number: int) -> None:
-        self._number = number
+        self.number = number
         self._lock = threading.Lock()
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        close(self._number)
-
-    def map(self, size: int) -> Mapping | None:
-        """Map that many bytes."""
-        return opened(self._number, size)
+        close(self.number)
 
     def read_into(self, offset: int, out: memoryview) -> int:
         """Read bytes, perhaps fewer than asked for, none at the end; OUT `out`."""
         if hasattr(os, "preadv"):
-            return os.preadv(self._number, [out], offset)
-        with self._lock, open(self._number, "rb", buffering=0, closefd=False) as stream:
+            return os.preadv(self.number, [out], offset)
+        with self._lock, open(self.number, "rb", buffering=0, closefd=False) as stream:
             stream.seek(offset)
             return stream.readinto(out) or 0
 
@@ -65,7 +61,8 @@ class File:
 
     def map(self) -> Mapping | None:
         """Map all of the file, where that is safe."""
-        return self._opened().map(self.size)
+        descriptor = self._opened()  # keeps it open
+        return opened(descriptor.number, self.size)
 
     def read_into(self, offset: int, out: memoryview) -> int:
         """Read as many bytes as there are; OUT `out`."""
@@ -201,29 +198,23 @@ class Sequential(Rows):
                 piece = self._piece.part(at - self._first, upto - self._first)
                 copy(piece, block.part(at - start, upto - start))
                 at = upto
+            elif (next_piece := next(self._pieces, None)) is not None:
+                self._piece, self._first = next_piece, end
             else:
-                self._piece, self._first = self._next(end), end
+                raise DataError(f"{self.name}: expected {self.n_rows} rows, got only {end}", end)
         if stop == self.n_rows:
-            self._finish()
+            self._refuse_more(self._pieces)
+            self._forget()
 
-    def _next(self, end: int) -> Block:
-        assert self._pieces is not None
-        piece = next(self._pieces, None)
-        if piece is None:
-            raise DataError(f"{self.name}: expected {self.n_rows} rows, got only {end}", end)
-        return piece
-
-    def _finish(self) -> None:
+    def _refuse_more(self, pieces: Iterator[Block]) -> None:
         """Refuse more rows than were counted."""
-        assert self._pieces is not None
         end = self._first + len(self._piece.features)
-        while end <= self.n_rows and (piece := next(self._pieces, None)) is not None:
+        while end <= self.n_rows and (piece := next(pieces, None)) is not None:
             end += len(piece.features)
         if end > self.n_rows:
             raise DataError(
                 f"{self.name}: expected {self.n_rows} rows, got at least {end}", self.n_rows
             )
-        self._forget()
 
     def close(self) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,21 +98,21 @@ class Folder(Rows):
 
 def _check_alike(shard: FileRows, first: FileRows) -> None:
     """Refuse a file whose columns are not those of the first."""
-    for what in ("n_features", "n_labels", "feature_names"):
-        expected, got = getattr(first, what), getattr(shard, what)
+    got_of = _columns_of(shard)
+    for of, expected in _columns_of(first).items():
+        got = got_of[of]
         if expected != got and None not in (expected, got):
-            of = {"n_features": " features", "n_labels": " columns of labels"}.get(what, "")
             raise DataError(
                 f"{shard.name}: expected {expected}{of}, as in {first.name}, got {got}{of}"
             )
-    expected, got = _kind_of_labels(first), _kind_of_labels(shard)
-    if expected != got:
-        raise DataError(
-            f"{shard.name}: expected {expected} as labels, as in {first.name}, got {got}"
-        )
 
 
-def _kind_of_labels(shard: FileRows) -> str:
-    if shard.classes is None:
-        return "numbers"
-    return "true and false" if shard.classes == BOOLEANS else "text"
+def _columns_of(shard: FileRows) -> dict[str, Any]:
+    """Return what must be the same in all files, unless it is None, by what messages call it."""
+    kind = "true and false" if shard.classes == BOOLEANS else "text"
+    return {
+        " features": shard.n_features,
+        " columns of labels": shard.n_labels,
+        "": shard.feature_names,
+        " as labels": "numbers" if shard.classes is None else kind,
+    }

@@ -29,20 +29,18 @@ class Called(Sequential):
         self._function, self._request = function, request
         own = getattr(function, "__qualname__", type(function).__qualname__)
         self.name = f"rows of {own}"
-        self._known = False
+        self._columns = ""
         super().__init__()
-        n_rows, crc, filled = 0, 0, 0
-        digest = hashlib.sha256()
+        n_rows, crc, digest = 0, 0, hashlib.sha256()
         for block in self._blocks():
-            rows = side_by_side(block)
-            n_rows += len(rows)
-            while len(rows):
-                some, rows = rows[: CRC_ROWS - filled], rows[CRC_ROWS - filled :]
-                crc, filled = zlib.crc32(np.ascontiguousarray(some).data, crc), filled + len(some)
-                if filled == CRC_ROWS:
+            rest = side_by_side(block)
+            while len(rest):
+                some, rest = np.split(rest, [CRC_ROWS - n_rows % CRC_ROWS])
+                n_rows, crc = n_rows + len(some), zlib.crc32(np.ascontiguousarray(some).data, crc)
+                if n_rows % CRC_ROWS == 0:
                     digest.update(crc.to_bytes(4, "little"))
-                    crc, filled = 0, 0
-        if not self._known:
+                    crc = 0
+        if not self._columns:
             raise DataError(f"{self.name}: expected at least one row, got none")
         shape = (n_rows, self.n_features, self.n_labels, self.weighted)
         digest.update(f"{crc} {shape}".encode())
@@ -92,19 +90,18 @@ class Called(Sequential):
         self, name: str, row: int, block: Block, names: list[str] | None, dtype: str
     ) -> None:
         """Refuse a block whose columns are not those of the first."""
+        width, weighted = block.features.shape[1], block.weight is not None
         n_labels = 0 if block.labels is None else block.labels.shape[1]
-        got = (block.features.shape[1], n_labels, block.weight is not None, names)
-        if not self._known:
-            self.n_features, self.n_labels, self.weighted, self.feature_names = got
-            self.dtype, self._known = dtype, True
-        expected = (self.n_features, self.n_labels, self.weighted, self.feature_names)
-        if got != expected:
-            texts = [
-                f"{d} features, {k} columns of labels, {'a' if w else 'no'} weight"
-                + ("" if named is None else f", names {named}")
-                for d, k, w, named in (expected, got)
-            ]
-            raise DataError(f"{name}: expected {texts[0]}, got {texts[1]}", row)
+        columns = (
+            f"{width} features, {n_labels} columns of labels, {'a' if weighted else 'no'} weight"
+        )
+        columns += "" if names is None else f", names {names}"
+        if not self._columns:
+            self._columns, self.dtype = columns, dtype
+            self.n_features, self.n_labels = width, n_labels
+            self.weighted, self.feature_names = weighted, names
+        if columns != self._columns:
+            raise DataError(f"{name}: expected {self._columns}, got {columns}", row)
 
     def digest(self) -> str:
         return self._digest

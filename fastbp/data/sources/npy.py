@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -203,7 +203,13 @@ class Positional(ArrayFile):
                 end = at + (stop - start) * size
                 got = self.file.read_into(stored.offset + start * size, out[at:end])
                 if got < end - at:
-                    self._raise_shortened(stored, start * size + got)
+                    row = start + got // size
+                    raise DataError(
+                        f"{self.name}: expected {self.n_rows} rows ({self.file.size} bytes), got"
+                        f" only {stored.offset + start * size + got} bytes, up to row {row}: the"
+                        " file was shortened while it was read",
+                        row,
+                    )
                 at = end
             if into is None:
                 self._put(stored, raw, runs[0][0], block)
@@ -240,15 +246,6 @@ class Positional(ArrayFile):
         complete = not self.weighted and len(found) == 1 + (self.n_labels > 0)
         return found if complete else []
 
-    def _raise_shortened(self, stored: Stored, got: int) -> NoReturn:
-        row = got // stored.row_bytes
-        raise DataError(
-            f"{self.name}: expected {self.n_rows} rows ({self.file.size} bytes), got only"
-            f" {stored.offset + got} bytes, up to row {row}: the file was shortened while it was"
-            " read",
-            row,
-        )
-
 
 def open_npy(path: Path, request: ColumnRequest) -> FileRows:
     """Open a matrix, or a column, in NumPy's format."""
@@ -256,5 +253,5 @@ def open_npy(path: Path, request: ColumnRequest) -> FileRows:
     with path.open("rb") as stream:
         array = array_of(stream, str(path), file.size)
     array.check(str(path))
-    roles = request.roles(str(path), array.width)
+    roles = request.roles(str(path), range(array.width))
     return Positional(file, array.n_rows, roles, None, to_read([array], roles))

@@ -46,7 +46,10 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
                 members[inside] = member
                 with archive.open(member) as stream:
                     arrays.append(array_of(stream, f"{name}: {inside}", member.file_size, inside))
-    columns = {array.name: _columns_of(array) for array in arrays}
+    columns = {
+        a.name: [f"{a.name}{j}" for j in range(a.width)] if len(a.shape) == 2 else [a.name]
+        for a in arrays
+    }
     names = [column for several in columns.values() for column in several]
     refuse_repeated(name, names)
     roles = request.roles(name, names, columns)
@@ -65,12 +68,6 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
                 pieces = map(text.text, _bytes_of(stream, text, n_rows, step))
                 rows.classes = text_labels.classes_in(rows, pieces)
     return rows
-
-
-def _columns_of(array: Array) -> list[str]:
-    if len(array.shape) != 2:
-        return [array.name]
-    return [f"{array.name}{j}" for j in range(array.width)]
 
 
 def _check(name: str, owners: list[Array], roles: Roles) -> int:
@@ -109,7 +106,7 @@ def _in_archive(file: File, array: Array, member: zipfile.ZipInfo) -> Array:
 
 
 class Zipped(Sequential, ArrayFile):
-    """Arrays of an archive that are compressed, each a stream of its own."""
+    """Compressed arrays of an archive, each read as a stream."""
 
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
         return 0, self._inflated()
