@@ -58,8 +58,8 @@ def make_neuron_dataset(
     n_samples, n_features : int
         At least 1; their product is below 2**63 (in memory, what fits).
     noise : float
-        Standard deviation of what is added to the teacher's pre-activation, which itself has
-        one of about 3 (of 1.7 for uniform features).
+        Standard deviation of the noise added to the teacher's pre-activation, whose own is
+        about 3 (1.7 for uniform features).
     seed : int, numpy.random.Generator or numpy.random.RandomState, optional
         A generator gives 8 bytes. None: other rows in every call.
     distribution : {"normal", "uniform"}
@@ -134,7 +134,7 @@ def make_network_dataset(
     task : {"regression", "classification"}
         Labels are the outputs plus noise, or the number of the output that is then the largest.
     noise : float
-        Standard deviation of what is added to each output.
+        Standard deviation of the noise added to each output.
     seed, distribution, out, virtual
         As for :func:`make_neuron_dataset`; a file's last columns are the labels.
 
@@ -189,7 +189,7 @@ class VirtualRows(Rows):
     """Rows with labels that are computed whenever they are read, by any number of threads.
 
     :func:`make_neuron_dataset` and :func:`make_network_dataset` make them, for training on more
-    rows than any disk holds: every epoch computes them anew.
+    rows than any disk holds: every epoch computes them again.
     """
 
     name = "virtual rows"

@@ -14,7 +14,6 @@ from fastbp.errors import DataError
 from fastbp.system.interrupts import Requests, WaitInterruptedError
 
 WAIT_SECONDS = 0.1  # between checks for Ctrl-C
-Check = Callable[[int, Block], None]
 
 
 class ReadAhead:
@@ -39,7 +38,7 @@ class ReadAhead:
         batch_rows: int,
         chunk_rows: int,
         readers: int,
-        check: Check,
+        check: Callable[[int, Block], None],
         requests: Requests,
     ) -> None:
         self._source = self._rows = rows

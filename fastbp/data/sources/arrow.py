@@ -39,14 +39,14 @@ class Batches(Sequential, FileRows):
                 lengths = [batch.num_rows for batch in self._read(0, self._used[:1], 2**16)]
         self._starts = [0, *accumulate(lengths)][:-1]
         super().__init__(File(path), sum(lengths), roles, schema.names, "float64")
-        if self.label is not None and frames.is_text(schema.field(self.label).type):
-            batches = self._read(0, [self.label], self.block_rows)
-            with damage_named(path, self.expected):
-                self.classes = text_labels.classes_in(
-                    self, (_text(b.column(self.label)) for b in batches)
-                )
-        elif self.label is not None and schema.field(self.label).type == self._pyarrow.bool_():
+        if (label := self.label) is None:
+            return
+        if schema.field(label).type == self._pyarrow.bool_():
             self.classes = text_labels.BOOLEANS
+        elif frames.is_text(schema.field(label).type):
+            texts = (_text(b.column(label)) for b in self._read(0, [label], self.block_rows))
+            with damage_named(path, self.expected):
+                self.classes = text_labels.classes_in(self, texts)
 
     @abstractmethod
     def _look(self) -> tuple[Any, list[int] | None]:

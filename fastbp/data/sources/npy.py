@@ -165,7 +165,7 @@ class ArrayFile(FileRows):
 class Positional(ArrayFile):
     """Rows at known positions of a file: any thread can read any of them at any time.
 
-    Single rows are out of reach if one takes more than 8 reads, since its columns lie apart.
+    There is no random access if a row takes more than 8 reads, since its columns lie apart.
     """
 
     def __init__(self, *parts: Any) -> None:

@@ -73,8 +73,7 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
 def _check(name: str, owners: list[Array], roles: Roles) -> int:
     """Return how many rows the arrays used have; refuse others. `owners` has one a column."""
     used = [owners[index] for index in roles.all]
-    for index in roles.all:
-        array = owners[index]
+    for index, array in zip(roles.all, used, strict=True):
         text = TEXT_KINDS if roles.labels == [index] else ""
         array.check(f"{name}: {array.name}", checks.REAL_KINDS + text)
         if array.n_rows != used[0].n_rows:

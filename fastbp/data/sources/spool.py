@@ -19,12 +19,12 @@ class Spool(Positional):
     """Rows of another source, copied into a file without a name."""
 
     def __init__(self, rows: Rows, descriptor: Descriptor) -> None:
-        features = list(range(rows.n_features))
-        labels = [rows.n_features + j for j in range(rows.n_labels)]
-        roles = Roles(features, labels, rows.n_features + rows.n_labels if rows.weighted else None)
-        shape = (rows.n_rows, rows.row_bytes // 8)
+        columns = list(range(rows.row_bytes // 8))
+        d, k = rows.n_features, rows.n_features + rows.n_labels
+        roles = Roles(columns[:d], columns[d:k], *columns[k:])
         file = File(Path(rows.name), descriptor)
         file.size = rows.n_rows * rows.row_bytes
+        shape = rows.n_rows, len(columns)
         stored = to_read([Array("", 0, np.dtype(np.float64), shape, False)], roles)
         super().__init__(file, rows.n_rows, roles, None, stored)
         self._rows = rows

@@ -121,10 +121,9 @@ class Csv(FileRows):
         from pyarrow import csv as arrow_csv
 
         size = min(max(2**20, data.size + 1), 2**31 - 1)  # no row may cross pyarrow's blocks
-        source = self._arrow.BufferReader(self._arrow.py_buffer(data))
         try:
             return arrow_csv.read_csv(
-                source,
+                self._arrow.BufferReader(self._arrow.py_buffer(data)),
                 arrow_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=size),
                 arrow_csv.ParseOptions(delimiter=self._delimiter),
                 arrow_csv.ConvertOptions(column_types=kinds, include_columns=list(kinds)),

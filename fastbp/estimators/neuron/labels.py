@@ -100,16 +100,12 @@ class Coded(Wrapped):
         self.classes = None
         self.n_labels = 1 if labels.size == 2 else labels.size
         self.weighted = rows.weighted or class_weight is not None
-        most_bytes = max(WHOLE_BYTES, 8 * self.n_rows * self.n_features)
-        if rows.in_memory is not None and 8 * self.n_rows * self.n_labels <= most_bytes:
-            self.in_memory = self._whole(rows.in_memory)
-
-    def _whole(self, inside: Block) -> Block:
-        """Return all rows; the features are not copied."""
-        weight = np.empty(self.n_rows) if self._class_weight is not None else inside.weight
-        block = Block(inside.features, np.empty((self.n_rows, self.n_labels)), weight)
-        self._complete(slice(0, self.n_rows), inside, block)
-        return block.map(read_only)
+        n, most_bytes = self.n_rows, max(WHOLE_BYTES, 8 * self.n_rows * self.n_features)
+        if rows.in_memory is not None and 8 * n * self.n_labels <= most_bytes:
+            weight = rows.in_memory.weight if class_weight is None else np.empty(n)
+            block = Block(rows.in_memory.features, np.empty((n, self.n_labels)), weight)
+            self._complete(slice(0, n), rows.in_memory, block)
+            self.in_memory = block.map(read_only)
 
     def _inside(self, block: Block) -> Block:
         n = len(block.features)
