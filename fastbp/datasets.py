@@ -29,6 +29,7 @@ from fastbp.system.interrupts import interrupt_safe
 from fastbp.system.threads import team
 
 Seed = int | np.random.Generator | np.random.RandomState | None
+Randomness = tuple[str, float, Seed]  # distribution, noise, seed
 
 DISTRIBUTIONS = {"normal": kernels.NORMAL, "uniform": kernels.UNIFORM}
 TASKS = ("regression", "classification")
@@ -102,7 +103,7 @@ def make_neuron_dataset(
     """
     n = arguments.whole("n_samples", n_samples, minimum=1)
     d = arguments.whole("n_features", n_features, minimum=1)
-    rows = _NeuronRows(n, d, distribution, noise, seed)
+    rows = _NeuronRows(n, d, (distribution, noise, seed))
     features, labels = _delivered(rows, out, virtual)
     return features, None if labels is None else labels[:, 0], rows.weights, rows.bias
 
@@ -178,7 +179,7 @@ def make_network_dataset(
     if activations is None:
         activations = ["tanh"] * (len(sizes) - 2) + ["identity"]
     names = layers.activations_of("activations", activations, len(sizes) - 1)
-    rows = _NetworkRows(n, sizes, names, classes, distribution, noise, seed)
+    rows = _NetworkRows(n, sizes, names, classes, (distribution, noise, seed))
     features, labels = _delivered(rows, out, virtual)
     if classes and labels is not None:
         labels = labels[:, 0]
@@ -195,17 +196,10 @@ class VirtualRows(Rows):
     name = "virtual rows"
     random_access = True
     teacher: str
-    _teacher_arrays: list[np.ndarray]
+    _teacher_arrays: list[np.ndarray]  # what the labels depend on, beside the noise
 
-    def __init__(
-        self,
-        n_rows: int,
-        n_features: int,
-        n_labels: int,
-        distribution: str,
-        noise: float,
-        seed: Seed,
-    ) -> None:
+    def __init__(self, n_rows: int, n_features: int, n_labels: int, randomness: Randomness) -> None:
+        distribution, noise, seed = randomness
         if n_rows * max(n_features, n_labels) >= MOST_NUMBERS:
             raise ValueError("n_samples: expected fewer than 2**63 numbers in all, got more")
         self.n_rows, self.n_features, self.n_labels = n_rows, n_features, n_labels
@@ -255,8 +249,8 @@ class _NeuronRows(VirtualRows):
 
     teacher = "neuron"
 
-    def __init__(self, n_rows: int, n_features: int, *how: Any) -> None:
-        super().__init__(n_rows, n_features, 1, *how)
+    def __init__(self, n_rows: int, n_features: int, randomness: Randomness) -> None:
+        super().__init__(n_rows, n_features, 1, randomness)
         drawn = self._teacher_numbers(n_features + 1)
         self.weights = drawn[:-1] * (3.0 / np.sqrt(n_features))
         self.bias = float(drawn[-1]) * 0.5
@@ -279,9 +273,14 @@ class _NetworkRows(VirtualRows):
     """Rows labelled by a network."""
 
     def __init__(
-        self, n_rows: int, sizes: list[int], activations: tuple[str, ...], classes: bool, *how: Any
+        self,
+        n_rows: int,
+        sizes: list[int],
+        activations: tuple[str, ...],
+        classes: bool,
+        randomness: Randomness,
     ) -> None:
-        super().__init__(n_rows, sizes[0], 1 if classes else sizes[-1], *how)
+        super().__init__(n_rows, sizes[0], 1 if classes else sizes[-1], randomness)
         kind = "classifying network" if classes else "network"
         self.teacher = f"{'-'.join(map(str, sizes))} {kind} ({', '.join(activations)})"
         self._activations = activations

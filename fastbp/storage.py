@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
 from fastbp.errors import CheckpointError
-from fastbp.models.network import NetworkFit
-from fastbp.models.neuron import NeuronFit
-from fastbp.models.step_by_step import Layer, Perceptron
-from fastbp.models.step_by_step_neuron import Neuron
-from fastbp.models.table_model import TableModel
 from fastbp.system import archive
+
+HOMES = {
+    "Layer": "models.step_by_step_layers",
+    "MLPClassifier": "estimators.mlp.classifier",
+    "MLPRegressor": "estimators.mlp.regressor",
+    "NetworkFit": "models.network",
+    "Neuron": "models.step_by_step_neuron",
+    "NeuronClassifier": "estimators.neuron.classifier",
+    "NeuronFit": "models.neuron",
+    "NeuronRegressor": "estimators.neuron.regressor",
+    "Perceptron": "models.step_by_step_layers",
+    "TableModel": "models.table_model",
+}
+"""The classes that a file may hold, and where they are: imported when one is met, since only the
+estimators need scikit-learn."""
 
 
 class Storable(Protocol):
@@ -27,17 +37,6 @@ class Storable(Protocol):
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Any:
         """Make the model again."""
-
-
-Model = Neuron | NeuronFit | NetworkFit | Layer | Perceptron | TableModel
-KINDS: dict[str, type[Storable]] = {kind.__name__: kind for kind in get_args(Model)}
-ESTIMATORS = {
-    "MLPClassifier": "mlp.classifier",
-    "MLPRegressor": "mlp.regressor",
-    "NeuronClassifier": "neuron.classifier",
-    "NeuronRegressor": "neuron.regressor",
-}
-"""Where they are: only they need scikit-learn."""
 
 
 def save(model: Storable, path: str | os.PathLike[str]) -> None:
@@ -71,7 +70,7 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     True
     """
     kind = type(model).__name__
-    if _kind(kind) is not type(model):
+    if _class_named(kind) is not type(model):
         raise TypeError(f"model: expected {_listed()}, got {kind}")
     archive.write(Path(path), kind, model.to_stored())
 
@@ -96,21 +95,19 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     path = Path(path)
     kind, content = archive.read(path)
-    found = _kind(kind)
+    found = _class_named(kind)
     if found is None:
         raise CheckpointError(f"{path}: expected {_listed()}, got {kind}")
     return found.from_stored(*content)
 
 
-def _kind(name: str) -> type[Storable] | None:
+def _class_named(name: str) -> type[Storable] | None:
     """Return the class of this name, if such models can be stored."""
-    if name not in ESTIMATORS:
-        return KINDS.get(name)
-    found: type[Storable] = getattr(
-        importlib.import_module(f"fastbp.estimators.{ESTIMATORS[name]}"), name
-    )
+    if name not in HOMES:
+        return None
+    found: type[Storable] = getattr(import_module(f"fastbp.{HOMES[name]}"), name)
     return found
 
 
 def _listed() -> str:
-    return ", ".join(sorted([*KINDS, *ESTIMATORS]))
+    return ", ".join(HOMES)

@@ -15,7 +15,7 @@ from fastbp.system.interrupts import deferred_interrupts
 from fastbp.system.progress import warmup_bar
 
 KERNELS = (*neuron.KERNELS, *network.KERNELS, *datasets.KERNELS)
-"""All that Python calls."""
+"""All kernels that Python calls."""
 X, Y, W = np.eye(3), np.array([0.0, 1.0, 0.0]), np.zeros(3)
 LAYER, NAMES = ([W[:, None]], [W[:1]]), ("sigmoid",)
 
@@ -24,7 +24,7 @@ def _fit_network(**keywords: Any) -> None:
     network.fit_network(X, Y, *LAYER, 0.1, 1, activations=NAMES, **keywords)
 
 
-# Each kernel has one form for all arguments; a function may need several of them.
+# Each kernel is compiled once for all arguments; a function may need several kernels.
 CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
     "train_neuron": (
         lambda: neuron.train_neuron(X.tolist(), Y.tolist(), W.tolist(), 0.0, 0.1, 1),
@@ -104,7 +104,7 @@ def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -
     Raises
     ------
     TypeError, ValueError
-        If there is something else among the functions.
+        If something else is among the functions.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -
         compiled, loaded = _counts()
         started = time.perf_counter()
         for call in CALLS[name]:
-            with deferred_interrupts():  # a fit would not raise, but return what it has
+            with deferred_interrupts():  # on Ctrl-C a fit returns instead of raising
                 call()
         seconds = time.perf_counter() - started
         compiled_now, loaded_now = _counts()

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-ACTIVATIONS = ("identity", "sigmoid", "relu", "tanh")
-PAIRS = [(a, loss) for a in ACTIVATIONS for loss in ("mse", "half_mse")] + [("sigmoid", "bce")]
+ACTIVATIONS = ("identity", "sigmoid", "relu", "tanh", "softplus")
+PAIRS = [(a, loss) for a in ACTIVATIONS for loss in ("mse", "half_mse", "huber")] + [
+    ("sigmoid", "bce")
+]
 
 
 class Fit(NamedTuple):
@@ -27,6 +29,7 @@ def activate(name, z):
         "sigmoid": lambda: sigmoid(z),
         "relu": lambda: np.where(z > 0, z, 0.0),
         "tanh": lambda: np.tanh(z),
+        "softplus": lambda: np.logaddexp(0.0, z),
     }[name]()
 
 
@@ -37,6 +40,8 @@ def derivative(name, z):
         return sigmoid(z) * sigmoid(-z)
     if name == "relu":
         return np.where(z > 0, 1.0, 0.0)
+    if name == "softplus":
+        return sigmoid(z)
     return 1.0 / np.cosh(z) ** 2
 
 
@@ -46,6 +51,8 @@ def row_losses(loss, activation, z, y):
         # -ln a = ln(1 + e^-z) and -ln(1 - a) = ln(1 + e^z)
         return y * np.logaddexp(0.0, -z) + (1.0 - y) * np.logaddexp(0.0, z)
     error = activate(activation, z) - y
+    if loss == "huber":
+        return np.where(abs(error) <= 1.0, 0.5 * error**2, abs(error) - 0.5)
     return error**2 if loss == "mse" else 0.5 * error**2
 
 
@@ -54,6 +61,8 @@ def row_dz(loss, activation, z, y):
     if loss == "bce":
         return sigmoid(z) - y
     error = activate(activation, z) - y
+    if loss == "huber":
+        return np.clip(error, -1.0, 1.0) * derivative(activation, z)
     return (2.0 if loss == "mse" else 1.0) * error * derivative(activation, z)
 
 
@@ -146,7 +155,7 @@ def network_row_losses(loss, activation, z, y):
     if loss == "cross_entropy":
         return -np.sum(y * log_softmax(z), axis=1)
     each = row_losses(loss, activation, z, y)
-    return each.mean(axis=1) if loss == "mse" else each.sum(axis=1)
+    return each.mean(axis=1) if loss in ("mse", "huber") else each.sum(axis=1)
 
 
 def network_row_dz(loss, activation, z, y):
@@ -154,7 +163,7 @@ def network_row_dz(loss, activation, z, y):
     if loss == "cross_entropy":
         return np.exp(log_softmax(z)) - y
     dz = row_dz(loss, activation, z, y)
-    return dz / y.shape[1] if loss == "mse" else dz
+    return dz / y.shape[1] if loss in ("mse", "huber") else dz
 
 
 def network_loss(x, y, weights, biases, activations, loss, sample_weight=None, alpha=0.0):

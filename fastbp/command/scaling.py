@@ -1,4 +1,4 @@
-"""Features brought to mean 0 and deviation 1, and labels numbered, as rows are read."""
+"""Features scaled to mean 0 and deviation 1, and labels as class indices, as rows are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from fastbp.data import checks
-from fastbp.data.classes import MOST_CLASSES
+from fastbp.data.classes import with_distinct_labels
 from fastbp.data.rows import Block, Rows, Wrapped, combined
 from fastbp.data.split import Subset
 from fastbp.errors import DataError
@@ -17,33 +17,34 @@ from fastbp.system.progress import rows_bar
 def survey(
     rows: Rows, held_out: Subset | None, moments: Moments | None, target: str | None
 ) -> np.ndarray:
-    """Go through all rows once; return the distinct labels if they are wanted.
+    """Go through all rows once; return the distinct labels, if there is a target.
 
     ACC `moments`, of the rows that are not held out.
     """
-    found = np.empty(0)
+
+    def check(start: int, block: Block) -> None:
+        if target is not None:
+            check_labels(rows, target, start, block)
+
+    labels = np.empty(0)
     with rows_bar(rows.n_rows, "looking at the rows") as bar:
-        for start, block in rows.blocks():
-            x = block.features
-            if target is not None:
-                labels = checked_labels(rows, target, start, block)
-                found = np.union1d(found, labels)[: MOST_CLASSES + 1]
+        for start, block, found in with_distinct_labels(rows, check, target is not None):
+            labels, x = found, block.features
             if moments is not None:
                 rows.raise_if_not_finite(start, x)
                 moments.add(x if held_out is None else x[held_out.kept(start, start + len(x))])
             bar.update(len(x))
-    return found
+    return labels
 
 
-def checked_labels(rows: Rows, target: str, start: int, block: Block) -> np.ndarray:
-    """Return the labels of a block, or raise the DataError of the first that is not finite."""
+def check_labels(rows: Rows, target: str, start: int, block: Block) -> None:
+    """Raise the DataError of the first label that is not finite, if there is one."""
     assert block.labels is not None
     row = checks.first_bad_row(block.labels)
-    if row is None:
-        return block.labels
-    name, index = rows.locate(start + row)
-    got = f"expected a number, got {block.labels[row, 0]} in row {index}"
-    raise DataError(f"{name}: column {target!r}: {got}", index)
+    if row is not None:
+        name, index = rows.locate(start + row)
+        got = f"expected a number, got {block.labels[row, 0]} in row {index}"
+        raise DataError(f"{name}: column {target!r}: {got}", index)
 
 
 class Moments:
@@ -60,7 +61,7 @@ class Moments:
         self._squares = np.zeros(n_columns)
 
     def add(self, rows: np.ndarray) -> None:
-        """Take some rows into account."""
+        """Add some rows."""
         m = len(rows)
         if m == 0:
             return

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from fastbp.data import checks
@@ -51,32 +54,22 @@ class Labelled(Wrapped):
 
     def __init__(self, rows: Rows, labels: np.ndarray | None, weight: np.ndarray | None) -> None:
         super().__init__(rows)
-        self._labels = None if labels is None else read_only(labels)
-        self._weight = None if weight is None else read_only(weight)
+        given = {"labels": labels, "weight": weight}
+        self._given = {name: read_only(a) for name, a in given.items() if a is not None}
         if labels is not None:
             self.n_labels, self.classes = labels.shape[1], None
         self.weighted = rows.weighted or weight is not None
         if rows.in_memory is not None:
-            self.in_memory = self._completed(rows.in_memory)
-
-    def _completed(self, block: Block) -> Block:
-        """Return all rows with the labels and weights given here."""
-        return Block(
-            block.features,
-            block.labels if self._labels is None else self._labels,
-            block.weight if self._weight is None else self._weight,
-        )
+            self.in_memory = replace(rows.in_memory, **self._given)
 
     def _inside(self, block: Block) -> Block:
-        return Block(
-            block.features,
-            block.labels if self._labels is None else None,
-            block.weight if self._weight is None else None,
-        )
+        others: dict[str, Any] = dict.fromkeys(self._given)
+        return replace(block, **others)
 
     def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
-        for target, source in ((block.labels, self._labels), (block.weight, self._weight)):
-            if source is not None and target is not None:
+        for name, source in self._given.items():
+            target = getattr(block, name)
+            if target is not None:
                 target[:] = source[rows]
 
     @property
@@ -85,17 +78,17 @@ class Labelled(Wrapped):
 
     @property
     def weight_array(self) -> np.ndarray | None:
-        return self._rows.weight_array if self._weight is None else self._weight
+        return self._given.get("weight", self._rows.weight_array)
 
     def mapped(self) -> Mapped | None:
         mapped = self._rows.mapped()
         if mapped is not None:
-            mapped.block = self._completed(mapped.block)
+            mapped.block = replace(mapped.block, **self._given)
         return mapped
 
     def digests(self) -> dict[str, str]:
-        own = {"labels": self._labels, "sample_weight": self._weight}
-        given = {name: digest_of(array) for name, array in own.items() if array is not None}
+        names = {"labels": "labels", "weight": "sample_weight"}
+        given = {names[name]: digest_of(array) for name, array in self._given.items()}
         return {**self._rows.digests(), **given}
 
 

@@ -115,7 +115,8 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
     array = np.ascontiguousarray(array, dtype=np.float64)
     row = first_bad_row(array)
     if row is not None:
-        message = f"{name}: expected finite numbers, got {array[row]} at {row}"
+        where = "in row" if rows else "at"
+        message = f"{name}: expected finite numbers, got {array[row]} {where} {row}"
         raise DataError(message, row) if rows else ValueError(message)
     return array
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
 
 Labels = Sequence[Any] | np.ndarray
@@ -61,3 +62,29 @@ def check_classes(
 def _shown(classes: Labels) -> str:
     labels = listed(classes[:5]) if isinstance(classes, np.ndarray) else classes[:5]
     return ", ".join(map(repr, labels)) + (", ..." if len(classes) > 5 else "")
+
+
+def with_distinct_labels(
+    rows: Rows, check: Callable[[int, Block], None], collect: bool = True
+) -> Iterator[tuple[int, Block, np.ndarray]]:
+    """Go through all rows once.
+
+    `check` takes the index of a block's first row and the block, and raises what is wrong with the
+    labels.
+
+    Yields
+    ------
+    start : int
+        The index of the block's first row.
+    block : Block
+    labels : numpy.ndarray of float64
+        The distinct labels up to the end of the block, in order, if they are to be collected; of
+        more than `MOST_CLASSES` only one too many.
+    """
+    distinct = np.empty(0)
+    for start, block in rows.blocks():
+        check(start, block)
+        labels = block.labels if collect else None
+        if labels is not None and not np.isin(labels, distinct).all():
+            distinct = np.union1d(distinct, labels)[: MOST_CLASSES + 1]
+        yield start, block, distinct

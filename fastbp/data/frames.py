@@ -1,4 +1,4 @@
-"""Tables of other libraries, pandas and Arrow; a library is imported only for its own tables."""
+"""Tables of pandas, Polars and Arrow; none of these is imported before such a table comes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLAIN = (np.ndarray, np.generic, list, tuple, int, float)
 
 
 def pyarrow_for(name: str) -> Any:
-    """Return the module pyarrow, or raise an error that says what needs it."""
+    """Return the module pyarrow; if it is missing, the error says what needs it."""
     try:
         import pyarrow
     except ImportError:
@@ -29,22 +29,28 @@ def is_pandas(value: object) -> bool:
 
 
 def speaks_arrow(value: object) -> bool:
-    """Return whether pyarrow can convert it: its own tables, those of Polars and others."""
+    """Return whether pyarrow can read it: a table of its own, of Polars or another library."""
     return any(hasattr(type(value), protocol) for protocol in ARROW)
 
 
 def array_like(value: Any, name: str = "value") -> Any:
-    """Return what `numpy.asarray` understands: tables and columns as float64 arrays, gaps as NaN.
+    """Return what `numpy.asarray` makes numbers of: tables and columns as float64 arrays.
 
-    Everything else is returned unchanged: arrays, sequences, pandas objects that NumPy can read,
-    and what holds no numbers.
+    Gaps become NaN. Arrays, sequences, pandas objects that NumPy can convert by itself, and
+    whatever holds no numbers are returned unchanged.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        What messages call it.
 
     Raises
     ------
     TypeError
         For text, dates and the like in a table of Arrow.
     ImportError
-        If only pyarrow could convert it, and is not installed.
+        If only pyarrow could read it, and is not installed.
     """
     if isinstance(value, PLAIN):
         return value
@@ -80,7 +86,7 @@ def _from_pandas(value: Any) -> Any:
 
 
 def as_arrow(value: Any, name: str) -> Any:
-    """Return a table of pyarrow or, of what is not a table, one of its arrays."""
+    """Return a table of pyarrow or, for what is no table, one of its arrays."""
     pa = pyarrow_for(name)
     if isinstance(value, (pa.Table, pa.ChunkedArray, pa.Array)):
         return value
@@ -105,24 +111,23 @@ def _checked(column: Any, name: str) -> np.ndarray:
 
 def is_number(kind: Any) -> bool:
     """Return whether a type of Arrow can become float64."""
-    return _is_any(kind, "integer", "floating", "boolean", "decimal", "null")
+    return _is_one_of(kind, "integer", "floating", "boolean", "decimal", "null")
 
 
 def is_text(kind: Any) -> bool:
-    """Return whether a type of Arrow is text."""
-    return _is_any(kind, "string", "large_string", "string_view")
+    """Return whether a type of Arrow is text, or a dictionary of text."""
+    return _is_one_of(kind, "string", "large_string", "string_view")
 
 
-def _is_any(kind: Any, *names: str) -> bool:
-    """Return whether a type of Arrow, or of a dictionary's values, is one of these."""
+def _is_one_of(kind: Any, *names: str) -> bool:
     from pyarrow import types
 
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    return any(getattr(types, f"is_{name}")(kind) for name in names)
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    return any(getattr(types, f"is_{name}")(value) for name in names)
 
 
 def numbers(column: Any) -> np.ndarray:
-    """Return a column of Arrow as float64, with NaN for gaps."""
+    """Return a column of Arrow as float64, with NaN where it has gaps."""
     import pyarrow as pa
 
     if column.type != pa.float64():

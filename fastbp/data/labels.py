@@ -140,8 +140,7 @@ class Samples:
                 labels = np.ascontiguousarray(block.labels)  # wide rows go through the cache once
                 self.targets.check("target", labels, self.class_indices)
             if block.weight is not None:
-                checks.finite_rows("weight", block.weight)
-                checks.refuse_rows("weight", block.weight, block.weight < 0, "no negative weight")
+                checks.sample_weights("weight", block.weight, len(block.weight))
         except DataError as error:
             name, index = self.rows.locate(start + (error.row or 0))
             text, _, column = str(error).rpartition(f"row {error.row}")

@@ -133,7 +133,7 @@ class ReadAhead:
 
     def _check_weights(self, start: int, stop: int, block: Block) -> None:
         """Refuse the source's own weights if they sum to zero over a batch."""
-        if block.weight is None or not self._source.weighted:
+        if block.weight is None:
             return
         batch = self._batch_rows
         before = self._weight_sum if start == self._weight_stop else np.nan

@@ -59,42 +59,43 @@ class Block:
         return self.map(lambda array: array[start:stop])
 
 
+@dataclass(eq=False)
 class Mapped:
     """All rows of a file as one block that lies in the page cache, not in memory of our own.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        The file, for messages.
-    mapping : Mapping
     block : Block
+    mapping : Mapping
+    name : str
+        What messages call the file.
     offset, row_bytes : int
-        Where the first row begins in the file, and how far apart rows are.
+        Where the features begin in the file, and the distance of their rows.
     """
 
-    def __init__(
-        self, name: str, mapping: Mapping, block: Block, offset: int, row_bytes: int
-    ) -> None:
-        self._name, self._mapping, self.block = name, mapping, block
-        self._size, self._offset, self._row_bytes = mapping.buffer.size, offset, row_bytes
+    block: Block
+    mapping: Mapping
+    name: str
+    offset: int
+    row_bytes: int
 
     def verify(self) -> None:
         """Raise the DataError of a file that was shortened: zeros were read instead of rows."""
-        if not self._mapping.whole():
-            got = min(self._size - 1, self._mapping.size_now())
+        if not self.mapping.whole():
+            size, now = self.mapping.size, self.mapping.size_now()
             raise DataError(
-                f"{self._name}: expected {self._size} bytes, got {got}: the file was shortened"
-                " while it was read"
+                f"{self.name}: expected {size} bytes, got {min(size - 1, now)}: the file was"
+                " shortened while it was read"
             )
 
     def read_ahead(self, row: int) -> None:
         """Start to fetch the rows from `row` on, without waiting for them."""
-        self._mapping.read_ahead(self._offset + row * self._row_bytes)
+        self.mapping.read_ahead(self.offset + row * self.row_bytes)
 
     def close(self) -> None:
         """Unmap the rows."""
         del self.block
-        self._mapping.close()
+        self.mapping.close()
 
 
 class Rows(ABC):

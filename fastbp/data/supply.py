@@ -27,12 +27,11 @@ class Supply(ABC):
         """
 
     @abstractmethod
-    def reorder(self, order: Order) -> None:
-        """Supply the rows of the next epoch in this order."""
+    def reorder(self, order: Order) -> np.ndarray | None:
+        """Supply the rows of the next epoch in this order; return the weights in it.
 
-    def weights(self) -> np.ndarray | None:
-        """Return all weights in their order, if they are in memory."""
-        return None
+        None if there are no weights, or if :class:`ReadAhead` checks them when it reads them.
+        """
 
     def used(self, start: int, stop: int | None) -> None:
         """Check the rows that a slice has used, up to a position or to the epoch's end.
@@ -60,14 +59,11 @@ class InPlace(Supply):
             self._mapped.read_ahead(position)
         return 0, self._samples.rows.n_rows, self._whole, self._order
 
-    def reorder(self, order: Order) -> None:
+    def reorder(self, order: Order) -> np.ndarray | None:
         indices = order[0 : self._samples.rows.n_rows]
         self._order = read_only(indices if self._choose is None else self._choose(indices))
-
-    def weights(self) -> np.ndarray | None:
-        if self._whole.weight is None or self._order is None:
-            return None
-        return np.take(self._whole.weight, self._order)
+        weight = self._whole.weight
+        return None if weight is None else np.take(weight, self._order)
 
     def used(self, start: int, stop: int | None) -> None:
         if self._mapped is not None:
@@ -87,7 +83,7 @@ class InPlace(Supply):
 class Streamed(Supply):
     """Rows that other threads read in their order."""
 
-    def __init__(self, rows: Rows, read_ahead: ReadAhead, temporary: bool) -> None:
+    def __init__(self, rows: Rows, read_ahead: ReadAhead, temporary: bool = False) -> None:
         self._rows, self._read_ahead, self._temporary = rows, read_ahead, temporary
 
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
@@ -105,14 +101,14 @@ class Streamed(Supply):
             self._rows.close()
 
 
-class Gathered(Supply):
+class Gathered(Streamed):
     """Mapped rows, which the kernel gathers by indices that other threads compute."""
 
     def __init__(
         self, indices: RowIndices, read_ahead: ReadAhead, mapped: Mapped, shuffled: bool
     ) -> None:
-        self._indices, self._read_ahead, self._mapped = indices, read_ahead, mapped
-        self._shuffled = shuffled
+        super().__init__(indices, read_ahead)
+        self._mapped, self._shuffled = mapped, shuffled
 
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
         start, stop, block = self._read_ahead.block(position, more_epochs)
@@ -121,14 +117,11 @@ class Gathered(Supply):
             self._mapped.read_ahead(int(order[0]))
         return start, stop, self._mapped.block, order
 
-    def reorder(self, order: Order) -> None:
-        self._read_ahead.visit(Ordered(self._indices, order))
-
     def used(self, start: int, stop: int | None) -> None:
         self._mapped.verify()
 
     def close(self) -> None:
-        self._read_ahead.close()
+        super().close()
         self._mapped.close()
 
 

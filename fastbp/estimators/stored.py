@@ -12,9 +12,10 @@ from fastbp.estimators.mlp.solver import Solver
 from fastbp.training.optimizers import OPTIMIZERS
 from fastbp.training.state import TrainingState, generator_from, generator_state
 
-RECORDS: dict[str, type] = {
-    kind.__name__: kind for kind in (*OPTIMIZERS.values(), Solver, TrainingState)
+RECORDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (*OPTIMIZERS.values(), Solver, TrainingState, LabelBinarizer)
 }
+Arrays = dict[str, np.ndarray]
 LEFT_OUT = (  # what scikit-learn's callbacks leave behind
     "_skl_callbacks", "_skl_callbacks_to_teardown", "_callback_fit_ctx", "_parent_callback_ctx",
 )  # fmt: skip
@@ -23,18 +24,17 @@ LEFT_OUT = (  # what scikit-learn's callbacks leave behind
 class Stored(BaseEstimator):  # type: ignore[misc]
     """An estimator that :func:`fastbp.save` can write."""
 
-    def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def to_stored(self) -> tuple[Arrays, dict[str, Any]]:
         """Return what a file holds of it: its parameters, and all that it has learned."""
-        arrays: dict[str, np.ndarray] = {}
-        encoder = _Encoder(arrays)
+        arrays: Arrays = {}
         return arrays, {
-            name: encoder.encoded(name, value)
+            name: _encoded(arrays, name, value)
             for name, value in vars(self).items()
             if name not in LEFT_OUT
         }
 
     @classmethod
-    def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Any:
+    def from_stored(cls, arrays: Arrays, fields: dict[str, Any]) -> Any:
         """Make it from what a file holds."""
         estimator = cls()
         for name, value in fields.items():
@@ -42,53 +42,46 @@ class Stored(BaseEstimator):  # type: ignore[misc]
         return estimator
 
 
-class _Encoder:
-    """Turns values into JSON, arrays of numbers apart."""
-
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        self._arrays = arrays
-
-    def encoded(self, name: str, value: Any) -> Any:
-        """Return a value as JSON; whatever is no plain number or text as {kind: content}."""
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        if isinstance(value, np.generic):
-            return {"scalar": [value.dtype.str, self.encoded(name, value.item())]}
-        if isinstance(value, np.ndarray):
-            return self._array(name, value)
-        if isinstance(value, list | tuple):
-            items = [self.encoded(f"{name}.{i}", item) for i, item in enumerate(value)]
-            return {type(value).__name__: items}
-        if isinstance(value, dict):
-            keys = [self.encoded(name, key) for key in value]
-            items = [self.encoded(f"{name}.{i}", item) for i, item in enumerate(value.values())]
-            return {"dict": [list(pair) for pair in zip(keys, items, strict=True)]}
-        return self._object(name, value)
-
-    def _array(self, name: str, array: np.ndarray) -> Any:
-        if array.dtype.kind in "OUS":
-            items = [self.encoded(name, item) for item in array.ravel().tolist()]
-            return {"objects": [array.dtype.str, list(array.shape), items]}
-        self._arrays[name] = array
-        return {"array": name}
-
-    def _object(self, name: str, value: Any) -> Any:
-        kind = type(value).__name__
-        if RECORDS.get(kind) is type(value):
-            return {"record": [kind, self.encoded(name, dict(vars(value)))]}
-        if isinstance(value, np.random.RandomState):
-            return {"RandomState": self.encoded(name, generator_state(value))}
-        if isinstance(value, LabelBinarizer):
-            kept = [value.y_type_, bool(value.sparse_input_)]
-            return {"LabelBinarizer": [self.encoded(name, value.classes_), *kept]}
-        raise TypeError(
-            f"model: expected parameters that a file can hold, got {name}={value!r}; set it to None"
-            " before saving"
-        )
+def _encoded(arrays: Arrays, name: str, value: Any) -> Any:
+    """Return a value as JSON; whatever is no plain number or text as {kind: content}."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return {"scalar": [value.dtype.str, _encoded(arrays, name, value.item())]}
+    if isinstance(value, np.ndarray):
+        return _array(arrays, name, value)
+    if isinstance(value, list | tuple):
+        items = [_encoded(arrays, f"{name}.{i}", item) for i, item in enumerate(value)]
+        return {type(value).__name__: items}
+    if isinstance(value, dict):
+        keys = [_encoded(arrays, name, key) for key in value]
+        items = [_encoded(arrays, f"{name}.{i}", item) for i, item in enumerate(value.values())]
+        return {"dict": [list(pair) for pair in zip(keys, items, strict=True)]}
+    return _object(arrays, name, value)
 
 
-def _decoded(arrays: dict[str, np.ndarray], value: Any) -> Any:
-    """Return what :class:`_Encoder` was given."""
+def _array(arrays: Arrays, name: str, array: np.ndarray) -> Any:
+    if array.dtype.kind in "OUS":
+        items = [_encoded(arrays, name, item) for item in array.ravel().tolist()]
+        return {"objects": [array.dtype.str, list(array.shape), items]}
+    arrays[name] = array
+    return {"array": name}
+
+
+def _object(arrays: Arrays, name: str, value: Any) -> Any:
+    kind = type(value).__name__
+    if RECORDS.get(kind) is type(value):
+        return {kind: _encoded(arrays, name, dict(vars(value)))}
+    if isinstance(value, np.random.RandomState):
+        return {"RandomState": _encoded(arrays, name, generator_state(value))}
+    raise TypeError(
+        f"model: expected parameters that a file can hold, got {name}={value!r}; set it to None"
+        " before saving"
+    )
+
+
+def _decoded(arrays: Arrays, value: Any) -> Any:
+    """Return what :func:`_encoded` was given."""
     if not isinstance(value, dict):
         return value
     [(kind, content)] = value.items()
@@ -106,19 +99,9 @@ def _decoded(arrays: dict[str, np.ndarray], value: Any) -> Any:
         return items if kind == "list" else tuple(items)
     if kind == "dict":
         return {_decoded(arrays, k): _decoded(arrays, v) for k, v in content}
-    return _object_of(arrays, kind, content)
-
-
-def _object_of(arrays: dict[str, np.ndarray], kind: str, content: Any) -> Any:
-    if kind == "record":
-        record = _decoded(arrays, content[1])
-        return RECORDS[content[0]](**record)
+    content = _decoded(arrays, content)
     if kind == "RandomState":
-        return generator_from(_decoded(arrays, content))
-    classes, y_type, is_sparse = _decoded(arrays, content[0]), content[1], content[2]
-    known = classes
-    if y_type.startswith("multilabel"):
-        known = np.array([[0] * len(classes), [1] * len(classes)])
-    binarizer = LabelBinarizer().fit(known)
-    binarizer.classes_, binarizer.y_type_, binarizer.sparse_input_ = classes, y_type, is_sparse
-    return binarizer
+        return generator_from(content)
+    record = RECORDS[kind].__new__(RECORDS[kind])
+    record.__dict__.update(content)
+    return record

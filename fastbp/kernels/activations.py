@@ -6,9 +6,17 @@ derivative in :func:`activate_with_derivative`. A code that a choice does not na
 
 from __future__ import annotations
 
-from fastbp.kernels.exponential import LIMIT, NAN, exp, exp_clamped, tanh, tanh_and_exponential
+from fastbp.kernels.exponential import (
+    LIMIT,
+    NAN,
+    exp,
+    exp_clamped,
+    log_of_sum,
+    tanh,
+    tanh_and_exponential,
+)
 from fastbp.kernels.jit import device_function
-from fastbp.kernels.vector import Vector, broadcast, where_less
+from fastbp.kernels.vector import Vector, absolute, broadcast, where_less
 
 IDENTITY = 0
 SIGMOID = 1
@@ -16,6 +24,7 @@ RELU = 2
 TANH = 3
 SOFTMAX = 4  # of an output layer only, all its neurons at once: see losses.py
 EXPONENTIAL = 5  # of an output layer only, with the Poisson deviance
+SOFTPLUS = 6
 
 
 @device_function
@@ -32,6 +41,32 @@ def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
 
 
 @device_function
+def softplus_of_minus(u: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return ln(1 + e**-u), 1/(1 + e**-u) and 1/(1 + e**u), for u >= 0, with all their digits."""
+    one = broadcast(1.0)
+    e = exp_clamped(-u)
+    s = one + e
+    larger = one / s
+    lost = e - (s - one)
+    return log_of_sum(s, lost * larger), larger, e * larger
+
+
+@device_function
+def softplus_and_derivative(z: Vector) -> tuple[Vector, Vector]:
+    """Return a = ln(1 + e**z) and its derivative 1/(1 + e**-z), both with all their digits.
+
+    As max(z, 0) + ln(1 + e**-|z|) no finite z makes it infinite (Dugas et al., NIPS 2000). Below
+    -LIMIT both are 0.
+    """
+    zero = broadcast(0.0)
+    log, larger, smaller = softplus_of_minus(absolute(z))
+    a = where_less(zero, z, z, zero) + log
+    derivative = where_less(z, zero, smaller, larger)
+    limit = broadcast(-LIMIT)
+    return where_less(z, limit, zero, a), where_less(z, limit, zero, derivative)
+
+
+@device_function
 def activate(activation: int, z: Vector) -> Vector:
     """Return phi(z)."""
     if activation == SIGMOID:
@@ -43,6 +78,8 @@ def activate(activation: int, z: Vector) -> Vector:
         a = tanh(z)
     elif activation == EXPONENTIAL:
         a = exp(z)
+    elif activation == SOFTPLUS:
+        a, _ = softplus_and_derivative(z)
     elif activation == IDENTITY:
         a = z
     else:
@@ -64,6 +101,8 @@ def activate_with_derivative(activation: int, z: Vector) -> tuple[Vector, Vector
         a, e = tanh_and_exponential(z)
         sum_of_both = one + e
         derivative = broadcast(4.0) * e / (sum_of_both * sum_of_both)
+    elif activation == SOFTPLUS:
+        a, derivative = softplus_and_derivative(z)
     elif activation == IDENTITY:
         a = z
         derivative = one

@@ -13,7 +13,7 @@ from numba.core import types
 
 from fastbp.kernels.vector import Pointer, compiled_as
 
-_INTEGERS = types.CPointer(types.int64)
+_ELEMENT = types.CPointer(types.int64), types.Integer
 
 
 def atomic_load(pointer: Pointer, index: int) -> int:
@@ -21,9 +21,9 @@ def atomic_load(pointer: Pointer, index: int) -> int:
     return int(pointer[index])
 
 
-@compiled_as(atomic_load, types.int64, _INTEGERS, types.Integer)
-def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.load_atomic(builder.gep(pointer, [index]), "acquire", 8)
+compiled_as(atomic_load, types.int64, *_ELEMENT)(
+    lambda builder, pointer, i: builder.load_atomic(builder.gep(pointer, [i]), "acquire", 8)
+)
 
 
 def atomic_store(pointer: Pointer, index: int, value: int) -> None:
@@ -31,7 +31,7 @@ def atomic_store(pointer: Pointer, index: int, value: int) -> None:
     pointer[index] = value
 
 
-@compiled_as(atomic_store, types.void, _INTEGERS, types.Integer, types.Integer)
+@compiled_as(atomic_store, types.void, *_ELEMENT, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value, value: ir.Value) -> None:
     builder.store_atomic(value, builder.gep(pointer, [index]), "release", 8)
 
@@ -43,7 +43,7 @@ def atomic_add(pointer: Pointer, index: int, value: int) -> int:
     return before
 
 
-@compiled_as(atomic_add, types.int64, _INTEGERS, types.Integer, types.Integer)
+@compiled_as(atomic_add, types.int64, *_ELEMENT, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value, value: ir.Value) -> ir.Value:
     return builder.atomic_rmw("add", builder.gep(pointer, [index]), value, "acq_rel")
 
@@ -56,12 +56,7 @@ def compare_and_swap(pointer: Pointer, index: int, expected: int, value: int) ->
     return True
 
 
-@compiled_as(
-    compare_and_swap, types.boolean, _INTEGERS, types.Integer, types.Integer, types.Integer
-)
-def _(
-    builder: Any, pointer: ir.Value, index: ir.Value, expected: ir.Value, value: ir.Value
-) -> ir.Value:
-    address = builder.gep(pointer, [index])
-    result = builder.cmpxchg(address, expected, value, "acq_rel", "acquire")
+@compiled_as(compare_and_swap, types.boolean, *_ELEMENT, types.Integer, types.Integer)
+def _(builder: Any, pointer: ir.Value, index: ir.Value, *values: ir.Value) -> ir.Value:
+    result = builder.cmpxchg(builder.gep(pointer, [index]), *values, "acq_rel", "acquire")
     return builder.extract_value(result, 1)

@@ -17,23 +17,31 @@ from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.matvec import dot_8_rows, dot_row
 from fastbp.kernels.vector import (
     LANES,
+    Four,
     Pointer,
     Vector,
     at,
     broadcast,
     evens,
     fma,
+    fma_4,
     lane,
     load,
+    load_4,
     load_first,
     odds,
+    padded,
     store,
+    store_4,
     store_first,
     sum_lanes,
     where_less,
 )
 
-# mode: what becomes of a product, with the help of `other`; an unknown mode gives NaN
+Strided = tuple[Pointer, int, int]
+"""Weights, the distance from one term to the next, and from one output to the next."""
+
+# mode: how a product is stored, together with `other`; an unknown mode gives NaN
 PLAIN = 0  # OUT: product
 PLUS = 1  # ACC: result + product
 PLUS_START = 2  # OUT: start + product, with one start for each row of results
@@ -53,44 +61,36 @@ def multiply(
     term_stride: int,
     output_stride: int,
     a: Pointer,
-    a_stride: int,
     other: Pointer,
     result: Pointer,
-    result_stride: int,
 ) -> None:
     """Compute sum over t of w[t, o] a[t, i] for all o < outputs and i < width.
 
-    a (terms, width) is readable in whole vectors; result (outputs, width) is only touched where
-    it has elements. `mode` says what becomes of the sums, and what `other` is: a start for each
-    row, an array like the result, or a factor.
+    a (terms, width rounded up to whole vectors); result (outputs, width) is only touched where it
+    has elements. `mode` says how the sums are stored, and what `other` is: a start for each row,
+    an array like the result, or a factor.
     """
     o = 0
     while o < outputs:
         tall = o + 4 <= outputs
-        w_o = at(w, o * output_stride)
+        w_o = at(w, o * output_stride), term_stride, output_stride
         i = 0
         while i < width:
-            result_i = at(result, o * result_stride + i)
-            other_i = other_at(mode, other, o, o * result_stride + i)
+            result_i = at(result, o * width + i)
+            other_i = other_at(mode, other, o, o * width + i)
             a_i = at(a, i)
             if i + 4 * LANES <= width:
                 if tall:
-                    block_4x4(
-                        mode, terms, w_o, term_stride, output_stride, a_i, a_stride,
-                        other_i, result_i, result_stride,
-                    )  # fmt: skip
+                    block_4x4(mode, terms, w_o, a_i, other_i, result_i, width)
                 else:
-                    block_1x4(mode, terms, w_o, term_stride, a_i, a_stride, other_i, result_i)
+                    block_1x4(mode, terms, w_o, a_i, other_i, result_i, width)
                 i += 4 * LANES
             else:
                 n = width - i
                 if tall:
-                    block_4x1(
-                        mode, terms, w_o, term_stride, output_stride, a_i, a_stride,
-                        other_i, result_i, result_stride, n,
-                    )  # fmt: skip
+                    block_4x1(mode, terms, w_o, a_i, other_i, result_i, width, n)
                 else:
-                    block_1x1(mode, terms, w_o, term_stride, a_i, a_stride, other_i, result_i, n)
+                    block_1x1(mode, terms, w_o, a_i, other_i, result_i, width, n)
                 i += LANES
         o += 4 if tall else 1
 
@@ -112,8 +112,8 @@ def first_sum(mode: int, other: Pointer, o: int) -> Vector:
 
 
 @device_function
-def keep(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
-    """Do with the first n lanes of a sum what `mode` says; OUT or ACC result from i on."""
+def store_as(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
+    """Store the first n lanes of a sum as `mode` says; OUT or ACC result from i on."""
     zero = broadcast(0.0)
     if mode == PLUS_START_RELU:
         s = where_less(s, zero, zero, s)  # NaN stays NaN
@@ -132,124 +132,76 @@ def keep(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) 
 
 @device_function
 def block_4x4(
-    mode: int,
-    terms: int,
-    w0: Pointer,
-    term_stride: int,
-    output_stride: int,
-    a: Pointer,
-    a_stride: int,
-    other: Pointer,
-    result: Pointer,
-    stride: int,
+    mode: int, terms: int, w: Strided, a: Pointer, other: Pointer, result: Pointer, width: int
 ) -> None:
     """Compute four outputs, four vectors each."""
+    w0, term_stride, output_stride = w
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
-    s00 = first_sum(mode, other, 0)
-    s01, s02, s03 = s00, s00, s00
-    s10 = first_sum(mode, other, 1)
-    s11, s12, s13 = s10, s10, s10
-    s20 = first_sum(mode, other, 2)
-    s21, s22, s23 = s20, s20, s20
-    s30 = first_sum(mode, other, 3)
-    s31, s32, s33 = s30, s30, s30
+    s0, s1 = first_sums(mode, other, 0), first_sums(mode, other, 1)
+    s2, s3 = first_sums(mode, other, 2), first_sums(mode, other, 3)
     i = 0
     j = 0
     for _ in range(terms):
-        a0 = load(a, j)
-        a1 = load(a, j + 8)
-        a2 = load(a, j + 16)
-        a3 = load(a, j + 24)
-        c = broadcast(w0[i])
-        s00 = fma(c, a0, s00)
-        s01 = fma(c, a1, s01)
-        s02 = fma(c, a2, s02)
-        s03 = fma(c, a3, s03)
-        c = broadcast(w1[i])
-        s10 = fma(c, a0, s10)
-        s11 = fma(c, a1, s11)
-        s12 = fma(c, a2, s12)
-        s13 = fma(c, a3, s13)
-        c = broadcast(w2[i])
-        s20 = fma(c, a0, s20)
-        s21 = fma(c, a1, s21)
-        s22 = fma(c, a2, s22)
-        s23 = fma(c, a3, s23)
-        c = broadcast(w3[i])
-        s30 = fma(c, a0, s30)
-        s31 = fma(c, a1, s31)
-        s32 = fma(c, a2, s32)
-        s33 = fma(c, a3, s33)
+        a_j = load_4(a, j)
+        s0 = fma_4(broadcast(w0[i]), a_j, s0)
+        s1 = fma_4(broadcast(w1[i]), a_j, s1)
+        s2 = fma_4(broadcast(w2[i]), a_j, s2)
+        s3 = fma_4(broadcast(w3[i]), a_j, s3)
         i += term_stride
-        j += a_stride
-    keep_4(mode, s00, s01, s02, s03, other, result, 0 * stride)
-    keep_4(mode, s10, s11, s12, s13, other, result, 1 * stride)
-    keep_4(mode, s20, s21, s22, s23, other, result, 2 * stride)
-    keep_4(mode, s30, s31, s32, s33, other, result, 3 * stride)
+        j += padded(width)
+    store_4_as(mode, s0, other, result, 0 * width)
+    store_4_as(mode, s1, other, result, 1 * width)
+    store_4_as(mode, s2, other, result, 2 * width)
+    store_4_as(mode, s3, other, result, 3 * width)
 
 
 @device_function
-def keep_4(
-    mode: int,
-    s0: Vector,
-    s1: Vector,
-    s2: Vector,
-    s3: Vector,
-    other: Pointer,
-    result: Pointer,
-    i: int,
-) -> None:
-    """Do with the sums of one output what `mode` says."""
-    keep(mode, s0, other, result, i, LANES)
-    keep(mode, s1, other, result, i + 8, LANES)
-    keep(mode, s2, other, result, i + 16, LANES)
-    keep(mode, s3, other, result, i + 24, LANES)
+def first_sums(mode: int, other: Pointer, o: int) -> Four:
+    """Return what the four sums of an output start with."""
+    s = first_sum(mode, other, o)
+    return s, s, s, s
+
+
+@device_function
+def store_4_as(mode: int, s: Four, other: Pointer, result: Pointer, i: int) -> None:
+    """Store the four sums of an output as `mode` says."""
+    store_as(mode, s[0], other, result, i, LANES)
+    store_as(mode, s[1], other, result, i + LANES, LANES)
+    store_as(mode, s[2], other, result, i + 2 * LANES, LANES)
+    store_as(mode, s[3], other, result, i + 3 * LANES, LANES)
 
 
 @device_function
 def block_1x4(
-    mode: int,
-    terms: int,
-    w: Pointer,
-    term_stride: int,
-    a: Pointer,
-    a_stride: int,
-    other: Pointer,
-    result: Pointer,
+    mode: int, terms: int, w: Strided, a: Pointer, other: Pointer, result: Pointer, width: int
 ) -> None:
     """Compute four vectors of one output."""
-    s0 = first_sum(mode, other, 0)
-    s1, s2, s3 = s0, s0, s0
+    w0, term_stride, _ = w
+    s = first_sums(mode, other, 0)
     i = 0
     j = 0
     for _ in range(terms):
-        c = broadcast(w[i])
-        s0 = fma(c, load(a, j), s0)
-        s1 = fma(c, load(a, j + 8), s1)
-        s2 = fma(c, load(a, j + 16), s2)
-        s3 = fma(c, load(a, j + 24), s3)
+        s = fma_4(broadcast(w0[i]), load_4(a, j), s)
         i += term_stride
-        j += a_stride
-    keep_4(mode, s0, s1, s2, s3, other, result, 0)
+        j += padded(width)
+    store_4_as(mode, s, other, result, 0)
 
 
 @device_function
 def block_4x1(
     mode: int,
     terms: int,
-    w0: Pointer,
-    term_stride: int,
-    output_stride: int,
+    w: Strided,
     a: Pointer,
-    a_stride: int,
     other: Pointer,
     result: Pointer,
-    stride: int,
+    width: int,
     n: int,
 ) -> None:
     """Compute the first n lanes of one vector of four outputs."""
+    w0, term_stride, output_stride = w
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
@@ -266,34 +218,34 @@ def block_4x1(
         s2 = fma(broadcast(w2[i]), v, s2)
         s3 = fma(broadcast(w3[i]), v, s3)
         i += term_stride
-        j += a_stride
-    keep(mode, s0, other, result, 0, n)
-    keep(mode, s1, other, result, stride, n)
-    keep(mode, s2, other, result, 2 * stride, n)
-    keep(mode, s3, other, result, 3 * stride, n)
+        j += padded(width)
+    store_as(mode, s0, other, result, 0, n)
+    store_as(mode, s1, other, result, width, n)
+    store_as(mode, s2, other, result, 2 * width, n)
+    store_as(mode, s3, other, result, 3 * width, n)
 
 
 @device_function
 def block_1x1(
     mode: int,
     terms: int,
-    w: Pointer,
-    term_stride: int,
+    w: Strided,
     a: Pointer,
-    a_stride: int,
     other: Pointer,
     result: Pointer,
+    width: int,
     n: int,
 ) -> None:
     """Compute the first n lanes of one vector of one output."""
+    w0, term_stride, _ = w
     s = first_sum(mode, other, 0)
     i = 0
     j = 0
     for _ in range(terms):
-        s = fma(broadcast(w[i]), load(a, j), s)
+        s = fma(broadcast(w0[i]), load(a, j), s)
         i += term_stride
-        j += a_stride
-    keep(mode, s, other, result, 0, n)
+        j += padded(width)
+    store_as(mode, s, other, result, 0, n)
 
 
 @subroutine
@@ -306,21 +258,12 @@ def multiply_row(
     """
     o = 0
     while o + 4 * LANES <= outputs:
-        s0, s1, s2, s3 = (
-            load(start, o),
-            load(start, o + 8),
-            load(start, o + 16),
-            load(start, o + 24),
-        )
+        sums = load_4(start, o)
         i = o
         for t in range(terms):
-            c = broadcast(a[t])
-            s0 = fma(c, load(w, i), s0)
-            s1 = fma(c, load(w, i + 8), s1)
-            s2 = fma(c, load(w, i + 16), s2)
-            s3 = fma(c, load(w, i + 24), s3)
+            sums = fma_4(broadcast(a[t]), load_4(w, i), sums)
             i += outputs
-        keep_4(PLAIN, s0, s1, s2, s3, start, result, o)
+        store_4(result, o, sums)
         o += 4 * LANES
     while o < outputs:
         n = outputs - o
@@ -363,18 +306,18 @@ def sums_of_products(
             if j + LANES > n_p:
                 for i in range(n_p - j):
                     s = dot_row(at(p_j, i * width), width, q_k)
-                    keep_one(mode, s, other, target, i * p_stride)
+                    store_one_as(mode, s, other, target, i * p_stride)
             elif p_stride == 1:
-                keep(mode, dot_8_rows(p_j, width, width, q_k), other, target, 0, LANES)
+                store_as(mode, dot_8_rows(p_j, width, width, q_k), other, target, 0, LANES)
             else:
                 sums = dot_8_rows(p_j, width, width, q_k)
                 for i in range(LANES):
-                    keep_one(mode, lane(sums, i), other, target, i * p_stride)
+                    store_one_as(mode, lane(sums, i), other, target, i * p_stride)
 
 
 @device_function
-def keep_one(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> None:
-    """Do with a single sum what `mode` says: PLAIN, PLUS or DESCEND; OUT or ACC result[i]."""
+def store_one_as(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> None:
+    """Store one number as `mode` says: PLAIN, PLUS or DESCEND; OUT or ACC result[i]."""
     if mode == PLUS:
         s = result[i] + s
     elif mode == DESCEND:
@@ -388,30 +331,28 @@ def keep_one(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> No
 def sums_of_rows(
     mode: int, width: int, n: int, a: Pointer, other: Pointer, result: Pointer
 ) -> None:
-    """Compute the sum of each of the rows of a (n, width), whole vectors; result as `mode` says."""
+    """Compute the sum of each row of a (n, width), whole vectors; stored as `mode` says."""
     for j in range(n):
         s = broadcast(0.0)
         for i in range(j * width, j * width + width, LANES):
             s = s + load(a, i)
-        keep_one(mode, sum_lanes(s), other, result, j)
+        store_one_as(mode, sum_lanes(s), other, result, j)
 
 
 @subroutine
-def transpose(
-    x: Pointer, columns: int, first: int, rows: int, stride: int, result: Pointer
-) -> None:
-    """Lay rows of x side by side: result[j * stride + i] = x[first + i, j]; zero beyond the rows.
+def transpose(x: Pointer, columns: int, rows: int, result: Pointer) -> None:
+    """Lay rows of x side by side: result[j, i] = x[i, j]; zero beyond the rows.
 
-    x (N, columns). Result (columns, rounded up to whole vectors, of `stride` each, which is `rows`
-    rounded up).
+    x (rows, columns); OUT result (columns, rows), both rounded up to whole vectors.
     """
+    stride = padded(rows)
     for i in range(0, stride, LANES):
         if columns == 1:
-            store(result, i, load_first(x, first + i, rows - i))
+            store(result, i, load_first(x, i, rows - i))
         else:
             n = min(rows - i, LANES)
             for j in range(0, columns, LANES):
-                transpose_8(at(x, (first + i) * columns + j), columns, n, j, stride, at(result, i))
+                transpose_8(at(x, i * columns + j), columns, n, j, stride, at(result, i))
 
 
 @device_function
@@ -423,24 +364,9 @@ def transpose_8(x: Pointer, columns: int, n: int, j: int, stride: int, result: P
     and 256 bits, which the processor has faster, gained a hundredth of a step.)
     """
     if n == LANES:
-        count = columns - j
-        r0 = load_first(x, 0, count)
-        r1 = load_first(x, columns, count)
-        r2 = load_first(x, 2 * columns, count)
-        r3 = load_first(x, 3 * columns, count)
-        r4 = load_first(x, 4 * columns, count)
-        r5 = load_first(x, 5 * columns, count)
-        r6 = load_first(x, 6 * columns, count)
-        r7 = load_first(x, 7 * columns, count)
+        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, LANES, j)
     else:
-        r0 = part_of_row(x, columns, 0, n, j)
-        r1 = part_of_row(x, columns, 1, n, j)
-        r2 = part_of_row(x, columns, 2, n, j)
-        r3 = part_of_row(x, columns, 3, n, j)
-        r4 = part_of_row(x, columns, 4, n, j)
-        r5 = part_of_row(x, columns, 5, n, j)
-        r6 = part_of_row(x, columns, 6, n, j)
-        r7 = broadcast(0.0)
+        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, n, j)
     r0, r1 = evens(r0, r1), odds(r0, r1)
     r2, r3 = evens(r2, r3), odds(r2, r3)
     r4, r5 = evens(r4, r5), odds(r4, r5)
@@ -459,6 +385,21 @@ def transpose_8(x: Pointer, columns: int, n: int, j: int, stride: int, result: P
         store(result, o + 5 * stride, odds(r1, r5))
         store(result, o + 6 * stride, odds(r2, r6))
         store(result, o + 7 * stride, odds(r3, r7))
+
+
+@device_function
+def eight_rows(x: Pointer, columns: int, n: int, j: int) -> tuple[Vector, ...]:
+    """Return eight columns, from j on, of eight rows, of which n exist; zero elsewhere."""
+    return (
+        part_of_row(x, columns, 0, n, j),
+        part_of_row(x, columns, 1, n, j),
+        part_of_row(x, columns, 2, n, j),
+        part_of_row(x, columns, 3, n, j),
+        part_of_row(x, columns, 4, n, j),
+        part_of_row(x, columns, 5, n, j),
+        part_of_row(x, columns, 6, n, j),
+        part_of_row(x, columns, 7, n, j),
+    )
 
 
 @device_function

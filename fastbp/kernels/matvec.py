@@ -9,6 +9,8 @@ empty: 1.3 times as fast at 2 features. (Packing 10 and 20 features that way, by
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import (
     LANES,
@@ -18,18 +20,24 @@ from fastbp.kernels.vector import (
     broadcast,
     evens,
     fma,
+    fma_4,
     load,
+    load_4,
     load_first,
     load_up_to,
     odds,
     prefetch,
     store,
+    store_4,
     sum_each,
     sum_lanes,
 )
 
 NARROW = 2  # most features of the narrow layout
 GATHER_AHEAD = 8  # rows that are prefetched while earlier ones are copied
+
+Order = tuple[Pointer, bool]
+"""Indices of rows, and whether rows are visited in their order; otherwise one after the other."""
 
 
 @device_function
@@ -45,49 +53,36 @@ def forward(
 
 @device_function
 def gather_rows(
-    x: Pointer,
-    d: int,
-    stride: int,
-    order: Pointer,
-    shuffled: bool,
-    first: int,
-    rows: int,
-    gathered: Pointer,
+    x: Pointer, d: int, stride: int, order: Order, first: int, rows: int, gathered: Pointer
 ) -> None:
-    """Copy the rows order[first : first + rows] of x, d numbers each; OUT gathered (rows, d).
+    """Copy rows of x, in order from `first` on, d numbers each; OUT gathered (rows, d).
 
-    Unless shuffled, the rows from `first` on. Whole vectors are written: up to seven numbers
-    beyond the last row.
+    Whole vectors are written: up to seven numbers beyond the last row.
     """
     for i in range(rows):
-        coming = row_at(order, shuffled, first + min(i + GATHER_AHEAD, rows - 1)) * stride
+        coming = row_at(order, first + min(i + GATHER_AHEAD, rows - 1)) * stride
         for j in range(0, d, LANES):
             prefetch(x, coming + j)
         prefetch(x, coming + d - 1)
-        o = row_at(order, shuffled, first + i) * stride
+        o = row_at(order, first + i) * stride
         for j in range(0, d, LANES):
             store(gathered, i * d + j, load_first(x, o + j, d - j))
 
 
 @device_function
 def gather_numbers(
-    y: Pointer,
-    stride: int,
-    order: Pointer,
-    shuffled: bool,
-    first: int,
-    rows: int,
-    gathered: Pointer,
+    y: Pointer, stride: int, order: Order, first: int, rows: int, gathered: Pointer
 ) -> None:
     """Copy a number of each row, as :func:`gather_rows` does; OUT gathered (rows,)."""
     for i in range(rows):
-        gathered[i] = y[row_at(order, shuffled, first + i) * stride]
+        gathered[i] = y[row_at(order, first + i) * stride]
 
 
 @device_function
-def row_at(order: Pointer, shuffled: bool, i: int) -> int:
-    """Return the row at position i of the order; the row i itself unless shuffled."""
-    return int(order[i]) if shuffled else i
+def row_at(order: Order, i: int) -> int:
+    """Return the row at position i of the order."""
+    indices, shuffled = order
+    return int(indices[i]) if shuffled else i
 
 
 @device_function
@@ -133,33 +128,31 @@ def dot_8_rows(x: Pointer, d: int, stride: int, w: Pointer) -> Vector:
     x4 = at(x3, stride)
     x5 = at(x4, stride)
     x6 = at(x5, stride)
-    x7 = at(x6, stride)
+    rows = x, x1, x2, x3, x4, x5, x6, at(x6, stride)
     zero = broadcast(0.0)
-    s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
+    sums = zero, zero, zero, zero, zero, zero, zero, zero
     j = 0
     while j + LANES <= d:
-        v = load(w, j)
-        s0 = fma(load(x, j), v, s0)
-        s1 = fma(load(x1, j), v, s1)
-        s2 = fma(load(x2, j), v, s2)
-        s3 = fma(load(x3, j), v, s3)
-        s4 = fma(load(x4, j), v, s4)
-        s5 = fma(load(x5, j), v, s5)
-        s6 = fma(load(x6, j), v, s6)
-        s7 = fma(load(x7, j), v, s7)
+        sums = add_products(rows, j, LANES, load(w, j), sums)
         j += LANES
     if j < d:
-        n = d - j
-        v = load(w, j)
-        s0 = fma(load_first(x, j, n), v, s0)
-        s1 = fma(load_first(x1, j, n), v, s1)
-        s2 = fma(load_first(x2, j, n), v, s2)
-        s3 = fma(load_first(x3, j, n), v, s3)
-        s4 = fma(load_first(x4, j, n), v, s4)
-        s5 = fma(load_first(x5, j, n), v, s5)
-        s6 = fma(load_first(x6, j, n), v, s6)
-        s7 = fma(load_first(x7, j, n), v, s7)
-    return sum_each(s0, s1, s2, s3, s4, s5, s6, s7)
+        sums = add_products(rows, j, d - j, load(w, j), sums)
+    return sum_each(*sums)
+
+
+@device_function
+def add_products(rows: Any, j: int, n: int, w: Vector, sums: Any) -> Any:
+    """Return the sums of eight rows, with the products of n numbers from j on added."""
+    return (
+        fma(load_first(rows[0], j, n), w, sums[0]),
+        fma(load_first(rows[1], j, n), w, sums[1]),
+        fma(load_first(rows[2], j, n), w, sums[2]),
+        fma(load_first(rows[3], j, n), w, sums[3]),
+        fma(load_first(rows[4], j, n), w, sums[4]),
+        fma(load_first(rows[5], j, n), w, sums[5]),
+        fma(load_first(rows[6], j, n), w, sums[6]),
+        fma(load_first(rows[7], j, n), w, sums[7]),
+    )
 
 
 @device_function
@@ -197,8 +190,8 @@ def add_4_columns(x: Pointer, stride: int, rows: int, ahead: int, dz: Pointer, d
     """Add dw[0:32] += the first 32 columns of x' dz; ACC dw. Prefetches the odd rows."""
     o = 0
     zero = broadcast(0.0)
-    s0, s1, s2, s3 = zero, zero, zero, zero
-    t0, t1, t2, t3 = zero, zero, zero, zero
+    s = zero, zero, zero, zero
+    t = s
     for i in range(0, rows - 1, 2):
         if ahead > 0:
             odd = o + (ahead + 1) * stride
@@ -206,28 +199,16 @@ def add_4_columns(x: Pointer, stride: int, rows: int, ahead: int, dz: Pointer, d
             prefetch(x, odd + 8)
             prefetch(x, odd + 16)
             prefetch(x, odd + 24)
-        c = broadcast(dz[i])
-        s0 = fma(c, load(x, o), s0)
-        s1 = fma(c, load(x, o + 8), s1)
-        s2 = fma(c, load(x, o + 16), s2)
-        s3 = fma(c, load(x, o + 24), s3)
+        s = fma_4(broadcast(dz[i]), load_4(x, o), s)
         o += stride
-        c = broadcast(dz[i + 1])
-        t0 = fma(c, load(x, o), t0)
-        t1 = fma(c, load(x, o + 8), t1)
-        t2 = fma(c, load(x, o + 16), t2)
-        t3 = fma(c, load(x, o + 24), t3)
+        t = fma_4(broadcast(dz[i + 1]), load_4(x, o), t)
         o += stride
     if rows % 2:
-        c = broadcast(dz[rows - 1])
-        s0 = fma(c, load(x, o), s0)
-        s1 = fma(c, load(x, o + 8), s1)
-        s2 = fma(c, load(x, o + 16), s2)
-        s3 = fma(c, load(x, o + 24), s3)
-    store(dw, 0, load(dw, 0) + (s0 + t0))
-    store(dw, 8, load(dw, 8) + (s1 + t1))
-    store(dw, 16, load(dw, 16) + (s2 + t2))
-    store(dw, 24, load(dw, 24) + (s3 + t3))
+        s = fma_4(broadcast(dz[rows - 1]), load_4(x, o), s)
+    before = load_4(dw, 0)
+    sums = s[0] + t[0], s[1] + t[1], s[2] + t[2], s[3] + t[3]
+    after = before[0] + sums[0], before[1] + sums[1], before[2] + sums[2], before[3] + sums[3]
+    store_4(dw, 0, after)
 
 
 @device_function

@@ -24,31 +24,30 @@ from fastbp.kernels.matmul import (
     PLUS_START_RELU,
     TIMES,
     WHERE_POSITIVE,
-    keep,
     multiply,
     multiply_row,
+    store_as,
     sums_of_products,
     sums_of_rows,
     transpose,
 )
-from fastbp.kernels.matvec import gather_rows
+from fastbp.kernels.matvec import Order, gather_rows
 from fastbp.kernels.online_network import online_step
 from fastbp.kernels.plan import BLAS, OUTER
-from fastbp.kernels.steps import Data, first_bad_row, run_steps, run_whole_batches
+from fastbp.kernels.steps import (
+    Data,
+    Memory,
+    first_bad_row,
+    order_of,
+    run_steps,
+    run_whole_batches,
+)
 from fastbp.kernels.update import KEEP_LOSS, all_finite
 from fastbp.kernels.vector import LANES, Pointer, at, broadcast, load, padded, pointer_to, store
 
 
 @subroutine
-def network_gradient(
-    data: Data,
-    integers: Pointer,
-    start: int,
-    rows: int,
-    parameters: Pointer,
-    work: Pointer,
-    partial: Pointer,
-) -> bool:
+def network_gradient(data: Data, integers: Pointer, start: int, rows: int, memory: Memory) -> bool:
     """Sum loss, weight and gradient over a chunk; OUT partial, work.
 
     Returns whether x was finite.
@@ -59,9 +58,9 @@ def network_gradient(
     for first in range(begin, begin + rows, tile):
         n = min(tile, begin + rows - first)
         mode = PLAIN if first == begin else PLUS
-        finite &= tile_forward(mode, data, integers, first, n, parameters, work, partial)
+        finite &= tile_forward(mode, data, integers, first, n, memory)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
-            backward(mode, integers, 0, n, parameters, work, partial, partial)
+            backward(mode, integers, 0, n, memory)
     return finite
 
 
@@ -73,21 +72,19 @@ def tile_step(
     rows: int,
     rate: float,
     floats: Pointer,
-    work: Pointer,
-    partial: Pointer,
+    memory: Memory,
 ) -> bool:
     """Do one step of plain SGD with a batch of one tile, with the bits of a step by its gradient.
 
     OUT loss and weight in `partial`, work; ACC parameters. Not storing the gradient and loading it
     again took a twentieth off 64-100-10 with 32 rows. Returns whether x was finite.
     """
-    parameters = at(floats, layout.PARAMETERS)
+    _, _, partial = memory
     first = start - integers[layout.BLOCK_START]
-    finite = tile_forward(PLAIN, data, integers, first, rows, parameters, work, partial)
+    finite = tile_forward(PLAIN, data, integers, first, rows, memory)
     p = integers[layout.N_PARAMETERS]
-    factor = at(partial, p + layout.PARTIAL_EXTRA)
-    factor[0] = -(rate / partial[p + layout.WEIGHT_SUM])
-    backward(DESCEND, integers, 0, rows, parameters, work, factor, parameters)
+    factor_at(integers, partial)[0] = -(rate / partial[p + layout.WEIGHT_SUM])
+    backward(DESCEND, integers, 0, rows, memory)
     return finite
 
 
@@ -100,60 +97,54 @@ def inputs_at(integers: Pointer, work: Pointer) -> Pointer:
 
 @device_function
 def scratch_at(integers: Pointer, work: Pointer) -> Pointer:
-    """Return where the scratch begins that all layers share: behind those of each layer."""
+    """Return where the scratch that all layers share begins: behind those of each layer."""
     return at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
+
+
+@device_function
+def factor_at(integers: Pointer, partial: Pointer) -> Pointer:
+    """Return where the factor of gradient descent is: in the next row of partial sums."""
+    return at(partial, integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA)
 
 
 @subroutine
 def tile_forward(
-    mode: int,
-    data: Data,
-    integers: Pointer,
-    first: int,
-    n: int,
-    parameters: Pointer,
-    work: Pointer,
-    partial: Pointer,
+    mode: int, data: Data, integers: Pointer, first: int, n: int, memory: Memory
 ) -> bool:
     """Take n rows through all layers and the loss; OUT work, with dz of the output.
 
     OUT (mode PLAIN) or ACC (PLUS) loss and weight in `partial`. Returns whether x was finite,
     which is checked in the first epoch only.
     """
-    x, _, _, order = data
+    parameters, work, _ = memory
     d = integers[layout.N_FEATURES]
-    shuffled, stride = integers[layout.SHUFFLED] != 0, integers[layout.ROW_STRIDE]
+    stride, order = integers[layout.ROW_STRIDE], order_of(data, integers)
     scratch, inputs = scratch_at(integers, work), inputs_at(integers, work)
-    lay_out(x, d, stride, order, shuffled, first, n, scratch, inputs)
+    lay_out(data[0], d, stride, order, first, n, scratch, inputs)
     forward(integers, 0, padded(n), inputs, parameters, work, True)
-    tile_losses(mode, data, integers, first, n, work, partial)
+    tile_losses(mode, data, integers, first, n, memory)
     return integers[layout.EPOCH] > 0 or all_finite(d * padded(n), inputs)
 
 
 @subroutine
 def tile_losses(
-    mode: int,
-    data: Data,
-    integers: Pointer,
-    first: int,
-    n: int,
-    work: Pointer,
-    partial: Pointer,
+    mode: int, data: Data, integers: Pointer, first: int, n: int, memory: Memory
 ) -> None:
     """Turn the output's z of n rows into dz; OUT (mode PLAIN) or ACC loss and weight in `partial`.
 
     OUT work: labels and weights at its beginning, dz of the output.
     """
-    _, y, sample_weight, order = data
+    _, y, sample_weight, _ = data
+    _, work, partial = memory
+    order = order_of(data, integers)
     p = integers[layout.N_PARAMETERS]
-    shuffled = integers[layout.SHUFFLED] != 0
     columns, stride = integers[layout.LABEL_COLUMNS], integers[layout.LABEL_STRIDE]
     scratch = scratch_at(integers, work)
     weights = at(work, padded(columns) * integers[layout.TILE_ROWS])
-    lay_out(y, columns, stride, order, shuffled, first, n, scratch, work)
+    lay_out(y, columns, stride, order, first, n, scratch, work)
     if integers[layout.WEIGHTED] != 0:
         stride = integers[layout.WEIGHT_STRIDE]
-        lay_out(sample_weight, 1, stride, order, shuffled, first, n, scratch, weights)
+        lay_out(sample_weight, 1, stride, order, first, n, scratch, weights)
     if mode == PLAIN:
         partial[p + layout.LOSS_SUM] = 0.0
         partial[p + layout.WEIGHT_SUM] = 0.0
@@ -166,8 +157,7 @@ def lay_out(
     x: Pointer,
     columns: int,
     stride: int,
-    order: Pointer,
-    shuffled: bool,
+    order: Order,
     first: int,
     n: int,
     scratch: Pointer,
@@ -177,11 +167,11 @@ def lay_out(
 
     Rows that are not contiguous are gathered first, into scratch (n, columns).
     """
-    if shuffled or stride != columns:
-        gather_rows(x, columns, stride, order, shuffled, first, n, scratch)
-        transpose(scratch, columns, 0, n, padded(n), result)
+    if order[1] or stride != columns:
+        gather_rows(x, columns, stride, order, first, n, scratch)
+        transpose(scratch, columns, n, result)
     else:
-        transpose(x, columns, first, n, padded(n), result)
+        transpose(at(x, first * columns), columns, n, result)
 
 
 @subroutine
@@ -197,7 +187,7 @@ def forward(
     """Compute a = phi(a_before W + b) of all layers from `first` on, the output's z only; OUT work.
 
     In training the derivatives phi'(z), too: computed from z, not from a, they keep their
-    digits. (That of ReLU is read off a.)
+    digits. (Backward takes that of ReLU from a.)
     """
     n_layers = integers[layout.N_LAYERS]
     a_before = inputs
@@ -217,10 +207,10 @@ def forward(
                     store(z, i, broadcast(b[j]))
             gemm(integers[layout.GEMM], True, False, n, width, n_inputs, w, a_before, 1.0, z)
         elif hidden and activation == RELU:
-            multiply(PLUS_START_RELU, n_inputs, n, width, w, n, 1, a_before, width, b, a, width)
+            multiply(PLUS_START_RELU, n_inputs, n, width, w, n, 1, a_before, b, a)
             hidden = False
         else:
-            multiply(PLUS_START, n_inputs, n, width, w, n, 1, a_before, width, b, z, width)
+            multiply(PLUS_START, n_inputs, n, width, w, n, 1, a_before, b, z)
         if hidden:
             activate_layer(activation, n * width, z, a, training)
         a_before = a
@@ -239,40 +229,24 @@ def activate_layer(activation: int, size: int, z: Pointer, a: Pointer, training:
 
 
 @subroutine
-def backward(
-    mode: int,
-    integers: Pointer,
-    last: int,
-    n: int,
-    parameters: Pointer,
-    work: Pointer,
-    factor: Pointer,
-    target: Pointer,
-) -> None:
-    """Go back through the layers down to `last`; the gradient goes to `target` as `mode` says.
+def backward(mode: int, integers: Pointer, last: int, n: int, memory: Memory) -> None:
+    """Go back through the layers down to `last`.
 
-    From the output's dz: dz_before = (dz W') phi'(z_before), with the weights from before the
-    update, then dW = a_before' dz and db = sum dz. The layer before `last` has its dz, no more.
+    The gradient goes to the partial sums as `mode` says: OUT (PLAIN), ACC (PLUS); or descends in
+    the parameters (DESCEND). From the output's dz: dz_before = (dz W') phi'(z_before), with the
+    weights from before the update, then dW = a_before' dz and db = sum dz. The layer before `last`
+    has its dz, no more.
     """
-    width = padded(n)
     for index in range(integers[layout.N_LAYERS] - 1, last - 1, -1):
-        now = layer(integers, index)
-        dz = at(work, now[layout.D_AT])
-        a = inputs_at(integers, work)
         if index > 0:
-            a = at(work, layer(integers, index - 1)[layout.A_AT])
-            dz_before(integers, index, width, parameters, work)
-        sums_of_rows(
-            mode, width, now[layout.OUTPUTS], dz, factor, at(target, now[layout.BIASES_AT])
-        )
-        weight_gradient(mode, integers, index, n, a, dz, work, factor, target)
+            dz_before(integers, index, padded(n), memory)
+        layer_gradient(mode, integers, index, n, memory)
 
 
 @subroutine
-def dz_before(
-    integers: Pointer, index: int, width: int, parameters: Pointer, work: Pointer
-) -> None:
+def dz_before(integers: Pointer, index: int, width: int, memory: Memory) -> None:
     """Compute (dz W') phi'(z) for the layer before; ACC work, where dz replaces phi'(z)."""
+    parameters, work, _ = memory
     now, before = layer(integers, index), layer(integers, index - 1)
     n_inputs, n_outputs = before[layout.OUTPUTS], now[layout.OUTPUTS]
     w = at(parameters, now[layout.WEIGHTS_AT])
@@ -285,36 +259,31 @@ def dz_before(
         product = scratch_at(integers, work)
         gemm(integers[layout.GEMM], False, False, n_inputs, width, n_outputs, w, dz, 0.0, product)
         for i in range(0, n_inputs * width, LANES):
-            keep(mode, load(product, i), other, d, i, LANES)
+            store_as(mode, load(product, i), other, d, i, LANES)
     else:
-        multiply(mode, n_outputs, n_inputs, width, w, 1, n_outputs, dz, width, other, d, width)
+        multiply(mode, n_outputs, n_inputs, width, w, 1, n_outputs, dz, other, d)
 
 
 @subroutine
-def weight_gradient(
-    mode: int,
-    integers: Pointer,
-    index: int,
-    n: int,
-    a: Pointer,
-    dz: Pointer,
-    work: Pointer,
-    factor: Pointer,
-    target: Pointer,
-) -> None:
-    """Compute dW = a' dz of a layer, in the way that its METHOD says; `target` as `mode` says."""
+def layer_gradient(mode: int, integers: Pointer, index: int, n: int, memory: Memory) -> None:
+    """Compute db = sum dz and dW = a_before' dz of a layer, the latter as its METHOD says."""
+    parameters, work, partial = memory
     now = layer(integers, index)
     n_inputs, n_outputs = inputs_of(integers, index), now[layout.OUTPUTS]
+    a, dz = inputs_at(integers, work), at(work, now[layout.D_AT])
+    if index > 0:
+        a = at(work, layer(integers, index - 1)[layout.A_AT])
+    target, factor = parameters if mode == DESCEND else partial, factor_at(integers, partial)
     dw = at(target, now[layout.WEIGHTS_AT])
     width = padded(n)
+    sums_of_rows(mode, width, n_outputs, dz, factor, at(target, now[layout.BIASES_AT]))
     if now[layout.METHOD] == BLAS:
         kept = 0.0 if mode == PLAIN else 1.0
         gemm(integers[layout.GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
     elif now[layout.METHOD] == OUTER:
-        lanes = padded(n_outputs)
         rows = scratch_at(integers, work)
-        transpose(dz, width, 0, n_outputs, lanes, rows)
-        multiply(mode, n, n_inputs, n_outputs, a, 1, width, rows, lanes, factor, dw, n_outputs)
+        transpose(dz, width, n_outputs, rows)
+        multiply(mode, n, n_inputs, n_outputs, a, 1, width, rows, factor, dw)
     elif n_inputs >= n_outputs:
         sums_of_products(mode, width, a, n_inputs, n_outputs, dz, n_outputs, 1, factor, dw)
     else:
@@ -364,7 +333,7 @@ def network_outputs(x: Any, parameters: Any, integers: Any, work: Any, outputs: 
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
         width = padded(n)
-        transpose(x, d, first, n, width, work)
+        transpose(at(x, first * d), d, n, work)
         finite &= all_finite(d * width, work)
         if rows == 1:
             row_forward(integers, x, parameters, work)

@@ -27,7 +27,7 @@ from fastbp.kernels.matvec import (
     wide_backward,
     wide_forward,
 )
-from fastbp.kernels.steps import Data, first_bad_row, run_steps
+from fastbp.kernels.steps import Data, Memory, first_bad_row, order_of, run_steps
 from fastbp.kernels.update import fill, sgd_update
 from fastbp.kernels.vector import (
     LANES,
@@ -97,26 +97,20 @@ def work_size(n_features: int) -> int:
 
 @subroutine
 def neuron_losses(
-    integers: Pointer,
-    tile: Tile,
-    rows: int,
-    parameters: Pointer,
-    z: Pointer,
-    sums: Pointer,
-    is_first: bool,
+    integers: Pointer, tile: Tile, rows: int, parameters: Pointer, sums: Pointer, is_first: bool
 ) -> None:
-    """Turn z into dz for a tile, zero beyond the rows; ACC sums, OUT for a chunk's first tile.
+    """Turn z, behind the sums, into dz for a tile; ACC sums, OUT for a chunk's first tile.
 
-    The two that are used most have loops of their own: without a choice in them their constants
+    The two most common choices have loops of their own: without a choice in them their constants
     stay in registers, 1.15 times as fast.
     """
     activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
     if loss == BCE:
-        each_row(SIGMOID, BCE, integers, tile, rows, parameters, z, sums, is_first)
+        each_row(SIGMOID, BCE, integers, tile, rows, parameters, sums, is_first)
     elif loss == MSE and activation == SIGMOID:
-        each_row(SIGMOID, MSE, integers, tile, rows, parameters, z, sums, is_first)
+        each_row(SIGMOID, MSE, integers, tile, rows, parameters, sums, is_first)
     else:
-        each_row(activation, loss, integers, tile, rows, parameters, z, sums, is_first)
+        each_row(activation, loss, integers, tile, rows, parameters, sums, is_first)
 
 
 @device_function
@@ -127,7 +121,6 @@ def each_row(
     tile: Tile,
     rows: int,
     parameters: Pointer,
-    z: Pointer,
     sums: Pointer,
     is_first: bool,
 ) -> None:
@@ -138,6 +131,7 @@ def each_row(
     would have to be transposed for it.)
     """
     x, y, sample_weight = tile
+    z = at(sums, N_SUMS)
     d = integers[layout.N_FEATURES]
     bias = parameters[integers[layout.N_PARAMETERS] - LANES]
     weighted = integers[layout.WEIGHTED] != 0
@@ -185,7 +179,7 @@ def each_row(
 
 @device_function
 def add_up(integers: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
-    """Add up the lanes of a chunk's sums; OUT in `partial` what is not there yet.
+    """Add up the lanes of a chunk's sums; OUT what `partial` still lacks.
 
     Gradients as vectors: one that is loaded after single numbers were stored waits for the stores.
     Returns whether every z was finite: only then is z - z always 0.
@@ -210,20 +204,13 @@ def sum_two(a: Vector, b: Vector) -> Vector:
 
 
 @subroutine
-def neuron_gradient(
-    data: Data,
-    integers: Pointer,
-    start: int,
-    rows: int,
-    parameters: Pointer,
-    work: Pointer,
-    partial: Pointer,
-) -> bool:
+def neuron_gradient(data: Data, integers: Pointer, start: int, rows: int, memory: Memory) -> bool:
     """Sum loss, weight and gradient over a chunk; OUT partial, work.
 
     Returns whether every z was finite.
     """
     x, y, sample_weight, _ = data
+    parameters, work, partial = memory
     d = integers[layout.N_FEATURES]
     first = start - integers[layout.BLOCK_START]
     weighted = integers[layout.WEIGHTED] != 0
@@ -235,29 +222,23 @@ def neuron_gradient(
         while first < stop:  # a range with a step would divide
             n = min(integers[layout.TILE_ROWS], stop - first)
             tile = at(x, first * d), at(y, first), at(sample_weight, first)
-            neuron_losses(integers, tile, n, parameters, work, work, stop - first == rows)
+            neuron_losses(integers, tile, n, parameters, work, stop - first == rows)
             first += n
     else:
-        tiles_gradient(data, integers, first, rows, parameters, work, partial)
+        tiles_gradient(data, integers, first, rows, memory)
     return add_up(integers, rows, work, partial)
 
 
 @subroutine
-def tiles_gradient(
-    data: Data,
-    integers: Pointer,
-    first: int,
-    rows: int,
-    parameters: Pointer,
-    work: Pointer,
-    partial: Pointer,
-) -> None:
+def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, memory: Memory) -> None:
     """Take the rows from `first` on through the phases, a tile at a time; OUT partial, work."""
-    x, y, sample_weight, order = data
+    x, y, sample_weight, _ = data
+    parameters, work, partial = memory
     d = integers[layout.N_FEATURES]
+    order = order_of(data, integers)
+    _, shuffled = order
     tile = integers[layout.TILE_ROWS]
     p = integers[layout.N_PARAMETERS]
-    shuffled = integers[layout.SHUFFLED] != 0
     weighted = integers[layout.WEIGHTED] != 0
     stride = integers[layout.ROW_STRIDE]
     label_stride = integers[layout.LABEL_STRIDE]
@@ -277,20 +258,20 @@ def tiles_gradient(
         tile_stride = stride
         if shuffled or (narrow and stride != d):
             x_tile = at(scratch, 2 * tile)
-            gather_rows(x, d, stride, order, shuffled, i, n, x_tile)
+            gather_rows(x, d, stride, order, i, n, x_tile)
             tile_stride = d
         if not narrow:
             store(z, n, broadcast(0.0))
             wide_forward(x_tile, d, tile_stride, n, ahead, parameters, bias, z)
-        # Labels only now: where they stand beside their rows they are in the cache already.
+        # Labels only now: those in the same array as their rows are in the cache by then.
         if shuffled or label_stride != 1:
             y_tile = scratch
-            gather_numbers(y, label_stride, order, shuffled, i, n, y_tile)
+            gather_numbers(y, label_stride, order, i, n, y_tile)
         if weighted and (shuffled or weight_stride != 1):
             weight_tile = at(scratch, tile)
-            gather_numbers(sample_weight, weight_stride, order, shuffled, i, n, weight_tile)
+            gather_numbers(sample_weight, weight_stride, order, i, n, weight_tile)
         tile_data = x_tile, y_tile, weight_tile
-        neuron_losses(integers, tile_data, n, parameters, z, work, i == first)
+        neuron_losses(integers, tile_data, n, parameters, work, i == first)
         if not narrow:
             wide_backward(x_tile, d, tile_stride, n, ahead, z, partial)
 
@@ -332,9 +313,8 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
 
     x (N, D), `tile` its :func:`tile_rows`; values (N + D + 2,): labels, weights, bias and rate.
     OUT results (D + 1 + epochs,): weights, bias, losses, rounded to four decimals. Returns False,
-    with nothing promised of the results, if anything in it was not finite: the caller finds out
-    what. The bits before the rounding are those of :func:`neuron_steps`, a call of which takes
-    longer to prepare.
+    and useless results, if anything was not finite: the caller finds out what. The bits before the
+    rounding are those of :func:`neuron_steps`, whose calls take longer to prepare.
     """
     n, d = x.shape
     p = padded(d) + LANES
@@ -357,7 +337,7 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
         partial = at(parameters, p)
         work = at(partial, p + layout.PARTIAL_EXTRA)
         data = pointer_to(x), pointer_to(values), parameters, integers  # no weights, no order
-        finite &= neuron_gradient(data, integers, 0, n, parameters, work, partial)
+        finite &= neuron_gradient(data, integers, 0, n, (parameters, work, partial))
         results[d + 1 + epoch] = round_to_4_decimals(partial[p + layout.LOSS_SUM] / n)
         sgd_update(p, 0, values[n + d + 1] / n, 0.0, partial, parameters)
     for j in range(d):

@@ -12,7 +12,7 @@ from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.layers import inputs_of, layer, output_losses
 from fastbp.kernels.matmul import multiply_row
 from fastbp.kernels.matvec import row_at
-from fastbp.kernels.steps import Data, penalty
+from fastbp.kernels.steps import Data, Memory, order_of, penalty
 from fastbp.kernels.update import all_finite
 from fastbp.kernels.vector import (
     LANES,
@@ -38,19 +38,18 @@ def online_step(
     rows: int,
     rate: float,
     floats: Pointer,
-    work: Pointer,
-    partial: Pointer,
+    memory: Memory,
 ) -> bool:
     """Do one step with one row; OUT loss and weight in `partial`, work; ACC parameters.
 
     Returns whether the row was finite, which is checked in the first epoch only.
     """
-    x, y, sample_weight, order = data
+    x, y, sample_weight, _ = data
+    parameters, work, partial = memory
     p = integers[layout.N_PARAMETERS]
-    parameters = at(floats, layout.PARAMETERS)
     weight = at(work, padded(integers[layout.LABEL_COLUMNS]) * LANES)
     position = start - integers[layout.BLOCK_START]
-    i = row_at(order, integers[layout.SHUFFLED] != 0, position)
+    i = row_at(order_of(data, integers), position)
     row = at(x, i * integers[layout.ROW_STRIDE])
     partial[p + layout.LOSS_SUM] = 0.0
     partial[p + layout.WEIGHT_SUM] = 0.0

@@ -17,7 +17,8 @@ from fastbp.kernels.steps import (
     account,
     count_batches,
     has_bad_row,
-    may_go_on,
+    may_continue,
+    order_of,
     penalty,
     rate_of_epoch,
 )
@@ -53,17 +54,18 @@ def online_rows(
     All lanes hold a row's z, and the bias and the first weights stay in registers: each row waits
     for the one before. Returns whether every z was finite.
     """
-    x, y, sample_weight, order = data
+    x, y, sample_weight, _ = data
+    order = order_of(data, integers)
     d = integers[layout.N_FEATURES]
     p = integers[layout.N_PARAMETERS]
     w = at(floats, layout.PARAMETERS)
-    shuffled, weighted = integers[layout.SHUFFLED] != 0, integers[layout.WEIGHTED] != 0
+    weighted = integers[layout.WEIGHTED] != 0
     activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
     check = broadcast(0.0)
     first = load(w, 0)
     bias = load(w, p - LANES)
     for k in range(rows):
-        i = row_at(order, shuffled, start - integers[layout.BLOCK_START] + k)
+        i = row_at(order, start - integers[layout.BLOCK_START] + k)
         row = at(x, i * integers[layout.ROW_STRIDE])
         weight = sample_weight[i * integers[layout.WEIGHT_STRIDE]] if weighted else 1.0
         z = fma(load_up_to(row, 0, d), first, bias)
@@ -110,7 +112,7 @@ def online_neuron_steps(
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
     rates, losses = pointer_to(rates), pointer_to(losses)
     tile = at(floats, layout.PARAMETERS + 2 * integers[layout.N_PARAMETERS])
-    while may_go_on(integers, integers[layout.BATCH_START]):
+    while may_continue(integers, integers[layout.BATCH_START]):
         start = integers[layout.BATCH_START]
         stop = min(integers[layout.BLOCK_STOP], integers[layout.N_ROWS])
         rows = min(LANES, stop - start, integers[layout.BUDGET])

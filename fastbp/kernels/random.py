@@ -7,7 +7,7 @@ with Stafford's mixing function 13), whose state after n steps needs no steps to
 
 Limits: the period is 2**64, and no 64 bits come twice in it (among random ones a pair would be
 expected to agree after 2**32; of the 53 bits that are used here, pairs do). All streams are
-pieces of this one sequence, at places that their keys make random: two of n numbers each overlap
+pieces of this one sequence, which begin where their random keys say: two of n numbers each overlap
 with probability 2 n / 2**64, which is 10**-6 for 10**13 numbers. Not for cryptography.
 
 Numbers come in groups of sixteen, in two vectors:
@@ -30,16 +30,20 @@ from fastbp.kernels.exponential import NAN, log_of_sum
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.matvec import forward
 from fastbp.kernels.vector import (
+    INTEGERS,
     LANES,
+    VECTOR,
     Pointer,
     Vector,
     absolute,
     at,
     broadcast,
     compiled_as,
+    constant,
     fma,
     lane,
     pointer_to,
+    splat,
     square_root,
     store,
     vector_type,
@@ -52,8 +56,7 @@ GROUP = 2 * LANES
 TILE = 64  # rows between generator and teacher: in the first-level cache up to 50 features
 
 GAMMA = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd
-FACTOR_1, FACTOR_2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-SHIFTS = (30, 27, 31)
+ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))  # shifts and factors
 ALL_BITS = 2**64 - 1
 BITS = 53
 
@@ -81,7 +84,7 @@ COS_8 = 1.3391546772153723e-07
 
 def mixed(z: np.ndarray) -> np.ndarray:
     """Return the bits of uint64 numbers, mixed: a bijection in which every bit depends on all."""
-    for shift, factor in zip(SHIFTS, (FACTOR_1, FACTOR_2, 1), strict=True):
+    for shift, factor in ROUNDS:
         z = (z ^ (z >> shift)) * factor
     return z
 
@@ -107,22 +110,12 @@ def signed_bits(key: int, counter: int) -> Vector:
 
 @compiled_as(signed_bits, vector_type, types.Integer, types.Integer)
 def _(builder: Any, key: ir.Value, counter: ir.Value) -> ir.Value:
-    i64, i32 = ir.IntType(64), ir.IntType(32)
-    integers = ir.VectorType(i64, LANES)
-
-    def each(value: int) -> ir.Constant:
-        return ir.Constant(integers, [value] * LANES)
-
-    first = builder.add(key, builder.mul(counter, ir.Constant(i64, GAMMA)))
-    lane_0 = builder.insert_element(ir.Constant(integers, ir.Undefined), first, ir.Constant(i32, 0))
-    copies = builder.shuffle_vector(
-        lane_0, lane_0, ir.Constant(ir.VectorType(i32, LANES), [0] * LANES)
-    )
-    steps = ir.Constant(integers, [i * GAMMA & ALL_BITS for i in range(LANES)])
-    z = builder.add(copies, steps)
-    for shift, factor in zip(SHIFTS, (FACTOR_1, FACTOR_2, 1), strict=True):
-        z = builder.mul(builder.xor(z, builder.lshr(z, each(shift))), each(factor))
-    return builder.sitofp(builder.ashr(z, each(64 - BITS)), ir.VectorType(ir.DoubleType(), LANES))
+    first = builder.add(key, builder.mul(counter, ir.Constant(key.type, GAMMA)))
+    steps = ir.Constant(INTEGERS, [i * GAMMA & ALL_BITS for i in range(LANES)])
+    z = builder.add(splat(builder, first, INTEGERS), steps)
+    for shift, factor in ROUNDS:
+        z = builder.mul(builder.xor(z, builder.lshr(z, constant(shift))), constant(factor))
+    return builder.sitofp(builder.ashr(z, constant(64 - BITS)), VECTOR)
 
 
 @device_function

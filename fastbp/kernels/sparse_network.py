@@ -1,9 +1,9 @@
-"""A network over sparse rows: its first layer touches only what is not zero.
+"""A network over sparse rows: its first layer touches non-zero values only.
 
-x is a tuple: the values that are not zero, row by row, and an array of integers: the N + 1 starts
-of the rows among the values, then the column of each value. The other layers are those of
-``network.py``. In the first the neurons lie side by side, since a value needs one row of weights,
-(H,), forward and backward.
+x is a tuple: the non-zero values, row by row, and an array of integers: the N + 1 starts of the
+rows among the values, then the column of each value. The other layers are those of ``network.py``.
+In the first one the neurons lie side by side, since a value needs one row of weights, (H,),
+forward and backward.
 """
 
 from __future__ import annotations
@@ -16,27 +16,32 @@ from fastbp.kernels.layers import layer
 from fastbp.kernels.matmul import PLAIN, PLUS, sums_of_rows, transpose
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.network import activate_layer, backward, forward, scratch_at, tile_losses
-from fastbp.kernels.steps import Data, run_steps
+from fastbp.kernels.steps import Data, Memory, order_of, run_steps
 from fastbp.kernels.update import KEEP_LOSS, fill
-from fastbp.kernels.vector import LANES, Pointer, at, broadcast, fma, load, padded, store
+from fastbp.kernels.vector import (
+    LANES,
+    Pointer,
+    at,
+    broadcast,
+    fma,
+    fma_4,
+    load,
+    load_4,
+    padded,
+    store,
+    store_4,
+)
 
 BLOCK = 4 * LANES  # neurons whose sums are in registers
 
 
 @subroutine
-def sparse_gradient(
-    data: Data,
-    integers: Pointer,
-    start: int,
-    rows: int,
-    parameters: Pointer,
-    work: Pointer,
-    partial: Pointer,
-) -> bool:
+def sparse_gradient(data: Data, integers: Pointer, start: int, rows: int, memory: Memory) -> bool:
     """Sum loss, weight and gradient over a chunk, of at least two layers; OUT partial, work.
 
     Returns True: the rows were checked before.
     """
+    parameters, work, partial = memory
     tile = integers[layout.TILE_ROWS]
     begin = start - integers[layout.BLOCK_START]
     for first in range(begin, begin + rows, tile):
@@ -45,12 +50,12 @@ def sparse_gradient(
         sparse_layer(data, integers, first, n, parameters, work)
         now = layer(integers, 0)
         forward(integers, 1, padded(n), at(work, now[layout.A_AT]), parameters, work, True)
-        tile_losses(mode, data, integers, first, n, work, partial)
+        tile_losses(mode, data, integers, first, n, memory)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
-            backward(mode, integers, 1, n, parameters, work, partial, partial)
+            backward(mode, integers, 1, n, memory)
             dz, db = at(work, now[layout.D_AT]), at(partial, now[layout.BIASES_AT])
             sums_of_rows(mode, padded(n), now[layout.OUTPUTS], dz, partial, db)
-            sparse_weights(mode, data, integers, first, n, work, partial)
+            sparse_weights(mode, data, integers, first, n, memory)
     return True
 
 
@@ -60,10 +65,10 @@ def sparse_layer(
 ) -> None:
     """Compute a = phi(x W + b) and phi'(z) of the first layer for n rows; OUT work.
 
-    A row's last sums run over into the next row's, which are written after it.
+    A row's last vectors reach into the next row's sums, which are written afterwards.
     """
-    (values, starts), _, _, order = data
-    shuffled = integers[layout.SHUFFLED] != 0
+    values, starts = data[0]
+    order = order_of(data, integers)
     now = layer(integers, 0)
     h = now[layout.OUTPUTS]
     w = at(parameters, now[layout.WEIGHTS_AT])
@@ -72,43 +77,28 @@ def sparse_layer(
     scratch = scratch_at(integers, work)
     columns = at(starts, integers[layout.N_ROWS] + 1)
     for i in range(n):
-        row = row_at(order, shuffled, first + i)
+        row = row_at(order, first + i)
         for j in range(0, h, BLOCK):
-            s0, s1 = load(b, j), load(b, j + 8)
-            s2, s3 = load(b, j + 16), load(b, j + 24)
+            sums = load_4(b, j)
             for k in range(starts[row], starts[row + 1]):
-                value = broadcast(values[k])
-                of_column = at(w, columns[k] * h + j)
-                s0 = fma(value, load(of_column, 0), s0)
-                s1 = fma(value, load(of_column, 8), s1)
-                s2 = fma(value, load(of_column, 16), s2)
-                s3 = fma(value, load(of_column, 24), s3)
-            sums_of_row = at(scratch, i * h + j)
-            store(sums_of_row, 0, s0)
-            store(sums_of_row, 8, s1)
-            store(sums_of_row, 16, s2)
-            store(sums_of_row, 24, s3)
-    transpose(scratch, h, 0, n, padded(n), z)
+                sums = fma_4(broadcast(values[k]), load_4(w, columns[k] * h + j), sums)
+            store_4(scratch, i * h + j, sums)
+    transpose(scratch, h, n, z)
     a, activation = at(work, now[layout.A_AT]), now[layout.LAYER_ACTIVATION]
     activate_layer(activation, h * padded(n), z, a, True)
 
 
 @subroutine
 def sparse_weights(
-    mode: int,
-    data: Data,
-    integers: Pointer,
-    first: int,
-    n: int,
-    work: Pointer,
-    partial: Pointer,
+    mode: int, data: Data, integers: Pointer, first: int, n: int, memory: Memory
 ) -> None:
     """Add up dW = x' dz of the first layer; OUT (mode PLAIN) or ACC partial.
 
-    Beyond the neurons dz is 0, so that running over into the next row of weights adds nothing.
+    Beyond the neurons dz is 0: what reaches into the next row of weights adds nothing.
     """
-    (values, starts), _, _, order = data
-    shuffled = integers[layout.SHUFFLED] != 0
+    values, starts = data[0]
+    order = order_of(data, integers)
+    _, work, partial = memory
     now = layer(integers, 0)
     h = now[layout.OUTPUTS]
     lanes = padded(h)
@@ -117,9 +107,9 @@ def sparse_weights(
     columns = at(starts, integers[layout.N_ROWS] + 1)
     if mode == PLAIN:
         fill(padded(integers[layout.N_FEATURES] * h), 0.0, dw)
-    transpose(at(work, now[layout.D_AT]), padded(n), 0, h, lanes, dz)
+    transpose(at(work, now[layout.D_AT]), padded(n), h, dz)
     for i in range(n):
-        row = row_at(order, shuffled, first + i)
+        row = row_at(order, first + i)
         for k in range(starts[row], starts[row + 1]):
             value = broadcast(values[k])
             of_column = at(dw, columns[k] * h)

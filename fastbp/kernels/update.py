@@ -1,4 +1,4 @@
-"""Optimizers, each a rule for the update, and what else is done with parameters as one flat vector.
+"""Optimizers, each a rule for the update, and other passes over the flat vector of parameters.
 
 P parameters, rounded up to whole vectors; the first `n_weights` are weights, which alpha
 shrinks, the others biases. A rule reads its constants at `layout.RULE`, in the order in which

@@ -4,19 +4,20 @@ Numba has no vector type, and a loop that LLVM vectorises by itself needs `reass
 sum: its bits then change with the vector width that LLVM picks. Here the lanes are explicit.
 A vector has eight lanes on every machine (one AVX-512 register, two of AVX2, four of NEON),
 every sum has one fixed order, every fused multiply-add is asked for, and no fast-math flag is
-needed: the compiled bits are those of the program text.
+needed: the program text alone determines the bits.
 
 Each operation is a plain Python function on NumPy arrays of eight numbers, which runs when the
-JIT is off, followed by its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a` work, too.
-Memory is reached through pointers: to pass an array costs atomic reference counting in every
-call. But a pointer keeps no array alive: an array that a kernel makes is freed after the last
+JIT is off, followed by a generator of its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a`
+work, too. Pointers reach memory: passing an array costs atomic reference counting in every call.
+But a pointer keeps no array alive: an array that a kernel makes is freed after the last
 use of its own name. With the JIT off a pointer is a flat view.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,13 @@ from fastbp.kernels.jit import device_function, vector_width
 LANES = 8
 Vector = Any
 """Eight float64 lanes: an LLVM vector when compiled, an array of shape (8,) with the JIT off."""
+Four = tuple[Vector, Vector, Vector, Vector]
 Pointer = Any
 """Address of contiguous numbers, indexed like an array: a flat view with the JIT off."""
 
-_F64 = ir.DoubleType()
-_INTEGERS = ir.VectorType(ir.IntType(64), LANES)
-_VECTOR = ir.VectorType(_F64, LANES)
+INTEGERS = ir.VectorType(ir.IntType(64), LANES)
+VECTOR = ir.VectorType(ir.DoubleType(), LANES)
+_INT32 = ir.IntType(32)
 SHIFT = 1.5 * 2.0**52 + 1023.0  # see power_of_two
 
 
@@ -63,7 +65,7 @@ FLOATS = types.CPointer(types.float64)
 @register_model(VectorType)
 class _VectorModel(PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _VECTOR)
+        super().__init__(manager, numba_type, VECTOR)
 
 
 def compiled_as(
@@ -126,48 +128,34 @@ def _intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Valu
     return builder.call(cgutils.get_or_insert_function(builder.module, declared, name), args)
 
 
-def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_VECTOR if isinstance(value, float) else _INTEGERS, [value] * LANES)
+def constant(value: float) -> ir.Constant:
+    """Return a vector of eight equal numbers, of integers or floats as `value` is one."""
+    return ir.Constant(VECTOR if isinstance(value, float) else INTEGERS, [value] * LANES)
 
 
-def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
+def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    return builder.shuffle_vector(a, b, ir.VectorType(_INT32, LANES)(list(lanes)))
 
 
-def _splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
-    first = builder.insert_element(
-        ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
-    )
+def splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
+    """Return a vector of eight copies of a scalar."""
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INT32(0))
     return _shuffle(builder, first, first, [0] * LANES)
 
 
 def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
-    lane = ir.Constant(_INTEGERS, list(range(LANES)))
-    return builder.icmp_signed("<", lane, _splat(builder, count, _INTEGERS))
+    lane = ir.Constant(INTEGERS, list(range(LANES)))
+    return builder.icmp_signed("<", lane, splat(builder, count, INTEGERS))
 
 
 # --- arithmetic ---------------------------------------------------------------------------
 
 
-def _compiled_by(name: str, function: Callable[..., Any], n_vectors: int) -> None:
-    """Give a function of vectors the code of the LLVM builder's method `name`."""
-    compiled_as(function, *[vector_type] * (1 + n_vectors))(
-        lambda builder, *vectors: getattr(builder, name)(*vectors)
-    )
-
-
-def _compiled_by_intrinsic(name: str, function: Callable[..., Any], n_vectors: int) -> None:
-    """Give a function of vectors the code of LLVM's intrinsic ``llvm.name``."""
-    compiled_as(function, *[vector_type] * (1 + n_vectors))(
-        lambda builder, *vectors: _intrinsic(builder, f"llvm.{name}.v8f64", _VECTOR, *vectors)
-    )
-
-
-_compiled_by("fadd", operator.add, 2)
-_compiled_by("fsub", operator.sub, 2)
-_compiled_by("fmul", operator.mul, 2)
-_compiled_by("fdiv", operator.truediv, 2)
-_compiled_by("fneg", operator.neg, 1)
+compiled_as(operator.add, *[vector_type] * 3)(ir.IRBuilder.fadd)
+compiled_as(operator.sub, *[vector_type] * 3)(ir.IRBuilder.fsub)
+compiled_as(operator.mul, *[vector_type] * 3)(ir.IRBuilder.fmul)
+compiled_as(operator.truediv, *[vector_type] * 3)(ir.IRBuilder.fdiv)
+compiled_as(operator.neg, *[vector_type] * 2)(ir.IRBuilder.fneg)
 
 
 def fma(a: Vector, b: Vector, c: Vector) -> Vector:
@@ -190,10 +178,15 @@ def with_sign_of(a: Vector, b: Vector) -> Vector:
     return np.copysign(a, b)
 
 
-_compiled_by_intrinsic("fma", fma, 3)
-_compiled_by_intrinsic("fabs", absolute, 1)
-_compiled_by_intrinsic("sqrt", square_root, 1)
-_compiled_by_intrinsic("copysign", with_sign_of, 2)
+def _by_intrinsic(name: str) -> Callable[..., ir.Value]:
+    """Return a generator that calls LLVM's intrinsic ``llvm.name`` of vectors."""
+    return lambda builder, *args: _intrinsic(builder, f"llvm.{name}.v8f64", VECTOR, *args)
+
+
+compiled_as(fma, *[vector_type] * 4)(_by_intrinsic("fma"))
+compiled_as(absolute, *[vector_type] * 2)(_by_intrinsic("fabs"))
+compiled_as(square_root, *[vector_type] * 2)(_by_intrinsic("sqrt"))
+compiled_as(with_sign_of, *[vector_type] * 3)(_by_intrinsic("copysign"))
 
 
 def where_less(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
@@ -201,9 +194,9 @@ def where_less(a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
     return np.where(a < b, then, otherwise)
 
 
-@compiled_as(where_less, vector_type, vector_type, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value, then: ir.Value, otherwise: ir.Value) -> ir.Value:
-    return builder.select(builder.fcmp_ordered("<", a, b), then, otherwise)
+compiled_as(where_less, *[vector_type] * 5)(
+    lambda builder, a, b, *chosen: builder.select(builder.fcmp_ordered("<", a, b), *chosen)
+)
 
 
 def power_of_two(shifted: Vector) -> Vector:
@@ -217,8 +210,8 @@ def power_of_two(shifted: Vector) -> Vector:
 
 @compiled_as(power_of_two, vector_type, vector_type)
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
-    bits = builder.bitcast(shifted, _INTEGERS)
-    return builder.bitcast(builder.shl(bits, _constant(52)), _VECTOR)
+    bits = builder.bitcast(shifted, INTEGERS)
+    return builder.bitcast(builder.shl(bits, constant(52)), VECTOR)
 
 
 EIGHTHS = 1.5 * 2.0**52  # see two_to_eighths
@@ -239,25 +232,24 @@ def two_to_eighths(shifted: Vector) -> Vector:
 
 @compiled_as(two_to_eighths, vector_type, vector_type)
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
-    bits = builder.bitcast(shifted, _INTEGERS)
-    roots = builder.bitcast(_root(builder, bits), _INTEGERS)
-    moved = builder.shl(bits, _constant(49))
-    return builder.bitcast(builder.add(roots, moved), _VECTOR)
+    bits = builder.bitcast(shifted, INTEGERS)
+    roots = builder.bitcast(_root(builder, bits), INTEGERS)
+    moved = builder.shl(bits, constant(49))
+    return builder.bitcast(builder.add(roots, moved), VECTOR)
 
 
 def _root(builder: Any, bits: ir.Value) -> ir.Value:
     """Look the lanes up: one instruction of AVX-512, whose table is a register; else a gather."""
-    table = ir.Constant(_VECTOR, _ROOT_BITS.view(np.float64).tolist())
+    table = ir.Constant(VECTOR, _ROOT_BITS.view(np.float64).tolist())
     if vector_width() == 512:
-        return _intrinsic(builder, "llvm.x86.avx512.permvar.df.512", _VECTOR, table, bits)
-    place = builder.and_(bits, _constant(LANES - 1))
+        return _intrinsic(builder, "llvm.x86.avx512.permvar.df.512", VECTOR, table, bits)
+    index = builder.and_(bits, constant(LANES - 1))
     address = cgutils.global_constant(builder, "roots_of_two", table)
-    first = builder.bitcast(address, _F64.as_pointer())
-    found = ir.Constant(_VECTOR, ir.Undefined)
-    for k in range(LANES):
-        number = ir.Constant(ir.IntType(32), k)
-        value = builder.load(builder.gep(first, [builder.extract_element(place, number)]))
-        found = builder.insert_element(found, value, number)
+    first = builder.bitcast(address, VECTOR.element.as_pointer())
+    found = ir.Constant(VECTOR, ir.Undefined)
+    for k in map(_INT32, range(LANES)):
+        value = builder.load(builder.gep(first, [builder.extract_element(index, k)]))
+        found = builder.insert_element(found, value, k)
     return found
 
 
@@ -268,10 +260,10 @@ def exponent(a: Vector) -> Vector:
 
 @compiled_as(exponent, vector_type, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    biased = builder.lshr(builder.bitcast(a, _INTEGERS), _constant(52))
+    biased = builder.lshr(builder.bitcast(a, INTEGERS), constant(52))
     magic_bits = 0x4330000000000000  # those of 2**52
-    whole = builder.bitcast(builder.or_(biased, _constant(magic_bits)), _VECTOR)
-    return builder.fsub(whole, _constant(2.0**52 + 1023.0))
+    whole = builder.bitcast(builder.or_(biased, constant(magic_bits)), VECTOR)
+    return builder.fsub(whole, constant(2.0**52 + 1023.0))
 
 
 def mantissa(a: Vector) -> Vector:
@@ -281,8 +273,8 @@ def mantissa(a: Vector) -> Vector:
 
 @compiled_as(mantissa, vector_type, vector_type)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    fraction = builder.and_(builder.bitcast(a, _INTEGERS), _constant((1 << 52) - 1))
-    return builder.bitcast(builder.or_(fraction, _constant(1023 << 52)), _VECTOR)
+    fraction = builder.and_(builder.bitcast(a, INTEGERS), constant((1 << 52) - 1))
+    return builder.bitcast(builder.or_(fraction, constant(1023 << 52)), VECTOR)
 
 
 # --- to and from memory -------------------------------------------------------------------
@@ -293,9 +285,9 @@ def broadcast(scalar: float) -> Vector:
     return np.full(LANES, scalar)
 
 
-@compiled_as(broadcast, vector_type, types.float64)
-def _(builder: Any, scalar: ir.Value) -> ir.Value:
-    return _splat(builder, scalar, _VECTOR)
+compiled_as(broadcast, vector_type, types.float64)(
+    lambda builder, scalar: splat(builder, scalar, VECTOR)
+)
 
 
 def pointer_to(array: Any) -> Pointer:
@@ -312,9 +304,9 @@ def at(pointer: Pointer, index: int) -> Pointer:
     return pointer[index:]
 
 
-@compiled_as(at, lambda pointer, index: pointer, types.CPointer, types.Integer)
-def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.gep(pointer, [index])
+compiled_as(at, lambda pointer, index: pointer, types.CPointer, types.Integer)(
+    lambda builder, pointer, index: builder.gep(pointer, [index])
+)
 
 
 def load(pointer: Pointer, index: int) -> Vector:
@@ -322,9 +314,9 @@ def load(pointer: Pointer, index: int) -> Vector:
     return pointer[index : index + LANES].copy()
 
 
-@compiled_as(load, vector_type, FLOATS, types.Integer)
-def _(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.load(_vector_address(builder, pointer, index), align=8)
+compiled_as(load, vector_type, FLOATS, types.Integer)(
+    lambda builder, *element: builder.load(_vector_address(builder, *element), align=8)
+)
 
 
 def load_first(pointer: Pointer, index: int, count: int) -> Vector:
@@ -340,34 +332,28 @@ def load_first(pointer: Pointer, index: int, count: int) -> Vector:
 
 @compiled_as(load_first, vector_type, FLOATS, types.Integer, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.Value:
-    return _intrinsic(
-        builder,
-        "llvm.masked.load.v8f64.p0",
-        _VECTOR,
-        _vector_address(builder, pointer, index),
-        ir.Constant(ir.IntType(32), 8),
-        _first_lanes(builder, count),
-        _constant(0.0),
-    )
+    address, mask = _vector_address(builder, pointer, index), _first_lanes(builder, count)
+    rest = constant(0.0)
+    return _intrinsic(builder, "llvm.masked.load.v8f64.p0", VECTOR, address, _INT32(8), mask, rest)
 
 
 @device_function
 def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
     """Return the `count` elements from `index` on, eight at most, zeros behind them.
 
-    A branch that goes one way but once a tile costs less than a mask in every step.
+    A branch that goes the same way all but once a tile costs less than a mask in every step.
     """
     return load(pointer, index) if count >= LANES else load_first(pointer, index, count)
 
 
 def prefetch(pointer: Pointer, index: int) -> None:
-    """Have the cache line of an element brought into the second-level cache; never faults."""
+    """Bring the cache line of an element into the second-level cache; never faults."""
 
 
 @compiled_as(prefetch, types.void, FLOATS, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value) -> None:
     address = builder.bitcast(builder.gep(pointer, [index]), ir.IntType(8).as_pointer())
-    read, second_level, data_cache = (ir.Constant(ir.IntType(32), n) for n in (0, 2, 1))
+    read, second_level, data_cache = map(_INT32, (0, 2, 1))
     _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), address, read, second_level, data_cache)
 
 
@@ -389,19 +375,13 @@ def store_first(pointer: Pointer, index: int, a: Vector, count: int) -> None:
 
 @compiled_as(store_first, types.void, FLOATS, types.Integer, vector_type, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value, a: ir.Value, count: ir.Value) -> None:
-    _intrinsic(
-        builder,
-        "llvm.masked.store.v8f64.p0",
-        ir.VoidType(),
-        a,
-        _vector_address(builder, pointer, index),
-        ir.Constant(ir.IntType(32), 8),
-        _first_lanes(builder, count),
-    )
+    address, mask = _vector_address(builder, pointer, index), _first_lanes(builder, count)
+    name, result = "llvm.masked.store.v8f64.p0", ir.VoidType()
+    _intrinsic(builder, name, result, a, address, _INT32(8), mask)
 
 
 def _vector_address(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.bitcast(builder.gep(pointer, [index]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(pointer, [index]), VECTOR.as_pointer())
 
 
 def keep_first(a: Vector, count: int) -> Vector:
@@ -409,9 +389,35 @@ def keep_first(a: Vector, count: int) -> Vector:
     return np.where(np.arange(LANES) < count, a, 0.0)
 
 
-@compiled_as(keep_first, vector_type, vector_type, types.Integer)
-def _(builder: Any, a: ir.Value, count: ir.Value) -> ir.Value:
-    return builder.select(_first_lanes(builder, count), a, _constant(0.0))
+compiled_as(keep_first, vector_type, vector_type, types.Integer)(
+    lambda builder, a, count: builder.select(_first_lanes(builder, count), a, constant(0.0))
+)
+
+
+# --- four vectors in a row ------------------------------------------------------------------
+
+
+@device_function
+def load_4(pointer: Pointer, index: int) -> Four:
+    """Return the 32 elements from `index` on."""
+    p = at(pointer, index)
+    return load(p, 0), load(p, LANES), load(p, 2 * LANES), load(p, 3 * LANES)
+
+
+@device_function
+def store_4(pointer: Pointer, index: int, a: Four) -> None:
+    """Write 32 elements from `index` on."""
+    p = at(pointer, index)
+    store(p, 0, a[0])
+    store(p, LANES, a[1])
+    store(p, 2 * LANES, a[2])
+    store(p, 3 * LANES, a[3])
+
+
+@device_function
+def fma_4(c: Vector, a: Four, s: Four) -> Four:
+    """Return c * a + s, each rounded once."""
+    return fma(c, a[0], s[0]), fma(c, a[1], s[1]), fma(c, a[2], s[2]), fma(c, a[3], s[3])
 
 
 # --- across lanes -------------------------------------------------------------------------
@@ -422,19 +428,13 @@ def evens(a: Vector, b: Vector) -> Vector:
     return np.concatenate([a[::2], b[::2]])
 
 
-@compiled_as(evens, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return _shuffle(builder, a, b, list(range(0, 2 * LANES, 2)))
-
-
 def odds(a: Vector, b: Vector) -> Vector:
     """Return lanes 1, 3, 5, 7 of a, then those of b."""
     return np.concatenate([a[1::2], b[1::2]])
 
 
-@compiled_as(odds, vector_type, vector_type, vector_type)
-def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    return _shuffle(builder, a, b, list(range(1, 2 * LANES, 2)))
+compiled_as(evens, *[vector_type] * 3)(partial(_shuffle, lanes=range(0, 2 * LANES, 2)))
+compiled_as(odds, *[vector_type] * 3)(partial(_shuffle, lanes=range(1, 2 * LANES, 2)))
 
 
 def lane(a: Vector, index: int) -> float:
@@ -442,9 +442,7 @@ def lane(a: Vector, index: int) -> float:
     return float(a[index])
 
 
-@compiled_as(lane, types.float64, vector_type, types.Integer)
-def _(builder: Any, a: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.extract_element(a, index)
+compiled_as(lane, types.float64, vector_type, types.Integer)(ir.IRBuilder.extract_element)
 
 
 def sum_lanes(a: Vector) -> float:
@@ -452,20 +450,9 @@ def sum_lanes(a: Vector) -> float:
     return float(((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7])))
 
 
-@compiled_as(sum_lanes, types.float64, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    a = _added_to_partners(builder, a)
-    return builder.extract_element(a, ir.Constant(ir.IntType(32), 0))
-
-
 def sum_everywhere(a: Vector) -> Vector:
     """Return the sum of the lanes, with the bits of :func:`sum_lanes`, in every lane."""
     return broadcast(sum_lanes(a))
-
-
-@compiled_as(sum_everywhere, vector_type, vector_type)
-def _(builder: Any, a: ir.Value) -> ir.Value:
-    return _added_to_partners(builder, a)
 
 
 def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
@@ -473,6 +460,12 @@ def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
         partner = [lane ^ step for lane in range(LANES)]
         a = builder.fadd(a, _shuffle(builder, a, a, partner))
     return a
+
+
+compiled_as(sum_everywhere, vector_type, vector_type)(_added_to_partners)
+compiled_as(sum_lanes, types.float64, vector_type)(
+    lambda builder, a: builder.extract_element(_added_to_partners(builder, a), _INT32(0))
+)
 
 
 def sum_each(

@@ -37,7 +37,7 @@ class Fit(ABC):
     def _stored(
         self, parameters: dict[str, np.ndarray], fields: dict[str, Any]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds: what is given, and what both kinds of fit have."""
+        """Return what a file holds: these, and what both kinds of fit have."""
         arrays = {**parameters, "losses": self.losses}
         if self.validation_losses is not None:
             arrays["validation_losses"] = self.validation_losses
@@ -58,7 +58,7 @@ def fields_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def by_layer(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the parameters of layers under the names that a file has for them."""
+    """Return the parameters of layers under their names in a file."""
     arrays = {f"weights.{index}": w for index, w in enumerate(weights)}
     return arrays | {f"biases.{index}": b for index, b in enumerate(biases)}
 
@@ -72,5 +72,5 @@ def layers_in(
 
 
 def without(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
-    """Return the arguments of a ``fit_*`` but the model's own, which training does not take."""
+    """Return the arguments of a ``fit_*`` that training takes: all but the model's own."""
     return {name: value for name, value in arguments.items() if name not in own}

@@ -24,7 +24,7 @@ from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
 from fastbp.training.objective import pass_options
-from fastbp.training.optimizers import OPTIMIZERS, SGD, Adam, GradientOnly
+from fastbp.training.optimizers import OPTIMIZERS, GradientOnly, Optimizer
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -102,7 +102,7 @@ def fit_network(
     *,
     activations: Sequence[str],
     loss: str = "mse",
-    optimizer: str | SGD | Adam = "sgd",
+    optimizer: str | Optimizer = "sgd",
     batch_size: int | None = None,
     shuffle: bool | str = False,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,

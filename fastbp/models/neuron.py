@@ -27,7 +27,7 @@ from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
-from fastbp.training.optimizers import OPTIMIZERS, SGD, Adam
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -176,7 +176,7 @@ def _train_small(
 ) -> tuple[list[float], float, list[float]] | None:
     """Train on small plain lists in the fewest steps; return None for anything else.
 
-    The general way then trains, or finds out what is wrong.
+    The general way then trains, or finds the error.
     """
     n, d = len(labels), len(weights)
     if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
@@ -219,7 +219,7 @@ def fit_neuron(
     *,
     activation: str = "sigmoid",
     loss: str = "mse",
-    optimizer: str | SGD | Adam = "sgd",
+    optimizer: str | Optimizer = "sgd",
     batch_size: int | None = None,
     shuffle: bool | str = False,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,

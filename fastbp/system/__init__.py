@@ -1,4 +1,19 @@
-"""The machine: threads, BLAS, interrupts, progress, mapped files. It knows nothing of neurons.
+"""The machine. Nothing in here knows of neurons.
 
-It imports ``kernels``, ``arguments`` and ``errors`` only.
+threads.py
+    How many threads to use, and a team of them that runs one kernel.
+blas.py
+    BLAS held to one thread while a fit runs.
+interrupts.py
+    Ctrl-C: a request first, an exception the second time.
+progress.py
+    Progress bars.
+mapping.py
+    Files mapped into memory, even if another program shortens them.
+archive.py
+    Arrays and JSON in a safetensors file, replaced at once.
+versions.py
+    What a bug report needs.
+
+It may import ``kernels``, ``arguments`` and ``errors`` only.
 """

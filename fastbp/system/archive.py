@@ -42,7 +42,7 @@ def write(path: Path, kind: str, content: Content, temporary: Path | None = None
     arrays, fields = content
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = to_json({"format": FORMAT, "kind": kind, "fields": fields})
-    # One entry only: the order of several is not fixed, and neither would be the bytes.
+    # One entry only: with several, their order, and so the bytes, would not be fixed.
     metadata = {"fastbp": f"{_digest(header, arrays)} {header}"}
     with replacing(path, temporary) as file:
         file.write(to_bytes(arrays, metadata))
@@ -50,7 +50,7 @@ def write(path: Path, kind: str, content: Content, temporary: Path | None = None
 
 @contextmanager
 def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
-    """Give a new file beside `path`, which takes that name when it is complete, or is removed.
+    """Give a new file beside `path`, which takes its name once complete, or else is removed.
 
     Raises
     ------
@@ -91,12 +91,12 @@ def read(path: Path) -> tuple[str, Content]:
     OSError
         If it cannot be read.
     CheckpointError
-        If it is of another format, altered or cut.
+        If it is of another format, altered or truncated.
     """
     from safetensors import SafetensorError, safe_open
 
     with path.open("rb"):
-        pass  # a missing or unreadable file is an OSError
+        pass  # raises the OSError of a missing or unreadable file
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -1,4 +1,4 @@
-"""BLAS on one thread while a fit runs: its bits depend on the number of its threads."""
+"""BLAS on one thread while a fit runs, since its bits depend on its number of threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _before: list[int] = []
 def _libraries() -> list[Any]:
     """Return threadpoolctl's controllers of the BLAS libraries in the process, SciPy's among them.
 
-    Finding them takes milliseconds.
+    Finding them takes some milliseconds.
     """
     import scipy.linalg.cython_blas  # noqa: F401
     from threadpoolctl import ThreadpoolController
@@ -28,19 +28,19 @@ def _libraries() -> list[Any]:
 
 
 def _set_threads(library: Any, n_threads: int) -> None:
-    """Set the number for the process, whichever Python thread is asking.
+    """Set the number for the process, from any Python thread.
 
-    From release 3.8 on threadpoolctl ignores all threads but one, until that one gives way. The
+    Since release 3.8 threadpoolctl obeys one thread only, until that one gives up control; but the
     last of our fits may end in another thread than the first one began in.
     """
-    give_way = getattr(library, "clear_controlling_thread", lambda force: None)
-    give_way(force=True)
+    give_up_control = getattr(library, "clear_controlling_thread", lambda force: None)
+    give_up_control(force=True)
     library.set_num_threads(n_threads)
-    give_way(force=True)
+    give_up_control(force=True)
 
 
 def limit_this_thread() -> None:
-    """Hold BLAS to one thread in a new thread, too: with OpenMP the number is each thread's own."""
+    """Hold BLAS to one thread in a new thread, too: with OpenMP, each thread has its own number."""
     with _lock:
         _set_all([1] * len(_libraries()))
 
@@ -54,8 +54,8 @@ def _set_all(numbers: list[int]) -> None:
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread until the last of the fits that ask for it has ended.
 
-    The setting is the process's. With a count, fits that overlap leave it as it was before the
-    first of them, whatever their order.
+    The setting is for the whole process. Since fits are counted, those that overlap leave it as it
+    was before the first of them, whatever order they end in.
     """
     global _fits
     with _lock:
@@ -73,7 +73,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """Begin anew in a forked child: the fits that were under way are the parent's."""
+    """Start afresh in a forked child: the fits under way are its parent's."""
     global _fits, _lock
     _lock = threading.Lock()
     if _fits > 0:

@@ -1,8 +1,8 @@
 """Ctrl-C during a fit: the first one is a request, the second an exception.
 
-While a kernel is compiled or loaded it waits: raised in what LLVM calls back, an exception is lost,
-and the process may crash. (pyarrow loses it, too, while it imports pandas.) A command that has
-nothing to finish yet ends at once.
+While a kernel is compiled or loaded, Ctrl-C waits: an exception raised in a function that LLVM
+calls back is lost, and the process may crash. (pyarrow loses it, too, while it imports pandas.) A
+command that has nothing to finish yet ends at once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-EXIT_CODE = 130  # of what Ctrl-C ended, as shells have it
+EXIT_CODE = 130  # of a process that Ctrl-C has ended, by the convention of shells
 
 
 class WaitInterruptedError(Exception):
-    """A wait for rows was given up since an interrupt came."""
+    """A wait for rows was given up because of an interrupt."""
 
 
 class Requests:
@@ -31,7 +31,7 @@ class Requests:
         self.answered = False
 
     def raise_if_any(self) -> None:
-        """Raise KeyboardInterrupt where there is nothing yet to return."""
+        """Raise KeyboardInterrupt, where there is nothing to return yet."""
         if self.count:
             self.answered = True
             raise KeyboardInterrupt
@@ -45,9 +45,9 @@ class Requests:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[Requests]:
-    """Note the first Ctrl-C instead of raising it, where Python's own handler is in place.
+    """Note the first Ctrl-C instead of raising it, if Python's own handler is in place.
 
-    Elsewhere (another thread, a program with a handler of its own) nothing is changed.
+    Otherwise (in another thread, or a program with its own handler) nothing is changed.
     """
     requests = Requests()
     ours = (
@@ -62,21 +62,21 @@ def deferred_interrupts() -> Iterator[Requests]:
         yield requests
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if requests.count and not requests.answered:  # it came when all was done
+    if requests.count and not requests.answered:  # it came too late to be answered
         raise KeyboardInterrupt
 
 
 def interrupt_safe(*kernels: Any) -> tuple[Any, ...]:
     """Let any Ctrl-C wait while one of these kernels is compiled or loaded; return them."""
     for kernel in kernels:
-        if hasattr(kernel, "_compile_for_args"):  # not where the compiler is off
+        if hasattr(kernel, "_compile_for_args"):  # not if the compiler is off
             kernel._compile_for_args = _held_back()(kernel._compile_for_args)
     return kernels
 
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Call the handler of Ctrl-C, whosever it is, only at the end."""
+    """Call the handler of Ctrl-C, whoever installed it, only at the end."""
     handler = signal.getsignal(signal.SIGINT)
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or not callable(handler) or handler is _leave:
@@ -93,13 +93,13 @@ def _held_back() -> Iterator[None]:
 
 
 def leave_on_interrupt() -> None:
-    """Have Ctrl-C end the process, where Python's own handler is in place."""
+    """Let Ctrl-C end the process, if Python's own handler is in place."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 
 
 def raise_on_interrupt() -> None:
-    """Have Ctrl-C raise again: from now on there is something to finish or to clean up."""
+    """Let Ctrl-C raise again: from now on there is something to finish or to clean up."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

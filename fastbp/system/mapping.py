@@ -2,8 +2,8 @@
 
 Reading a page of a mapping that the file no longer reaches raises SIGBUS, which ends the process.
 While a mapping is open, a handler of that signal puts pages of zeros in place of what is missing,
-and :meth:`Mapping.verify` tells afterwards. Where the handler cannot be installed, :func:`opened`
-gives None, and the rows are read instead.
+and :meth:`Mapping.whole` tells afterwards. If the handler cannot be installed, :func:`opened`
+returns None, and the rows are read instead.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ def supported() -> bool:
 
 
 def _missing_page(number: int, info: int, context: int) -> None:
-    """Answer SIGBUS: zeros for the rest of one of our mappings, the former handler for others."""
+    """Handle SIGBUS: zeros for the rest of a mapping of ours, the former handler for others."""
     address = ctypes.c_uint64.from_address(info + _ADDRESS_AT).value
     for mapping in list(_open.values()):
         if mapping.first <= address < mapping.last:
             start = address // mmap.PAGESIZE * mmap.PAGESIZE
             kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE
             _libc.mmap(start, mapping.last - start, mmap.PROT_READ, kind, -1, 0)
-            mapping.cut = True
+            mapping.truncated = True
             return
-    former = _previous or _Action()  # of zeros: what the system does by default
-    _libc.sigaction(signal.SIGBUS, ctypes.byref(former), None)  # it is raised again at once
+    former = _previous or _Action()  # all zeros: the system's default
+    _libc.sigaction(signal.SIGBUS, ctypes.byref(former), None)  # it is raised again on return
 
 
 _handler = _Handler(_missing_page)
@@ -72,14 +72,7 @@ def _install() -> bool:
     global _libc, _previous
     _libc = ctypes.CDLL(None, use_errno=True)
     _libc.mmap.restype = ctypes.c_void_p
-    _libc.mmap.argtypes = (
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_long,
-    )
+    _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *3 * (ctypes.c_int,), ctypes.c_long)
     action = _Action(ctypes.cast(_handler, ctypes.c_void_p).value, flags=_SA_SIGINFO)
     _previous = _Action()
     done: int = _libc.sigaction(signal.SIGBUS, ctypes.byref(action), ctypes.byref(_previous))
@@ -92,13 +85,15 @@ class Mapping:
     Attributes
     ----------
     first, last : int
-        Its addresses: the first, and one past the last.
-    cut : bool
-        Whether zeros have taken the place of a part that was no longer there.
+        The first of its addresses, and one past the last.
+    size : int
+        Of the file when it was mapped.
+    truncated : bool
+        Whether zeros have taken the place of a part that was missing.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self._size = size
+        self.size = size
         self._advised = 0
         self._bytes = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
         self._descriptor = os.dup(descriptor)
@@ -106,32 +101,32 @@ class Mapping:
         pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         self.first = self.buffer.ctypes.data
         self.last = self.first + pages
-        self.cut = False
+        self.truncated = False
 
     def array(self, offset: int, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
         """Return a C-contiguous array that begins at a byte of the file."""
         return np.ndarray(shape, dtype, buffer=self._bytes, offset=offset)
 
     def whole(self) -> bool:
-        """Return whether all of the file is, and has been, there."""
-        return not self.cut and self.size_now() >= self._size
+        """Return whether all of the file is there, and has been all the time."""
+        return not self.truncated and self.size_now() >= self.size
 
     def size_now(self) -> int:
         """Return the size of the file."""
         return os.fstat(self._descriptor).st_size
 
     def read_ahead(self, start: int) -> None:
-        """Have the bytes after `start` brought into the page cache, without waiting for them."""
+        """Ask for the bytes after `start` to be brought into the page cache; do not wait."""
         if start < self._advised - AHEAD_BYTES:
             self._advised = start  # another epoch
         begin = max(self._advised, start)
-        stop = min(start + AHEAD_BYTES, self._size)
+        stop = min(start + AHEAD_BYTES, self.size)
         if begin < stop:
             os.posix_fadvise(self._descriptor, begin, stop - begin, os.POSIX_FADV_WILLNEED)
         self._advised = max(begin, stop)
 
     def close(self) -> None:
-        """Give the mapping back, once no array of it is left."""
+        """End the mapping, as soon as no array shows it any longer."""
         global _previous
         with _lock:
             if _open.pop(id(self), None) is None:
@@ -144,24 +139,22 @@ class Mapping:
     def release(self) -> None:
         """Unmap, and close the file."""
         del self.buffer
-        with contextlib.suppress(BufferError):  # some array still shows it: it goes with that
+        with contextlib.suppress(BufferError):  # an array still shows it, and it ends with that
             self._bytes.close()
         os.close(self._descriptor)
 
 
 def opened(descriptor: int, size: int) -> Mapping | None:
-    """Map a file of at least so many bytes; None where that is not safe, or fails."""
+    """Map a file of at least so many bytes; return None if that is not safe, or fails."""
     if not supported():
         return None
     try:
         mapping = Mapping(descriptor, size)
-    except (OSError, ValueError):  # of a file that is shorter by now, too
+    except (OSError, ValueError):  # also of a file that has become shorter
         return None
     with _lock:
-        ready = bool(_open) or _install()
-        if ready:
+        if _open or _install():
             _open[id(mapping)] = mapping
-    if ready:
-        return mapping
+            return mapping
     mapping.release()
     return None

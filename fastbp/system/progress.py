@@ -1,14 +1,13 @@
-"""Progress bars: tqdm's, in rows, so that a long epoch moves too."""
+"""Progress bars: tqdm's, in rows, so that they move during a long epoch, too."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator
-from types import TracebackType
 from typing import Any
 
-# 80 columns hold it with room for a bar; a narrower terminal cuts off at the right, and half a
-# number there would mislead, but half a time would not.
+# It fits into 80 columns, with room for a bar. A narrower terminal cuts it off at the right, where
+# half of a loss would mislead, but half of a time does not.
 TRAINING = "{desc} {percentage:3.0f}%|{bar}|{losses} {rate_noinv_fmt} {elapsed}<{remaining}"
 READING = "{desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt} {elapsed}<{remaining}"
 WARMING = "getting ready: {desc} |{bar}| {n_fmt}/{total_fmt}"
@@ -16,12 +15,12 @@ PATIENCE_SECONDS = 0.5  # what takes less needs no bar
 
 
 class Progress:
-    """A bar over all rows of all epochs; without one, nothing.
+    """A bar over all rows of all epochs, if it can be seen.
 
     Parameters
     ----------
     show : bool or "always"
-        True shows it in a terminal or a notebook, "always" wherever the output goes.
+        True shows it in a terminal or a notebook, "always" also elsewhere.
     """
 
     def __init__(self, show: bool | str, epochs: int, rows: int) -> None:
@@ -42,7 +41,7 @@ class Progress:
         return self
 
     def begin(self, epochs: int, rows: int) -> None:
-        """Say where the fit goes on: what was done before it does not count for the rate."""
+        """Set where the fit goes on: what was done before does not count for the rate."""
         if self._bar is None:
             return
         self._bar.initial = self._bar.n = self._bar.last_print_n = epochs * self._rows + rows
@@ -64,18 +63,13 @@ class Progress:
     def _description(self, epochs: int) -> str:
         return f"epoch {epochs}/{self._epochs}"
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
 
 def rows_bar(rows: int, what: str) -> Any:
-    """Return a bar of tqdm's for one pass over rows: in a terminal, if it takes long."""
+    """Return tqdm's bar for one pass over rows, shown in a terminal if it takes long."""
     return _bar_type()(
         total=rows,
         unit="row",
@@ -106,7 +100,7 @@ def _can_be_seen(show: bool | str) -> bool:
 
 
 def _in_a_notebook() -> bool:
-    """Return whether a kernel of Jupyter is running this; its output is no terminal."""
+    """Return whether this runs in a Jupyter kernel, whose output is not a terminal."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 

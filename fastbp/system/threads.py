@@ -1,39 +1,37 @@
-"""How many threads to use, and running one call of a kernel on all of them.
+"""How many threads to use, and teams of them that run a kernel together.
 
-Threads are Python's own, over kernels that run without the interpreter's lock. They live for one
-fit: nothing is left behind that a fork could lose.
+They are Python's own threads, and kernels run without the interpreter's lock. They live for one
+fit, so nothing is left behind that a fork could lose.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from fastbp import arguments
 from fastbp.kernels.jit import JIT_ENABLED
 
-WORK_PER_THREAD = 2**16  # less in a batch, 20 microseconds, is not worth another thread
-WORK_TO_START = 2**24  # starting a thread costs some 100 microseconds: 5 ms of work repay it
+WORK_PER_THREAD = 2**16  # a smaller share of a batch, 20 microseconds, is not worth a thread
+WORK_TO_START = 2**24  # 5 ms: worth starting a thread, which costs some 100 microseconds
 
 _chosen: int | None = None
 
 
 def available_threads() -> int:
-    """Return the processors that this process may use.
+    """Return how many processors this process may use.
 
-    The affinity mask, a container's quota of processor time and, within a worker of joblib, the
-    share that it was given.
+    That depends on the affinity mask, a container's quota of processor time and, in a worker of
+    joblib, the share that it was given.
     """
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    known = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     quota = _container_quota()
     if quota is not None:
         count = min(count, max(1, math.floor(quota)))
@@ -49,22 +47,18 @@ def _openmp_threads() -> int | None:
 
 
 def _container_quota(folder: str = "/sys/fs/cgroup") -> float | None:
-    """Return the processors that a Linux control group allows (version 2, then version 1)."""
-    try:
-        limit, period = Path(folder, "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            limit = Path(folder, "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path(folder, "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if not limit.isdecimal() or not period.isdecimal() or int(period) == 0:
-        return None  # "max" or -1: no limit
-    return int(limit) / int(period)
+    """Return how many processors a Linux control group allows (version 2, then version 1)."""
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with contextlib.suppress(OSError, ValueError):  # no such files, or "max": no limit
+            quota, period = (
+                int(n) for name in names for n in Path(folder, name).read_text().split()
+            )
+            return quota / period if quota > 0 and period > 0 else None  # -1: no limit
+    return None
 
 
 def _inside_joblib() -> bool:
-    """Return whether a worker of joblib is calling: its siblings have the other processors."""
+    """Return whether this is a worker of joblib, whose siblings use the other processors."""
     joblib = sys.modules.get("joblib.parallel")
     if joblib is None:
         return False
@@ -73,11 +67,11 @@ def _inside_joblib() -> bool:
 
 
 def get_num_threads() -> int:
-    """Return the most threads that a call without `n_threads` uses.
+    """Return how many threads a call without `n_threads` uses at most.
 
-    What :func:`set_num_threads` set, else the environment variable ``FASTBP_NUM_THREADS``, else
-    ``OMP_NUM_THREADS``, else all; and never more than the processors that this process may use
-    (affinity, container limits, the share of a joblib worker).
+    That is the number given to :func:`set_num_threads`, else the environment variable
+    ``FASTBP_NUM_THREADS``, else ``OMP_NUM_THREADS``, else all processors that this process may use
+    (affinity, container limits, the share of a joblib worker), and never more than those.
 
     Returns
     -------
@@ -97,24 +91,21 @@ def get_num_threads() -> int:
     >>> fastbp.set_num_threads(None)
     """
     text = os.environ.get("FASTBP_NUM_THREADS")
-    if _chosen is not None:
-        wanted: int | None = _chosen
-    elif text:
+    wanted, available = _chosen or _openmp_threads(), available_threads()
+    if _chosen is None and text:
         if not text.isdecimal() or int(text) == 0:
             raise ValueError(f"FASTBP_NUM_THREADS: expected a positive integer, got {text!r}")
         wanted = int(text)
-    else:
-        wanted = _openmp_threads()
-    return min(wanted or available_threads(), available_threads())
+    return min(wanted or available, available)
 
 
 def set_num_threads(n_threads: int | None) -> None:
-    """Set the most threads that a call without `n_threads` uses.
+    """Set how many threads a call without `n_threads` uses at most.
 
     Parameters
     ----------
     n_threads : int or None
-        At least 1; None goes back to the default (see :func:`get_num_threads`). No more are used
+        At least 1; None restores the default (see :func:`get_num_threads`). Never more are used
         than the process may use.
 
     Raises
@@ -135,10 +126,10 @@ def set_num_threads(n_threads: int | None) -> None:
 
 
 def threads_for(batch_work: int, fit_work: int, pieces: int, requested: int | None) -> int:
-    """Return the threads for a fit: the requested number, or what its size is worth.
+    """Return the number of threads for a fit: what was requested, or what its size is worth.
 
     The work of a batch and of the whole fit is in units of about a third of a nanosecond. More
-    threads than pieces of a batch would find nothing to do. The bits do not depend on it.
+    threads than a batch has pieces would find nothing to do. The bits do not depend on the number.
     """
     if not JIT_ENABLED:
         return 1  # plain Python has no atomic operations
@@ -174,7 +165,7 @@ class Team:
                 other.result()
 
     def each(self, call: Callable[[int], None], items: Iterable[int]) -> None:
-        """Run `call(item)` for every item, each on the thread that is free first."""
+        """Run `call(item)` for every item, each on the next thread that is free."""
         shared = iter(list(items))  # drawing from a list's iterator is atomic
 
         def work() -> None:
@@ -191,10 +182,10 @@ class Team:
 
 def _repeat(call: Callable[[int], bool], worker: int) -> None:
     while not call(worker):
-        time.sleep(0)  # nothing to do at the moment: let another thread have the processor
+        time.sleep(0)  # there is nothing to do at the moment: yield the processor
 
 
-@contextmanager
+@contextlib.contextmanager
 def team(size: int, begin: Callable[[], None] | None = None) -> Iterator[Team]:
     """Give a team of `size` threads for the length of a fit; each new one begins with `begin`."""
     if size == 1:

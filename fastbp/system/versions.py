@@ -1,4 +1,4 @@
-"""What fastbp runs on: versions, threads, vector width, where compiled kernels are kept."""
+"""What fastbp runs on: versions, threads, vector width, the cache of compiled kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,23 @@
-"""One fit, whatever the model: optimizers, the epoch driver, checkpoints, callbacks.
+"""One fit, whatever the model: what happens between the arguments and the result.
 
-It imports ``data`` and what that may import.
+problem.py
+    What a model brings to training, the options, and the outcome.
+optimizers.py
+    The registry of optimizers: a class for each.
+driver.py
+    The epoch driver: arguments, callbacks, progress, checkpoints, interrupts.
+run.py
+    The slices that it calls: rows, orders and learning rates for the kernel.
+memory.py
+    The two arrays that the kernel works in, with names.
+objective.py
+    The loss, or the loss and its gradient, of all rows at given parameters.
+validation.py
+    The loss on validation data, and early stopping.
+checkpoints.py
+    A fit in a file, and what tells it from other fits.
+state.py, callbacks.py
+    What a fit leaves for the next one, and what a callback is given.
+
+It may import ``data``, and what that may import: ``system``, ``kernels``.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints: where a fit is, written now and then, and found again by the same call."""
+"""Checkpoints: a fit under way, written now and then, and found again by the same call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REMEDY = "Give another path, or remove the file to begin anew"
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Parameters, flat, and what else there is to go on from."""
+    """Flat parameters, and what else is needed to go on from them."""
 
     parameters: np.ndarray
     state: TrainingState
@@ -41,15 +41,15 @@ class Saved:
     ----------
     now : Snapshot
     losses, validation_losses, rates : numpy.ndarray of float64
-        By epoch; the rates where they come from a function.
+        By epoch; rates only if they come from a function.
     reported : int
-        Epochs that the callback was told of.
+        The epochs that the callback was called for.
     stopped : str or None
         Why the fit ended; None while it went on.
     epochs : int
-        Those that were asked for.
+        How many were asked for.
     best : Snapshot or None
-        With early stopping on validation data.
+        That of the least loss, with early stopping on validation data.
     """
 
     now: Snapshot
@@ -75,7 +75,7 @@ class Checkpoint:
     every : float
         Seconds between two writings.
     fingerprint : dict
-        What the problem is, by the names of the arguments: strings, numbers, None.
+        What tells the fit from others: see :func:`fingerprint`.
     """
 
     def __init__(self, path: Path, every: float, fingerprint: dict[str, Any]) -> None:
@@ -98,8 +98,8 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If the file is damaged, the checkpoint of another problem (it says what differs), or of
-            a fit that has begun more than so many epochs.
+            If the file is damaged, is the checkpoint of another problem (the message says what
+            differs), or has begun more epochs than these.
         """
         try:
             kind, (arrays, fields) = archive.read(self.path)
@@ -149,14 +149,14 @@ class Checkpoint:
                 more, content = with_state({"parameters": snapshot.parameters}, {}, snapshot.state)
                 arrays |= {prefix + name: array for name, array in more.items()}
                 fields[prefix + "state"] = content["state"]
-        # One name for all times, so that what a killed run leaves is written over.
+        # Always the same name, so that what a killed run has left is overwritten.
         temporary = self.path.with_name(f".{self.path.name}.part")
         try:
             archive.write(self.path, KIND, (arrays, fields), temporary)
         except OSError as error:
             raise CheckpointError(
-                f"{self.path}: the checkpoint cannot be written: {error.strerror}; one that was"
-                " there is as it was, and the fit so far is the attribute fit of this exception"
+                f"{self.path}: the checkpoint cannot be written: {error.strerror}; an older one is"
+                " as it was, and the fit so far is the attribute fit of this exception"
             ) from error
         self._written = time.monotonic()
 
@@ -179,7 +179,7 @@ def opened(path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]) -> 
         return None
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"checkpoint: expected a path, got {arguments.describe(path)}")
-    # What a link points to is replaced, not the link.
+    # If it is a link, the file that it points to is replaced.
     return Checkpoint(Path(os.path.realpath(path)), seconds, fingerprint())
 
 
@@ -219,7 +219,7 @@ def _described_rows(prefix: str, rows: Rows) -> dict[str, Any]:
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """Return the digest of whole, small arrays, marked as one."""
+    """Return a digest of small arrays, marked as a digest."""
     made = hashlib.sha256()
     for array in arrays:
         made.update(f"{array.shape} {array.dtype.name}".encode() + array.tobytes())
@@ -234,7 +234,7 @@ def _digest_of_state(state: TrainingState) -> str:
 
 
 def _described_random(value: Any) -> str | int | None:
-    """Return what tells sources of random orders apart: a seed, or a digest of the state."""
+    """Return what tells sources of randomness apart: a seed, or a digest of the state."""
     if isinstance(value, np.random.Generator | np.random.RandomState):
         state = repr(sorted(generator_state(value).items()))
         return f"sha256 {hashlib.sha256(state.encode()).hexdigest()}"

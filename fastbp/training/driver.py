@@ -45,7 +45,7 @@ def fit(
     checkpoint_every: Any,
     **keywords: Any,
 ) -> FitType:
-    """Train; the arguments are those of ``fit_*``, of which only the model's own are checked."""
+    """Train; the arguments are those of ``fit_*``, of which the model has checked its own only."""
     names = "features", "labels", "sample_weight"
     data = whole = samples(features, labels, sample_weight, model.targets, names)
     held_out = None
@@ -120,8 +120,8 @@ def shares(threads: int, rows: Rows, row_work: int) -> tuple[int, int]:
     """Return how many threads compute, and how many read for them.
 
     Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
-    (With all of them computing as well, an epoch took half as long again.) Beside a network's,
-    reading is nothing.
+    (With all of them computing as well, an epoch took half as long again.) For a network, reading
+    is negligible.
     """
     if rows.in_place:
         return threads, 0
@@ -131,7 +131,7 @@ def shares(threads: int, rows: Rows, row_work: int) -> tuple[int, int]:
 
 
 class _Fitting:
-    """One fit under way: what happens between the slices of its run."""
+    """A fit under way: what happens between the slices of its run."""
 
     def __init__(
         self, run: Run, objective: Objective | None, checkpoint: Checkpoint | None
@@ -140,11 +140,11 @@ class _Fitting:
         self.problem, self.options = run.problem, run.options
         self.validation = Validation(objective, run)
         self.checkpoint = checkpoint
-        self.reported = 0  # epochs that the callback was told of
+        self.reported = 0  # epochs that the callback was called for
         self.stopped: str | None = None
 
     def begin(self, requests: Requests) -> None:
-        """Take over another fit's state, if that is wanted; look at rows that no slice will see."""
+        """Take over another fit's state, if given; check rows that no slice will look at."""
         state = self.options.state
         if state is not None:
             self.run.go_on_from(state)
@@ -155,7 +155,7 @@ class _Fitting:
             self.validation.check_all(requests)
 
     def resume(self, saved: Saved) -> None:
-        """Go on from a checkpoint as if nothing had happened."""
+        """Go on from a checkpoint as if the fit had never stopped."""
         run, memory, state = self.run, self.memory, saved.now.state
         memory.start_from(saved.now.parameters)
         run.restore(state, saved.losses)
@@ -166,7 +166,7 @@ class _Fitting:
         stale = 0 < memory.n_iter_no_change <= state.stale_epochs
         if stale and memory.position == 0:
             memory.status = layout.NO_IMPROVEMENT
-        more = self.options.epochs > saved.epochs  # than were asked for when the callback stopped
+        more = self.options.epochs > saved.epochs  # than when the callback stopped it
         if saved.stopped == "tol" or (saved.stopped == "callback" and not more):
             self.stopped = saved.stopped
 
@@ -182,7 +182,7 @@ class _Fitting:
                     self.stopped = "interrupted"
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
-        except Exception as error:  # the caller's function, or a full disk: nothing is lost
+        except Exception as error:  # of the user's function, or a full disk: keep what there is
             if not isinstance(error, CheckpointError):
                 with contextlib.suppress(CheckpointError):
                     self._save()
@@ -216,7 +216,7 @@ class _Fitting:
                 return "epochs"
 
     def _after_epoch(self) -> str | None:
-        """Do what a completed epoch asks for, once; return why to stop."""
+        """Do what is due after a completed epoch, once; return why to stop."""
         if not self.validation.after_epoch():
             return "interrupted"
         if self._callback_stops():
@@ -225,7 +225,7 @@ class _Fitting:
         return "tol" if stale else None
 
     def _callback_stops(self) -> bool:
-        """Tell the callback of an epoch just completed; return whether it asks to stop."""
+        """Call the callback after an epoch, once; return whether it asks to stop."""
         epoch = self.memory.epoch
         if self.options.callback is None or epoch == self.reported:
             return False
@@ -240,11 +240,11 @@ class _Fitting:
         return stops
 
     def _answer(self, requests: Requests) -> None:
-        """Answer a Ctrl-C: with an exception where one is wanted, else by coming to an end."""
+        """Answer a Ctrl-C: raise it if that is wanted, otherwise let the fit end."""
         requests.answered = True
         if not self.options.returns_on_interrupt:
             raise KeyboardInterrupt
-        if not np.isfinite(self.memory.parameters).all():  # diverged in the epoch under way
+        if not np.isfinite(self.memory.parameters).all():  # they diverged in this epoch
             self.memory.parameters[:] = self.memory.epoch_start
             self._raise_divergence()
 
@@ -269,7 +269,7 @@ class _Fitting:
     def _outcome(self, stopped: str) -> Outcome:
         """Return what training has given so far."""
         run, memory = self.run, self.memory
-        overrun = memory.status == layout.DIVERGED  # only where that raises nothing
+        overrun = memory.status == layout.DIVERGED  # where that is no error: the last loss counts
         losses = run.losses[: memory.epoch + overrun].copy()
         if not isinstance(self.options.optimizer, Optimizer):
             gradient = memory.moments[0].copy() if len(memory.moments) else None

@@ -1,6 +1,6 @@
 """The memory of a run: the two arrays that its kernel works in, and names for what they hold.
 
-Where each thing stands is written in ``kernels/layout.py``.
+The indices are those of ``kernels/layout.py``.
 """
 
 from __future__ import annotations
@@ -38,18 +38,17 @@ class Memory:
     Attributes
     ----------
     integers : numpy.ndarray of int64
-        The problem, what one call may do, the position. The names below stand for its entries.
+        The problem, what one call may do, and the position. The class attributes below are names
+        for its entries.
     plain : memoryview
-        The same, read and written as Python's integers: in half of the time.
+        The same memory, read and written as Python's own integers, which takes half of the time.
     floats : numpy.ndarray of float64
-        All of these, and the scratch memory of the threads:
+        The arrays that follow are views of it. It also holds the threads' scratch memory.
     parameters, epoch_start : numpy.ndarray
         The parameters, flat, and as they were at the start of the epoch.
     moments : numpy.ndarray, shape (n_moments, n_parameters)
-        What the optimizer keeps; of ``GradientOnly`` the gradient.
-    partial_sums : numpy.ndarray
-        The sums of the batch under way.
-    epoch_sums, powers : numpy.ndarray
+        What the optimizer keeps; with ``GradientOnly`` the gradient.
+    partial_sums, epoch_sums, powers : numpy.ndarray
         See :class:`~fastbp.training.state.TrainingState`.
     """
 
@@ -120,11 +119,11 @@ class Memory:
 
     @property
     def position(self) -> int:
-        """Rows of the epoch under way that are in the sums."""
+        """How many rows of the epoch under way have been computed."""
         return min(self.batch_start + self.next_chunk * self.chunk_rows, self.n_rows)
 
     def start_from(self, parameters: np.ndarray) -> None:
-        """Set the parameters at the start of an epoch."""
+        """Begin an epoch with these parameters."""
         self.parameters[:] = self.epoch_start[:] = parameters
 
     def start_again(self, parameters: np.ndarray) -> None:
@@ -135,7 +134,7 @@ class Memory:
         self.status, self.bad_row = layout.RUNNING, layout.NO_ROW
 
     def restore(self, state: TrainingState, epochs: int) -> None:
-        """Go on where `state` was made, `epochs` of this fit before; the parameters are there."""
+        """Restore all but the parameters, after so many `epochs` of this fit."""
         self.epoch = epochs
         self.batch_start, self.next_chunk = state.batch_start, state.next_chunk
         self.stale_epochs = state.stale_epochs
@@ -149,7 +148,7 @@ class Memory:
             self.partial_sums[:] = state.partial_sums
 
     def training_state(self, **others: Any) -> TrainingState:
-        """Return what another fit needs to go on; `others` are fields that are not in here."""
+        """Return what another fit needs to go on; `others` are fields not kept here."""
         nothing = np.empty(0)
         return TrainingState(
             moments=self.moments.copy(),

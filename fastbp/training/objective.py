@@ -20,13 +20,13 @@ def pass_options(n_rows: int, rule: Rule = LOSS_ONLY, alpha: float = 0.0) -> Opt
 
 
 class Objective:
-    """The loss of all rows of a problem at any parameters, a weighted mean, or its gradient, too.
+    """The weighted mean loss of a problem's rows at any parameters and, if asked for, its gradient.
 
     Parameters
     ----------
     problem : Problem
     options : Options
-        Those that it was made with, of :func:`pass_options`.
+        Those of :func:`pass_options` that the problem was made with.
     threads : Team
     requests : Requests
         Interrupts, which cut a pass short.
@@ -41,7 +41,7 @@ class Objective:
 
     @property
     def gradient(self) -> np.ndarray:
-        """That of the last loss, with ``GradientOnly``; flat, and overwritten by the next."""
+        """The gradient of the last loss, with ``GradientOnly``; flat, and overwritten each time."""
         gradient: np.ndarray = self._run.memory.moments[0]
         return gradient
 

@@ -23,7 +23,7 @@ def _fraction(name: str, value: Any) -> float:
 
 
 class Optimizer(ABC):
-    """What an optimizer tells of itself."""
+    """What the kernels and those who choose a learning rate need to know of an optimizer."""
 
     usual_rate: ClassVar[float | None] = None
     """A learning rate that is safe on most data; None where it depends on them."""
@@ -36,7 +36,7 @@ class Optimizer(ABC):
     @property
     @abstractmethod
     def n_moments(self) -> int:
-        """Arrays of the size of the parameters that it keeps."""
+        """How many arrays of the parameters' size it keeps."""
 
     @property
     @abstractmethod
@@ -109,7 +109,7 @@ class Adam(Optimizer):
     Parameters
     ----------
     beta_1, beta_2 : float
-        From 0 to below 1: how slowly the means of the gradient and its square forget.
+        From 0 to below 1: how slowly the running means of the gradient and its square forget.
     epsilon : float
         Above 0.
 
@@ -138,29 +138,24 @@ class Adam(Optimizer):
             raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
 
     usual_rate = 0.01
-    code = update.ADAM
-    n_moments = 2
+    code, n_moments = update.ADAM, 2
 
     @property
     def constants(self) -> tuple[float, ...]:
         return self.beta_1, self.beta_2, self.epsilon
 
 
-@dataclass(frozen=True)
 class GradientOnly:
-    """No optimizer: the gradient is kept where moments are, the parameters stay."""
+    """No optimizer: the gradient is kept in place of moments, and the parameters stay."""
 
-    code = update.KEEP_GRADIENT
-    n_moments = 1
+    code, n_moments = update.KEEP_GRADIENT, 1
     constants: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
 class LossOnly:
-    """No optimizer, and no gradient."""
+    """No optimizer, and no gradient either."""
 
-    code = update.KEEP_LOSS
-    n_moments = 0
+    code, n_moments = update.KEEP_LOSS, 0
     constants: tuple[float, ...] = ()
 
 

@@ -25,8 +25,9 @@ Kernel = Callable[..., bool]
 class Outcome:
     """What training gave.
 
-    Flat parameters, the losses of whole epochs, why it stopped, the losses on validation data, and
-    what there is to go on from; of ``GradientOnly`` the gradient instead, flat like the parameters.
+    The flat parameters, the losses of whole epochs, why it stopped, what another fit needs to go
+    on, and the losses on validation data; with ``GradientOnly`` the gradient, flat like the
+    parameters, and no state.
     """
 
     parameters: np.ndarray
@@ -38,7 +39,7 @@ class Outcome:
 
 
 class Model(ABC, Generic[FitType]):
-    """What is to be trained, checked, whatever its rows.
+    """A model to be trained, its arguments checked, before it meets its rows.
 
     Attributes
     ----------
@@ -77,14 +78,14 @@ class Problem:
     parameters
         The start values, flat and in whole vectors; the first `n_weights` are weights.
     settings, table
-        What else the kernel's integers hold of the model: by place, and the table of layers.
+        What else the kernel's integers hold of the model: by index, and the table of layers.
     tile_rows, chunk_rows, row_work, work_size
         Rows of a tile and of a chunk; the work of a row in units of about a third of a
         nanosecond; the float64 scratch of one thread.
     uses_blas
         Whether the kernel calls BLAS.
     named
-        That of :class:`Model`.
+        The method of :class:`Model`.
     """
 
     kernel: Kernel
@@ -110,9 +111,10 @@ class Problem:
 class Options:
     """How to train: the keywords of ``fit_*``, checked.
 
-    With `pauses`, every slice ends with the epoch at the latest: something is to be done then.
-    `draw` makes the order of an epoch where rows are shuffled freely. Only a `resumable` fit, which
-    could be gone on with in mid-epoch, keeps the generator's state of each epoch (45 microseconds).
+    With `pauses`, no slice goes beyond the end of an epoch, since something is to be done there.
+    `draw` makes the order of an epoch if rows are shuffled freely. Only a `resumable` fit, which
+    may be continued in the middle of an epoch, keeps the generator's state from the start of each
+    (45 microseconds).
     """
 
     learning_rate: arguments.RateFunction | float

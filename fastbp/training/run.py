@@ -1,7 +1,7 @@
-"""One pass after another over the rows: calls of the kernel, each a slice of the work.
+"""Epoch after epoch in slices: calls of the kernel that take some 50 ms each.
 
-A slice takes some 50 ms. What a model must bring is in :class:`~fastbp.training.problem.Problem`;
-the arithmetic of epochs and batches is in ``kernels/steps.py``.
+What a model must bring is in ``problem.py``; the arithmetic of epochs and batches is in
+``kernels/steps.py``.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ NO_ORDER = read_only(np.empty(0, dtype=np.int64))
 
 
 class Rates:
-    """The learning rates: one number, or those that the user's function gives, epoch by epoch.
+    """The learning rates: one number for all epochs, or what the user's function returns for each.
 
-    The function is called ahead, for all epochs that a slice may complete. What it raises waits
-    until the epochs before have been computed.
+    The function is called ahead, for every epoch that a slice may complete. An exception of it is
+    raised only when all earlier epochs have been computed.
     """
 
     def __init__(self, rate: arguments.RateFunction | float) -> None:
         self._rate = rate
         self._error: Exception | None = None
         self.called: list[float] = []
-        """What the function has given, by epoch of this fit."""
+        """What the function has returned, by epoch of this fit."""
 
     def ahead(self, epoch: int, limit: int, first_epoch: int) -> tuple[list[float], int]:
-        """Return rates for the epochs from `epoch` on, the last one repeated, and their limit.
+        """Return rates for the epochs from `epoch` to `limit`, and a lower limit if they are fewer.
 
-        `first_epoch` is what the function calls this fit's first epoch.
+        The last rate is repeated. `first_epoch` is the function's number of this fit's first epoch.
         """
         if not callable(self._rate):
             return [self._rate], limit
@@ -65,7 +65,7 @@ class Rates:
         return rates, epoch + len(rates)
 
     def call_again(self, past: list[float], first_epoch: int) -> str:
-        """Call the function for epochs that are over; say where a rate differs, or nothing."""
+        """Call the function for epochs that are over; return which rate differs, or ""."""
         for epoch, before in enumerate(past, first_epoch):
             now = self._call(epoch)
             if now != before:
@@ -102,7 +102,7 @@ class Orders:
         return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
 
     def state(self, epoch: int) -> dict[str, Any] | None:
-        """Return the generator's state from before the order of this epoch."""
+        """Return the generator's state from before the order of this epoch is drawn."""
         if self._random is None or not self._options.shuffle:
             return None
         return generator_state(self._random) if self._epoch != epoch else self._state_before
@@ -114,14 +114,14 @@ class Orders:
 
 
 class Run:
-    """Epochs under way; close it at the end.
+    """The epochs of a problem; close it at the end.
 
     Attributes
     ----------
     memory : Memory
-        The parameters and the position.
+        The parameters and the position, among others.
     losses : numpy.ndarray of float64
-        Of the completed epochs, and room for more.
+        The losses of the completed epochs, and room for more.
     first_epoch : int
         The number of this fit's first epoch, counted over all fits that it continues.
     """
@@ -172,7 +172,7 @@ class Run:
         self.restore(state)
 
     def restore(self, state: TrainingState, losses: np.ndarray = NO_FLOATS) -> None:
-        """Put everything but the parameters in its place; this fit has these losses already."""
+        """Restore everything but the parameters; `losses` are those of this fit's own epochs."""
         self.first_epoch = state.epoch - len(losses)
         self.losses = np.resize(losses, max(len(losses), self.losses.size))
         self.memory.restore(state, len(losses))
@@ -194,7 +194,7 @@ class Run:
         return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
 
     def slice(self) -> None:
-        """Call the kernel once, for as much work as took SLICE_SECONDS at the last speed."""
+        """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far."""
         memory = self.memory
         epoch, position = memory.epoch, memory.position
         if self._orders.lacks(epoch):
@@ -215,7 +215,7 @@ class Run:
             self._budget = max(1, int(self._budget * min(growth, 16.0)))
 
     def _abandon(self) -> None:
-        """Let the other threads return if worker 0 never opened the slice."""
+        """Let the other threads return if worker 0 has not opened the slice."""
         if self.memory.ticket == UNOPENED:
             self.memory.ticket = CLOSED
 
@@ -233,7 +233,7 @@ class Run:
         return np.array(rates)
 
     def _set_block(self, epoch: int, position: int) -> tuple[Any, ...]:
-        """Set which rows are at hand, and return features, labels, weights and order of them."""
+        """Set which rows are at hand; return their features, labels, weights and order."""
         memory, more = self.memory, epoch + 1 < self.options.epochs
         memory.block_start, memory.block_stop, block, order = self._supply.rows(position, more)
         memory.shuffled = order is not None
@@ -242,7 +242,7 @@ class Run:
         return *self._lined[1], NO_ORDER if order is None else order
 
     def _lines(self, block: Block) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Return a block's arrays as kernels take them, and set how far apart their rows are."""
+        """Return a block's arrays as the kernel takes them; set how far apart their rows are."""
         assert block.labels is not None
         memory = self.memory
         x: Any = block.features
@@ -255,10 +255,9 @@ class Run:
         return x, y, weight
 
     def new_order(self) -> None:
-        """Visit the rows of this epoch in a new order."""
+        """Draw the order in which this epoch visits the rows."""
         epoch = self.memory.epoch
-        self._supply.reorder(self._orders.draw(epoch))
-        weights = self._supply.weights()
+        weights = self._supply.reorder(self._orders.draw(epoch))
         if weights is not None:
             checks.batches_have_weight(
                 "sample_weight",
@@ -268,11 +267,11 @@ class Run:
             )
 
     def raise_bad_row(self) -> None:
-        """Raise the DataError of a row that the kernel found not finite, if it did."""
+        """Raise the DataError of a row that is not finite, if the kernel has found one."""
         memory = self.memory
         if memory.status != layout.ROW_NOT_FINITE:
             return
-        if self.options.shuffle or memory.shuffled:  # it is not certainly the first one
+        if self.options.shuffle or memory.shuffled:  # another one may come before it
             self.problem.samples.check_all()
         row, rows = memory.bad_row, self.problem.rows
         rows.raise_if_not_finite(row, rows.block(row, row + 1).features)

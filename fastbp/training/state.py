@@ -12,13 +12,13 @@ from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """What a fit leaves behind, beside its parameters, for another to go on from.
+    """What a fit leaves behind, besides its parameters, for another to go on from.
 
-    Hand it on as `state`, with the fit's parameters as start values and otherwise the same
-    arguments: the two fits together are one that never stopped, bit for bit, also where the
-    first was interrupted within an epoch. Start values, optimizer and, within an epoch, the place
-    are checked; other rows, batches, losses or rates may be wanted and are taken as they come. A
-    generator that it holds goes on, whatever `random_state` says.
+    Pass it as `state`, with the fit's parameters as start values and otherwise the same arguments:
+    the two fits together equal one that never stopped, bit for bit, even if the first one was
+    interrupted within an epoch. The start values and the optimizer are checked and, within an
+    epoch, how it is divided; other rows, losses or rates may be intended and are accepted. A
+    generator whose state it holds goes on, whatever `random_state` says.
 
     Attributes
     ----------
@@ -30,17 +30,18 @@ class TrainingState:
     powers : tuple of float
         beta_1 and beta_2 of Adam to the power of the updates made.
     random_state : dict or None
-        The state of the generator of the orders, from before that of an epoch under way.
+        The state of the generator that draws the orders, from before the order of an epoch under
+        way was drawn.
     batch_start, next_chunk : int
-        Of an epoch under way: its rows that are in the parameters, and the chunks of the batch
-        after them that are in its partial sums.
+        In an epoch under way: how many of its rows the parameters have learned from, and how many
+        chunks of the next batch are in the partial sums.
     partial_sums, epoch_start : numpy.ndarray of float64
-        Those sums, gradient, loss and weight; the parameters at the start of the epoch. Empty
-        where nothing is under way.
+        The sums of gradient, loss and weight; the parameters at the start of the epoch. Empty
+        if nothing is under way.
     batching : tuple
         How an epoch is divided: its rows, those of a batch, whether and how they are shuffled.
     epoch_sums : tuple of float
-        Their loss, what its rounding lost, and their weight.
+        The loss of the epoch so far, what its rounding lost, and its weight.
     best_loss, stale_epochs
         The least loss, and the epochs since it fell by more than `tol`.
     checksum : int
@@ -69,7 +70,7 @@ STATE_ARRAYS = "moments", "partial_sums", "epoch_start"
 def with_state(
     arrays: dict[str, np.ndarray], fields: dict[str, Any], state: TrainingState | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return what a file holds of a fit, with its state added."""
+    """Return the arrays and fields of a fit in a file, with its state added."""
     if state is None:
         return arrays, fields
     content = {name: value for name, value in vars(state).items() if name not in STATE_ARRAYS}
@@ -82,7 +83,7 @@ def with_state(
 def state_restored(
     arrays: dict[str, np.ndarray], fields: dict[str, Any]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the fit's own part of what a file holds, its state made again."""
+    """Return the arrays and fields of a fit from a file, with its state made again."""
     if "state" not in fields:
         return arrays, fields
     content = dict(fields["state"])

@@ -14,9 +14,9 @@ from fastbp.training.state import TrainingState
 
 
 class Validation:
-    """The losses on validation data; with `tol` they decide when to stop, and what is best.
+    """The losses on validation data; with `tol` they decide when to stop and what to return.
 
-    Without an objective there are no such data, and it holds nothing.
+    Without an objective there are no such data, and nothing is decided.
     """
 
     def __init__(self, objective: Objective | None, run: Run) -> None:
@@ -24,7 +24,7 @@ class Validation:
         self._tol = None
         if objective is not None:
             self._tol = run.options.tol
-            run.memory.n_iter_no_change = 0  # the loss on the training data decides nothing
+            run.memory.n_iter_no_change = 0  # their loss decides instead
         self.losses: list[float] = []
         self.best: Snapshot | None = None
         self._best_loss, self._stale_epochs = np.inf, 0
@@ -36,7 +36,7 @@ class Validation:
 
     @property
     def stale(self) -> bool:
-        """Whether the loss has not fallen for so many epochs that the fit is to stop."""
+        """Whether the loss has not improved for so many epochs that the fit should stop."""
         return self._tol is not None and self._stale_epochs >= self._run.options.n_iter_no_change
 
     def check_all(self, requests: Requests) -> None:
@@ -47,12 +47,12 @@ class Validation:
     def go_on_from(
         self, state: TrainingState, losses: list[float] | None = None, best: Snapshot | None = None
     ) -> None:
-        """Take over what an earlier fit, or this one before it was cut short, left behind."""
+        """Take over what an earlier fit left, or this one before it was killed."""
         self._best_loss, self._stale_epochs = state.best_loss, state.stale_epochs
         self.losses, self.best = losses or [], best
 
     def after_epoch(self) -> bool:
-        """Take the loss after an epoch, once; return False if an interrupt cut that short."""
+        """Compute the loss after an epoch, once; return False if an interrupt cut that short."""
         if self._objective is None or len(self.losses) == self._run.memory.epoch:
             return True
         loss = self._objective.loss(self._run.memory.parameters)
@@ -69,14 +69,14 @@ class Validation:
         return True
 
     def snapshot(self) -> Snapshot:
-        """Return where the run is."""
+        """Return the run as it is now."""
         state = self._run.training_state()
         if self._tol is not None:
             state = replace(state, best_loss=self._best_loss, stale_epochs=self._stale_epochs)
         return Snapshot(self._run.memory.parameters.copy(), state)
 
     def losses_of(self, n_epochs: int) -> np.ndarray | None:
-        """Return the losses of so many epochs, NaN where an interrupt cut one short."""
+        """Return the losses of so many epochs; the last is NaN if an interrupt cut it short."""
         if self._objective is None:
             return None
         losses = np.full(n_epochs, np.nan)

@@ -24,6 +24,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
+from fastbp.estimators.names import TORCH
 
 NEW = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 7)  # losses, weights of samples
 pytestmark = [
@@ -674,7 +675,7 @@ def test_there_and_back_with_pytorch(labels, double):
     assert again.partial_fit(X, y).loss_ == pytest.approx(loss, rel=1e-6)
 
 
-def test_modules_of_pytorch():
+def test_modules_of_pytorch(monkeypatch):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
     nn = torch.nn
     X = DATA["digits"][0]
@@ -722,6 +723,9 @@ def test_modules_of_pytorch():
     with torch.no_grad():
         logits = model.to_torch(logits=True)(torch.from_numpy(X)).numpy()
     np.testing.assert_allclose(logits, model._outputs(X, "identity"), rtol=1e-9, atol=1e-9)
+    monkeypatch.delitem(TORCH, "relu")
+    with pytest.raises(ValueError, match="one that PyTorch has a module for, got 'relu'"):
+        model.to_torch(logits=True)
 
 
 # --- odd turns ----------------------------------------------------------------------------------

@@ -404,7 +404,7 @@ def test_a_row_alone_is_predicted_without_validation(monkeypatch):
     X, y = two_classes()
     model = NeuronClassifier().fit(X, y)
     expected = model.predict(X.astype(np.float32).astype(object)[:5])
-    monkeypatch.setattr("fastbp.estimators.neuron.base.validate", None)
+    monkeypatch.setattr("fastbp.estimators.neuron.rows.validate", None)
     assert (model.predict(X[:5]) == expected).all()
     with pytest.raises(TypeError):
         model.predict(X[:5].astype(np.float32))
@@ -524,6 +524,20 @@ def test_rows_that_cannot_be_reached_at_random_are_shuffled_in_windows(tmp_path,
     rows = open_rows(lambda: [(X[:100], y[:100]), (X[100:], y[100:])])
     windows = NeuronClassifier(shuffle="window", **settings).fit(X, y)
     close(NeuronClassifier(**settings).fit(rows), windows, rtol=1e-13)
+
+
+def test_rows_with_classes_of_text(tmp_path):
+    X, y = two_classes()
+    words = np.array(["no", "yes"])[y]
+    lines = [",".join([*map(repr, row.tolist()), word]) for row, word in zip(X, words, strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,c,d,y", *lines]) + "\n")
+    rows = open_rows(tmp_path / "rows.csv", target="y")
+    model, expected = NeuronClassifier().fit(rows), NeuronClassifier().fit(X, words)
+    assert model.classes_.tolist() == ["no", "yes"]
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+    assert model.score(rows) == expected.score(X, words)
+    with pytest.raises(ValueError, match=r"y: expected the classes \['n', 'y'\] to go on with"):
+        NeuronClassifier().partial_fit(rows, classes=["n", "y"])
 
 
 def test_what_is_wrong_with_rows_is_said():

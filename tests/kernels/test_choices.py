@@ -31,8 +31,9 @@ ACTIVATIONS = {
     activations.SIGMOID: "sigmoid",
     activations.RELU: "relu",
     activations.TANH: "tanh",
+    activations.SOFTPLUS: "softplus",
 }
-LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse"}
+LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse", losses.HUBER: "huber"}
 UNKNOWN_ACTIVATIONS = (*UNKNOWN, activations.SOFTMAX)
 
 
@@ -61,8 +62,8 @@ def updated(integers, floats, rate, n, gradient):
 @kernel
 def kept(mode, s, other, result):
     v = load(pointer_to(s), 0)
-    matmul.keep(mode, v, pointer_to(other), pointer_to(result), 0, 8)
-    matmul.keep_one(mode, s[0], pointer_to(other), pointer_to(result), 8)
+    matmul.store_as(mode, v, pointer_to(other), pointer_to(result), 0, 8)
+    matmul.store_one_as(mode, s[0], pointer_to(other), pointer_to(result), 8)
 
 
 def activations_of(code):

@@ -25,6 +25,8 @@ from fastbp.kernels import (
     vector,
 )
 from fastbp.kernels.jit import JIT_ENABLED, kernel
+from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.losses import LOSSES
 from fastbp.system.threads import Team
 from fastbp.training.problem import Options
 from fastbp.training.run import Run
@@ -64,6 +66,13 @@ def apply_log1p(x, out):
         vector.store(
             vector.pointer_to(out), i, exponential.log1p(vector.load(vector.pointer_to(x), i))
         )
+
+
+@kernel
+def apply_softplus(x, out):
+    for i in range(0, x.size, vector.LANES):
+        a, _ = activations.softplus_and_derivative(vector.load(vector.pointer_to(x), i))
+        vector.store(vector.pointer_to(out), i, a)
 
 
 @kernel
@@ -148,6 +157,14 @@ def test_special_values(function, numpy_function):
             np.signbit(got[expected == 0]), np.signbit(expected[expected == 0])
         )
         np.testing.assert_allclose(got, expected, rtol=4e-16, atol=0)
+
+
+def test_softplus_keeps_its_digits():
+    x = spread((-708, 708), (-40, 40), (-1, 1))
+    assert worst_ulps(x, values(apply_softplus, x), lambda z: mp.log1p(mp.exp(z))) <= ULPS
+    with np.errstate(all="ignore"):
+        expected = np.logaddexp(0.0, SPECIAL)
+    np.testing.assert_allclose(values(apply_softplus, SPECIAL), expected, rtol=4e-16, atol=3e-308)
 
 
 def test_sigmoid_keeps_the_digits_of_both_sides():
@@ -272,8 +289,8 @@ def test_fused_equals_composed(activation, loss, d):
     n = 64
     x, y, w, b = rng.normal(size=(n, d)), rng.random(n), rng.normal(size=d) / d, 0.25
     codes = (
-        fastbp.models.activations.ACTIVATIONS[activation].code,
-        fastbp.models.losses.LOSSES[loss].code,
+        ACTIVATIONS[activation].code,
+        LOSSES[loss].code,
     )
     z, value, dz = x @ w + b, np.empty(n), np.empty(n)
     composed_step(x, y, w, b, *codes, z, value, dz)

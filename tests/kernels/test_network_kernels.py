@@ -36,10 +36,10 @@ SEA = 1e300  # around what may be read: a stray store or a used stray load is se
 
 
 @kernel
-def multiplied(mode, terms, outputs, width, w, term_stride, output_stride, a, stride, b, result):
+def multiplied(mode, terms, outputs, width, w, term_stride, output_stride, a, b, result):
     matmul.multiply(
-        mode, terms, outputs, width, pointer_to(w), term_stride, output_stride, pointer_to(a), stride,
-        pointer_to(b), pointer_to(result), width,
+        mode, terms, outputs, width, pointer_to(w), term_stride, output_stride, pointer_to(a),
+        pointer_to(b), pointer_to(result),
     )  # fmt: skip
 
 
@@ -66,8 +66,7 @@ def transposed(x, columns, stride, order, shuffled, first, rows, scratch, result
         pointer_to(x),
         columns,
         stride,
-        pointer_to(order),
-        shuffled,
+        (pointer_to(order), shuffled),
         first,
         rows,
         pointer_to(scratch),
@@ -121,9 +120,7 @@ def test_products_of_every_shape(mode, outputs, width):
     for flat, term_stride, output_stride in ((w, outputs, 1), (w.T.copy(), 1, terms)):
         result = np.full(outputs * width + 16, SEA)
         result[: before.size] = before.ravel()
-        multiplied(
-            code, terms, outputs, width, flat, term_stride, output_stride, a, stride, other, result
-        )
+        multiplied(code, terms, outputs, width, flat, term_stride, output_stride, a, other, result)
         np.testing.assert_allclose(
             result[: before.size].reshape(before.shape), expected, rtol=1e-13, atol=1e-14
         )
@@ -137,7 +134,7 @@ def test_one_row_has_the_bits_of_many(outputs):
     a, w, b = rng.normal(size=terms), rng.normal(size=(terms, outputs)), rng.normal(size=stride)
     row, tile = np.empty(stride + 8), np.empty((outputs, 8))
     row_multiplied(terms, outputs, a, w, b, row)
-    multiplied(matmul.PLUS_START, terms, outputs, 8, w, outputs, 1, np.repeat(a, 8), 8, b, tile)
+    multiplied(matmul.PLUS_START, terms, outputs, 8, w, outputs, 1, np.repeat(a, 8), b, tile)
     np.testing.assert_array_equal(row[:outputs], tile[:, 3])
 
 

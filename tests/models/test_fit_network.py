@@ -136,13 +136,13 @@ def test_gradient_against_the_oracle_and_central_differences(output, loss, sizes
     assert value == pytest.approx(reference.network_loss(x, y, w, b, **keywords), rel=1e-13)
     for group, gradients in ((w, dws), (b, dbs)):
         for array, gradient in zip(group, gradients, strict=True):
-            place = tuple(rng.integers(array.shape))
+            index = tuple(rng.integers(array.shape))
             slopes = []
             for step in (1e-5, -1e-5):
-                array[place] += step
+                array[index] += step
                 slopes.append(fastbp.loss_and_gradient(x, y, w, b, **keywords)[0] / (2 * step))
-                array[place] -= step
-            assert gradient[place] == pytest.approx(sum(slopes), rel=CENTRAL_DIFFERENCE, abs=1e-8)
+                array[index] -= step
+            assert gradient[index] == pytest.approx(sum(slopes), rel=CENTRAL_DIFFERENCE, abs=1e-8)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
@@ -156,6 +156,7 @@ def test_gradient_against_jax(output, loss):
         "sigmoid": jax.nn.sigmoid,
         "relu": jax.nn.relu,
         "tanh": jnp.tanh,
+        "softplus": jax.nn.softplus,
         "softmax": lambda z: jax.nn.softmax(z, axis=1),
     }
     sizes = (4, 7, 5, 3)
@@ -168,6 +169,9 @@ def test_gradient_against_jax(output, loss):
         each = {
             "mse": lambda: jnp.mean((a - y) ** 2, axis=1),
             "half_mse": lambda: 0.5 * jnp.sum((a - y) ** 2, axis=1),
+            "huber": lambda: jnp.mean(
+                jnp.where(abs(a - y) <= 1, (a - y) ** 2 / 2, abs(a - y) - 0.5), axis=1
+            ),
             "bce": lambda: -jnp.sum(y * jnp.log(a) + (1 - y) * jnp.log(1 - a), axis=1),
             "cross_entropy": lambda: -jnp.sum(y * jnp.log(a), axis=1),
         }[loss]()

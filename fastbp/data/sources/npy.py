@@ -223,8 +223,8 @@ class Positional(ArrayFile):
             mapping.array(stored.offset, stored.dtype, (self.n_rows, stored.width))[:, columns]
             for stored, columns in found
         ]
-        features = found[0][0]
-        return Mapped(self.name, mapping, Block(*arrays), features.offset, features.row_bytes)
+        features, _ = found[0]
+        return Mapped(Block(*arrays), mapping, self.name, features.offset, features.row_bytes)
 
     @property
     def in_place(self) -> bool:

@@ -8,166 +8,194 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
-from fastbp.estimators.mlp.base import FLOATS, BaseMLP
-from fastbp.estimators.scikit_learn import (
-    StrOptions,
-    check_partial_fit_first_call,
-    fit_method,
-    validate,
-)
+from fastbp.arguments import names_in_docs
+from fastbp.estimators.mlp.base import SOLVERS, BaseMLP
+from fastbp.estimators.mlp.targets import Classes
+from fastbp.estimators.names import HIDDEN
+from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
+from fastbp.models.losses import LOSSES
 
 
+@names_in_docs(activations=HIDDEN, solvers=SOLVERS, losses=["log_loss", *LOSSES])
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
-    """A multi-layer perceptron that tells classes: scikit-learn's, several times as fast.
+    """A multi-layer perceptron for classes: scikit-learn's, several times as fast.
 
-    The same parameters, attributes and methods as scikit-learn's class of this name, the same
-    start values and orders from the same `random_state`, and the same losses and predictions to
-    rounding. What it has beyond: `class_weight`, `loss`, `keep_optimizer`, `n_threads`,
-    `callback`, `progress`, ``validation_loss_curve_``, ``stopped_``, and validation data for
-    `fit` and `partial_fit`.
+    A drop-in for scikit-learn's class of this name, of release 1.5 or newer: the same parameters,
+    attributes, methods, warnings and errors, the same start values and orders from the same
+    `random_state`, and the same losses and predictions but for rounding. The notes say what it
+    adds, and where it differs.
 
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Neurons of each hidden layer.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Of the hidden layers: x, 1/(1 + e**-x), tanh x or max(0, x).
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
-        Stochastic gradient descent, Adam (Kingma and Ba, ICLR 2015), both over mini-batches, or
-        L-BFGS-B over all rows at once, by SciPy. The last often needs the least time on small
-        data.
+    activation : {activations}, default="relu"
+        Of the hidden layers; "logistic" is the sigmoid.
+    solver : {solvers}, default="adam"
+        "lbfgs" is L-BFGS-B, by SciPy, on the loss of all rows at once; on small data it is often
+        the fastest. The others are stochastic: they update after every mini-batch, as
+        :class:`fastbp.SGD` and :class:`fastbp.Adam` say.
     alpha : float, default=0.0001
-        Strength of the L2 penalty: alpha/2 times the sum of the squared weights, over the rows of
-        the batch (or their sum of weights), is added to the loss.
-    batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch; 'auto' is 200, or all rows if they are fewer. Not for L-BFGS.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        The rate of solver 'sgd': always `learning_rate_init`; that divided by t**power_t, where t
-        counts samples, changed after each epoch; or divided by 5 each time that no epoch of
-        `n_iter_no_change` has brought `tol`, until it is no more than 1e-6.
+        Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
+        number of rows of the batch (or the sum of their weights), is added to its loss.
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch; "auto" is 200, or all rows if there are fewer. Not for "lbfgs".
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        How the rate of "sgd" changes: not at all; after each epoch to `learning_rate_init` divided
+        by t**power_t, where t counts samples; or it is divided by 5 whenever `n_iter_no_change`
+        epochs in a row have not improved by `tol`, and training ends when it is at most 1e-6.
     learning_rate_init : float, default=0.001
-        The rate at the start, of 'sgd' and 'adam'.
+        The first learning rate. Not for "lbfgs".
     power_t : float, default=0.5
-        The exponent of 'invscaling'.
+        The exponent of "invscaling".
     max_iter : int, default=200
-        Epochs at most, or iterations of L-BFGS.
+        The greatest number of epochs, or of iterations of "lbfgs".
     shuffle : bool, default=True
-        Whether to visit the rows in a new order in each epoch, for 'sgd' and 'adam'.
+        Whether to visit the rows in a new order in each epoch. Not for "lbfgs".
     random_state : int, RandomState or None, default=None
-        The source of start values, orders, and of the split for `early_stopping`: the same draws
-        as in scikit-learn.
+        The source of start values, of orders, and of the split for `early_stopping`; the same
+        numbers are drawn as in scikit-learn.
     tol : float, default=1e-4
-        An epoch counts as progress only if it brings the loss (or the validation score) beyond
-        the best by at least this. For L-BFGS, the largest element of the gradient that is small
-        enough.
+        An epoch is an improvement only if it lowers the least loss (or raises the best validation
+        score) by this. "lbfgs" ends when no element of the gradient is larger.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
         Whether `fit` goes on from the parameters of the last call.
     momentum : float, default=0.9
-        From 0 to 1, for solver 'sgd'.
+        From 0 to 1, for solvers that have one.
     nesterovs_momentum : bool, default=True
         Whether it is Nesterov's.
     early_stopping : bool, default=False
-        Whether the score on held-out rows decides when to stop, and which parameters to keep:
-        those with the best one. For 'sgd' and 'adam'.
+        Whether the score on held-out rows decides when to stop and which parameters to keep:
+        those with the best score. Not for "lbfgs".
     validation_fraction : float, default=0.1
-        The part of the rows that `early_stopping` holds out, stratified where there are two
-        classes, as in scikit-learn.
+        The share of the rows that `early_stopping` holds out, stratified where there
+        are two classes.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        How slowly Adam's means of the gradient and of its square forget.
+        Decay rates of Adam's means of the gradient and of its square.
     epsilon : float, default=1e-8
-        Added to Adam's divisor.
+        Added to the divisor of Adam.
     n_iter_no_change : int or inf, default=10
-        More epochs in a row than this without progress end the training.
+        Training ends after more epochs than this in a row without improvement.
     max_fun : int, default=15000
-        Evaluations of the loss at most, by L-BFGS.
-    class_weight : dict, list of dict, 'balanced' or None, default=None
-        Weights of the classes, with which those of the samples are multiplied; 'balanced' makes
-        all classes count alike. For several labels a dict for each. They weight the score on rows
-        that `early_stopping` holds out, too, as weights of samples do.
-    loss : {'log_loss', 'bce', 'cross_entropy', 'mse', 'half_mse'}, default='log_loss'
-        'log_loss' is scikit-learn's: cross-entropy of a softmax for more than two classes, binary
-        cross-entropy of a sigmoid for two, or for several labels a row. The others are fastbp's
-        own (see :func:`fastbp.fit_network`): 'cross_entropy' is the first of these, 'bce' the
-        second, where more than two classes are told one against the rest, as with the squared
-        errors of sigmoids, 'mse' and 'half_mse'. Their losses are told as the rest of fastbp
-        tells them, log losses never clipped.
+        The greatest number of evaluations of the loss by "lbfgs".
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Multiplies the weights of each class's samples; "balanced" makes the sums of all classes
+        equal. For several labels a row, a dict for each. It counts in the score on the rows that
+        `early_stopping` holds out as well.
+    loss : {losses}, default="log_loss"
+        "log_loss" is scikit-learn's: cross-entropy of a softmax for more than two classes, binary
+        cross-entropy of a sigmoid for two, or for several labels a row. The others are those of
+        :func:`fastbp.fit_network`, and reported as it reports them, log losses never clipped:
+        "cross_entropy" is the first of the two; all that need no softmax are taken of sigmoids,
+        which for more than two classes tell one class against the rest each.
     keep_optimizer : bool, default=False
-        Whether a warm start goes on with the optimizer, too: with its running means, if it is of
-        the same kind, and with its rate, if `learning_rate_init` and `learning_rate` are the same.
-        (In scikit-learn, and here by default, only `partial_fit` does.)
+        Whether a warm start goes on with the optimizer as well: with its running means if it is
+        of the same kind, and with its rate if `learning_rate_init` and `learning_rate` are the
+        same. (In scikit-learn, and here by default, only `partial_fit` does.)
     n_threads : int or None, default=None
-        Threads to compute with; None decides by size. The result is the same, bit for bit.
+        Threads to compute with; None decides by the amount of work. The result is the same, bit
+        for bit.
     callback : callable or None, default=None
-        Called after each epoch (iteration of L-BFGS) with an
-        :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``,
-        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops.
-    progress : bool or 'always', default=False
-        True shows a bar in a terminal or a notebook, 'always' elsewhere, too. For 'sgd' and
-        'adam'.
+        Called after each epoch (or iteration) with an
+        :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``, ``validation_loss``,
+        and read-only ``weights`` and ``biases``. Returning True stops the training.
+    progress : bool or "always", default=False
+        True shows a bar in a terminal or a notebook, "always" everywhere. Not for "lbfgs".
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes.
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
-        The weights of each layer, of the dtype of the features (float32 or float64). They can be
+        The weights of each layer, in the dtype of the features (float32 or float64). They can be
         set: predictions follow, and `partial_fit` or a warm start goes on from them.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The biases, likewise.
     loss_ : float
         The loss of the last epoch.
     loss_curve_ : list of float
-        The loss of each epoch, the mean of its batches, each before its update. For 'sgd' and
-        'adam', as are the next five.
+        The loss of each epoch: the mean over its batches, each taken before its update. Like the
+        next five, for the stochastic solvers only.
     best_loss_ : float or None
         The least of them; None with `early_stopping`.
     validation_loss_curve_ : list of float
         The loss on held-out or given validation rows after each epoch, without penalty; NaN for
-        an epoch without such rows, empty where there have never been any.
+        an epoch without such rows, empty if there have never been any.
     validation_scores_ : list of float or None
-        The score on them after each epoch, accuracy, with `early_stopping`.
+        With `early_stopping`, the accuracy on those rows after each epoch.
     best_validation_score_ : float or None
         The best of them.
     t_ : int
-        Samples seen.
+        The number of samples seen.
     n_iter_ : int
         Epochs, or iterations, of the last fit.
     stopped_ : str
-        Why it ended: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'; that of L-BFGS
-        'max_fun' or 'line search' as well.
+        Why training ended: "epochs", "tol", "callback", "interrupted" or "diverged"; with "lbfgs"
+        also "max_fun" or "line search".
     n_layers_, n_outputs_ : int
-        Layers, inputs included; outputs.
-    out_activation_ : {'softmax', 'logistic'}
-        Activation of the output.
+        The number of layers, that of the inputs included, and of outputs.
+    out_activation_ : str
+        Activation of the output: "softmax" or "logistic".
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Where the features have names that are all strings.
+        If all features have names that are strings.
 
     Warns
     -----
     ConvergenceWarning
         If training ends with `max_iter`.
     UserWarning
-        After Ctrl-C, which ends 'sgd' and 'adam': the parameters hold every completed update.
-        (From L-BFGS it raises; the parameters are those of the last iteration.)
-
-    Notes
-    -----
-    float32 features are computed with in float64. Losses are told as
-    scikit-learn tells them: log losses are clipped at the machine's epsilon, and the batches of a
-    weighted epoch count by their rows.
+        After Ctrl-C, which ends a stochastic solver: the parameters hold every completed update.
+        ("lbfgs" raises; the parameters are those of its last iteration.)
 
     See Also
     --------
     MLPRegressor : Numbers instead of classes.
+    NeuronClassifier : A single layer, also for rows in files.
     fastbp.fit_network : The array interface.
+
+    Notes
+    -----
+    Added to scikit-learn's class:
+
+    - `class_weight`, `loss`, `keep_optimizer`, `n_threads`, `callback`, `progress`,
+      ``validation_loss_curve_`` and ``stopped_``; scikit-learn's own callbacks, by
+      ``set_callbacks``, where its release has them (1.9).
+    - `X_val` and `y_val` of :meth:`fit` and :meth:`partial_fit`, which allow early stopping in a
+      loop of your own (see the examples).
+    - :meth:`from_sklearn`, :meth:`from_torch` and :meth:`to_torch`.
+    - :func:`fastbp.save` and :func:`fastbp.load`: files without pickle, from which `partial_fit`
+      goes on. They take the estimator itself, not a pipeline.
+
+    It passes scikit-learn's checks of estimators, and works in its pipelines, searches and
+    processes. Sparse rows stay sparse. Layers of a thousand neurons take about as long as in
+    scikit-learn, as does "lbfgs" on tiny data, and predicting a single row with such layers twice
+    as long. The first fit compiles; ``fastbp.warmup("fit_network", "predict_network")`` does that
+    beforehand.
+
+    Differences from scikit-learn's class, rounding aside:
+
+    - Training ends as soon as the loss or a parameter is not finite, without NumPy's warnings on
+      the way: with scikit-learn's `ValueError` and the parameters from before that epoch, or with
+      `early_stopping` the best ones and a `ConvergenceWarning`.
+    - A `ValueError` refuses negative weights of samples, and batches whose weights sum to 0
+      (`ZeroDivisionError` in scikit-learn). A `fit` that is refused leaves the model as it was.
+    - float32 features are computed with in float64, which is slower in wide layers. Losses are
+      those of float64; "log_loss" is clipped at its epsilon. ``coefs_`` and predictions are
+      float32, with "lbfgs" as well.
+    - :meth:`predict_log_proba` stays finite where a probability underflows.
+    - A warm start with `early_stopping` keeps the best parameters even if no later epoch is
+      better; scikit-learn then has the last ones.
+    - `verbose` with "lbfgs" prints a line an iteration, not what SciPy prints.
+    - ``_optimizer`` has the rate (of Adam without its correction) but no lists of means.
+    - It is no subclass of scikit-learn's: `isinstance` tells them apart.
+
+    As in scikit-learn, the batches of a weighted epoch count in its loss by their rows.
 
     Examples
     --------
@@ -179,12 +207,22 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     array([0, 1, 2])
     >>> bool(model.score(X, y) > 0.95)
     True
+
+    Early stopping in a loop of your own restores the best parameters:
+
+    >>> model = MLPClassifier(early_stopping=True, learning_rate_init=0.01, random_state=0)
+    >>> for _ in range(500):
+    ...     _ = model.partial_fit(X[::2], y[::2], classes=[0, 1, 2], X_val=X[1::2], y_val=y[1::2])
+    ...     if model.stopped_ == "tol":
+    ...         break
+    >>> model.score(X[1::2], y[1::2]) == model.best_validation_score_
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss", "bce", "cross_entropy", "mse", "half_mse"})],
+        "loss": [StrOptions({"log_loss", *LOSSES})],
     }
 
     def __init__(
@@ -220,70 +258,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         callback: Any = None,
         progress: bool | str = False,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.class_weight = class_weight
-        self.loss = loss
-        self.keep_optimizer = keep_optimizer
-        self.n_threads = n_threads
-        self.callback = callback
-        self.progress = progress
-
-    @fit_method
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-    ) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes, or rows of 0 and 1 for several labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Not negative, and not all 0 in any batch.
-        X_val, y_val : array-like, default=None
-            Validation data for `validation_loss_curve_` and `early_stopping`, instead of rows
-            held out. For 'sgd' and 'adam'.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            Data or parameters that do not fit, or parameters that stopped being finite:
-            ``coefs_`` are then those from before that epoch.
-        """
-        return self._fit(X, y, sample_weight, X_val, y_val)
+        self._set_parameters(locals())
 
     @available_if(lambda estimator: estimator._is_stochastic())  # type: ignore[untyped-decorator]
     @fit_method
@@ -332,7 +307,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_classes) for several labels
         """
-        return self._classes_of(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._known.predicted(outputs)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, in the order of ``classes_``.
@@ -350,7 +326,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         outputs = self._outputs(X)
         if self.n_outputs_ == 1:
             return np.concatenate([1 - outputs, outputs], axis=1)
-        if self._kind == "multiclass" and self.out_activation_ == "logistic":
+        if self._one_against_rest:
             outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 
@@ -383,35 +359,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self.n_outputs_ == 1:
             z = np.concatenate([-z, z], axis=1)
         logs = -np.logaddexp(0.0, -z)
-        if self._kind == "multiclass":
+        if self._one_against_rest:
             logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
         return logs
 
     # --- classes ---------------------------------------------------------------------------
 
-    @property
-    def _kind(self) -> str:
-        """What the targets are: "binary", "multiclass" or "multilabel-indicator"."""
-        return str(self._label_binarizer.y_type_)
-
-    def _validate_input(
-        self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[Any, np.ndarray]:
-        X, y = validate(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=FLOATS,
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
-            return X, y
+    def _targets(self, y: Any, incremental: bool) -> Classes:
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            return self._know(LabelBinarizer().fit(y))
         classes = unique_labels(y)
         if self.warm_start:
             if set(classes) != set(self.classes_):
@@ -424,85 +380,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}."
                 f" 'y' has {classes}."
             )
-        return X, y
+        return self._known
 
-    def _labels(self, y: Any) -> np.ndarray:
-        if self._kind.startswith("multilabel"):
-            return np.ascontiguousarray(self._label_binarizer.transform(y), dtype=np.float64)
-        if np.ndim(y) != 1:
-            raise ValueError("The object was not fitted with multilabel input.")
-        numbers: np.ndarray = np.searchsorted(self.classes_, y).astype(np.float64)[:, None]
-        if self._kind == "multiclass" and self._output_activation() == "logistic":
-            return np.asarray(numbers == np.arange(len(self.classes_)), dtype=np.float64)
-        return numbers
+    def _know(self, binarizer: LabelBinarizer) -> Classes:
+        self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
+        return self._known
 
-    def _n_outputs(self, labels: np.ndarray) -> int:
-        return len(self.classes_) if self._kind == "multiclass" else int(labels.shape[1])
+    @property
+    def _known(self) -> Classes:
+        return Classes(self._label_binarizer, self.loss, self.class_weight)
 
-    def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:
-        several = self._kind.startswith("multilabel")
-        y = check_array(y, accept_sparse="csr", ensure_2d=several, dtype=None, input_name="y_val")
-        if not several:
-            y = column_or_1d(y, warn=True)
-        if several and y.shape[1] != self.n_outputs_:
-            raise ValueError(f"y_val: expected {self.n_outputs_} columns, got {y.shape[1]}")
-        unknown: Any = () if several else np.setdiff1d(unique_labels(y), self.classes_)
-        if len(unknown):
-            raise ValueError(f"y_val: expected classes of {self.classes_}, got {unknown} as well")
-        labels = self._labels(y)
-        if len(labels) != n_rows:
-            raise ValueError(f"y_val: expected {n_rows} rows, as X_val has, got {len(labels)}")
-        return labels
-
-    def _output_activation(self) -> str:
-        if self.loss == "cross_entropy" and self._kind != "multiclass":
-            raise ValueError(
-                "loss: expected 'log_loss' or 'bce' with two classes or several labels, got"
-                " 'cross_entropy', which is for more than two classes"
-            )
-        soft = self._kind == "multiclass" and self.loss in ("log_loss", "cross_entropy")
-        return "softmax" if soft else "logistic"
-
-    def _stratifies(self) -> bool:
-        return bool(self.n_outputs_ == 1)
-
-    def _class_weighted(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
-        if self.class_weight is None:
-            return sample_weight
-        if incremental and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight: 'balanced' is for fit, which sees all classes; for partial_fit"
-                " expected a dict, as of sklearn.utils.class_weight.compute_class_weight"
-            )
-        if self._kind.startswith("multilabel"):
-            weight = compute_sample_weight(self.class_weight, y)
-        else:  # there need not be rows of every class
-            of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-            weight = of_classes[np.searchsorted(self.classes_, y)]
-        return weight if sample_weight is None else weight * sample_weight
-
-    def _numbers_of(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the number of each row's class, or its labels (N, K)."""
-        if self._kind == "multiclass":
-            numbers: np.ndarray = outputs.argmax(axis=1)
-            return numbers
-        labels = outputs > 0.5
-        if self._kind.startswith("multilabel"):
-            return labels
-        return np.minimum(labels[:, 0], len(self.classes_) - 1)
-
-    def _classes_of(self, outputs: np.ndarray) -> Any:
-        if self._kind.startswith("multilabel"):
-            return self._label_binarizer.inverse_transform(outputs)
-        return self.classes_.take(self._numbers_of(outputs))
-
-    def _score_of(self, outputs: np.ndarray, labels: np.ndarray, weight: Any) -> float:
-        """Return the accuracy."""
-        numbers = self._numbers_of(outputs)
-        if self._kind == "multiclass" and labels.shape[1] > 1:
-            labels = labels.argmax(axis=1)[:, None]
-        right = numbers.reshape(labels.shape) == labels
-        return float(np.average(right.all(axis=1), weights=weight))
+    @property
+    def _one_against_rest(self) -> bool:
+        return self._known.many and self.out_activation_ == "logistic"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -4,139 +4,138 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.optimize
 
 from fastbp.data.arrays import read_only
 from fastbp.data.labels import check_weights
-from fastbp.estimators.mlp.stochastic import Data
-from fastbp.estimators.scikit_learn import Tasks, check_optimize_result
+from fastbp.estimators.mlp.fitting import Fit
+from fastbp.estimators.mlp.network import Data
+from fastbp.estimators.scikit_learn import check_optimize_result
 from fastbp.models.layers import Layers
 from fastbp.system.blas import limit_this_thread, one_blas_thread
 from fastbp.system.interrupts import Requests
 from fastbp.system.threads import team, threads_for
-from fastbp.training.callbacks import EpochState, asks_to_stop
+from fastbp.training.callbacks import EpochState
 from fastbp.training.objective import Objective, pass_options
 from fastbp.training.optimizers import GradientOnly
 
-if TYPE_CHECKING:
-    from fastbp.estimators.mlp.base import BaseMLP
 
+class WholeLoss:
+    """The loss of all rows and its gradient, for packed parameters.
 
-class Packing:
-    """Turns flat parameters into a vector without what fills them up, and back.
+    Those are flat without the padding: all weights before all biases, as in scikit-learn.
 
-    The order, all weights before all biases, is scikit-learn's, too.
+    Parameters
+    ----------
+    settings
+        The estimator: its `alpha` and `n_threads` are read.
+    learned
+        Has `coefs_` and `intercepts_`.
+    layers : Layers
+    data : Data
+    passes : int
+        How often it is computed, about.
     """
 
-    def __init__(self, layers: Layers) -> None:
-        self._layers = layers
-        self._parameters = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
-        self._places = np.flatnonzero(self._parameters)
-
-    def packed(self, flat: np.ndarray) -> np.ndarray:
-        """Return such a vector."""
-        vector: np.ndarray = flat[self._places]
-        return vector
-
-    def flat(self, packed: np.ndarray) -> np.ndarray:
-        """Return flat parameters, which the next call overwrites."""
-        self._parameters[self._places] = packed
-        return self._parameters
+    def __init__(
+        self, settings: Any, learned: Any, layers: Layers, data: Data, passes: int
+    ) -> None:
+        samples = data.samples(layers)
+        n_rows = samples.rows.n_rows
+        check_weights("sample_weight", samples.rows, n_rows)
+        self._layers, self._flat = layers, layers.flat(learned.coefs_, learned.intercepts_)
+        filled = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
+        self._indices = np.flatnonzero(filled)
+        self._options = pass_options(n_rows, GradientOnly(), float(settings.alpha))
+        self._problem = problem = layers.problem(self._flat, samples, self._options)
+        work = n_rows * problem.row_work
+        pieces = -(-n_rows // min(problem.chunk_rows, n_rows))
+        self._threads = threads_for(work, passes * work, pieces, settings.n_threads)
+        self.start: np.ndarray = self._flat[self._indices]
+        """The parameters it was made with."""
 
     def named(self, packed: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return read-only weights and biases by layer."""
-        return self._layers.named(read_only(self.flat(packed).copy()))
+        flat = np.zeros(self._flat.size)
+        flat[self._indices] = packed
+        return self._layers.named(read_only(flat))
+
+    @contextlib.contextmanager
+    def function(self) -> Iterator[Callable[[np.ndarray], tuple[float, np.ndarray]]]:
+        """Give the function from packed parameters to the loss and its packed gradient."""
+        blas = self._problem.uses_blas
+        with (
+            one_blas_thread() if blas else contextlib.nullcontext(),
+            team(self._threads, limit_this_thread if blas else None) as workers,
+        ):
+            rows_loss = Objective(self._problem, self._options, workers, Requests())
+
+            def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
+                self._flat[self._indices] = packed
+                loss = rows_loss.loss(self._flat)
+                assert loss is not None  # no interrupt is deferred here
+                return loss, rows_loss.gradient[self._indices]
+
+            try:
+                yield evaluate
+            finally:
+                rows_loss.close()
 
 
-@contextlib.contextmanager
-def objective(
-    model: BaseMLP, data: Data, passes: int
-) -> Iterator[tuple[Callable[[np.ndarray], tuple[float, np.ndarray]], Packing]]:
-    """Give the function from packed parameters to the loss and its packed gradient."""
-    layers, samples = model._layers(), model._samples(data)
-    n_rows = samples.rows.n_rows
-    check_weights("sample_weight", samples.rows, n_rows)
-    start = layers.flat(model.coefs_, model.intercepts_)
-    options = pass_options(n_rows, GradientOnly(), float(model.alpha))
-    problem = layers.problem(start, samples, options)
-    work = n_rows * problem.row_work
-    pieces = -(-n_rows // min(problem.chunk_rows, n_rows))
-    threads = threads_for(work, passes * work, pieces, model.n_threads)
-    blas = problem.uses_blas
-    packing = Packing(layers)
-    with (
-        one_blas_thread() if blas else contextlib.nullcontext(),
-        team(threads, limit_this_thread if blas else None) as workers,
-    ):
-        rows_loss = Objective(problem, options, workers, Requests())
+class Lbfgs:
+    """Training by iterations of L-BFGS-B.
 
-        def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
-            loss = rows_loss.loss(packing.flat(packed))
-            assert loss is not None  # no interrupt is deferred here
-            return loss, packing.packed(rows_loss.gradient)
+    Parameters
+    ----------
+    fit : Fit
+    """
 
+    def __init__(self, fit: Fit) -> None:
+        self._fit, self._settings, self._learned = fit, fit.settings, fit.learned
+        passes = fit.settings.max_iter
+        self._loss = WholeLoss(fit.settings, fit.learned, fit.layers, fit.data, passes)
+        self._last = self._loss.start
+        self._asked = False  # whether a callback has asked to stop
+
+    def train(self) -> None:
+        """Train until SciPy or a callback ends it; nothing learned is lost."""
+        settings, learned = self._settings, self._learned
+        self._fit.callbacks.begin(*learned.parameters)
+        options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
         try:
-            yield evaluate, packing
-        finally:
-            rows_loss.close()
+            with self._loss.function() as evaluate:
+                found = scipy.optimize.minimize(
+                    evaluate,
+                    self._last,
+                    method="L-BFGS-B",
+                    jac=True,
+                    callback=self._after_iteration,
+                    options=options,
+                )
+            self._last = found.x
+        finally:  # of a callback's exception or Ctrl-C, too
+            learned.set(*self._loss.named(self._last).values())
+        learned.loss_ = float(found.fun)
+        if self._asked:
+            learned.n_iter_, learned.stopped_ = int(found.nit), "callback"
+        else:
+            learned.n_iter_ = check_optimize_result("lbfgs", found, settings.max_iter)
+            ends = {0: "tol", 1: "epochs" if found.nit >= settings.max_iter else "max_fun"}
+            learned.stopped_ = ends.get(found.status, "line search")
 
-
-def fit_lbfgs(model: BaseMLP, data: Data, tasks: Tasks, accept: Callable[[], None]) -> None:
-    """Train until SciPy says so, or a callback does; `accept` is called when all is checked."""
-    with objective(model, data, model.max_iter) as (evaluate, packing):
-        accept()
-        model.n_iter_ = 0
-        tasks.begin(model._reconstruction)
-        after = AfterIteration(model, packing, tasks)
-        start = packing.packed(model._layers().flat(model.coefs_, model.intercepts_))
-        try:
-            found = scipy.optimize.minimize(
-                evaluate,
-                start,
-                method="L-BFGS-B",
-                jac=True,
-                callback=after,
-                options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
-            )
-        except BaseException:  # of a callback, or Ctrl-C: nothing is lost
-            model._set(*packing.named(start if after.last is None else after.last).values())
-            raise
-    model._set(*packing.named(found.x).values())
-    model.loss_ = float(found.fun)
-    if after.asked:
-        model.n_iter_, model.stopped_ = int(found.nit), "callback"
-    else:
-        model.n_iter_ = check_optimize_result("lbfgs", found, model.max_iter)
-        ends = {0: "tol", 1: "epochs" if found.nit >= model.max_iter else "max_fun"}
-        model.stopped_ = ends.get(found.status, "line search")
-
-
-class AfterIteration:
-    """SciPy's callback: keeps count, prints, and asks the model's own callbacks."""
-
-    def __init__(self, model: BaseMLP, packing: Packing, tasks: Tasks) -> None:
-        self._model, self._packing, self._tasks = model, packing, tasks
-        self.last: np.ndarray | None = None
-        """The parameters after the last iteration."""
-        self.asked = False
-        """Whether a callback has asked to stop."""
-
-    def __call__(self, intermediate_result: Any) -> None:
-        """Note an iteration."""
-        model = self._model
-        self.last = intermediate_result.x
-        model.loss_ = float(intermediate_result.fun)
-        model.n_iter_ += 1
-        if model.verbose:
-            print(f"Iteration {model.n_iter_}, loss = {model.loss_:.8f}")
-        if model.callback is None and not self._tasks:
-            return
-        named = self._packing.named(self.last)  # read-only
-        state = EpochState(model.n_iter_ - 1, model.loss_, None, named)
-        self.asked = asks_to_stop(model.callback, state)
-        self.asked |= self._tasks.next(lambda: model._reconstruction(*named.values()), self.asked)
-        if self.asked:
-            raise StopIteration
+    def _after_iteration(self, intermediate_result: Any) -> None:
+        """Count, print, and ask the callbacks; the argument's name is SciPy's."""
+        learned, callbacks = self._learned, self._fit.callbacks
+        self._last = intermediate_result.x
+        learned.loss_ = float(intermediate_result.fun)
+        learned.n_iter_ += 1
+        callbacks.say(f"Iteration {learned.n_iter_}, loss = {learned.loss_:.8f}")
+        if callbacks:
+            named = self._loss.named(self._last)  # read-only
+            state = EpochState(learned.n_iter_ - 1, learned.loss_, None, named)
+            self._asked = callbacks.epoch_ends(state)
+            if self._asked:
+                raise StopIteration

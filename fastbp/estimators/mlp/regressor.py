@@ -6,154 +6,154 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
-from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 
-from fastbp.data.labels import LabelKind, check_labels
-from fastbp.estimators.mlp.base import FLOATS, BaseMLP
-from fastbp.estimators.scikit_learn import StrOptions, fit_method, validate
+from fastbp.arguments import names_in_docs
+from fastbp.estimators.mlp.base import SOLVERS, BaseMLP
+from fastbp.estimators.mlp.targets import Numbers
+from fastbp.estimators.names import HIDDEN
+from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.losses import LOSSES
 
+KNOWN = ["squared_error", "poisson", *LOSSES]
 
+
+@names_in_docs(activations=HIDDEN, solvers=SOLVERS, losses=KNOWN)
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron that predicts numbers: scikit-learn's, several times as fast.
 
-    The same parameters, attributes and methods as scikit-learn's class of this name, the same
-    start values and orders from the same `random_state`, and the same losses and predictions to
-    rounding. What it has beyond: more losses, `keep_optimizer`, `n_threads`, `callback`,
-    `progress`, ``validation_loss_curve_``, ``stopped_``, and validation data for `fit` and
-    `partial_fit`.
+    A drop-in for scikit-learn's class of this name, of release 1.5 or newer, with the additions
+    and differences that :class:`MLPClassifier` lists in its notes.
 
     Parameters
     ----------
-    loss : str, default='squared_error'
-        'squared_error' and 'poisson' are scikit-learn's: half the squared error, and half the
-        Poisson deviance of the exponential of the output, for targets from 0 on. The others are
-        fastbp's own (see :func:`fastbp.fit_network`): 'mse' and 'half_mse'; 'bce' with a sigmoid
-        output, for targets from 0 to 1; 'cross_entropy' with a softmax, for rows of targets that
-        sum to 1. Their losses are told as the rest of fastbp tells them.
+    loss : {losses}, default="squared_error"
+        "squared_error" and "poisson" are scikit-learn's: half the squared error, and half the
+        Poisson deviance of the exponential of the output, for targets that are not negative. The
+        others are those of :func:`fastbp.fit_network`, and reported as it reports them; they
+        decide the activation of the output, and what targets they take: "bce" takes those from 0
+        to 1, "cross_entropy" rows of them that sum to 1.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Neurons of each hidden layer.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Of the hidden layers: x, 1/(1 + e**-x), tanh x or max(0, x).
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
-        Stochastic gradient descent, Adam (Kingma and Ba, ICLR 2015), both over mini-batches, or
-        L-BFGS-B over all rows at once, by SciPy. The last often needs the least time on small
-        data.
+    activation : {activations}, default="relu"
+        Of the hidden layers; "logistic" is the sigmoid.
+    solver : {solvers}, default="adam"
+        "lbfgs" is L-BFGS-B, by SciPy, on the loss of all rows at once; on small data it is often
+        the fastest. The others are stochastic: they update after every mini-batch, as
+        :class:`fastbp.SGD` and :class:`fastbp.Adam` say.
     alpha : float, default=0.0001
-        Strength of the L2 penalty: alpha/2 times the sum of the squared weights, over the rows of
-        the batch (or their sum of weights), is added to the loss.
-    batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch; 'auto' is 200, or all rows if they are fewer. Not for L-BFGS.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        The rate of solver 'sgd': always `learning_rate_init`; that divided by t**power_t, where t
-        counts samples, changed after each epoch; or divided by 5 each time that no epoch of
-        `n_iter_no_change` has brought `tol`, until it is no more than 1e-6.
+        Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
+        number of rows of the batch (or the sum of their weights), is added to its loss.
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch; "auto" is 200, or all rows if there are fewer. Not for "lbfgs".
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        How the rate of "sgd" changes: not at all; after each epoch to `learning_rate_init` divided
+        by t**power_t, where t counts samples; or it is divided by 5 whenever `n_iter_no_change`
+        epochs in a row have not improved by `tol`, and training ends when it is at most 1e-6.
     learning_rate_init : float, default=0.001
-        The rate at the start, of 'sgd' and 'adam'.
+        The first learning rate. Not for "lbfgs".
     power_t : float, default=0.5
-        The exponent of 'invscaling'.
+        The exponent of "invscaling".
     max_iter : int, default=200
-        Epochs at most, or iterations of L-BFGS.
+        The greatest number of epochs, or of iterations of "lbfgs".
     shuffle : bool, default=True
-        Whether to visit the rows in a new order in each epoch, for 'sgd' and 'adam'.
+        Whether to visit the rows in a new order in each epoch. Not for "lbfgs".
     random_state : int, RandomState or None, default=None
-        The source of start values, orders, and of the split for `early_stopping`: the same draws
-        as in scikit-learn.
+        The source of start values, of orders, and of the split for `early_stopping`; the same
+        numbers are drawn as in scikit-learn.
     tol : float, default=1e-4
-        An epoch counts as progress only if it brings the loss (or the validation score) beyond
-        the best by at least this. For L-BFGS, the largest element of the gradient that is small
-        enough.
+        An epoch is an improvement only if it lowers the least loss (or raises the best validation
+        score) by this. "lbfgs" ends when no element of the gradient is larger.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
         Whether `fit` goes on from the parameters of the last call.
     momentum : float, default=0.9
-        From 0 to 1, for solver 'sgd'.
+        From 0 to 1, for solvers that have one.
     nesterovs_momentum : bool, default=True
         Whether it is Nesterov's.
     early_stopping : bool, default=False
-        Whether the score on held-out rows decides when to stop, and which parameters to keep:
-        those with the best one. For 'sgd' and 'adam'.
+        Whether the score on held-out rows decides when to stop and which parameters to keep:
+        those with the best score. Not for "lbfgs".
     validation_fraction : float, default=0.1
-        The part of the rows that `early_stopping` holds out.
+        The share of the rows that `early_stopping` holds out.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        How slowly Adam's means of the gradient and of its square forget.
+        Decay rates of Adam's means of the gradient and of its square.
     epsilon : float, default=1e-8
-        Added to Adam's divisor.
+        Added to the divisor of Adam.
     n_iter_no_change : int or inf, default=10
-        More epochs in a row than this without progress end the training.
+        Training ends after more epochs than this in a row without improvement.
     max_fun : int, default=15000
-        Evaluations of the loss at most, by L-BFGS.
+        The greatest number of evaluations of the loss by "lbfgs".
     keep_optimizer : bool, default=False
-        Whether a warm start goes on with the optimizer, too: with its running means, if it is of
-        the same kind, and with its rate, if `learning_rate_init` and `learning_rate` are the same.
-        (In scikit-learn, and here by default, only `partial_fit` does.)
+        Whether a warm start goes on with the optimizer as well: with its running means if it is
+        of the same kind, and with its rate if `learning_rate_init` and `learning_rate` are the
+        same. (In scikit-learn, and here by default, only `partial_fit` does.)
     n_threads : int or None, default=None
-        Threads to compute with; None decides by size. The result is the same, bit for bit.
+        Threads to compute with; None decides by the amount of work. The result is the same, bit
+        for bit.
     callback : callable or None, default=None
-        Called after each epoch (iteration of L-BFGS) with an
-        :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``,
-        ``validation_loss``, and read-only ``weights`` and ``biases``. Returning True stops.
-    progress : bool or 'always', default=False
-        True shows a bar in a terminal or a notebook, 'always' elsewhere, too. For 'sgd' and
-        'adam'.
+        Called after each epoch (or iteration) with an
+        :class:`~fastbp.training.callbacks.EpochState`: ``epoch``, ``loss``, ``validation_loss``,
+        and read-only ``weights`` and ``biases``. Returning True stops the training.
+    progress : bool or "always", default=False
+        True shows a bar in a terminal or a notebook, "always" everywhere. Not for "lbfgs".
 
     Attributes
     ----------
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
-        The weights of each layer, of the dtype of the features (float32 or float64). They can be
+        The weights of each layer, in the dtype of the features (float32 or float64). They can be
         set: predictions follow, and `partial_fit` or a warm start goes on from them.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The biases, likewise.
     loss_ : float
         The loss of the last epoch.
     loss_curve_ : list of float
-        The loss of each epoch, the mean of its batches, each before its update. For 'sgd' and
-        'adam', as are the next five.
+        The loss of each epoch: the mean over its batches, each taken before its update. Like the
+        next five, for the stochastic solvers only.
     best_loss_ : float or None
         The least of them; None with `early_stopping`.
     validation_loss_curve_ : list of float
         The loss on held-out or given validation rows after each epoch, without penalty; NaN for
-        an epoch without such rows, empty where there have never been any.
+        an epoch without such rows, empty if there have never been any.
     validation_scores_ : list of float or None
-        The score on them after each epoch, R**2, with `early_stopping`.
+        With `early_stopping`, the R**2 on those rows after each epoch.
     best_validation_score_ : float or None
         The best of them.
     t_ : int
-        Samples seen.
+        The number of samples seen.
     n_iter_ : int
         Epochs, or iterations, of the last fit.
     stopped_ : str
-        Why it ended: 'epochs', 'tol', 'callback', 'interrupted' or 'diverged'; that of L-BFGS
-        'max_fun' or 'line search' as well.
+        Why training ended: "epochs", "tol", "callback", "interrupted" or "diverged"; with "lbfgs"
+        also "max_fun" or "line search".
     n_layers_, n_outputs_ : int
-        Layers, inputs included; outputs.
-    out_activation_ : {'identity', 'exp', 'logistic', 'softmax'}
-        Activation of the output.
+        The number of layers, that of the inputs included, and of outputs.
+    out_activation_ : str
+        Activation of the output: "identity", "exp" with "poisson", or the one that the loss needs.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Where the features have names that are all strings.
+        If all features have names that are strings.
 
     Warns
     -----
     ConvergenceWarning
         If training ends with `max_iter`.
     UserWarning
-        After Ctrl-C, which ends 'sgd' and 'adam': the parameters hold every completed update.
-        (From L-BFGS it raises; the parameters are those of the last iteration.)
-
-    Notes
-    -----
-    float32 features are computed with in float64. Losses are told as
-    scikit-learn tells them: a squared error is the mean over the outputs (what is descended is
-    their sum), and the batches of a weighted epoch count by their rows.
+        After Ctrl-C, which ends a stochastic solver: the parameters hold every completed update.
+        ("lbfgs" raises; the parameters are those of its last iteration.)
 
     See Also
     --------
     MLPClassifier : Classes instead of numbers.
+    NeuronRegressor : A single layer, also for rows in files.
     fastbp.fit_network : The array interface.
+
+    Notes
+    -----
+    Beyond what :class:`MLPClassifier` tells: with "lbfgs" there is no `partial_fit`, where
+    scikit-learn's runs a whole fit; negative targets of "poisson" are refused. "squared_error" is
+    reported as scikit-learn does, as the mean over the outputs, while their sum is minimised.
 
     Examples
     --------
@@ -167,9 +167,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [
-            StrOptions({"squared_error", "poisson", "mse", "half_mse", "bce", "cross_entropy"})
-        ],
+        "loss": [StrOptions(set(KNOWN))],
     }
 
     def __init__(
@@ -204,80 +202,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         callback: Any = None,
         progress: bool | str = False,
     ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.keep_optimizer = keep_optimizer
-        self.n_threads = n_threads
-        self.callback = callback
-        self.progress = progress
-
-    @fit_method
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-    ) -> Self:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Numbers.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Not negative, and not all 0 in any batch.
-        X_val, y_val : array-like, default=None
-            Validation data for `validation_loss_curve_` and `early_stopping`, instead of rows
-            held out. For 'sgd' and 'adam'.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            Data or parameters that do not fit, or parameters that stopped being finite:
-            ``coefs_`` are then those from before that epoch.
-        """
-        return self._fit(X, y, sample_weight, X_val, y_val)
+        self._set_parameters(locals())
 
     @available_if(lambda estimator: estimator._is_stochastic())  # type: ignore[untyped-decorator]
     @fit_method
     def partial_fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> Self:
         """Train for one epoch, going on with parameters and optimizer.
 
@@ -311,57 +241,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
-    def _validate_input(
-        self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[Any, np.ndarray]:
-        X, y = validate(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=FLOATS,
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if y.dtype.kind in "US":
-            raise TypeError("y: expected numbers, got text")
-        return X, y
-
-    def _labels(self, y: Any, name: str = "y") -> np.ndarray:
-        y = np.asarray(y, dtype=np.float64)
-        labels = np.ascontiguousarray(y[:, None] if y.ndim == 1 else y)
-        if self.loss == "poisson" and (labels < 0.0).any():
-            raise ValueError(
-                f"{name}: expected no negative numbers with loss='poisson', got {labels.min()}"
-            )
-        check_labels(
-            name,
-            labels,
-            LOSSES[self.loss].labels if self.loss in LOSSES else LabelKind.NUMBERS,
-            self.loss,
-        )
-        return labels
-
-    def _validation_labels(self, y: Any, n_rows: int) -> np.ndarray:
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y_val")
-        labels = self._labels(y, "y_val")
-        if labels.shape != (n_rows, self.n_outputs_):
-            raise ValueError(
-                f"y_val: expected {n_rows} rows of {self.n_outputs_} numbers, got shape"
-                f" {np.shape(y)}"
-            )
-        return labels
-
-    def _output_activation(self) -> str:
-        own = {"poisson": "exp", "bce": "logistic", "cross_entropy": "softmax"}
-        return own.get(self.loss, "identity")
-
-    def _score_of(self, outputs: np.ndarray, labels: np.ndarray, weight: Any) -> float:
-        """Return R**2."""
-        if not np.isfinite(outputs).all():
-            return float("nan")
-        with np.errstate(over="ignore"):  # just before it diverges
-            return float(r2_score(labels, outputs, sample_weight=weight))
+    @property
+    def _known(self) -> Numbers:
+        return Numbers(self.loss)

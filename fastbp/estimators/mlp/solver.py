@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from fastbp.training.optimizers import SGD, Adam
+from fastbp.estimators.names import optimizer_of
+from fastbp.training.optimizers import SGD, Optimizer
 from fastbp.training.state import TrainingState
 
 LEAST_RATE = 1e-6  # an adaptive rate that is not above it ends the fit
@@ -19,12 +21,12 @@ class Solver:
 
     Attributes
     ----------
-    rule : SGD or Adam
+    rule : Optimizer
     learning_rate_init : float
     learning_rate : float
         That of the next epoch, at first the same. Adam corrects it in each update.
     schedule : {"constant", "invscaling", "adaptive"}
-        Of SGD; that of Adam is always constant.
+        Of SGD; that of all others is constant.
     power_t : float
     moments : numpy.ndarray or None
         The running means of the gradient, in the order of the kernels; None are zeros.
@@ -32,7 +34,7 @@ class Solver:
         Adam's beta_1 and beta_2 to the power of the updates made.
     """
 
-    rule: SGD | Adam
+    rule: Optimizer
     learning_rate_init: float
     learning_rate: float
     schedule: str = "constant"
@@ -68,7 +70,7 @@ class Solver:
 
     def iteration_ends(self, time_step: int) -> None:
         """Set the rate of the next epoch, after so many samples in all."""
-        if isinstance(self.rule, SGD) and self.schedule == "invscaling":
+        if self.schedule == "invscaling":
             self.learning_rate = self.learning_rate_init / (time_step + 1) ** self.power_t
 
     def trigger_stopping(self, message: str) -> tuple[bool, str]:
@@ -77,7 +79,7 @@ class Solver:
         An adaptive rate falls first.
         """
         stops = True
-        if isinstance(self.rule, Adam) or self.schedule != "adaptive":
+        if self.schedule != "adaptive":
             message += " Stopping."
         elif self.learning_rate <= LEAST_RATE:
             message += " Learning rate too small. Stopping."
@@ -86,3 +88,13 @@ class Solver:
             message += f" Setting learning rate to {self.learning_rate:f}"
             stops = False
         return stops, message
+
+
+def solver_of(settings: Any, old: Solver | None) -> Solver:
+    """Return an estimator's optimizer, which may go on from the one before."""
+    rule, rate = optimizer_of(settings), float(settings.learning_rate_init)
+    schedule = settings.learning_rate if isinstance(rule, SGD) else "constant"
+    new = Solver(rule, rate, rate, schedule, settings.power_t)
+    if old is not None and settings.warm_start and settings.keep_optimizer:
+        new.go_on_from(old)
+    return new

@@ -11,125 +11,136 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from fastbp.arguments import names_in_docs
 from fastbp.data.classes import class_indices, listed
 from fastbp.data.rows import Rows
-from fastbp.estimators.neuron.base import Neurons
-from fastbp.estimators.neuron.labels import Coded, Survey, carried, survey
-from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
+from fastbp.estimators.neuron.base import KNOWN_LOSSES, Neurons, ScoresRows
+from fastbp.estimators.neuron.labels import Coded, Survey, survey
+from fastbp.estimators.neuron.rows import labelled
+from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import SGD, Adam
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 
-class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
+@names_in_docs(losses=KNOWN_LOSSES, solvers=OPTIMIZERS)
+class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[misc]
     """One sigmoid neuron for two classes; for more, one neuron a class against all others.
 
-    With the default loss this is logistic regression by gradient descent; one against the rest
-    where there are more than two classes. The defaults take no rate to be chosen: every epoch is
-    one update with the gradient of all rows, with Nesterov's momentum, and a rate that cannot
-    diverge. They give the same bits in every call. Standardised features converge the fastest.
+    With the default loss this is logistic regression by gradient descent, one against the rest
+    for more than two classes. By default there is no rate to choose: every epoch is one update
+    with the gradient of all rows, Nesterov's momentum, and a rate that is found from the rows and
+    cannot diverge; every fit to the same rows then gives the same bits. Standardised features
+    converge fastest. For many rows, ``batch_size=100, n_iter_no_change=5`` is faster.
 
     Parameters
     ----------
-    loss : {"log_loss", "squared_error", "bce", "half_mse", "mse"}, default="log_loss"
-        Binary cross-entropy (``"bce"`` is another name), or half the squared error of the
-        probability (``"half_mse"``), each summed over the neurons; ``"mse"`` is the squared
+    loss : {losses}, default="log_loss"
+        "log_loss" (also "bce") is binary cross-entropy, "squared_error" (also "half_mse") half the
+        squared error of the probability, both summed over the neurons; "mse" is the squared
         error's mean over the neurons.
-    solver : {"sgd", "adam"}, SGD or Adam, default="sgd"
-        Gradient descent with `momentum`, Adam with its defaults, or one of :class:`fastbp.SGD` and
-        :class:`fastbp.Adam` with values of your own.
+    solver : {solvers}, or an optimizer, default="sgd"
+        By name with its defaults ("sgd" with `momentum` and `nesterovs_momentum`), or one with
+        values of your own, such as ``fastbp.Adam(beta_1=0.8)``.
     alpha : float, default=0.0001
-        Strength of the L2 penalty: alpha/2 times the squared weights, over the rows of a batch
-        (or their weights' sum), is added to its loss. Intercepts are not penalised.
+        Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
+        number of rows of a batch (or the sum of their weights), is added to its loss. Intercepts
+        are not penalised.
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online.
     learning_rate_init : "auto", float or callable, default="auto"
-        A rate for all epochs, or a function from the epoch (from 0) to one. ``"auto"`` takes, for
-        gradient descent, one over a bound of the loss's curvature (see Notes), which costs one
-        pass over the rows, and 0.01 for Adam.
+        A rate for all epochs, or a function from the epoch (from 0) to one. "auto" takes the
+        optimizer's usual rate, 0.01 for Adam; for gradient descent, which has none, one over a
+        bound of the loss's curvature (see Notes), which costs one pass over the rows.
     max_iter : int, default=1000
-        Epochs at most.
+        The greatest number of epochs.
     shuffle : bool or "window", default=True
-        Visit the rows in a new order each epoch, which a single batch of all rows does not need
-        and is spared: in any order, or, with less memory and in files faster, ``"window"``: see
-        :func:`fastbp.fit_neuron`. Rows that cannot be reached at random are shuffled in windows.
-    random_state : int, RandomState instance, numpy.random.Generator or None, default=None
-        The source of the orders. An int gives the same ones in every call.
+        Visit the rows in a new random order each epoch (a single batch of all rows needs none):
+        in any order, or with "window", which takes less memory and reads files faster, within
+        windows: see :func:`fastbp.fit_neuron`. Rows without random access are always shuffled in
+        windows.
+    random_state : int, RandomState, numpy.random.Generator or None, default=None
+        The source of the orders.
     tol : float or None, default=1e-4
         Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best by
         more than this, in the loss's own units. None never does.
     n_iter_no_change : int, default=50
-        So many epochs; with momentum, twenty can be a single swing past the optimum. Five will
-        do for batches much smaller than the data.
+        The number of such epochs. With momentum, twenty can be a single swing past the optimum;
+        five are enough for batches much smaller than the data.
     early_stopping : bool, default=False
         Hold rows out, let the loss on them decide when to stop, and return to where it was least.
     validation_fraction : float, default=0.1
         The share of the rows that `early_stopping` holds out: see `validation` of
         :func:`fastbp.fit_neuron`.
     momentum : float, default=0.9
-        Of the solver ``"sgd"``, from 0 to below 1; 0 is plain gradient descent.
+        Of the solver "sgd", from 0 to below 1; 0 is plain gradient descent.
     nesterovs_momentum : bool, default=True
         Whether it is Nesterov's.
     warm_start : bool, default=False
-        Begin with `coef_` and `intercept_` of the last fit, and the optimizer anew.
+        Begin with `coef_` and `intercept_` of the last fit, and a new optimizer.
     class_weight : dict, "balanced" or None, default=None
-        What multiplies the weights of each class's rows; ``"balanced"`` makes the sums of weights
-        of all classes equal.
+        Multiplies the weights of each class's rows; "balanced" makes the sums of all classes
+        equal.
     n_threads : int or None, default=None
-        None decides by size.
+        None decides by the amount of work.
     callback : callable or None, default=None
-        Called after each epoch with a :class:`fastbp.training.callbacks.EpochState`; returning True
-        stops the training.
-        Its weights are those of the engine: (n_features,) and a bias, for more than two classes
-        lists with one layer of (n_features, n_classes).
+        Called after each epoch with an :class:`~fastbp.training.callbacks.EpochState`; returning
+        True stops the training. Its ``weights`` and ``bias`` have the shapes (n_features,) and
+        (); with several classes there are ``weights`` and ``biases``, lists of one layer.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     progress : bool or "always", default=False
-        True shows a bar in a terminal or a notebook.
+        True shows a bar in a terminal or a notebook, "always" everywhere.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The different labels, in order.
+        The distinct labels, in order.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        The weights. What is set here is what predictions are made with, and `intercept_` likewise.
+        The weights. They can be set, and `intercept_` as well: predictions follow.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         The biases.
     loss_curve_ : list of float
-        The loss of each whole epoch, taken before its updates, penalty and all. Those of
+        The loss of each whole epoch, taken before its updates, penalty included. Those of
         ``partial_fit`` are appended.
     validation_loss_curve_ : list of float
         The loss on the rows held out after each epoch; with `early_stopping` only.
     n_iter_ : int
-        Whole epochs, of ``partial_fit`` in all.
+        The number of whole epochs, of all calls of ``partial_fit`` together.
     stopped_ : str
-        Why training stopped: ``"tol"``, ``"epochs"``, ``"callback"`` or ``"interrupted"``.
+        Why training stopped: "tol", "epochs", "callback" or "interrupted".
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where all are text.
+        Their names, if all are text.
 
     See Also
     --------
     NeuronRegressor : One neuron for a number.
-    fastbp.fit_neuron : The engine.
+    MLPClassifier : Hidden layers as well.
+    fastbp.fit_neuron : The array interface.
 
     Notes
     -----
-    Rows of :func:`fastbp.open_rows` and of virtual data sets are taken for X, in ``fit``,
-    ``partial_fit`` and all predictions. With ``y=None`` the classes are the different numbers
-    that the rows carry as labels: one pass finds them. The rows are read a block at a time, and
-    no more of them are in memory than :func:`fastbp.fit_neuron` says. Float64 arrays are used
-    where they lie, memory maps too; other numbers are converted, a block at a time if many.
+    X may also be rows of :func:`fastbp.open_rows` or of a virtual data set, in ``fit``,
+    ``partial_fit``, ``score`` and all predictions. With ``y=None`` the classes are the distinct
+    labels that the rows carry: text or booleans, or numbers, for which one pass finds them. The
+    rows are read a block at a time, and no more of them are in memory than
+    :func:`fastbp.fit_neuron` says. Float64 arrays are used in place, memory maps too; other
+    numbers are converted, a block at a time if there are many.
+
+    It passes scikit-learn's checks of estimators, and works in its pipelines, searches and
+    processes, with arrays and tables: those tools do not take rows of a source.
+    :func:`fastbp.save` keeps all of it, and ``partial_fit`` goes on from the file.
 
     With s = 1/4 for the log loss (0.0771 for half the squared error), the gradient of all rows
     changes by at most L = s (mean |x|**2 + 1) + alpha/n per unit of the parameters, and the
-    automatic rate is 1/L. For batches it is (1 - momentum)/L, where of one row
-    L = s (max |x|**2 + 4 mean |x|**2 + 1) + alpha, the mean for the noise, and of larger batches
+    automatic rate is 1/L. For batches it is (1 - momentum)/L, where for single rows
+    L = s (max |x|**2 + 4 mean |x|**2 + 1) + alpha, the means for the noise, and for larger batches
     L is between the two (Gower et al., ICML 2019).
 
     After Ctrl-C ``fit`` returns with what there is, and a warning. If a callback raises, or the
     parameters stop being finite (:class:`fastbp.DivergenceError`), the exception passes through,
-    and `coef_`, `intercept_` and `loss_curve_` are those reached before.
+    and `coef_`, `intercept_` and `loss_curve_` are those from before.
 
     Examples
     --------
@@ -149,7 +160,6 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Neurons._parameter_constraints,
-        "loss": [StrOptions({"log_loss", "squared_error", "bce", "half_mse", "mse"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
     _output = "sigmoid"
@@ -158,7 +168,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         self,
         loss: str = "log_loss",
         *,
-        solver: str | SGD | Adam = "sgd",
+        solver: str | Optimizer = "sgd",
         alpha: float = 0.0001,
         batch_size: int | None = None,
         learning_rate_init: str | float | Callable[[int], float] = "auto",
@@ -178,52 +188,7 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         verbose: bool | int = False,
         progress: bool | str = False,
     ) -> None:
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.warm_start = warm_start
-        self.class_weight = class_weight
-        self.n_threads = n_threads
-        self.callback = callback
-        self.verbose = verbose
-        self.progress = progress
-
-    @fit_method
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronClassifier:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-            Numbers, finite: an array, a table of pandas or Polars, or rows of
-            :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a block
-            at a time if many.
-        y : array-like of shape (n_samples,), or None
-            The classes: numbers or text. None with rows that carry their labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Not negative; a batch's loss is the weighted mean.
-
-        Returns
-        -------
-        self : NeuronClassifier
-        """
-        again = self._begin()
-        rows, labels = self._checked(X, y, reset=not again)
-        with self._telling(X):
-            coded, rate = self._coded(rows, labels, sample_weight, None, again)
-            self._fit_rows(coded, rate, again, X, y, sample_weight)
-        return self
+        self._set_parameters(locals())
 
     @fit_method
     def partial_fit(
@@ -249,24 +214,17 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         -------
         self : NeuronClassifier
         """
-        self._refuse_early_stopping()
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight: expected a dict or None with partial_fit, which cannot know how"
                 " many rows of each class will come, got 'balanced'"
             )
-        again = self._fitted
-        rows, labels = self._checked(X, y, reset=not again)
-        check_partial_fit_first_call(self, classes)
-        with self._telling(X):
-            coded, rate = self._coded(rows, labels, sample_weight, self.classes_, again)
-            self._partial_fit_rows(coded, rate, again)
-        return self
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
-    def _coded(
-        self, rows: Rows, y: Any, sample_weight: Any, classes: np.ndarray | None, again: bool
+    def _prepared(
+        self, rows: Rows, y: Any, sample_weight: Any, known: np.ndarray | None
     ) -> tuple[Rows, Any]:
-        """Return the rows with labels as the neurons learn them, and the rate."""
+        classes = known
         labels = values = None
         if y is not None:
             y = column_or_1d(y, warn=True)
@@ -278,16 +236,20 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
             raise ValueError(
                 f"{rows.name}: expected one column of labels, the classes, got {rows.n_labels}"
             )
+        elif rows.classes is not None:  # of which they carry the indices
+            classes, values = np.array(rows.classes), np.arange(float(len(rows.classes)))
         elif classes is not None:
             values = np.asarray(classes, dtype=np.float64)
-        rows = self._labelled(rows, labels, sample_weight)
+        rows = labelled(rows, labels, sample_weight)
         found = None
         if values is None or self._finds_rate or isinstance(self.class_weight, str):
             found = survey(rows, values, grouped=True)
             values = found.labels
         if classes is None:
             classes = np.array(listed(values))
-        self._take_classes(classes, again)
+        if known is None and self.warm_start and self._fitted:
+            known = self.classes_
+        self._take_classes(classes, known)
         class_weight = self._class_weights(found)
         # Numbers of a .npy file stay in the page cache if they can be taken as they are.
         as_they_are = class_weight is None and values.tolist() == [0.0, 1.0]
@@ -295,13 +257,12 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         factors = np.ones(classes.size) if class_weight is None else class_weight
         return coded, self._rate(found, factors, coded)
 
-    def _take_classes(self, classes: np.ndarray, again: bool) -> None:
+    def _take_classes(self, classes: np.ndarray, known: np.ndarray | None) -> None:
         if classes.size < 2:
             raise ValueError(f"y: expected at least two classes, got one class: {classes[0]}")
-        if again and not np.array_equal(self.classes_, classes):
+        if known is not None and not np.array_equal(known, classes):
             raise ValueError(
-                f"y: expected the classes {self.classes_.tolist()} to go on with, got"
-                f" {classes.tolist()}"
+                f"y: expected the classes {known.tolist()} to go on with, got {classes.tolist()}"
             )
         self.classes_ = classes
 
@@ -385,27 +346,3 @@ class NeuronClassifier(ClassifierMixin, Neurons):  # type: ignore[misc]
         logs = log_expit(scores)
         normalised: np.ndarray = logs - logsumexp(logs, axis=1, keepdims=True)
         return normalised
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the share of rows whose class is predicted.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-        y : array-like of shape (n_samples,), or None
-            None with rows that carry their labels, and perhaps weights.
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        score : float
-        """
-        if y is None and isinstance(X, Rows):
-            y, weight = carried(X)
-            sample_weight = weight if sample_weight is None else sample_weight
-        return float(super().score(X, y, sample_weight))
-
-    def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
-        if isinstance(weights, list):
-            return {"coef_": weights[0].T.copy(), "intercept_": bias[0].copy()}
-        return {"coef_": weights[None, :].copy(), "intercept_": np.array([bias])}

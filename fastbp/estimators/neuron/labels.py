@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from fastbp.data.arrays import read_only
-from fastbp.data.classes import MOST_CLASSES, check_classes, class_indices
+from fastbp.data.classes import check_classes, class_indices, with_distinct_labels
 from fastbp.data.labels import LabelKind, Samples, Targets
 from fastbp.data.rows import WHOLE_BYTES, Block, Rows, Wrapped
 
@@ -47,26 +48,25 @@ def survey(rows: Rows, known: np.ndarray | None, grouped: bool) -> Survey:
     grouped : bool
         Whether the labels are classes. Otherwise all rows are one group.
     """
-    samples = Samples(rows, False, Targets("", LabelKind.NUMBERS))
-    labels = np.zeros(1 if not grouped else 0) if known is None else known
+    searches = grouped and known is None
+    labels = np.zeros(0 if grouped else 1) if known is None else known
     sums = np.zeros((2, labels.size))
     longest = 0.0
-    for start, block in rows.blocks():
-        samples.check(start, block)
+    samples = Samples(rows, False, Targets("", LabelKind.NUMBERS))
+    for start, block, found in with_distinct_labels(rows, samples.check, searches):
         squares = np.einsum("ij,ij->i", block.features, block.features)
         if not np.isfinite(squares.sum()):
             rows.raise_if_not_finite(start, block.features)
         weight = np.ones(len(squares)) if block.weight is None else block.weight
         longest = max(longest, squares.max(where=weight > 0.0, initial=0.0))
+        if searches and found.size > labels.size:
+            check_classes(rows.name, found, NOT_CLASSES, fewest=1)
+            wider = np.zeros((2, found.size))
+            wider[:, np.searchsorted(found, labels)] = sums
+            labels, sums = found, wider
         groups = np.zeros(len(squares), dtype=np.intp)
         if grouped:
             assert block.labels is not None
-            if known is None and not np.isin(block.labels, labels).all():
-                found = np.union1d(labels, block.labels)[: MOST_CLASSES + 1]
-                check_classes(rows.name, found, NOT_CLASSES, fewest=1)
-                wider = np.zeros((2, found.size))
-                wider[:, np.searchsorted(found, labels)] = sums
-                labels, sums = found, wider
             locate = partial(_locate, rows, slice(start, None))
             groups = class_indices(block.labels[:, 0], labels, locate)
         sums[0] += np.bincount(groups, weight, labels.size)
@@ -132,11 +132,11 @@ def carried(rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the labels and, if there are any, the weights that rows carry."""
     if rows.n_labels == 0:
         raise ValueError(f"y: expected labels, got None; {rows.name} carries none")
-    labels = np.empty((rows.n_rows, rows.n_labels))
-    weight = np.empty(rows.n_rows) if rows.weighted else None
-    for start, block in rows.blocks():
-        stop = start + len(block.features)
-        labels[start:stop] = block.labels
-        if weight is not None:
-            weight[start:stop] = block.weight
+    pieces: list[Any] = [block.arrays[1:] for _, block in rows.blocks()]
+    labels, weight = (
+        None if piece[0] is None else np.concatenate(piece) for piece in zip(*pieces, strict=True)
+    )
+    assert labels is not None
+    if rows.classes is not None:
+        labels = np.array(rows.classes)[labels.astype(np.intp)]
     return labels[:, 0] if rows.n_labels == 1 else labels, weight

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastbp.data.rows import Rows
+from fastbp.errors import DataError
 from fastbp.estimators.neuron.labels import Survey
+from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.losses import LOSSES
 
 
 def curvature(loss: str, activation: str, n_outputs: int) -> float:
-    """Return the most that a row's loss bends: its second derivative by a pre-activation.
-
-    For the squared errors of sigmoid and tanh, labels are taken to be possible outputs. Half of
-    the sigmoid's bends the most for y = 0: a**2 (1 - a) (2 - 3 a), at a = (15 - sqrt(33))/24
-    0.0771. tanh is a sigmoid twice as high and twice as steep, which makes it 16 times that.
-    """
-    if loss == "bce":
-        return 0.25  # a (1 - a)
-    half = {"identity": 1.0, "relu": 1.0, "sigmoid": 0.0771, "tanh": 16 * 0.0771}[activation]
-    return 2.0 * half / n_outputs if loss == "mse" else half
+    """Return an upper bound of the second derivative of a row's loss by a pre-activation."""
+    return LOSSES[loss].curvature(ACTIVATIONS[activation].curvature, n_outputs)
 
 
-def smoothness(found: Survey, weights: np.ndarray, bend: float, n_rows: int, batch: int) -> float:
+def smoothness(
+    found: Survey, weights: np.ndarray, bound: float, rows: Rows, batch: int, alpha: float
+) -> float:
     """Return a bound of the Hessian's largest eigenvalue, for batches of this size.
 
-    Of all rows it is bend (mean |x|**2 + 1), the Hessian's trace; of one row, bend (max |x|**2 +
+    Of all rows it is bound (mean |x|**2 + 1), the Hessian's trace; of one row, bound (max |x|**2 +
     1). Batches between lie between: the expected smoothness of Gower et al., SGD: General Analysis
     and Improved Rates, ICML 2019, for batches drawn from all rows. Four times the mean more, in
     the part of the single rows, keeps what their noise adds to the loss at an eighth (Widrow and
-    Stearns, Adaptive Signal Processing, 1985: rate times trace over two).
+    Stearns, Adaptive Signal Processing, 1985: rate times trace over two). The penalty adds alpha
+    over the smallest batch's mean sum of weights.
     """
-    total = float(weights @ found.weights)
+    n_rows, total = rows.n_rows, float(weights @ found.weights)
     mean = float(weights @ found.squares) / total if total > 0.0 else found.longest
     single = (n_rows - batch) / (batch * (n_rows - 1)) if n_rows > batch else 0.0
-    return bend * ((1.0 - single) * mean + single * (found.longest + 4.0 * mean) + 1.0)
+    smooth = bound * ((1.0 - single) * mean + single * (found.longest + 4.0 * mean) + 1.0)
+    smooth += alpha / ((total / n_rows or 1.0) * (n_rows % batch or batch))
+    if not smooth < np.inf:
+        raise DataError(
+            f"{rows.name}: expected features whose squares float64 can hold, got larger ones;"
+            " scale them, or set learning_rate_init"
+        )
+    return smooth

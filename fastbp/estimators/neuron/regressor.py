@@ -9,102 +9,109 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
+from fastbp.arguments import names_in_docs
 from fastbp.data.rows import Rows
-from fastbp.estimators.neuron.base import Neurons
-from fastbp.estimators.neuron.labels import carried, survey
+from fastbp.estimators.neuron.base import KNOWN_LOSSES, Neurons, ScoresRows
+from fastbp.estimators.neuron.labels import survey
+from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
+from fastbp.models.activations import hidden_activations
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import SGD, Adam
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 
-class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
+@names_in_docs(losses=KNOWN_LOSSES, activations=hidden_activations(), solvers=OPTIMIZERS)
+class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc]
     """One neuron for a number; for several numbers, one neuron each.
 
-    With the defaults this is linear least squares by gradient descent, which takes no rate to be
-    chosen and cannot diverge: see :class:`NeuronClassifier`.
+    With the defaults this is linear least squares by gradient descent, with a rate that is found
+    from the rows and cannot diverge: see :class:`NeuronClassifier`.
 
     Parameters
     ----------
-    loss : {"squared_error", "half_mse", "mse", "log_loss", "bce"}, default="squared_error"
-        Half the squared error (``"half_mse"`` is another name), summed over the outputs;
-        ``"mse"`` is the squared error's mean over them. ``"log_loss"``, or ``"bce"``, with the
-        sigmoid and y from 0 to 1 only, is the binary cross-entropy, summed.
-    activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
+    loss : {losses}, default="squared_error"
+        "squared_error" (also "half_mse") is half the squared error, summed over the outputs; "mse"
+        is the squared error's mean over them. "log_loss" (also "bce"), which needs the sigmoid and
+        y from 0 to 1, is the binary cross-entropy, summed.
+    activation : {activations}, default="identity"
         Of each output.
-    solver : {"sgd", "adam"}, SGD or Adam, default="sgd"
-        Gradient descent with `momentum`, Adam with its defaults, or one of :class:`fastbp.SGD` and
-        :class:`fastbp.Adam` with values of your own. Adam's steps do not grow with y.
+    solver : {solvers}, or an optimizer, default="sgd"
+        By name with its defaults ("sgd" with `momentum` and `nesterovs_momentum`), or one with
+        values of your own, such as ``fastbp.Adam(beta_1=0.8)``. Adam's steps do not
+        grow with y.
     alpha : float, default=0.0001
-        Strength of the L2 penalty: alpha/2 times the squared weights, over the rows of a batch
-        (or their weights' sum), is added to its loss. Intercepts are not penalised.
+        Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
+        number of rows of a batch (or the sum of their weights), is added to its loss. Intercepts
+        are not penalised.
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online.
     learning_rate_init : "auto", float or callable, default="auto"
-        A rate for all epochs, or a function from the epoch (from 0) to one. ``"auto"`` takes, for
-        gradient descent, one over a bound of the loss's curvature (see Notes), which costs one
-        pass over the rows, and 0.01 for Adam.
+        A rate for all epochs, or a function from the epoch (from 0) to one. "auto" takes the
+        optimizer's usual rate, 0.01 for Adam; for gradient descent, which has none, one over a
+        bound of the loss's curvature (see Notes), which costs one pass over the rows.
     max_iter : int, default=1000
-        Epochs at most.
+        The greatest number of epochs.
     shuffle : bool or "window", default=True
-        Visit the rows in a new order each epoch, which a single batch of all rows does not need
-        and is spared: in any order, or, with less memory and in files faster, ``"window"``: see
-        :func:`fastbp.fit_neuron`. Rows that cannot be reached at random are shuffled in windows.
-    random_state : int, RandomState instance, numpy.random.Generator or None, default=None
-        The source of the orders, and of start values of ReLU: those of all others are zeros.
+        Visit the rows in a new random order each epoch (a single batch of all rows needs none):
+        in any order, or with "window", which takes less memory and reads files faster, within
+        windows: see :func:`fastbp.fit_neuron`. Rows without random access are always shuffled in
+        windows.
+    random_state : int, RandomState, numpy.random.Generator or None, default=None
+        The source of the orders, and of the start values of ReLU: all others start from zeros.
     tol : float or None, default=1e-4
         Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best by
         more than this, in the loss's own units. None never does.
     n_iter_no_change : int, default=50
-        So many epochs; with momentum, twenty can be a single swing past the optimum. Five will
-        do for batches much smaller than the data.
+        The number of such epochs. With momentum, twenty can be a single swing past the optimum;
+        five are enough for batches much smaller than the data.
     early_stopping : bool, default=False
         Hold rows out, let the loss on them decide when to stop, and return to where it was least.
     validation_fraction : float, default=0.1
         The share of the rows that `early_stopping` holds out: see `validation` of
         :func:`fastbp.fit_neuron`.
     momentum : float, default=0.9
-        Of the solver ``"sgd"``, from 0 to below 1; 0 is plain gradient descent.
+        Of the solver "sgd", from 0 to below 1; 0 is plain gradient descent.
     nesterovs_momentum : bool, default=True
         Whether it is Nesterov's.
     warm_start : bool, default=False
-        Begin with `coef_` and `intercept_` of the last fit, and the optimizer anew.
+        Begin with `coef_` and `intercept_` of the last fit, and a new optimizer.
     n_threads : int or None, default=None
-        None decides by size.
+        None decides by the amount of work.
     callback : callable or None, default=None
-        Called after each epoch with a :class:`fastbp.training.callbacks.EpochState`; returning True
-        stops the training.
-        Its weights are those of the engine: (n_features,) and a bias, of several outputs lists
-        with one layer of (n_features, n_outputs).
+        Called after each epoch with an :class:`~fastbp.training.callbacks.EpochState`; returning
+        True stops the training. Its ``weights`` and ``bias`` have the shapes (n_features,) and
+        (); with several outputs there are ``weights`` and ``biases``, lists of one layer.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     progress : bool or "always", default=False
-        True shows a bar in a terminal or a notebook.
+        True shows a bar in a terminal or a notebook, "always" everywhere.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
-        The weights. What is set here is what predictions are made with, and `intercept_` likewise.
+        The weights. They can be set, and `intercept_` as well: predictions follow.
     intercept_ : float or ndarray of shape (n_outputs,)
         The biases.
     loss_curve_ : list of float
-        The loss of each whole epoch, taken before its updates, penalty and all. Those of
+        The loss of each whole epoch, taken before its updates, penalty included. Those of
         ``partial_fit`` are appended.
     validation_loss_curve_ : list of float
         The loss on the rows held out after each epoch; with `early_stopping` only.
     n_iter_ : int
-        Whole epochs, of ``partial_fit`` in all.
+        The number of whole epochs, of all calls of ``partial_fit`` together.
     stopped_ : str
-        Why training stopped: ``"tol"``, ``"epochs"``, ``"callback"`` or ``"interrupted"``.
+        Why training stopped: "tol", "epochs", "callback" or "interrupted".
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where all are text.
+        Their names, if all are text.
 
     See Also
     --------
-    NeuronClassifier : One neuron for classes; what its notes say of rows, Ctrl-C and exceptions
-        is true here, too.
-    fastbp.fit_neuron : The engine.
+    NeuronClassifier : One neuron for classes; what its notes say of rows, of scikit-learn's tools,
+        of Ctrl-C and of exceptions is true here, too.
+    MLPRegressor : Hidden layers as well.
+    fastbp.fit_neuron : The array interface.
 
     Notes
     -----
@@ -126,8 +133,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Neurons._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "half_mse", "mse", "log_loss", "bce"})],
-        "activation": [StrOptions({"identity", "sigmoid", "tanh", "relu"})],
+        "activation": [StrOptions(set(hidden_activations()))],
     }
 
     def __init__(
@@ -135,7 +141,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         loss: str = "squared_error",
         *,
         activation: str = "identity",
-        solver: str | SGD | Adam = "sgd",
+        solver: str | Optimizer = "sgd",
         alpha: float = 0.0001,
         batch_size: int | None = None,
         learning_rate_init: str | float | Callable[[int], float] = "auto",
@@ -154,52 +160,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         verbose: bool | int = False,
         progress: bool | str = False,
     ) -> None:
-        self.loss = loss
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.warm_start = warm_start
-        self.n_threads = n_threads
-        self.callback = callback
-        self.verbose = verbose
-        self.progress = progress
-
-    @fit_method
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
-        """Train.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-            Numbers, finite: an array, a table of pandas or Polars, or rows of
-            :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a block
-            at a time if many.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
-            The numbers to predict. None with rows that carry their labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Not negative; a batch's loss is the weighted mean.
-
-        Returns
-        -------
-        self : NeuronRegressor
-        """
-        again = self._begin()
-        rows, labels = self._checked(X, y, reset=not again, multi_output=True, y_numeric=True)
-        with self._telling(X):
-            rows, rate = self._numbered(rows, labels, sample_weight)
-            self._fit_rows(rows, rate, again, X, y, sample_weight)
-        return self
+        self._set_parameters(locals())
 
     @fit_method
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
@@ -221,22 +182,16 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
         -------
         self : NeuronRegressor
         """
-        self._refuse_early_stopping()
-        again = self._fitted
-        rows, labels = self._checked(X, y, reset=not again, multi_output=True, y_numeric=True)
-        with self._telling(X):
-            rows, rate = self._numbered(rows, labels, sample_weight)
-            self._partial_fit_rows(rows, rate, again)
-        return self
+        return self._fit(X, y, sample_weight, incremental=True)
 
-    def _numbered(self, rows: Rows, y: Any, sample_weight: Any) -> tuple[Rows, Any]:
-        """Return the rows with labels and weights, and the rate."""
-        labels = None
+    def _prepared(
+        self, rows: Rows, y: Any, sample_weight: Any, known: np.ndarray | None
+    ) -> tuple[Rows, Any]:
         if y is not None:
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
-            labels = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
-        rows = self._labelled(rows, labels, sample_weight)
+            y = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
+        rows = labelled(rows, y, sample_weight)
         found = survey(rows, None, grouped=False) if self._finds_rate else None
         return rows, self._rate(found, np.ones(1), rows)
 
@@ -255,31 +210,7 @@ class NeuronRegressor(RegressorMixin, Neurons):  # type: ignore[misc]
 
     @property
     def _output(self) -> str:
-        return self.activation
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
-            None with rows that carry their labels, and perhaps weights.
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        score : float
-        """
-        if y is None and isinstance(X, Rows):
-            y, weight = carried(X)
-            sample_weight = weight if sample_weight is None else sample_weight
-        return float(super().score(X, y, sample_weight))
-
-    def _shaped(self, weights: Any, bias: Any) -> dict[str, Any]:
-        if isinstance(weights, list):
-            return {"coef_": weights[0].T.copy(), "intercept_": bias[0].copy()}
-        return {"coef_": weights.copy(), "intercept_": float(bias)}
+        return str(self.activation)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -98,7 +98,7 @@ class Layer:
 
     @property
     def weights(self) -> np.ndarray:
-        """Its weights, float64 of shape (n_inputs, n_neurons); what is set is copied."""
+        """The weights, float64 of shape (n_inputs, n_neurons); setting them copies."""
         return self._weights
 
     @weights.setter
@@ -113,7 +113,7 @@ class Layer:
 
     @property
     def biases(self) -> np.ndarray:
-        """Its biases, float64 of shape (n_neurons,); what is set is copied."""
+        """The biases, float64 of shape (n_neurons,); setting them copies."""
         return self._biases
 
     @biases.setter
@@ -243,7 +243,7 @@ class Perceptron:
     stopped_ : str
         Why it stopped.
     state_ : TrainingState
-        What another fit needs to go on from there: pass it as `state`.
+        What another fit needs to continue from there: pass it as `state`.
 
     Examples
     --------

@@ -1,0 +1,156 @@
+"""One fit of a perceptron: what it begins with, and what it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from fastbp.estimators.callbacks import Callbacks
+from fastbp.estimators.mlp.network import Data, Parameters, checked, copied, dtype_of
+from fastbp.estimators.mlp.solver import Solver
+from fastbp.estimators.mlp.targets import Targets
+from fastbp.models.layers import Layers
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and"
+    " need to be preprocessed."
+)
+
+
+class Learned:
+    """What an estimator has learned: its attributes, of which some may be missing.
+
+    Parameters
+    ----------
+    attributes : dict
+        All that the estimator has. Names without an underscore at the end have one in front there.
+    """
+
+    out_activation_: str
+    n_outputs_: int
+    n_layers_: int
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    dtype: str
+    random_state: np.random.RandomState
+    n_iter_: int
+    t_: int
+    loss_: float
+    stopped_: str
+    # of the stochastic solvers
+    optimizer: Solver
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
+    validation_scores_: Any  # list of float; None without early stopping
+    best_validation_score_: Any  # float, likewise
+    best_loss_: Any  # float; None with it
+    no_improvement_count: int
+    best_coefs: list[np.ndarray]
+    best_intercepts: list[np.ndarray]
+    stops_by_call: bool
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        for name, attribute in ATTRIBUTES.items():
+            if attribute in attributes:
+                setattr(self, name, attributes[attribute])
+
+    def hand_over(self, attributes: dict[str, Any]) -> None:
+        """Set them in place of those that an estimator had."""
+        for name, attribute in ATTRIBUTES.items():
+            if name in vars(self):
+                attributes[attribute] = vars(self)[name]
+            else:
+                attributes.pop(attribute, None)
+
+    def begin(self, settings: Any, hidden: list[int] | None, data: Data, targets: Targets) -> None:
+        """Begin with new layers, hidden ones of these sizes, or with the old ones if they fit."""
+        n_features = data.X.shape[1]
+        self.out_activation_ = targets.out_activation
+        self.n_outputs_ = targets.n_outputs(data.labels)
+        self.random_state = check_random_state(settings.random_state)
+        curves = _curves(settings)
+        if hidden is not None:
+            self.dtype = data.X.dtype.name
+            sizes = [n_features, *hidden, self.n_outputs_]
+            layers = [self._drawn(settings.activation, n, m) for n, m in pairwise(sizes)]
+            self.coefs_, self.intercepts_ = [w for w, _ in layers], [b for _, b in layers]
+            for name in (*curves, "t_", "best_coefs", "best_intercepts"):
+                vars(self).pop(name, None)
+        else:
+            self.coefs_, self.intercepts_ = checked(self.coefs_, self.intercepts_, n_features)
+            if self.coefs_[-1].shape[1] != self.n_outputs_:
+                raise ValueError(
+                    f"y: expected the {self.coefs_[-1].shape[1]} outputs that the model has, got"
+                    f" {self.n_outputs_}"
+                )
+            vars(self).setdefault("dtype", dtype_of(*self.parameters))
+        self.n_layers_ = len(self.coefs_) + 1
+        self.n_iter_ = 0
+        for name, value in {"t_": 0, **(curves if settings.solver != "lbfgs" else {})}.items():
+            vars(self).setdefault(name, value)
+
+    def _drawn(self, activation: str, n_inputs: int, n_outputs: int) -> tuple[np.ndarray, ...]:
+        """Draw a layer as scikit-learn does (Glorot and Bengio, AISTATS 2010)."""
+        bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_inputs + n_outputs))
+        shapes: list[Any] = [(n_inputs, n_outputs), n_outputs]
+        drawn = [self.random_state.uniform(-bound, bound, shape) for shape in shapes]
+        return tuple(array.astype(self.dtype, copy=False) for array in drawn)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Weights and biases."""
+        return self.coefs_, self.intercepts_
+
+    def set(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
+        """Keep copies of these parameters."""
+        self.coefs_, self.intercepts_ = copied(weights, biases, self.dtype)
+
+    def set_best(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
+        """Keep copies of the parameters with the best validation score."""
+        self.best_coefs, self.best_intercepts = copied(weights, biases, self.dtype)
+
+    def restore_best(self) -> None:
+        """Return to those parameters."""
+        self.coefs_, self.intercepts_ = self.best_coefs, self.best_intercepts
+
+
+ATTRIBUTES = {name: name if name.endswith("_") else f"_{name}" for name in Learned.__annotations__}
+
+
+def _curves(settings: Any) -> dict[str, Any]:
+    """Return the initial values of what is recorded of each epoch."""
+    early = settings.early_stopping
+    return {
+        "loss_curve_": [],
+        "validation_loss_curve_": [],
+        "validation_scores_": [] if early else None,
+        "best_validation_score_": -np.inf if early else None,
+        "best_loss_": None if early else np.inf,
+        "no_improvement_count": 0,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What is trained, whatever the solver.
+
+    Attributes
+    ----------
+    settings
+        The estimator, whose parameters are read.
+    learned : Learned
+        What training begins with; what is learned is written there.
+    layers : Layers
+    data : Data
+    callbacks : Callbacks
+    """
+
+    settings: Any
+    learned: Learned
+    layers: Layers
+    data: Data
+    callbacks: Callbacks

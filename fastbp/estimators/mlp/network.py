@@ -1,0 +1,122 @@
+"""A perceptron as the kernels know it: its layers, its rows with labels, its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from fastbp.data.arrays import Labelled, loaded_if_small, rows_of
+from fastbp.data.labels import Samples
+from fastbp.data.rows import Rows
+from fastbp.data.sparse import CompressedRows, SparseRows, is_thin
+from fastbp.estimators.names import CODES, PHI, loss_codes_of
+from fastbp.models.layers import Layers
+from fastbp.models.prediction import predicted
+
+Parameters = tuple[list[np.ndarray], list[np.ndarray]]
+"""Weights and biases, one of each a layer."""
+
+
+class Data(NamedTuple):
+    """Checked features, labels as the kernels take them, and weights of the samples."""
+
+    X: Any
+    labels: np.ndarray
+    weight: np.ndarray | None
+
+    def part(self, rows: np.ndarray) -> Data:
+        """Return some rows."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Data(self.X[rows], self.labels[rows], weight)
+
+    def samples(self, layers: Layers) -> Samples:
+        """Return them for the kernels; thin sparse rows stay compressed."""
+        classes = self.labels.shape[1] == 1 < layers.sizes[-1]
+        thin = _stays_sparse(self.X, layers)
+        rows = CompressedRows(self.X.tocsr(), "X") if thin else _rows(self.X)
+        return Samples(Labelled(rows, self.labels, self.weight), classes, None)
+
+
+def activation_codes(hidden: str, output: str, n_layers: int) -> tuple[int, ...]:
+    """Return the kernels' codes of the activations of all layers."""
+    return (*(CODES[hidden],) * (n_layers - 1), CODES[output])
+
+
+def layers_of(coefs: list[np.ndarray], activation: str, output: str, loss: str) -> Layers:
+    """Return layers with weights of these shapes."""
+    sizes = (len(coefs[0]), *(w.shape[1] for w in coefs))
+    activations = activation_codes(activation, output, len(coefs))
+    return Layers(sizes, activations, *loss_codes_of(loss, output))
+
+
+def flat(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
+    """Return all parameters in one vector, as the kernels keep them."""
+    return _bare(coefs).flat(coefs, intercepts)
+
+
+def _bare(coefs: list[np.ndarray]) -> Layers:
+    """Return layers of which only the places of their parameters matter."""
+    return Layers((len(coefs[0]), *(w.shape[1] for w in coefs)), (0,) * len(coefs), 0)
+
+
+def copied(coefs: list[np.ndarray], intercepts: list[np.ndarray], dtype: str) -> Parameters:
+    """Return copies in the dtype of an estimator.
+
+    In float64 they are views of one vector, which predictions need not copy.
+    """
+    if dtype == "float64":
+        named = _bare(coefs).named(flat(coefs, intercepts))
+        return named["weights"], named["biases"]
+    return [w.astype(dtype) for w in coefs], [b.astype(dtype) for b in intercepts]
+
+
+def as_float64(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Parameters:
+    """Return parameters as the kernels compute with them."""
+    coefs = [np.asarray(w, dtype=np.float64) for w in coefs]
+    return coefs, [np.asarray(b, dtype=np.float64) for b in intercepts]
+
+
+def dtype_of(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> str:
+    """Return the dtype that an estimator with these parameters has."""
+    return "float32" if np.result_type(*coefs, *intercepts) == np.float32 else "float64"
+
+
+def checked(coefs: Any, intercepts: Any, n_features: int) -> Parameters:
+    """Return parameters as arrays that fit each other and the data: anybody may have set them."""
+    if len(coefs) != len(intercepts) or not coefs:
+        raise ValueError(
+            f"coefs_, intercepts_: expected one of each for each layer, got {len(coefs)} and"
+            f" {len(intercepts)}"
+        )
+    coefs, intercepts = [np.asarray(w) for w in coefs], [np.asarray(b) for b in intercepts]
+    n_inputs = n_features
+    for index, (w, b) in enumerate(zip(coefs, intercepts, strict=True)):
+        if w.ndim != 2 or w.shape[0] != n_inputs or b.shape != (w.shape[1],):
+            raise ValueError(
+                f"coefs_[{index}], intercepts_[{index}]: expected shapes ({n_inputs}, m) and"
+                f" (m,), got {w.shape} and {b.shape}"
+            )
+        n_inputs = w.shape[1]
+    return coefs, intercepts
+
+
+def outputs_of(X: Any, layers: Layers, parameters: Parameters, n_threads: int | None) -> np.ndarray:
+    """Return the outputs (N, K); of thin sparse rows, the first layer is SciPy's product."""
+    coefs, intercepts = parameters
+    if _stays_sparse(X, layers):
+        X = PHI[layers.activations[0]](X @ coefs[0] + intercepts[0])
+        layers = replace(layers, sizes=layers.sizes[1:], activations=layers.activations[1:])
+        coefs, intercepts = coefs[1:], intercepts[1:]
+    return predicted(_rows(X), layers, coefs, intercepts, n_threads)
+
+
+def _stays_sparse(X: Any, layers: Layers) -> bool:
+    """Return whether rows go to the first layer compressed."""
+    return sparse.issparse(X) and len(layers.activations) > 1 and is_thin(X)
+
+
+def _rows(X: Any) -> Rows:
+    return loaded_if_small(SparseRows(X.tocsr(), "X")) if sparse.issparse(X) else rows_of("X", X)

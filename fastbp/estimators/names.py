@@ -1,0 +1,54 @@
+"""Activations, losses and optimizers, by the names that scikit-learn and PyTorch have for them.
+
+What a registry gains, the estimators have, too: under scikit-learn's name, or its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from fastbp.kernels import activations as codes
+from fastbp.kernels import layout
+from fastbp.kernels import losses as loss_codes
+from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.losses import LOSSES
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
+
+_NAMES = {own: row.scikit_learn or own for own, row in ACTIVATIONS.items()}
+HIDDEN = [_NAMES[own] for own, row in ACTIVATIONS.items() if not row.output_only]
+CODES = {
+    **{_NAMES[own]: row.code for own, row in ACTIVATIONS.items()},
+    "exp": codes.EXPONENTIAL,  # of the Poisson loss's output, and nowhere else
+}
+PHI = {row.code: row.phi for row in ACTIVATIONS.values() if row.phi is not None}
+TORCH = {_NAMES[own]: row.torch for own, row in ACTIVATIONS.items() if row.torch is not None}
+
+OWN_LOSSES = {"log_loss": "bce", "squared_error": "half_mse"}
+"""What scikit-learn's losses are called here; its log loss of a softmax is cross-entropy."""
+OUTPUTS = {own: _NAMES[row.activation] for own, row in LOSSES.items() if row.activation is not None}
+OUTPUTS["poisson"] = "exp"
+"""The activation of the output, of losses that go with one only."""
+
+
+def loss_codes_of(loss: str, output: str) -> tuple[int, int]:
+    """Return the kernels' codes of a perceptron's loss, and of the way to report it."""
+    if loss == "poisson":
+        return loss_codes.HALF_POISSON_DEVIANCE, layout.SCIKIT_LEARN
+    own = "cross_entropy" if output == "softmax" else OWN_LOSSES.get(loss, loss)
+    return LOSSES[own].code, layout.SCIKIT_LEARN if loss in OWN_LOSSES else layout.OWN
+
+
+def optimizer_of(estimator: Any) -> Optimizer:
+    """Return an estimator's solver; by name, with those of its values that the estimator has."""
+    if not isinstance(estimator.solver, str):
+        given: Optimizer = estimator.solver
+        return given
+    kind: Any = OPTIMIZERS[estimator.solver]
+    values = {}
+    for field in fields(kind):
+        parameter = "nesterovs_momentum" if field.name == "nesterov" else field.name
+        if hasattr(estimator, parameter):
+            values[field.name] = getattr(estimator, parameter)
+    optimizer: Optimizer = kind(**values)
+    return optimizer

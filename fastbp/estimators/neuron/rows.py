@@ -1,0 +1,105 @@
+"""What neurons are fitted to: rows of any source, and what scikit-learn takes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_array
+
+from fastbp.data import checks
+from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
+from fastbp.data.rows import Rows
+from fastbp.data.sparse import SparseRows
+from fastbp.errors import DataError
+from fastbp.estimators.scikit_learn import UNREAD, validate
+
+KINDS = [np.dtype(code) for code in "dfe?bBhHiIlLqQ"]
+"""What the engine converts itself, a block at a time if there is much."""
+
+
+def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
+    """Return features as rows, and labels as scikit-learn checks them."""
+    if isinstance(X, str | os.PathLike):
+        raise TypeError("X: expected rows, got a path; open_rows(path, target=...) opens it")
+    if not isinstance(X, Rows):
+        several = isinstance(estimator, RegressorMixin)
+        how = {"multi_output": several, "y_numeric": several, "accept_sparse": "csr", **UNREAD}
+        X, y = validate(estimator, X, y, reset=reset, dtype=KINDS, **how)
+        return loaded_if_small(SparseRows(X, "X") if issparse(X) else ArrayRows(X, "X")), y
+    check_columns(estimator, X, reset)
+    if y is None and X.n_labels == 0:
+        raise ValueError(
+            f"y: expected labels, got None; {X.name} carries none, as"
+            " open_rows(..., target=...) would"
+        )
+    if y is not None:
+        if X.n_labels > 0:
+            raise ValueError(f"y: expected None with rows that carry labels ({X.name})")
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        if len(y) != X.n_rows:
+            raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
+    return loaded_if_small(X), y
+
+
+def checked_features(estimator: Any, X: Any) -> Any:
+    """Return features to predict for, an array or rows."""
+    if isinstance(X, Rows):
+        check_columns(estimator, X, reset=False)
+        return X
+    X = validate(estimator, X, reset=False, dtype=KINDS, accept_sparse="csr", **UNREAD)
+    return SparseRows(X, "X") if issparse(X) else X
+
+
+def check_columns(estimator: Any, rows: Rows, reset: bool) -> None:
+    """Take over number and names of the rows' features, or compare them."""
+    names = rows.feature_names
+    if reset:
+        estimator.n_features_in_ = rows.n_features
+        vars(estimator).pop("feature_names_in_", None)
+        if names is not None:
+            estimator.feature_names_in_ = np.array(names, dtype=object)
+        return
+    if rows.n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"{rows.name}: expected {estimator.n_features_in_} features, got {rows.n_features}"
+        )
+    expected = getattr(estimator, "feature_names_in_", None)
+    if names is not None and expected is not None and names != expected.tolist():
+        raise ValueError(
+            f"{rows.name}: expected the features {', '.join(map(str, expected))}, got"
+            f" {', '.join(names)}"
+        )
+
+
+def labelled(rows: Rows, labels: np.ndarray | None, sample_weight: Any) -> Rows:
+    """Return rows with these labels (N, K) and weights, if they do not carry them."""
+    if sample_weight is not None:
+        if rows.weighted:
+            raise ValueError(
+                f"sample_weight: expected None with rows that carry weights ({rows.name})"
+            )
+        sample_weight = checks.sample_weights("sample_weight", sample_weight, rows.n_rows)
+        if not sample_weight.any():
+            raise ValueError("sample_weight: expected a weight above zero, got zero only")
+    if labels is None and sample_weight is None:
+        return rows
+    return Labelled(rows, labels, sample_weight)
+
+
+@contextlib.contextmanager
+def in_scikit_learns_words(estimator: Any, X: Any) -> Iterator[None]:
+    """Say as scikit-learn does what is wrong with the rows of an array."""
+    try:
+        yield
+    except DataError as error:
+        if isinstance(X, Rows):
+            raise
+        validate(estimator, X, reset=False, dtype=KINDS, accept_sparse="csr")
+        text = str(error).replace("X: target: ", "y: ").replace("'bce'", repr(estimator.loss))
+        raise DataError(text, error.row) from None
