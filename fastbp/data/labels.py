@@ -58,9 +58,8 @@ class Targets:
         except TypeError as error:
             if not by_class:
                 raise
-            raise TypeError(
-                f"{error}; numpy.unique(labels, return_inverse=True) gives class indices"
-            ) from None
+            hint = "numpy.unique(labels, return_inverse=True) gives class indices"
+            raise TypeError(f"{error}; {hint}") from None
         single = array.shape == (n_rows, 1) and self.n_outputs > 1
         class_indices = by_class and (single or array.shape == (n_rows,))
         if class_indices or (array.ndim == 1 and self.n_outputs == 1):

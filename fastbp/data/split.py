@@ -39,9 +39,9 @@ class Subset(Wrapped):
         if self._held_out:
             return self._picked(positions)
         first, last = int(positions.min()), int(positions.max())
-        if last - first >= 4 * len(positions):  # far from each other
+        if last - first >= 4 * len(positions):
             return self._kept_indices(positions)
-        # Consecutive positions at once take a tenth of the time.
+        # Positions close to each other take a tenth of the time in one go.
         start, stop = self._kept_indices(np.array([first, last])).tolist()
         indices: np.ndarray = np.flatnonzero(self.kept(start, stop + 1))[positions - first]
         indices += start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -90,10 +91,8 @@ class Streamed(Supply):
         return *self._read_ahead.block(position, more_epochs), None
 
     def reorder(self, order: Order) -> None:
-        if isinstance(order, WindowOrder):
-            self._read_ahead.visit(Windowed(self._rows, order))
-        else:
-            self._read_ahead.visit(Ordered(self._rows, order))
+        kind: Any = Windowed if isinstance(order, WindowOrder) else Ordered
+        self._read_ahead.visit(kind(self._rows, order))
 
     def close(self) -> None:
         self._read_ahead.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,32 +29,6 @@ TEXT_KINDS = "SU"  # of a dtype
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Consecutive rows of one dtype: those of an array, or of one column of it.
-
-    A route is an array of a block, the columns that go to it, and where they go in it; `direct`
-    says that the bytes of all rows are those of one array of a block.
-    """
-
-    member: str
-    offset: int
-    dtype: np.dtype[Any]
-    width: int
-    routes: list[tuple[int, slice | list[int], slice | list[int]]]
-    direct: bool
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row."""
-        return self.width * self.dtype.itemsize
-
-    def text(self, raw: Any) -> np.ndarray:
-        """Return the labels in rows of bytes, where they are text."""
-        rows = np.frombuffer(raw, self.dtype).reshape(-1, self.width)
-        return rows[:, self.routes[0][1]].ravel().astype(str)
-
-
-@dataclass(frozen=True)
 class Array:
     """The header of an array, and where its elements begin; `name` in an archive."""
 
@@ -75,6 +49,11 @@ class Array:
         return self.shape[1] if len(self.shape) == 2 else 1
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.width * self.dtype.itemsize
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of all elements."""
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
@@ -85,6 +64,23 @@ class Array:
             raise DataError(f"{name}: expected real numbers, got {checks.kind_of(self.dtype)}")
         if len(self.shape) not in (1, 2):
             raise DataError(f"{name}: expected 1 or 2 dimensions, got shape {self.shape}")
+
+
+@dataclass(frozen=True)
+class Stored(Array):
+    """An array, or one column of it, of which rows are read.
+
+    A route is an array of a block, the columns that go to it, and where they go in it; `direct`
+    says that the bytes of all rows are those of one array of a block.
+    """
+
+    routes: list[tuple[int, slice | list[int], slice | list[int]]]
+    direct: bool
+
+    def text(self, raw: Any) -> np.ndarray:
+        """Return the labels in rows of bytes, where they are text."""
+        rows = np.frombuffer(raw, self.dtype).reshape(-1, self.width)
+        return rows[:, self.routes[0][1]].ravel().astype(str)
 
 
 def array_of(stream: IO[bytes], name: str, n_bytes: int, inside: str = "") -> Array:
@@ -121,11 +117,13 @@ def to_read(arrays: list[Array], roles: Roles) -> list[Stored]:
             (side, as_slice([c for c, _ in pairs]), as_slice([p for _, p in pairs]))
             for side, pairs in by_side.items()
         ]
-        skip, width = (0, a.width) if j < 0 else (j * a.n_rows * a.dtype.itemsize, 1)
-        side, every = routes[0][0], slice(0, width)
-        whole = routes == [(side, every, every)] and width == len(roles.sides[side])
+        if j >= 0:
+            offset = a.offset + j * a.n_rows * a.dtype.itemsize
+            a = replace(a, offset=offset, shape=(a.n_rows,))
+        side, every = routes[0][0], slice(0, a.width)
+        whole = routes == [(side, every, every)] and a.width == len(roles.sides[side])
         direct = whole and a.dtype == np.float64
-        stored.append(Stored(a.name, a.offset + skip, a.dtype, width, routes, direct))
+        stored.append(Stored(**vars(a), routes=routes, direct=direct))
     return stored
 
 

@@ -57,13 +57,13 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
     stored = to_read(arrays, roles)
     rows: ArrayFile
     with damage_named(name, EXPECTED):
-        if any(members[s.member].compress_type != zipfile.ZIP_STORED for s in stored):
+        if any(members[s.name].compress_type != zipfile.ZIP_STORED for s in stored):
             rows = Zipped(file, n_rows, roles, names, stored)
         else:
             arrays = [_in_archive(file, array, members[array.name]) for array in arrays]
             rows = Positional(file, n_rows, roles, names, to_read(arrays, roles))
         for text in (s for s in stored if s.dtype.kind in TEXT_KINDS):  # one at most, the label
-            with zipfile.ZipFile(path) as archive, archive.open(text.member + ".npy") as stream:
+            with zipfile.ZipFile(path) as archive, archive.open(text.name + ".npy") as stream:
                 step = max(1, PIECE_BYTES // text.row_bytes)
                 pieces = map(text.text, _bytes_of(stream, text, n_rows, step))
                 rows.classes = text_labels.classes_in(rows, pieces)
@@ -119,7 +119,7 @@ class Zipped(Sequential, ArrayFile):
         ):
             streams = []
             for stored in self._stored:
-                stream = opened.enter_context(archive.open(stored.member + ".npy"))
+                stream = opened.enter_context(archive.open(stored.name + ".npy"))
                 streams.append(_bytes_of(stream, stored, self.n_rows, step))
             for start in range(0, self.n_rows, step):
                 block = self.empty(min(step, self.n_rows - start))
@@ -128,7 +128,7 @@ class Zipped(Sequential, ArrayFile):
                     if len(raw) < len(block.features) * stored.row_bytes:
                         row = start + len(raw) // stored.row_bytes
                         raise DataError(
-                            f"{self.name}: {stored.member}: expected {self.n_rows} rows, got only"
+                            f"{self.name}: {stored.name}: expected {self.n_rows} rows, got only"
                             f" {row}",
                             row,
                         )
