@@ -327,7 +327,7 @@ NETWORK_ONLY = [  # argument, value, other arguments, error, message
     ("loss", "hinge", {}, ValueError, "loss: expected one of .*'cross_entropy', got 'hinge'"),
     ("labels", [0.0, 1.0], {}, ValueError, r"labels: expected shape \(3, 1\), .* got \(2, 1\)"),
     ("labels", np.zeros((3, 2)), {}, ValueError, r"labels: expected shape \(3, 1\), .* got \(3, 2\)"),
-    ("labels", [0.0, np.nan, 1.0], {}, fastbp.DataError, "labels: expected finite numbers, got nan in row 1, column 0"),
+    ("labels", [0.0, np.nan, 1.0], {}, fastbp.DataError, "labels: expected finite numbers, got nan in row 1$"),
     ("labels", [0.0, 1.5, 1.0], {"loss": "bce"}, fastbp.DataError, "labels: expected values from 0 to 1 for 'bce', got 1.5 in row 1"),
     ("labels", [0, 1, 3], SOFTMAX, fastbp.DataError, "labels: expected class indices from 0 to 2, got 3.0 in row 2"),
     ("labels", [0, -1, 2], SOFTMAX, fastbp.DataError, "labels: expected class indices from 0 to 2, got -1.0 in row 1"),

@@ -98,17 +98,7 @@ class Prepared(Wrapped):
         super().__init__(rows)
         self._scaling, self._labels = scaling, labels
 
-    def fill(self, start: int, stop: int, block: Block) -> None:
-        """Write rows start to stop; OUT `block`."""
-        self._rows.fill(start, stop, block)
-        self._prepare(block)
-
-    def take(self, indices: np.ndarray, block: Block) -> None:
-        """Write the rows of these indices; OUT `block`."""
-        self._rows.take(indices, block)
-        self._prepare(block)
-
-    def _prepare(self, block: Block) -> None:
+    def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
         if self._scaling is not None:
             x, (means, scales) = block.features, self._scaling
             np.subtract(x, means, out=x)

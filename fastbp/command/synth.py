@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from rich.filesize import decimal
 
 from fastbp.command.options import one_line_errors, output_option, parse_shape
@@ -65,10 +66,7 @@ class Counted(Wrapped):
     def __init__(self, rows: Rows, bar: Any) -> None:
         super().__init__(rows)
         self._bar, self._lock = bar, threading.Lock()
-        self.random_access = False
 
-    def fill(self, start: int, stop: int, block: Block) -> None:
-        """Compute rows start to stop; OUT `block`."""
-        self._rows.fill(start, stop, block)
+    def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
         with self._lock:
-            self._bar.update(stop - start)
+            self._bar.update(len(block.features))

@@ -12,7 +12,6 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.labels import Samples
-from fastbp.data.sparse import Compressed
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
 from fastbp.kernels import plan as plans
@@ -152,7 +151,7 @@ class Layers:
         """Return the problem of these rows, from flat start values."""
         label_columns = samples.rows.n_labels
         inside = samples.rows.in_memory
-        compressed = inside is not None and isinstance(inside.features, Compressed)
+        compressed = inside is not None and isinstance(inside.features, tuple)
         plan = self.plan(label_columns, options.batch_rows, compressed)
         kernel = sparse_steps if compressed else _kernel(plan, options)
         uses_blas = plan.uses_blas and kernel is not kernels.online_steps

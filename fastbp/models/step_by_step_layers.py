@@ -141,9 +141,7 @@ class Layer:
         rows = checks.matrix("inputs", rows[None, :] if single else rows)
         if rows.shape[1] != self.n_inputs:
             raise ValueError(f"inputs: expected {self.n_inputs} numbers a row, got {rows.shape[1]}")
-        bad = checks.first_bad_row(rows)
-        if bad is not None:
-            checks.raise_for_row("inputs", bad, rows[bad])
+        checks.finite_rows("inputs", rows)
         z, output = (
             predict_network(rows, [self.weights], [self.biases], activations=[name])
             for name in ("identity", self.activation)

@@ -17,9 +17,8 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import contiguous_view, read_only
-from fastbp.data.order import Order, Permutation, window_order
+from fastbp.data.order import Order, window_order
 from fastbp.data.rows import Block, Rows
-from fastbp.data.sparse import Compressed
 from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
@@ -103,8 +102,7 @@ class Orders:
         self._state_before = generator_state(random) if self._options.resumable else None
         if self._options.shuffle == "window":
             return window_order(random, rows.n_rows, rows.n_features)
-        numbers = self._options.draw(random, rows.n_rows)
-        return Permutation(numbers.astype(np.int64, copy=False))
+        return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
 
     def state(self, epoch: int) -> dict[str, Any] | None:
         """Return the generator's state from before the order of this epoch is drawn."""
@@ -279,11 +277,9 @@ class Run:
         """Return a block's arrays as the kernel takes them; set how far apart their rows are."""
         assert block.labels is not None
         memory = self.memory
-        x: Any
-        if isinstance(block.features, Compressed):
-            x = block.features.arrays
-        else:
-            x, memory.row_stride = contiguous_view(block.features)
+        x: Any = block.features
+        if not isinstance(x, tuple):  # sparse rows are one
+            x, memory.row_stride = contiguous_view(x)
         y, memory.label_stride = contiguous_view(block.labels)
         weight = NO_FLOATS
         if block.weight is not None:

@@ -267,7 +267,7 @@ def test_rows_one_by_one_out_of_blocks(monkeypatch):
     whole, oracle, arguments, keywords = fit((3, 41, 1), 11, "mse", "tanh", batch_size=1)
     assert_same_network(whole, oracle(*arguments, **keywords))
     monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", 0)
-    monkeypatch.setattr("fastbp.data.read_ahead.BLOCK_BYTES", 100)
+    monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 100)
     x = np.asfortranarray(arguments[0])
     blocks = fastbp.fit_network(x, *arguments[1:], **keywords)
     assert network_bits(blocks) == network_bits(whole)
