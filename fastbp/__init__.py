@@ -17,7 +17,7 @@ Estimators for scikit-learn
     NeuronClassifier, NeuronRegressor, MLPClassifier, MLPRegressor
 
 Optimizers
-    SGD, Adam           with values of your own; "sgd" and "adam" name them
+    SGD, Adam, RMSprop  with values of your own; "sgd", "adam" and "rmsprop" name them
 
 Data and models
     open_rows           rows in files, also more than memory holds
@@ -41,7 +41,7 @@ Inside, a room imports only from itself and from those below it:
     training            one fit, whatever the model: optimizers, epochs, checkpoints
     data                rows from arrays, tables, files and iterators; labels, weights, order
     system              threads, interrupts, progress, files; knows nothing of neurons
-    kernels             compiled code, and what stands where in its arrays
+    kernels             compiled code, and the layout of its arrays
 
 ``arguments`` and ``errors`` serve all of them but the kernels.
 """
@@ -71,8 +71,8 @@ if TYPE_CHECKING:
     from fastbp.models.neuron import fit_neuron as fit_neuron
     from fastbp.models.neuron import predict_neuron as predict_neuron
     from fastbp.models.neuron import train_neuron as train_neuron
-    from fastbp.models.step_by_step import Layer as Layer
-    from fastbp.models.step_by_step import Perceptron as Perceptron
+    from fastbp.models.step_by_step_layers import Layer as Layer
+    from fastbp.models.step_by_step_layers import Perceptron as Perceptron
     from fastbp.models.step_by_step_neuron import Neuron as Neuron
     from fastbp.storage import load as load
     from fastbp.storage import save as save
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from fastbp.system.versions import show_versions as show_versions
     from fastbp.training.optimizers import SGD as SGD
     from fastbp.training.optimizers import Adam as Adam
+    from fastbp.training.optimizers import RMSprop as RMSprop
     from fastbp.warm_up import warmup as warmup
 
 _HOMES = {
@@ -93,12 +94,12 @@ _HOMES = {
     "models.initialization": ("initialize_network",),
     "models.network": ("NetworkFit", "fit_network", "loss_and_gradient", "predict_network"),
     "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron", "train_neuron"),
-    "models.step_by_step": ("Layer", "Perceptron"),
+    "models.step_by_step_layers": ("Layer", "Perceptron"),
     "models.step_by_step_neuron": ("Neuron",),
     "storage": ("load", "save"),
     "system.threads": ("get_num_threads", "set_num_threads"),
     "system.versions": ("show_versions",),
-    "training.optimizers": ("SGD", "Adam"),
+    "training.optimizers": ("SGD", "Adam", "RMSprop"),
     "warm_up": ("warmup",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -106,9 +107,9 @@ __all__ = ["__version__", "datasets", *_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for only now: Numba takes a third of a second, other parts add to it.
+    """Import a name when it is first used: Numba takes a third of a second, other parts add to it.
 
-    So the command decides what becomes of Ctrl-C before anything else is imported.
+    So the command can set its handler of Ctrl-C before anything else is imported.
     """
     if name in _HOME_OF:
         value = globals()[name] = getattr(import_module(f"fastbp.{_HOME_OF[name]}"), name)

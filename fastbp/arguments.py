@@ -1,7 +1,7 @@
-"""Scalars and names that come in: each function returns what it was given, checked.
+"""Checks of scalars and names: each function returns the checked value.
 
-Every message has the form ``name: expected ..., got ...``. What a name may be, registries say:
-:func:`choice` puts their names into messages, :func:`names_in_docs` into docstrings.
+Every message has the form ``name: expected ..., got ...``. The known names come from registries:
+:func:`choice` puts them into messages, :func:`names_in_docs` into docstrings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Documented = TypeVar("Documented")
 
 
 def sequence(name: str, value: Any, of: str) -> list[Any]:
-    """Return a list or the like as a list; `of` says what is in it."""
+    """Return a sequence as a list; `of` says what it holds."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         raise TypeError(f"{name}: expected a sequence of {of}, got {describe(value)}")
     return list(value)
@@ -80,7 +80,7 @@ def names_in_docs(**known: Iterable[str]) -> Callable[[Documented], Documented]:
 
 
 def progress(name: str, value: Any) -> bool | str:
-    """Return whether to show a bar: where it can be seen, or always."""
+    """Return whether to show a bar: where a user can see it (True), or ``"always"``."""
     if not isinstance(value, bool | np.bool_ | str) or value not in (True, False, "always"):
         raise ValueError(f"{name}: expected True, False or 'always', got {value!r}")
     return value if isinstance(value, str) else bool(value)
@@ -93,13 +93,8 @@ def optional_callable(name: str, value: Any) -> Any:
     return value
 
 
-def learning_rate(name: str, value: Any) -> RateFunction | float:
-    """Return a finite number, or a callable from the epoch to one."""
-    return value if callable(value) else real(name, value)
-
-
 def random_generator(name: str, value: Any) -> np.random.Generator | np.random.RandomState:
-    """Return a generator: a new one for None or a seed, the caller's own otherwise."""
+    """Return the caller's own generator, or a new one for None or a seed."""
     if isinstance(value, np.random.Generator | np.random.RandomState):
         return value
     if value is None:
@@ -108,7 +103,7 @@ def random_generator(name: str, value: Any) -> np.random.Generator | np.random.R
 
 
 def describe(value: Any) -> str:
-    """Return a value's type and, shortened, the value."""
+    """Return a value's type and the value, shortened."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     if isinstance(value, type):

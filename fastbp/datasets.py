@@ -1,7 +1,7 @@
-"""Synthetic data of any size: rows whose labels a known neuron or network, the teacher, gives.
+"""Synthetic data of any size: rows labelled by a known neuron or network, the teacher.
 
-Every row is a function of the seed and its own number (``kernels/random.py``), so the same rows
-can be had in memory, in a file or, as :class:`VirtualRows`, computed whenever they are read.
+Every row is a function of the seed and its index (``kernels/random.py``), so the same rows can be
+in memory, in a file or, as :class:`VirtualRows`, computed whenever they are read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data.rows import Block, Rows
+from fastbp.data.sources.opening import open_rows
 from fastbp.data.sources.writing import fill_together, generating_threads, write_npy
 from fastbp.kernels import random as kernels
 from fastbp.kernels.vector import LANES
@@ -33,9 +34,9 @@ Randomness = tuple[str, float, Seed]  # distribution, noise, seed
 DISTRIBUTIONS = {"normal": kernels.NORMAL, "uniform": kernels.UNIFORM}
 TASKS = ("regression", "classification")
 KERNELS = interrupt_safe(kernels.random_rows, kernels.neuron_rows)
-FEATURES, NOISE, TEACHER, SEED = 1, 2, 3, 4  # the numbers of the streams that a seed makes
+FEATURES, NOISE, TEACHER, SEED = 1, 2, 3, 4  # the indices of the streams of a seed
 NO_ORDER = np.empty(0, dtype=np.int64)
-MOST_NUMBERS = 2**63  # in a matrix: their own numbers are int64
+MOST_NUMBERS = 2**63  # in a matrix: their indices are int64
 
 
 def make_neuron_dataset(
@@ -58,8 +59,8 @@ def make_neuron_dataset(
     n_samples, n_features : int
         At least 1; their product is below 2**63 (in memory, what fits).
     noise : float
-        Standard deviation of what is added to the teacher's pre-activation, which itself has
-        one of about 3 (of 1.7 for uniform features).
+        Standard deviation of the noise added to the teacher's pre-activation, whose own is
+        about 3 (1.7 for uniform features).
     seed : int, numpy.random.Generator or numpy.random.RandomState, optional
         A generator gives 8 bytes. None: other rows in every call.
     distribution : {"normal", "uniform"}
@@ -134,7 +135,7 @@ def make_network_dataset(
     task : {"regression", "classification"}
         Labels are the outputs plus noise, or the number of the output that is then the largest.
     noise : float
-        Standard deviation of what is added to each output.
+        Standard deviation of the noise added to each output.
     seed, distribution, out, virtual
         As for :func:`make_neuron_dataset`; a file's last columns are the labels.
 
@@ -189,7 +190,7 @@ class VirtualRows(Rows):
     """Rows with labels that are computed whenever they are read, by any number of threads.
 
     :func:`make_neuron_dataset` and :func:`make_network_dataset` make them, for training on more
-    rows than any disk holds: every epoch computes them anew.
+    rows than any disk holds: every epoch computes them again.
     """
 
     name = "virtual rows"
@@ -210,7 +211,7 @@ class VirtualRows(Rows):
         self._teacher_key = kernels.derived(key, TEACHER)
 
     def _teacher_numbers(self, count: int) -> np.ndarray:
-        """Return standard normal numbers to make the teacher of."""
+        """Return standard normal numbers for the teacher's parameters."""
         drawn = np.empty(count)
         kernels.random_rows(kernels.NORMAL, self._teacher_key, 0, NO_ORDER, drawn[None, :])
         return drawn
@@ -290,7 +291,7 @@ class _NetworkRows(VirtualRows):
         self.weights = [a[:-1] * (2.0 / np.sqrt(len(a) - 1)) for a in shaped]
         self.biases = [a[-1] * 0.5 for a in shaped]
         self._teacher_arrays = [*self.weights, *self.biases]
-        # So little that predict_network starts no threads of its own and stays in the caches.
+        # So few rows that predict_network starts no threads of its own and stays in the caches.
         self._step = max(1, CALL_WORK // (sum(counts) + 2 * sum(sizes) + 10))
 
     def _write(self, start: int, order: np.ndarray, block: Block) -> None:
@@ -312,7 +313,7 @@ class _NetworkRows(VirtualRows):
 
 
 def _key(seed: Seed) -> int:
-    """Return 64 bits: an integer's own, mixed, or ones that a generator gives."""
+    """Return 64 bits: those of an integer, mixed, or 8 bytes of a generator."""
     if seed is None or isinstance(seed, np.random.Generator | np.random.RandomState):
         return int.from_bytes(arguments.random_generator("seed", seed).bytes(8), "little")
     return kernels.derived(arguments.whole("seed", seed, minimum=0), SEED)
@@ -331,8 +332,6 @@ def _delivered(
         if path.suffix != ".npy":
             raise ValueError(f"out: expected a name that ends in '.npy', got {path.name!r}")
         write_npy(rows, path)
-        from fastbp.data.sources.opening import open_rows
-
         return open_rows(path, target=list(range(-rows.n_labels, 0))), None
     whole = rows.empty(rows.n_rows)
     with team(generating_threads(rows)) as threads:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fastbp import datasets, fit_network, fit_neuron
-from fastbp.data.sources import writing
 from fastbp.datasets import VirtualRows, make_network_dataset, make_neuron_dataset
 from fastbp.models.network import predict_network
 from tests.problems import python
@@ -96,7 +95,7 @@ def test_threads_write_the_same_rows(make, monkeypatch, tmp_path):
         list(pool.map(lambda i: rows.fill(i, min(i + 61, 5000), target.part(i, i + 61)), starts))
     np.testing.assert_array_equal(target.features, x)
     np.testing.assert_array_equal(target.labels, y.reshape(5000, -1))
-    monkeypatch.setattr(writing, "BLOCK_BYTES", 2**12)
+    monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 2**12)
     monkeypatch.setattr(datasets, "generating_threads", lambda rows: 3)
     again = make(5000, seed=1)
     np.testing.assert_array_equal(again[0], x)
@@ -363,7 +362,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(error, monkeypatch, tmp_
         if len(calls) == 3:
             raise error
 
-    monkeypatch.setattr(writing, "BLOCK_BYTES", 2**10)
+    monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 2**10)
     monkeypatch.setattr(VirtualRows, "fill", failing)
     with pytest.raises(error):
         make_neuron_dataset(1000, 3, out=path)

@@ -70,8 +70,8 @@ def test_the_check_sees_a_violation(source):
 def test_everything_public_is_documented():
     for name in fastbp.__all__:
         assert getattr(fastbp, name).__doc__, name
-    told = set(re.findall(r"\w+", fastbp.__doc__)) | {"__version__"}
-    assert told >= set(fastbp.__all__)
+    documented = set(re.findall(r"\w+", fastbp.__doc__)) | {"__version__"}
+    assert documented >= set(fastbp.__all__)
     assert len(fastbp.__doc__.splitlines()) <= 60
 
 

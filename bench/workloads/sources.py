@@ -90,7 +90,7 @@ def expected_in_windows(p: Problem, epochs: int) -> tuple[Any, Any, Any]:
 
     n, d = p.x.shape
     random = np.random.default_rng(WINDOWS["random_state"])
-    orders = [window_order(random, n, d).part(0, n) for _ in range(epochs)]
+    orders = [window_order(random, n, d)[0:n] for _ in range(epochs)]
     return reference.fit_neuron(
         p.x, p.y, np.zeros(d), 0.0, RATE, epochs,
         loss="bce", batch_size=WINDOWS["batch_size"], orders=orders,

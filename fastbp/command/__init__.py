@@ -1,11 +1,19 @@
 """The command line: ``fastbp train``, ``predict``, ``synth``, ``warmup`` and ``info``.
 
-- ``app.py``: the group of commands, and the two short ones;
-- ``train.py``, ``predict.py``, ``synth.py``: a command each; ``options.py``: what they share;
-- for training: ``settings.py`` (the options), ``data.py`` (rows, split and prepared),
-  ``scaling.py`` (means, deviations, class indices), ``fit.py`` (the fit, and what it is worth),
-  ``loss_log.py``, ``plot.py`` and ``report.py`` (what is written), ``plain_loop.py`` (what the
-  fit is timed against).
+app.py
+    The group of commands, and the two short ones.
+train.py, predict.py, synth.py
+    A command each.
+options.py
+    What the commands share.
+settings.py
+    The options of training, with their defaults.
+data.py, scaling.py
+    Rows to train on: opened, split, scaled, their classes as indices.
+fit.py, plain_loop.py
+    The fit, how good it is, and the NumPy loop that it is timed against.
+loss_log.py, plot.py, report.py
+    What is written and printed.
 
 It may import every other room; none imports it.
 """

@@ -18,21 +18,23 @@ from fastbp.system.versions import environment, kernel_cache
 from fastbp.warm_up import CALLS, warmup
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="fastbp")
 def command() -> None:
     """Backpropagation for one neuron and small networks, as fast as the machine allows."""
 
 
-@command.command("warmup")
-@click.argument("functions", nargs=-1, type=click.Choice(list(CALLS)), metavar="[FUNCTION]...")
-def compile_ahead(functions: tuple[str, ...]) -> None:
-    """Compile the kernels of each FUNCTION ahead of time, say in a container's image.
+@command.command(
+    "warmup",
+    help=f"""Compile the kernels of each FUNCTION ahead of time, say in a container's image.
 
     They are kept in a cache on disk, for this user, these versions and this kind of processor.
-    Without FUNCTION: train_neuron, fit_neuron, predict_neuron, fit_network, loss_and_gradient,
-    predict_network, make_neuron_dataset and make_network_dataset.
-    """
+    Without FUNCTION: {", ".join(CALLS)}.
+    """,
+)
+@click.argument("functions", nargs=-1, type=click.Choice(list(CALLS)), metavar="[FUNCTION]...")
+def compile_ahead(functions: tuple[str, ...]) -> None:
+    """Compile ahead of time."""
     with one_line_errors():
         click.echo(warmup(*functions, progress=True))
     click.echo(f"kernel cache: {kernel_cache()}")
@@ -50,7 +52,7 @@ for subcommand in (synth, train, predict):
 
 
 def main() -> None:
-    """Run the command; Ctrl-C exits with 130, as shells have it."""
+    """Run the command; Ctrl-C exits with 130, by the convention of shells."""
     try:
         command(standalone_mode=False)
     except click.ClickException as error:
@@ -59,6 +61,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(EXIT_CODE)
-    except BrokenPipeError:  # whoever read the output has had enough
+    except BrokenPipeError:  # the program that reads the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

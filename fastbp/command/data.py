@@ -28,7 +28,7 @@ class Source:
     Attributes
     ----------
     classes : list of labels, or None
-        What the labels are the indices of: text or booleans; None if they are numbers.
+        The text or booleans that class indices stand for; None if the labels are numbers.
     """
 
     rows: Rows
@@ -49,7 +49,7 @@ def built_in(seed: int) -> Source:
 
 
 def open_source(path: Path, target: str) -> Source:
-    """Open a file or folder; rows that are few enough are read, and looked at, whole."""
+    """Open a file or folder; if it is small, read and check all of it."""
     named = has_names(path)
     opened = open_rows(path, target=target if named else _index(target, path))
     if opened.n_labels != 1:
@@ -73,10 +73,10 @@ def _index(column: str, path: Path) -> int:
         raise ValueError(f"{path}: expected the number of a column, got {column!r}") from None
 
 
-def refuse_text(source: Source, option: str) -> None:
-    """Refuse labels of text, since the option asks for numbers: name the first that is none."""
+def refuse_text(source: Source, option: str | None) -> None:
+    """Refuse text as labels if an option asks for numbers; name the first that is not one."""
     labels = source.classes or []
-    if not any(isinstance(label, str) for label in labels):
+    if option is None or not any(isinstance(label, str) for label in labels):
         return
     wrong = [i for i, label in enumerate(labels) if not _is_number(label)] or range(len(labels))
     for start, block in source.rows.blocks():
@@ -113,14 +113,14 @@ class Parts:
 
 
 def prepare(source: Source, held_out: float, standardize: bool, classes: bool) -> Parts:
-    """Split the rows; scale features by what the rows to train on are; give classes indices."""
+    """Split the rows, scale features by those to train on, and turn classes into indices."""
     rows, codes = source.rows, None
     labels = source.classes if classes else None
     n = rows.n_rows
     n_held_out = min(n - 1, max(1, round(held_out * n))) if held_out else 0
     unseen = Subset(rows, n_held_out, True) if n_held_out else None
     moments = Moments(rows.n_features)
-    # Of numbers it is not known which there are, nor whether there are both of two booleans.
+    # Which numbers occur is not known yet, nor whether both booleans do.
     searches = classes and (labels is None or isinstance(labels[0], bool))
     if searches or standardize:
         target = source.target if searches else None
@@ -129,7 +129,7 @@ def prepare(source: Source, held_out: float, standardize: bool, classes: bool) -
             labels = listed(found if labels is None else found.astype(bool))
             codes = None if np.array_equal(found, np.arange(found.size)) else found
     prepared: Rows = rows
-    # Rows in memory hold their labels apart: the digest of what is prepared has both.
+    # Rows in memory have two digests, rows of files a single one, as prepared rows have.
     if standardize or codes is not None or rows.in_memory is not None:
         scaling = (moments.means, moments.scales) if standardize else None
         prepared = Prepared(rows, scaling, codes)

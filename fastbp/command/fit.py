@@ -1,4 +1,4 @@
-"""Start values and the fit of the command, and what the fit is worth."""
+"""The command's fit, and how good and how fast it is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastbp.models.table_model import class_indices_of, outputs_of
 from fastbp.system import archive
 from fastbp.warm_up import warmup
 
-PLAIN_SECONDS = 3.0  # after so long the plain loop is not run to its end, but extrapolated
+PLAIN_SECONDS = 3.0  # after which the plain loop is cut short, and its time extrapolated
 
 
 def fit_rows(
@@ -50,8 +50,6 @@ def fit_rows(
     }
     how = (settings.learning_rate, settings.epochs)
     started = time.perf_counter()
-    if log is not None:
-        log.start()
     fit: Fit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an interrupt is reported by the command
@@ -71,13 +69,13 @@ def fit_rows(
 
 
 def get_ready(settings: Settings) -> None:
-    """Compile or load what this training needs: it is not training."""
+    """Compile or load what this training needs, so that its time does not count."""
     if not settings.hidden:
         needed = "fit_neuron", "predict_neuron"
-    elif settings.optimizer == "adam":  # a single kernel of the three: it saves a third
-        needed = "loss_and_gradient", "predict_network"
-    else:
+    elif settings.optimizer == "sgd":
         needed = "fit_network", "predict_network"
+    else:  # all others have a single kernel of the three: it saves a third
+        needed = "loss_and_gradient", "predict_network"
     warmup(*needed, progress=True)
 
 
@@ -92,7 +90,7 @@ def epochs_in(checkpoint: Path | None) -> int:
 
 
 def held_out_figure(fit: Fit, rows: Rows, classes: bool) -> tuple[str, str]:
-    """Return what the fit is worth on rows that it has not seen: a name and a number."""
+    """Return how good the fit is on rows that it has not seen: a name and a number."""
     total = 0.0
     for start, block in rows.blocks():
         assert block.labels is not None
@@ -108,10 +106,11 @@ def held_out_figure(fit: Fit, rows: Rows, classes: bool) -> tuple[str, str]:
 def time_plain_loop(
     rows: Rows, settings: Settings, loss: str, epochs: int
 ) -> plain_loop.LoopTime | None:
-    """Time the plain NumPy loop, where it does the same; Ctrl-C leaves it out of the report."""
-    all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows
+    """Time the plain NumPy loop, if it computes the same; Ctrl-C leaves it out of the report."""
     same = not settings.hidden and settings.optimizer == "sgd" and settings.alpha == 0.0
-    if rows.in_memory is None or not (same and all_at_once) or settings.validation is not None:
+    same = same and settings.validation is None and loss in plain_loop.LOSSES
+    all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows
+    if rows.in_memory is None or not (same and all_at_once):
         return None
     x, y = rows.in_memory.features, rows.in_memory.labels
     assert y is not None
@@ -122,9 +121,10 @@ def time_plain_loop(
         return None
 
 
-def best_epoch(fit: Fit) -> int | None:
-    """Return the epoch of the least validation loss, counted from 1, if there is any."""
+def best_epoch(fit: Fit) -> tuple[int, float] | None:
+    """Return the epoch of the least validation loss, counted from 1, and the loss, if any."""
     validation = fit.validation_losses
     if validation is None or not np.isfinite(validation).any():
         return None
-    return int(np.nanargmin(validation)) + 1
+    best = int(np.nanargmin(validation))
+    return best + 1, validation[best]

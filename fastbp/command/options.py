@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their errors are told."""
+"""Options that several commands share, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastbp.errors import FastbpError
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what a user can mend into one clear line and exit code 1."""
+    """Turn an error that a user can mend into one clear line and exit code 1."""
     try:
         yield
     except (FastbpError, ValueError, TypeError, ImportError) as error:
@@ -56,7 +56,7 @@ def check_output(
         return None
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise click.BadParameter(f"{path.parent} is no folder")
+        raise click.BadParameter(f"{path.parent} is not a folder")
     if path.is_dir():
         raise click.BadParameter(f"{path} is a folder")
     if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastbp.models.activations import ACTIVATIONS
+
+LOSSES = "mse", "half_mse", "bce"  # that it can compute
+
 
 @dataclass(frozen=True)
 class LoopTime:
@@ -42,26 +46,18 @@ def one_epoch(
     activation: str,
     loss: str,
 ) -> float:
-    """Do one epoch as one would write it; `weights` changes in place, the bias is returned."""
+    """Compute one epoch; change `weights` in place, return the bias."""
+    row = ACTIVATIONS[activation]
+    assert row.phi is not None
+    assert row.derivative is not None
     z = x @ weights + bias
-    if activation == "sigmoid":
-        a = 1.0 / (1.0 + np.exp(-z))
-        derivative = a * (1.0 - a)
-    elif activation == "tanh":
-        a = np.tanh(z)
-        derivative = 1.0 - a * a
-    elif activation == "relu":
-        a = np.maximum(z, 0.0)
-        derivative = (z > 0.0).astype(np.float64)
-    else:
-        a = z
-        derivative = np.ones_like(z)
+    a = row.phi(z)
     error = a - y
     if loss == "bce":
         np.mean(-(y * np.log(a) + (1.0 - y) * np.log(1.0 - a)))
         dz = error / y.size
     else:
         np.mean(error**2)
-        dz = error * derivative * ((2.0 if loss == "mse" else 1.0) / y.size)
+        dz = error * row.derivative(z, a) * ((2.0 if loss == "mse" else 1.0) / y.size)
     weights -= rate * (x.T @ dz)
     return float(bias - rate * dz.sum())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastbp.command.fit import best_epoch
 from fastbp.models.fits import Fit
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def plot_losses(path: Path, title: str, fit: Fit) -> None:
     _line(axes, losses, BLUE, "training")
     if validation is not None:
         _line(axes, validation, ORANGE, "validation")
-        _mark_least(axes, validation)
+        _mark_least(axes, fit)
         axes.legend(frameon=False, loc="upper right")
-    drawn = np.concatenate([losses, losses[:0] if validation is None else validation])
+    drawn = losses if validation is None else np.concatenate([losses, validation])
     _scale(axes, drawn[np.isfinite(drawn)])
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel("epoch")
@@ -61,17 +62,19 @@ def _line(axes: Axes, values: np.ndarray, colour: str, label: str) -> None:
     axes.plot(epochs, values, color=colour, label=label, linewidth=1.6, marker=dots, markersize=3.5)
 
 
-def _mark_least(axes: Axes, values: np.ndarray) -> None:
-    if not np.isfinite(values).any():
+def _mark_least(axes: Axes, fit: Fit) -> None:
+    best = best_epoch(fit)
+    if best is None:
         return
-    best = int(np.nanargmin(values))
-    axes.plot(best + 1, values[best], "o", color=ORANGE, markersize=7, markerfacecolor="white")
+    epoch, least = best
+    axes.plot(epoch, least, "o", color=ORANGE, markersize=7, markerfacecolor="white")
+    late = epoch - 1 > fit.n_epochs / 2
     axes.annotate(
-        f"least: {values[best]:.4g} in epoch {best + 1:,}",
-        (best + 1, values[best]),
-        xytext=(-6, 10) if best > len(values) / 2 else (6, 10),
+        f"least: {least:.4g} in epoch {epoch:,}",
+        best,
+        xytext=(-6 if late else 6, 10),
         textcoords="offset points",
-        ha="right" if best > len(values) / 2 else "left",
+        ha="right" if late else "left",
         color=GREY,
         fontsize=9,
     )

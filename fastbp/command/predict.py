@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from fastbp.data.arrays import loaded_if_small
 from fastbp.data.rows import Rows
 from fastbp.data.sources.formats import has_names
 from fastbp.data.sources.opening import open_rows
-from fastbp.models.table_model import TableModel, outputs_of
+from fastbp.models.table_model import TableModel
 from fastbp.storage import load
+from fastbp.system import archive
 from fastbp.system.interrupts import raise_on_interrupt
 from fastbp.system.progress import rows_bar
 
@@ -29,8 +31,8 @@ from fastbp.system.progress import rows_bar
 def predict(model: Path, file: Path, out: Path | None) -> None:
     """Predict the rows of FILE with MODEL, which `fastbp train --save` wrote; the output is CSV.
 
-    FILE is of any kind that `fastbp train` takes, and may be larger than memory. Beside a predicted
-    class comes its probability: of the second of two classes, of each of several.
+    FILE is of any kind that `fastbp train` takes, and may be larger than memory. A predicted class
+    is followed by probabilities: of the second of two classes, or of each of several.
     """
     with one_line_errors():
         loaded = load(model)
@@ -43,13 +45,10 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
         if out is None:
             _write_predictions(sys.stdout, loaded, rows)
             return
-        temporary = out.with_name(f".{out.name}.part")
-        try:
-            with temporary.open("w", newline="") as stream:
-                _write_predictions(stream, loaded, rows)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with archive.replacing(out) as written:
+            stream = io.TextIOWrapper(written, newline="")
+            _write_predictions(stream, loaded, rows)
+            stream.flush()
 
 
 def _columns_for(model: TableModel, path: Path) -> Rows:
@@ -75,25 +74,22 @@ def _write_predictions(stream: Any, model: TableModel, rows: Rows) -> None:
     with rows_bar(rows.n_rows, "predicting") as bar:
         for start, block in rows.blocks():
             rows.raise_if_not_finite(start, block.features)
-            outputs = outputs_of(model.fit, (block.features - model.means) / model.scales)
+            outputs = model.outputs(block.features)
             if start == 0:  # only now: an error in the first block leaves nothing written
-                writer.writerow(_header(model))
+                writer.writerow(_header(model, outputs))
             writer.writerows(_lines(model, outputs))
             bar.update(len(block.features))
 
 
-def _header(model: TableModel) -> list[str]:
-    classes = model.classes
-    if classes is None:
-        return [model.target]
-    several = len(classes) > 2 or model.fit.loss == "cross_entropy"
-    return [model.target, *(f"probability_of_{c}" for c in classes[0 if several else 1 :])]
+def _header(model: TableModel, outputs: np.ndarray) -> list[str]:
+    classes = model.classes or []
+    named = classes[1:] if outputs.ndim == 1 else classes  # a single output is for the second one
+    return [model.target, *(f"probability_of_{c}" for c in named)]
 
 
 def _lines(model: TableModel, outputs: np.ndarray) -> Iterator[Any]:
-    labels, numbers = model.labels(outputs), outputs.tolist()
+    labels = model.labels(outputs)
     if model.classes is None:
         return ([label] for label in labels)
-    if outputs.ndim == 1:
-        return zip(labels, numbers, strict=True)
-    return ([label, *row] for label, row in zip(labels, numbers, strict=True))
+    probabilities = outputs.reshape(len(outputs), -1).tolist()
+    return ([label, *row] for label, row in zip(labels, probabilities, strict=True))

@@ -8,48 +8,59 @@ import click
 from rich.console import Console
 from rich.table import Table as Grid
 
-from fastbp.command import plain_loop
-from fastbp.command.fit import best_epoch
-from fastbp.data.rows import Rows
+from fastbp.command.data import Parts
+from fastbp.command.fit import best_epoch, held_out_figure, time_plain_loop
+from fastbp.command.settings import Settings
 from fastbp.models.fits import Fit
-
-Lines = list[tuple[str, str, str]]
 
 STOPPED = {"tol": ", stopped early", "interrupted": ", interrupted"}
 
 
-def training_lines(
-    fit: Fit, about: Lines, rows: int, n_features: int, validated: int, held_out: Rows | None
-) -> Lines:
-    """Return what was trained, on how many rows, and what became of the loss."""
+def print_report(
+    fit: Fit, parts: Parts, settings: Settings, seconds: float, epochs: int, compare: bool
+) -> None:
+    """Print the table of a finished training; `epochs` and `seconds` are those of this run."""
+    training, held_out, interrupted = parts.training, parts.held_out, fit.stopped == "interrupted"
+    validated = int((settings.validation or 0.0) * training.n_rows)  # as the fit rounds it
+    rows = training.n_rows - validated
     rest = f"{0 if held_out is None else held_out.n_rows:,} rows held out"
     rest += f", {validated:,} for validation" if validated else ""
-    lines = [("rows x features", f"{rows:,} x {n_features:,}", rest), *about]
-    if fit.n_epochs == 0:
-        return lines
-    losses = f"{fit.losses[0]:.6g} -> {fit.losses[-1]:.6g}"
-    how = f"{fit.loss}, {fit.n_epochs:,} epochs{STOPPED.get(fit.stopped, '')}"
-    lines.append(("loss", losses, how))
-    best = best_epoch(fit)
-    if best is not None and fit.validation_losses is not None:
-        least = f"{fit.validation_losses[best - 1]:.6g}"
-        lines.append(("validation loss", least, f"the least, in epoch {best:,}"))
-    return lines
-
-
-def time_lines(
-    seconds: float, n_rows: int, epochs: int, compared: plain_loop.LoopTime | None
-) -> Lines:
-    """Return how long these epochs took, and the plain loop."""
+    kind = "a number" if parts.classes is None else f"{len(parts.classes)} classes"
     lines = [
-        ("seconds", f"{seconds:.3g}", ""),
-        ("rows per second", f"{n_rows * epochs / seconds:,.0f}", ""),
+        ("rows x features", f"{rows:,} x {training.n_features:,}", rest),
+        ("target", parts.source.target, kind),
+        ("model", described(parts, settings), ""),
     ]
-    if compared is not None:
-        ratio = f"{compared.seconds / seconds:.1f} times as long"
-        measured = "" if compared.complete else f" (from {compared.epochs} epochs)"
-        lines.append(("seconds, plain NumPy", f"{compared.seconds:.3g}", f"{ratio}{measured}"))
-    return lines
+    if fit.n_epochs:
+        how = f"{fit.loss}, {fit.n_epochs:,} epochs{STOPPED.get(fit.stopped, '')}"
+        lines.append(("loss", f"{fit.losses[0]:.6g} -> {fit.losses[-1]:.6g}", how))
+    best = best_epoch(fit)
+    if best is not None:
+        epoch, least = best
+        lines.append(("validation loss", f"{least:.6g}", f"the least, in epoch {epoch:,}"))
+    # Whoever pressed Ctrl-C does not want to wait for another pass over a large file.
+    if held_out is not None and not (interrupted and held_out.in_memory is None):
+        name, figure = held_out_figure(fit, held_out, parts.classes is not None)
+        lines.append((name, figure, "on the held-out rows"))
+    if epochs:
+        lines.append(("seconds", f"{seconds:.3g}", ""))
+        lines.append(("rows per second", f"{rows * epochs / seconds:,.0f}", ""))
+    if epochs and compare and not interrupted:
+        plain = time_plain_loop(training, settings, fit.loss, epochs)
+        if plain is not None:
+            ratio = f"{plain.seconds / seconds:.1f} times as long"
+            measured = "" if plain.complete else f" (from {plain.epochs} epochs)"
+            lines.append(("seconds, plain NumPy", f"{plain.seconds:.3g}", ratio + measured))
+    print_grid(lines, "bold", "", "dim")
+
+
+def described(parts: Parts, settings: Settings) -> str:
+    """Return a line on the model, such as ``20-64-32-1, relu and sigmoid``."""
+    n_outputs, activation, _ = settings.output(len(parts.classes or ()))
+    if not settings.hidden:
+        return f"neuron, {activation}"
+    sizes = "-".join(map(str, (parts.training.n_features, *settings.hidden, n_outputs)))
+    return f"{sizes}, {' and '.join(dict.fromkeys((settings.activation, activation)))}"
 
 
 def print_grid(rows: Sequence[tuple[str, ...]], *styles: str) -> None:

@@ -1,4 +1,4 @@
-"""Features brought to mean 0 and deviation 1, and labels numbered, as rows are read."""
+"""Features scaled to mean 0 and deviation 1, and labels as class indices, as rows are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastbp.system.progress import rows_bar
 def survey(
     rows: Rows, held_out: Subset | None, moments: Moments | None, target: str | None
 ) -> np.ndarray:
-    """Go through all rows once; return the distinct labels if they are wanted.
+    """Go through all rows once; return the distinct labels, if there is a target.
 
     ACC `moments`, of the rows that are not held out.
     """
@@ -27,7 +27,7 @@ def survey(
             check_labels(rows, target, start, block)
 
     labels = np.empty(0)
-    with rows_bar(rows.n_rows, "looking at the rows") as bar:
+    with rows_bar(rows.n_rows, "checking the rows") as bar:
         for start, block, found in with_distinct_labels(rows, check, target is not None):
             labels, x = found, block.features
             if moments is not None:
@@ -61,7 +61,7 @@ class Moments:
         self._squares = np.zeros(n_columns)
 
     def add(self, rows: np.ndarray) -> None:
-        """Take some rows into account."""
+        """Add some rows."""
         m = len(rows)
         if m == 0:
             return
@@ -93,25 +93,12 @@ class Prepared(Wrapped):
     """Rows with features as (x - mean) / scale, and labels as the indices of `labels`."""
 
     def __init__(
-        self,
-        rows: Rows,
-        scaling: tuple[np.ndarray, np.ndarray] | None,
-        labels: np.ndarray | None,
+        self, rows: Rows, scaling: tuple[np.ndarray, np.ndarray] | None, labels: np.ndarray | None
     ) -> None:
         super().__init__(rows)
         self._scaling, self._labels = scaling, labels
 
-    def fill(self, start: int, stop: int, block: Block) -> None:
-        """Write rows start to stop; OUT `block`."""
-        self._rows.fill(start, stop, block)
-        self._prepare(block)
-
-    def take(self, indices: np.ndarray, block: Block) -> None:
-        """Write the rows of these indices; OUT `block`."""
-        self._rows.take(indices, block)
-        self._prepare(block)
-
-    def _prepare(self, block: Block) -> None:
+    def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
         if self._scaling is not None:
             x, (means, scales) = block.features, self._scaling
             np.subtract(x, means, out=x)

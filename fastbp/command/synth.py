@@ -1,4 +1,4 @@
-"""``fastbp synth``: a file of synthetic rows, and how far it is."""
+"""``fastbp synth``: a file of synthetic rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from rich.filesize import decimal
 
 from fastbp.command.options import one_line_errors, output_option, parse_shape
@@ -22,22 +23,19 @@ from fastbp.system.progress import rows_bar
 @click.command()
 @click.argument("shape", callback=parse_shape, metavar="ROWSxFEATURES")
 @output_option("--out", text="The .npy file to write; an old one is replaced.", required=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0)
 @click.option(
     "--noise",
     type=click.FloatRange(min=0.0),
     default=1.0,
-    show_default=True,
-    help="Standard deviation of what is added before the label is decided; 3 drowns it.",
+    help="Standard deviation of the noise added before the label is decided; 3 drowns the rest.",
 )
-@click.option(
-    "--distribution", type=click.Choice(list(DISTRIBUTIONS)), default="normal", show_default=True
-)
+@click.option("--distribution", type=click.Choice(list(DISTRIBUTIONS)), default="normal")
 def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distribution: str) -> None:
     """Write a file of synthetic rows, larger than memory if need be.
 
-    1000000x20 is a million rows of 20 features. The column after them is the target: 0 or 1, as a
-    neuron with weights of its own says.
+    1000000x20 is a million rows of 20 features. The column after them is the target: 0 or 1, as
+    decided by a neuron with random weights.
     """
     if out.suffix != ".npy":
         raise click.UsageError(f"--out: expected a name that ends in .npy, got {out}")
@@ -48,8 +46,11 @@ def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distributi
             f"{out}: {decimal(size)} expected to be free, got {decimal(free)}"
         )
     raise_on_interrupt()
-    with one_line_errors():
-        write_rows(out, n_rows, n_features, noise, seed, distribution)
+    with one_line_errors(), rows_bar(n_rows, "writing") as bar:
+        rows, _, _, _ = make_neuron_dataset(
+            n_rows, n_features, noise=noise, seed=seed, distribution=distribution, virtual=True
+        )
+        write_npy(Counted(rows, bar), out)
     lines = [
         ("rows x features", f"{n_rows:,} x {n_features:,}"),
         ("target", f"0 or 1, in the last column, {n_features}"),
@@ -59,27 +60,13 @@ def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distributi
     print_grid(lines, "bold", "none")
 
 
-def write_rows(
-    path: Path, n_rows: int, n_features: int, noise: float, seed: int, distribution: str
-) -> None:
-    """Write rows and, in the last column, the labels that a neuron gives them."""
-    rows, _, _, _ = make_neuron_dataset(
-        n_rows, n_features, noise=noise, seed=seed, distribution=distribution, virtual=True
-    )
-    with rows_bar(n_rows, "writing") as bar:
-        write_npy(Counted(rows, bar), path)
-
-
 class Counted(Wrapped):
     """Rows that move a bar as they are computed, by any number of threads."""
 
     def __init__(self, rows: Rows, bar: Any) -> None:
         super().__init__(rows)
         self._bar, self._lock = bar, threading.Lock()
-        self.random_access = False
 
-    def fill(self, start: int, stop: int, block: Block) -> None:
-        """Compute rows start to stop; OUT `block`."""
-        self._rows.fill(start, stop, block)
+    def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
         with self._lock:
-            self._bar.update(stop - start)
+            self._bar.update(len(block.features))

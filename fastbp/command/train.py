@@ -11,31 +11,34 @@ import click
 
 from fastbp.command import plot
 from fastbp.command.data import Parts, Source, built_in, open_source, prepare, refuse_text
-from fastbp.command.fit import epochs_in, fit_rows, get_ready, held_out_figure, time_plain_loop
+from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import one_line_errors, output_option, parse_sizes
-from fastbp.command.report import print_grid, time_lines, training_lines
-from fastbp.command.settings import NETWORK_BATCH, Settings
+from fastbp.command.report import described, print_report
+from fastbp.command.settings import ADAPTIVE, ADAPTIVE_RATE, NETWORK_BATCH, Settings
 from fastbp.data.classes import check_classes
 from fastbp.data.sources.formats import FORMATS, has_names, is_known
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
 from fastbp.models.fits import Fit
-from fastbp.models.losses import LOSSES
+from fastbp.models.losses import LOSSES, neuron_losses
 from fastbp.models.table_model import TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 from fastbp.training.optimizers import OPTIMIZERS
 
+COUNT = click.IntRange(min=1)
+NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_classes)
+
 
 @click.command(
     help=f"""Train a neuron, or a network, on the rows of FILE.
 
-    FILE is one of {", ".join(FORMATS)}, text with a header, or a folder of such files, and may be
-    larger than memory. Text as a target makes classes. Without FILE: a built-in synthetic set of
-    1,000,000 rows and 20 features.
+    FILE ends in {", ".join(FORMATS)}, or is a folder of such files, and may be larger than memory.
+    Text files have a header. A target of text makes classes. Without FILE: a built-in synthetic
+    set of 1,000,000 rows and 20 features.
 
-    Ctrl-C ends training: what there is gets saved, and the exit code is 130.
+    Ctrl-C ends training: the model so far is saved, and the exit code is 130.
     """
 )
 @click.argument("file", type=click.Path(path_type=Path), required=False)
@@ -50,11 +53,12 @@ from fastbp.training.optimizers import OPTIMIZERS
     metavar="SIZES",
     help="Train a network with hidden layers of these sizes, such as 64,32.",
 )
-@click.option("--epochs", default=100, show_default=True, help="Passes over all rows.")
+@click.option("--epochs", default=100, help="Passes over all rows.")
 @click.option(
     "--learning-rate",
     type=float,
-    help="Default: 0.003 with adam, 0.5 for a sigmoid neuron with sgd, 0.05 otherwise.",
+    help=f"Default: {ADAPTIVE_RATE} with {' or '.join(ADAPTIVE)}, 0.5 for a sigmoid neuron with"
+    " sgd, 0.05 otherwise.",
 )
 @click.option(
     "--optimizer",
@@ -70,11 +74,11 @@ from fastbp.training.optimizers import OPTIMIZERS
     "--loss",
     type=click.Choice(list(LOSSES)),
     help="Default: bce for two classes, cross_entropy for more, mse for a number. A network"
-    " predicts a number with mse or half_mse, a neuron with another activation than sigmoid.",
+    f" predicts a number with {NUMBER_LOSSES}, a neuron with another activation than sigmoid.",
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help=f"Rows of each update. Default: all for a neuron, {NETWORK_BATCH} for a network.",
 )
 @click.option(
@@ -88,18 +92,17 @@ from fastbp.training.optimizers import OPTIMIZERS
     "--held-out",
     type=click.FloatRange(min=0.0, max=1.0, max_open=True),
     default=0.2,
-    show_default=True,
     help="Share of rows to test on at the end.",
 )
 @click.option(
     "--validation",
     type=click.FloatRange(min=0.0, max=1.0, min_open=True, max_open=True),
     metavar="FRACTION",
-    help="Share of the other rows to take a loss on after each epoch.",
+    help="Share of the other rows to compute a loss on after each epoch.",
 )
 @click.option(
     "--patience",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="Stop after N epochs without a lower loss on the validation rows, and keep the best"
     " parameters; without --validation, on the training rows.",
@@ -108,24 +111,17 @@ from fastbp.training.optimizers import OPTIMIZERS
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
     help="Of start values, order of rows and built-in rows. Held-out rows do not depend on it.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Default: as many as are of use.")
+@click.option("--threads", type=COUNT, help="Default: as many as are of use.")
 @click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
 @output_option("--save", "model_file", text="Write the model here.")
 @output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
 @output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")
 @output_option(
-    "--checkpoint", text="Save the state here now and then, and go on from it if the file is there."
+    "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
 )
-@click.option(
-    "--checkpoint-every",
-    type=click.FloatRange(min=0.0),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-)
+@click.option("--checkpoint-every", type=click.FloatRange(min=0.0), default=30.0, metavar="SECONDS")
 def train(
     file: Path | None,
     target: str | None,
@@ -148,6 +144,8 @@ def train(
         parts = prepare(source, held_out, standardize, settings.predicts_classes)
         _check_classes(parts, settings)
         before = epochs_in(settings.checkpoint)
+        get_ready(settings)
+        raise_on_interrupt()
         log = None if log_file is None else LossLog(log_file, before > 0)
         fit, seconds = _fit(parts, settings, log, model_file)
         _warn(fit, settings, before)
@@ -155,11 +153,10 @@ def train(
             save(_model(fit, parts), model_file)
         if log is not None:
             log.finish(fit)
-        model = settings.described(len(source.names), len(parts.classes or ()))
         if plot_file is not None:
-            shape = f"{source.rows.n_rows:,} rows x {len(source.names):,} features"
-            plot.plot_losses(plot_file, f"{model}: {shape}", fit)
-        _report(fit, seconds, fit.n_epochs - before, parts, model, settings, compare)
+            shape = f"{source.rows.n_rows:,} rows x {source.rows.n_features:,} features"
+            plot.plot_losses(plot_file, f"{described(parts, settings)}: {shape}", fit)
+        print_report(fit, parts, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
             click.echo(f"{what} written to {path}")
@@ -169,34 +166,33 @@ def train(
 
 def _settings(options: dict[str, Any]) -> Settings:
     """Fill in the defaults that depend on other options."""
-    hidden, rate, size = (options[name] for name in ("hidden", "learning_rate", "batch_size"))
-    if not hidden and options["loss"] == "cross_entropy":
-        raise click.UsageError("--loss cross_entropy goes with --hidden: a neuron has one output")
-    activation = options["activation"] or ("relu" if hidden else "sigmoid")
-    optimizer = options["optimizer"] or ("adam" if hidden else "sgd")
-    if rate is None:
-        plain_neuron = 0.5 if activation == "sigmoid" and not hidden else 0.05
-        rate = 0.003 if optimizer == "adam" else plain_neuron
-    if size is None and hidden:
-        size = NETWORK_BATCH
-    shuffle = size is not None if options["shuffle"] is None else options["shuffle"]
-    found = {"activation": activation, "optimizer": optimizer, "learning_rate": rate}
-    return Settings(**{**options, **found, "batch_size": size, "shuffle": shuffle})
+    hidden, loss = options["hidden"], options["loss"]
+    if not hidden and loss not in (None, *neuron_losses()):
+        raise click.UsageError(f"--loss {loss} goes with --hidden: a neuron has one output")
+    found: dict[str, Any] = {"activation": "sigmoid", "optimizer": "sgd"}
+    if hidden:
+        found = {"activation": "relu", "optimizer": "adam", "batch_size": NETWORK_BATCH}
+    found |= {name: value for name, value in options.items() if value is not None}
+    rate = 0.5 if found["activation"] == "sigmoid" and not hidden else 0.05
+    if found["optimizer"] in ADAPTIVE:
+        rate = ADAPTIVE_RATE
+    usual = {"learning_rate": rate, "shuffle": "batch_size" in found}
+    return Settings(**{**options, **usual, **found})
 
 
 def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> None:
-    """Refuse a target without a file, and outputs that would be written over each other."""
+    """Refuse a target without a file, and outputs that would overwrite rows or each other."""
     guessed = file is not None and file.exists() and not has_names(file)
     if (file is None) != (target is None) and not (target is None and guessed):
         raise click.UsageError("FILE and --target go together")
-    places = [path.resolve() for path in outputs]
-    if len(set(places)) < len(places):
+    paths = [path.resolve() for path in outputs]
+    if len(set(paths)) < len(paths):
         raise click.UsageError("--save, --log, --plot and --checkpoint: expected different files")
-    for path in places:
-        if file is None:
-            continue
+    if file is None:
+        return
+    for path in paths:
         if path == file.resolve():
-            raise click.UsageError(f"{file} would be written over")
+            raise click.UsageError(f"{file} would be overwritten")
         if path.parent == file.resolve() and is_known(path):
             raise click.UsageError(f"{path.name} would be taken for rows of the folder {file}")
 
@@ -206,30 +202,28 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
     if file is None:
         return built_in(settings.seed)
     source = open_source(file, target or "-1")
-    if settings.number_option is not None:
-        refuse_text(source, settings.number_option)
+    refuse_text(source, settings.number_option)
     if target is None:
         click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
     return source
 
 
 def _check_classes(parts: Parts, settings: Settings) -> None:
-    """Refuse labels that are not two classes or, where more will do, a number of classes."""
+    """Refuse labels that are not two classes or, with several outputs, a number of classes."""
     if parts.classes is None:
         return
     hint = "--loss mse"
     if not settings.hidden:
         hint = "--activation identity --loss mse, for more classes --hidden"
     name = f"{parts.source.rows.name}: column {parts.source.target!r}"
-    check_classes(name, parts.classes, f"for numbers give {hint}", two=settings.two_classes)
+    two = settings.output(3)[0] == 1  # one output cannot tell three classes apart
+    check_classes(name, parts.classes, f"for numbers give {hint}", two=two)
 
 
 def _fit(
     parts: Parts, settings: Settings, log: LossLog | None, model_file: Path | None
 ) -> tuple[Fit, float]:
-    """Train; what an error leaves of a fit is saved before the error is passed on."""
-    get_ready(settings)
-    raise_on_interrupt()
+    """Train; save what an error leaves of the fit before passing it on."""
     try:
         return fit_rows(parts.training, settings, len(parts.classes or ()), log)
     except DivergenceError as error:
@@ -259,7 +253,7 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
     """Say what may not be as expected; the checkpoint held `before` epochs."""
     if before:
         more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
-        click.echo(f"went on from {settings.checkpoint} after {before:,} epochs{more}", err=True)
+        click.echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)
     if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
         click.echo(
             f"Warning: the loss rose from {fit.losses[0]:.6g} to {fit.losses[-1]:.6g}:"
@@ -268,40 +262,11 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
         )
 
 
-def _report(
-    fit: Fit,
-    seconds: float,
-    epochs: int,
-    parts: Parts,
-    model: str,
-    settings: Settings,
-    compare: bool,
-) -> None:
-    """Print the table of a finished training, of which so many epochs are this run's."""
-    interrupted = fit.stopped == "interrupted"
-    compared = None
-    if compare and epochs and not interrupted:
-        compared = time_plain_loop(parts.training, settings, fit.loss, epochs)
-    held_out = parts.held_out
-    validated = int((settings.validation or 0.0) * parts.training.n_rows)  # as the fit has it
-    rows = parts.training.n_rows - validated
-    kind = "a number" if parts.classes is None else f"{len(parts.classes)} classes"
-    about = [("target", parts.source.target, kind), ("model", model, "")]
-    lines = training_lines(fit, about, rows, parts.training.n_features, validated, held_out)
-    # Whoever pressed Ctrl-C does not want to wait for another pass over a large file.
-    if held_out is not None and not (interrupted and held_out.in_memory is None):
-        name, figure = held_out_figure(fit, held_out, parts.classes is not None)
-        lines.append((name, figure, "on the held-out rows"))
-    if epochs:
-        lines += time_lines(seconds, rows, epochs, compared)
-    print_grid(lines, "bold", "", "dim")
-
-
 def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> None:
     """Say what an interrupt has left, and exit."""
     saved = f"model written to {model_file}" if model_file else "no model written (--save)"
     text = f"interrupted after {fit.n_epochs:,} epochs; {saved}"
     if settings.checkpoint is not None:
-        text += f"; run the same command again to go on from {settings.checkpoint}"
+        text += f"; run the same command again to continue from {settings.checkpoint}"
     click.echo(text, err=True)
     sys.exit(EXIT_CODE)

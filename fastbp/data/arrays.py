@@ -1,4 +1,4 @@
-"""Rows in memory, and what kernels can read where it lies."""
+"""Rows in memory, and which arrays kernels can read in place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from fastbp.data import checks
 from fastbp.data.rows import (
-    BLOCK_BYTES,
     WHOLE_BYTES,
     Block,
     Mapped,
@@ -58,29 +57,20 @@ class Labelled(Wrapped):
         given = {"labels": labels, "weight": weight}
         self._given = {name: read_only(a) for name, a in given.items() if a is not None}
         if labels is not None:
-            self.n_labels = labels.shape[1]
+            self.n_labels, self.classes = labels.shape[1], None
         self.weighted = rows.weighted or weight is not None
         if rows.in_memory is not None:
             self.in_memory = replace(rows.in_memory, **self._given)
 
     def _inside(self, block: Block) -> Block:
-        """Return what of the block the rows fill themselves."""
         others: dict[str, Any] = dict.fromkeys(self._given)
         return replace(block, **others)
 
-    def _add(self, chosen: slice | np.ndarray, block: Block) -> None:
+    def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
         for name, source in self._given.items():
             target = getattr(block, name)
             if target is not None:
-                target[:] = source[chosen]
-
-    def fill(self, start: int, stop: int, block: Block) -> None:
-        self._rows.fill(start, stop, self._inside(block))
-        self._add(slice(start, stop), block)
-
-    def take(self, indices: np.ndarray, block: Block) -> None:
-        self._rows.take(indices, self._inside(block))
-        self._add(indices, block)
+                target[:] = source[rows]
 
     @property
     def in_place(self) -> bool:
@@ -111,7 +101,7 @@ class Loaded(Wrapped):
         super().__init__(rows)
         self.any_order = True
         whole = rows.empty(rows.n_rows)
-        for start, stop in ranges(0, rows.n_rows, max(1, BLOCK_BYTES // rows.row_bytes)):
+        for start, stop in ranges(0, rows.n_rows, rows.block_rows):
             rows.fill(start, stop, whole.part(start, stop))
         self.in_memory = whole.map(read_only)
 
@@ -136,10 +126,8 @@ def loaded_if_small(rows: Rows) -> Rows:
 
 
 def aligned_zeros(size: int) -> np.ndarray:
-    """Return float64 zeros that begin with a cache line: NumPy aligns to 16 bytes only.
-
-    A vector of eight that crosses a cache line takes twice as long to load or store.
-    """
+    """Return float64 zeros that begin with a cache line; NumPy aligns to 16 bytes only."""
+    # A vector of eight that crosses a cache line takes twice as long to load or store.
     array = np.zeros(size + 7)
     first = -array.ctypes.data // 8 % 8
     return array[first : first + size]
@@ -147,7 +135,7 @@ def aligned_zeros(size: int) -> np.ndarray:
 
 def readable_in_place(array: np.ndarray) -> bool:
     """Return whether kernels can read the array where it lies: float64, each row contiguous."""
-    if not (array.dtype == np.float64 and array.dtype.isnative and array.flags.aligned):
+    if not (array.dtype == np.float64 and array.flags.aligned):
         return False
     width = array[:1].size
     contiguous = array.ndim == 1 or width == 1 or array.strides[1] == 8
@@ -160,9 +148,9 @@ def readable(array: np.ndarray) -> np.ndarray:
 
 
 def contiguous_view(array: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the memory of an array that is readable in place, and the distance between its rows.
+    """Return an array that is readable in place as contiguous memory, and how far apart rows are.
 
-    The memory is C-contiguous; where the rows lie apart, it includes what lies between them.
+    Where rows lie apart, the memory includes what lies between them.
     """
     width = array[:1].size
     if array.flags.c_contiguous:
@@ -173,7 +161,7 @@ def contiguous_view(array: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a view that cannot be written to: with one kind of array, kernels compile once."""
+    """Return a read-only view: kernels compile once for one kind of array."""
     view = array.view()
     view.flags.writeable = False
     return view

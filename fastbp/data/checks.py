@@ -1,6 +1,6 @@
-"""Arrays and weights that come in are checked here, once; the kernels rely on it.
+"""Checks of arrays, labels and weights that come in, once: the kernels make none.
 
-Each function takes the argument's name and its value, and returns what the kernels need.
+Each function takes the argument's name and the caller's value, and returns what kernels read.
 Every message has the form ``name: expected ..., got ...``.
 """
 
@@ -16,7 +16,7 @@ from fastbp.data import frames
 from fastbp.errors import DataError
 
 REAL_KINDS = "fiub"  # of a dtype: floating, signed, unsigned, boolean
-SCAN_ELEMENTS = 2**17  # of a block in a search for bad rows: no large temporaries
+SCAN_ELEMENTS = 2**17  # searched at once for bad rows, so that temporaries stay small
 
 
 def number_array(name: str, value: Any) -> np.ndarray:
@@ -37,13 +37,18 @@ def number_array(name: str, value: Any) -> np.ndarray:
     if array.dtype.kind == "O":
         return _from_objects(name, array)
     if array.dtype.kind not in REAL_KINDS:
-        raise TypeError(f"{name}: expected real numbers, got {_kind_of(array)}")
+        raise TypeError(f"{name}: expected real numbers, got {kind_of(array.dtype)}")
     return array
 
 
-def _kind_of(array: np.ndarray) -> str:
+def kind_of(dtype: np.dtype[Any]) -> str:
+    """Return what messages call the elements of a dtype that holds no real numbers."""
+    if dtype.kind == "O":
+        return "Python objects, which only pickle could read"
+    if dtype.names:
+        return "records of several fields"
     names = {"c": "complex numbers", "U": "text", "S": "bytes", "M": "dates", "m": "durations"}
-    return names.get(array.dtype.kind, f"dtype {array.dtype}")
+    return names.get(dtype.kind, f"dtype {dtype}")
 
 
 def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
@@ -95,10 +100,10 @@ def matrix(name: str, value: Any) -> np.ndarray:
 
 
 def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) -> np.ndarray:
-    """Return a finite contiguous float64 vector; `of` says what gives its length.
+    """Return a finite contiguous float64 vector; `of` says what determines its length.
 
-    A column of shape (length, 1) passes as a vector. The result may share memory with `value`. With
-    `rows`, each element belongs to a row, and what is wrong with it is a DataError.
+    A column of shape (length, 1) passes as a vector. The result may share memory with `value`.
+    With `rows`, each element belongs to a row, and a wrong one is a DataError.
     """
     array = number_array(name, value)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -132,16 +137,23 @@ def first_bad_row(array: np.ndarray) -> int | None:
 def raise_for_row(
     name: str, row: int, values: np.ndarray, columns: Sequence[str] | None = None
 ) -> NoReturn:
-    """Raise the DataError of a row of features that is not finite; `columns` are their names."""
+    """Raise the DataError of a row that is not finite; `columns` are the names of its values."""
     index = int(np.argmax(~np.isfinite(values)))
-    column = index if columns is None else repr(columns[index])
-    raise DataError(
-        f"{name}: expected finite numbers, got {values[index]} in row {row}, column {column}", row
-    )
+    where = f"row {row}"
+    if columns is not None or len(values) > 1:
+        where += f", column {index if columns is None else repr(columns[index])}"
+    raise DataError(f"{name}: expected finite numbers, got {values[index]} in {where}", row)
+
+
+def finite_rows(name: str, array: np.ndarray) -> None:
+    """Refuse infinities and NaN in rows of data, (N,) or (N, D)."""
+    row = first_bad_row(array)
+    if row is not None:
+        raise_for_row(name, row, np.atleast_1d(array[row]))
 
 
 def all_finite(name: str, array: np.ndarray) -> None:
-    """Refuse infinities and NaN in what is no row of data."""
+    """Refuse infinities and NaN in an array other than rows of data."""
     finite = np.isfinite(array)
     if not finite.all():
         index = tuple(int(i) for i in np.argwhere(~finite)[0])
@@ -149,17 +161,23 @@ def all_finite(name: str, array: np.ndarray) -> None:
         raise ValueError(f"{name}: expected finite numbers, got {array[index]} at {where}")
 
 
+def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) -> None:
+    """Raise the DataError of the first row of an array that holds something wrong, if any does."""
+    if wrong.any():
+        row = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
+        got = array[row].item() if array[row].size == 1 else array[row].tolist()
+        raise DataError(f"{name}: expected {expected}, got {got} in row {row}", row)
+
+
 def sample_weights(name: str, value: Any, n_rows: int) -> np.ndarray:
-    """Return one weight a row, not negative."""
+    """Return one weight a row, none negative."""
     array = vector(name, value, n_rows, "one a row of features")
-    if (array < 0.0).any():
-        row = int(np.argmax(array < 0.0))
-        raise DataError(f"{name}: expected no negative weight, got {array[row]} in row {row}", row)
+    refuse_rows(name, array, array < 0.0, "no negative weight")
     return array
 
 
 def batches_have_weight(name: str, weights: np.ndarray, batch_rows: int, of: str = "") -> None:
-    """Refuse weights, in visiting order, whose sum over some batch cannot be divided by."""
+    """Refuse weights, in visiting order, whose sum over some batch is no divisor."""
     starts = np.arange(0, weights.shape[0], batch_rows)
     with np.errstate(over="ignore"):
         sums = np.add.reduceat(weights, starts)
@@ -169,7 +187,7 @@ def batches_have_weight(name: str, weights: np.ndarray, batch_rows: int, of: str
 def sums_of_weights(
     name: str, starts: np.ndarray, sums: np.ndarray, batch_rows: int, n_rows: int, of: str = ""
 ) -> None:
-    """Refuse sums of weights, of the batches that begin at `starts`, that cannot be divided by."""
+    """Refuse sums of weights that are no divisors, of the batches that begin at `starts`."""
     bad = ~((sums >= np.finfo(np.float64).tiny) & (sums < np.inf))
     if bad.any():
         batch = int(np.argmax(bad))

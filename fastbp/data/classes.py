@@ -13,37 +13,21 @@ from fastbp.errors import DataError
 Labels = Sequence[Any] | np.ndarray
 
 MOST_CLASSES = 1000
-"""More distinct labels than that are numbers to predict, not classes."""
+"""More distinct labels than these are numbers to predict, not classes."""
 
 
 def class_indices(
-    labels: np.ndarray,
-    classes: np.ndarray,
-    locate: Callable[[int], tuple[str, int]],
-    rows: int | np.ndarray = 0,
+    labels: np.ndarray, classes: np.ndarray, locate: Callable[[int], tuple[str, int]]
 ) -> np.ndarray:
-    """Return the index of each label among the classes.
+    """Return the index of each label (N,) among the sorted classes, or raise a DataError.
 
-    Parameters
-    ----------
-    labels : numpy.ndarray, shape (n_samples,)
-    classes : numpy.ndarray, shape (n_classes,)
-        In order.
-    locate : callable
-        Gives what messages call the source of a row, and its index there.
-    rows : int or numpy.ndarray of int64, shape (n_samples,)
-        The index of each label's row, or of the first one's.
-
-    Raises
-    ------
-    DataError
-        For the first label that is none of the classes.
+    `locate` takes the position of a label and gives the name of its source and its row there.
     """
     indices = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
     unknown = classes[indices] != labels
     if unknown.any():
         first = int(np.argmax(unknown))
-        name, row = locate(rows + first if isinstance(rows, int) else int(rows[first]))
+        name, row = locate(first)
         got = _shown(labels[first : first + 1])
         raise DataError(
             f"{name}: expected labels of the classes {_shown(classes)}, got {got} in row {row}", row
@@ -52,7 +36,7 @@ def class_indices(
 
 
 def listed(classes: np.ndarray) -> list[Any]:
-    """Return labels as plain objects: whole numbers as integers, whatever they are stored as."""
+    """Return labels as plain objects: whole numbers as integers, whatever their dtype."""
     exact = classes.dtype.kind == "f" and bool((np.abs(classes) < 2.0**53).all())
     whole = exact and bool((classes == np.round(classes)).all())
     labels: list[Any] = (classes.astype(np.int64) if whole else classes).tolist()
@@ -62,7 +46,7 @@ def listed(classes: np.ndarray) -> list[Any]:
 def check_classes(
     name: str, classes: Labels, hint: str, fewest: int = 2, two: bool = False
 ) -> None:
-    """Refuse labels that are too few or too many to be classes, or more than two with fractions.
+    """Refuse too few or too many labels for classes, or fractions among more than two of them.
 
     The message ends with the hint.
     """

@@ -1,4 +1,4 @@
-"""Labels and weights, given as arrays or carried by the rows, are checked here."""
+"""Checks of labels and weights, whether arrays or carried by the rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Targets:
     takes : LabelKind
     n_outputs : int
     vector : bool
-        Whether they are one number a row, of shape (N,): those of a neuron.
+        Whether labels are one number a row, of shape (N,), as for a neuron.
     """
 
     loss: str
@@ -46,17 +46,12 @@ class Targets:
     def array(self, name: str, value: Any, n_rows: int) -> tuple[np.ndarray, bool]:
         """Return checked labels as C-contiguous float64, and whether they are class indices.
 
-        Those have the shape (n_rows, 1), others (n_rows, n_outputs).
+        Class indices have the shape (n_rows, 1), others (n_rows, n_outputs).
         """
-        class_indices = False
         if self.vector:
             array = checks.vector(name, value, n_rows, "one a row of features")[:, None]
-        else:
-            array, class_indices = self._matrix(name, value, n_rows)
-        self.check(name, array, class_indices)
-        return array, class_indices
-
-    def _matrix(self, name: str, value: Any, n_rows: int) -> tuple[np.ndarray, bool]:
+            check_labels(name, array, self.takes, self.loss)
+            return array, False
         by_class = self.takes is LabelKind.DISTRIBUTIONS
         try:
             array = checks.number_array(name, value)
@@ -66,20 +61,17 @@ class Targets:
             hint = "numpy.unique(labels, return_inverse=True) gives class indices"
             raise TypeError(f"{error}; {hint}") from None
         single = array.shape == (n_rows, 1) and self.n_outputs > 1
-        if by_class and (single or array.shape == (n_rows,)):
-            return np.ascontiguousarray(array.reshape(n_rows, 1), dtype=np.float64), True
-        if array.ndim == 1 and self.n_outputs == 1:
-            array = array[:, None]
-        if array.shape != (n_rows, self.n_outputs):
+        class_indices = by_class and (single or array.shape == (n_rows,))
+        if class_indices or (array.ndim == 1 and self.n_outputs == 1):
+            array = array.reshape(-1, 1)
+        if not class_indices and array.shape != (n_rows, self.n_outputs):
             raise ValueError(
                 f"{name}: expected shape ({n_rows}, {self.n_outputs}), one row a row of features"
                 f" and one column an output, got {array.shape}"
             )
         array = np.ascontiguousarray(array, dtype=np.float64)
-        row = checks.first_bad_row(array)
-        if row is not None:
-            checks.raise_for_row(name, row, array[row])
-        return array, False
+        self.check(name, array, class_indices)
+        return array, class_indices
 
     def are_class_indices(self, rows: Rows) -> bool:
         """Return whether the labels that rows carry are class indices."""
@@ -93,11 +85,13 @@ class Targets:
         return indices
 
     def check(self, name: str, labels: np.ndarray, class_indices: bool) -> None:
-        """Raise the DataError of the first label that the loss is not defined for."""
+        """Raise the DataError of the first row of labels that the loss is not defined for."""
         if class_indices:
-            right = (labels >= 0) & (labels < self.n_outputs) & (labels == np.floor(labels))
-            _refuse(name, labels, ~right, f"class indices from 0 to {self.n_outputs - 1}")
+            inside = (labels >= 0) & (labels < self.n_outputs)
+            expected = f"class indices from 0 to {self.n_outputs - 1}"
+            checks.refuse_rows(name, labels, ~(inside & (labels == np.floor(labels))), expected)
         else:
+            checks.finite_rows(name, labels)
             check_labels(name, labels, self.takes, self.loss)
 
 
@@ -105,19 +99,11 @@ def check_labels(name: str, labels: np.ndarray, takes: LabelKind, loss: str) -> 
     """Refuse labels (N, K) that a loss is not defined for."""
     if takes is LabelKind.PROBABILITIES:
         wrong = (labels < 0.0) | (labels > 1.0)
-        _refuse(name, labels, wrong, f"values from 0 to 1 for {loss!r}")
+        checks.refuse_rows(name, labels, wrong, f"values from 0 to 1 for {loss!r}")
     if takes is LabelKind.DISTRIBUTIONS:
         wrong = (labels < 0.0).any(axis=1) | (abs(labels.sum(axis=1) - 1.0) > 1e-6)
         expected = f"rows that are not negative and sum to 1 for {loss!r}, or class indices"
-        _refuse(name, labels, wrong, expected)
-
-
-def _refuse(name: str, labels: np.ndarray, wrong: np.ndarray, expected: str) -> None:
-    """Raise the DataError of the first row that is wrong, if there is one."""
-    if wrong.any():
-        row = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
-        got = labels[row].item() if labels[row].size == 1 else labels[row].tolist()
-        raise DataError(f"{name}: expected {expected}, got {got} in row {row}", row)
+        checks.refuse_rows(name, labels, wrong, expected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +116,7 @@ class Samples:
     class_indices : bool
         Whether the labels are class indices.
     targets : Targets or None
-        What is still to be checked of each block that is read.
+        What to check in each block that is read; None if all is checked already.
     """
 
     rows: Rows
@@ -138,7 +124,7 @@ class Samples:
     targets: Targets | None
 
     def checked_in_memory(self) -> Samples:
-        """Return the same samples, checked at once if they are in memory."""
+        """Return these samples, checked now if they are in memory."""
         if self.rows.in_memory is None:
             return self
         self.check(0, self.rows.in_memory)
@@ -150,20 +136,19 @@ class Samples:
             return
         try:
             if block.labels is not None:
-                labels = np.ascontiguousarray(block.labels)  # to reach each of them once only
-                _refuse("target", labels, ~np.isfinite(labels), "finite numbers")
+                labels = np.ascontiguousarray(block.labels)  # wide rows go through the cache once
                 self.targets.check("target", labels, self.class_indices)
             if block.weight is not None:
                 checks.sample_weights("weight", block.weight, len(block.weight))
         except DataError as error:
             name, index = self.rows.locate(start + (error.row or 0))
-            text = str(error).removesuffix(f"row {error.row}")
-            raise DataError(f"{name}: {text}row {index}", index) from None
+            text, _, column = str(error).rpartition(f"row {error.row}")
+            raise DataError(f"{name}: {text}row {index}{column}", index) from None
 
     def check_all(self, between: Callable[[], None] = lambda: None) -> None:
-        """Raise what is wrong with the first bad row: its labels, weight or features.
+        """Raise the DataError of the first row with a bad label, weight or feature.
 
-        It may take long: `between` is called between blocks.
+        All rows are read: `between` is called between blocks.
         """
         for start, block in self.rows.blocks():
             between()
@@ -174,10 +159,7 @@ class Samples:
 def samples(
     features: Rows, labels: Any, sample_weight: Any, targets: Targets, names: tuple[str, str, str]
 ) -> Samples:
-    """Return features with the labels and weights of the arguments, or those that they carry.
-
-    `names` are what messages call the three arguments.
-    """
+    """Return features with the labels and weights given, or their own; `names` are for messages."""
     features_name, labels_name, weight_name = names
     if labels is None and features.n_labels == 0:
         raise TypeError(
@@ -195,15 +177,14 @@ def samples(
         array, class_indices = targets.array(labels_name, labels, features.n_rows)
     if sample_weight is not None:
         weight = checks.sample_weights(weight_name, sample_weight, features.n_rows)
+    given = array is not None or weight is not None
+    rows = Labelled(features, array, weight) if given else features
     unchecked = features.n_labels > 0 or features.weighted
-    rows = features
-    if array is not None or weight is not None:
-        rows = Labelled(features, array, weight)
     return Samples(rows, class_indices, targets if unchecked else None).checked_in_memory()
 
 
 def check_weights(name: str, rows: Rows, batch_rows: int) -> None:
-    """Refuse weights in memory that sum to zero over a batch; others are checked as they come."""
+    """Refuse weights in memory that sum to zero over a batch; others are checked when read."""
     weight = rows.weight_array
     if weight is not None:
         checks.batches_have_weight(name, weight, batch_rows)
@@ -219,7 +200,8 @@ def validation_samples(value: Any, n_features: int, targets: Targets) -> Samples
             f" labels, or a fraction, got {arguments.describe(value)}"
         )
     names = "validation[0]", "validation[1]", "validation[2]"
-    features = rows_of(names[0], value[0])
+    given, labels, weight = (*value, None)[:3]
+    features = rows_of(names[0], given)
     if features.n_features != n_features:
         raise ValueError(f"{names[0]}: expected {n_features} columns, got {features.n_features}")
-    return samples(features, value[1], value[2] if len(value) == 3 else None, targets, names)
+    return samples(features, labels, weight, targets, names)

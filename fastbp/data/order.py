@@ -1,4 +1,4 @@
-"""The order in which the rows of an epoch are visited, and rows read in that order."""
+"""The order in which an epoch visits the rows, and rows read in that order."""
 
 from __future__ import annotations
 
@@ -10,29 +10,19 @@ import numpy as np
 
 from fastbp.data.rows import Block, Rows, Wrapped, gather
 
-BLOCK_ELEMENTS = 2**18  # of features in a block that stays together: 2 MiB
-WINDOW_BLOCKS = 8  # blocks that are mixed with each other: 16 MiB
+BLOCK_ELEMENTS = 2**18  # feature values in a block that stays together: 2 MiB
+WINDOW_BLOCKS = 8  # blocks whose rows are mixed: 16 MiB
 HELD_WINDOWS = 3
 
 Random = np.random.Generator | np.random.RandomState
 
 
-class Permutation:
-    """Any order: an array of row indices."""
-
-    def __init__(self, indices: np.ndarray) -> None:
-        self._indices = indices
-
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the indices of the rows at the positions from start to stop, int64."""
-        return self._indices[start:stop]
-
-
 class WindowOrder:
     """The window shuffle: blocks in random order, then the rows of every eight blocks mixed.
 
-    A block is as many rows as hold 2**18 features, so the order depends on the shape and the seed
-    alone. It takes no more memory than a window, and any part of it can be computed directly.
+    A slice of it is what that slice of an array of all row indices would be, int64, but it takes
+    no more memory than a window. A block is as many rows as hold 2**18 feature values, so the
+    order depends on the shape and the seed alone.
 
     Parameters
     ----------
@@ -47,18 +37,15 @@ class WindowOrder:
         self._n_rows = n_rows
         n_blocks = -(-n_rows // self._block_rows)
         self._blocks = np.random.default_rng([seed, 0]).permutation(n_blocks)
-        ends = np.cumsum([stop - start for start, stop in map(self._block_range, self._blocks)])
+        ends = np.cumsum(np.minimum(self._block_rows, n_rows - self._blocks * self._block_rows))
         self.starts = np.array([0, *ends[WINDOW_BLOCKS - 1 : -1 : WINDOW_BLOCKS], n_rows])
         """Where each window begins in the order, and where the last one ends."""
 
-    def _block_range(self, block: Any) -> tuple[int, int]:
-        start = int(block) * self._block_rows
-        return start, min(start + self._block_rows, self._n_rows)
-
     def ranges(self, window: int) -> list[tuple[int, int]]:
-        """Return the rows of a window's blocks, first and one past the last."""
+        """Return the first row of each of a window's blocks, and one past its last row."""
         blocks = self._blocks[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
-        return [self._block_range(block) for block in blocks]
+        starts = (blocks * self._block_rows).tolist()
+        return [(start, min(start + self._block_rows, self._n_rows)) for start in starts]
 
     def mixing(self, window: int) -> np.ndarray:
         """Return the order of the rows within a window."""
@@ -66,12 +53,12 @@ class WindowOrder:
         return np.random.default_rng([self._seed, window + 1]).permutation(size)
 
     def windows(self, start: int, stop: int) -> range:
-        """Return the windows that the positions from start to stop lie in."""
+        """Return the windows that hold the positions from start to stop."""
         first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
         return range(int(first), int(last) + 1)
 
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Return the indices of the rows at the positions from start to stop."""
+    def __getitem__(self, positions: slice) -> np.ndarray:
+        start, stop = positions.start, positions.stop
         parts = []
         for window in self.windows(start, stop):
             rows = np.concatenate([np.arange(*r) for r in self.ranges(window)])
@@ -81,7 +68,8 @@ class WindowOrder:
         return np.concatenate(parts)
 
 
-Order = Permutation | WindowOrder
+Order = np.ndarray | WindowOrder
+"""The index of the row at each position; a slice of it is an array of int64."""
 
 
 def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:
@@ -94,19 +82,18 @@ def window_order(random: Random, n_rows: int, n_features: int) -> WindowOrder:
 
 
 class Ordered(Wrapped):
-    """The rows of a source in another order, reached one by one."""
+    """The rows of a source in another order, each reached on its own."""
 
     def __init__(self, rows: Rows, order: Order) -> None:
         super().__init__(rows)
         self._order = order
-        self.random_access = False
 
     def fill(self, start: int, stop: int, block: Block) -> None:
-        self._rows.take(self._order.part(start, stop), block)
+        self._rows.take(self._order[start:stop], block)
 
 
 class Windowed(Ordered):
-    """The rows of a source in the order of windows, each of which is read once."""
+    """The rows of a source in a window order; each window is read once."""
 
     _order: WindowOrder
 
@@ -124,7 +111,7 @@ class Windowed(Ordered):
             gather(rows, mixing[first - begin : last - begin], part)
 
     def _window(self, window: int) -> tuple[Block, np.ndarray]:
-        """Return the rows of a window and their order; the first thread that asks reads them."""
+        """Return the rows of a window and their order; the first thread to ask reads them."""
         with self._lock:
             lock, content = self._held.setdefault(window, (threading.Lock(), []))
             self._held.move_to_end(window)

@@ -9,12 +9,11 @@ import numpy as np
 
 from fastbp.data import checks
 from fastbp.data.arrays import read_only
-from fastbp.data.rows import BLOCK_BYTES, Block, Rows
+from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
 from fastbp.system.interrupts import Requests, WaitInterruptedError
 
-WAIT_SECONDS = 0.1  # between two looks at whether Ctrl-C was pressed
-Check = Callable[[int, Block], None]
+WAIT_SECONDS = 0.1  # between checks for Ctrl-C
 
 
 class ReadAhead:
@@ -26,9 +25,9 @@ class ReadAhead:
     batch_rows, chunk_rows : int
         A block ends after whole batches or, within a large batch, after whole chunks.
     readers : int
-        Threads to read with; one, if the rows come from front to back.
+        Threads to read with; one if the rows come from front to back.
     check : callable
-        Takes the index of the first row and the block, and raises what is wrong with its labels.
+        Takes the index of the first row and the block; raises the error of a bad label or weight.
     requests : Requests
         Interrupts, which end a wait.
     """
@@ -39,7 +38,7 @@ class ReadAhead:
         batch_rows: int,
         chunk_rows: int,
         readers: int,
-        check: Check,
+        check: Callable[[int, Block], None],
         requests: Requests,
     ) -> None:
         self._source = self._rows = rows
@@ -47,30 +46,29 @@ class ReadAhead:
         self._check = check
         self._requests = requests
         self._batch_rows = batch_rows
-        most = max(1, BLOCK_BYTES // rows.row_bytes)
-        self._unit = batch_rows if batch_rows <= most else chunk_rows
-        self._block_rows = min(max(1, most // self._unit) * self._unit, rows.n_rows)
+        self._unit = batch_rows if batch_rows <= rows.block_rows else chunk_rows
+        self._block_rows = min(max(1, rows.block_rows // self._unit) * self._unit, rows.n_rows)
         readers = max(1, readers)
         self._ahead = readers + 1
         self._pool = ThreadPoolExecutor(readers, "fastbp-read")
         self._pending: dict[int, Future[Block]] = {}
         self._free: list[Block] = []
         self._current: tuple[int, int, Block, Block] | None = None
-        self._weight_sum = np.nan  # of the current batch; unknown where a fit goes on in mid-batch
+        self._weight_sum = np.nan  # of the current batch; unknown if a fit resumes within it
         self._weight_stop = -1
 
     def visit(self, rows: Rows) -> None:
-        """Read these rows from now on: those of the source in another order."""
+        """From now on read these rows: the source's in another order."""
         self._drop()
         self._rows = rows
         self._in_order = False
 
     def close(self) -> None:
-        """End the threads, without waiting for a user's iterator, which may never return."""
+        """End the threads, but do not wait for a user's iterator: it may never return."""
         self._pool.shutdown(wait=self._source.any_order, cancel_futures=True)
 
     def block(self, position: int, more_epochs: bool) -> tuple[int, int, Block]:
-        """Return the block that holds a position of the epoch: its start, its stop, its rows.
+        """Return the start, the stop and the rows of the block that holds a position of the epoch.
 
         It is valid until the next call.
         """
@@ -84,29 +82,27 @@ class ReadAhead:
             self._drop()
         start = position
         for _ in range(self._ahead):
+            stop = self._stop(start)
             if start not in self._pending:
-                self._submit(start)
-            start = self._stop(start)
+                buffer = self._free.pop() if self._free else self._source.empty(self._block_rows)
+                self._pending[start] = self._pool.submit(self._read, start, stop, buffer)
+            start = stop
             if start == self._rows.n_rows:
                 if not (more_epochs and self._in_order):
                     break
                 start = 0
         stop = self._stop(position)
-        self._wait_for(self._pending[position])
-        buffer = self._pending.pop(position).result()
-        block = buffer.part(0, stop - position)
-        self._check_weights(position, stop, block)
-        shown = block.map(read_only)
-        self._current = position, stop, shown, buffer
-        return position, stop, shown
-
-    def _wait_for(self, future: Future[Block]) -> None:
-        while not wait([future], WAIT_SECONDS).done:
+        while not wait([self._pending[position]], WAIT_SECONDS).done:
             if self._requests.count:
                 raise WaitInterruptedError
+        buffer = self._pending.pop(position).result()
+        block = buffer.part(0, stop - position).map(read_only)
+        self._check_weights(position, stop, block)
+        self._current = position, stop, block, buffer
+        return position, stop, block
 
     def _drop(self) -> None:
-        """Forget what was read ahead."""
+        """Discard what was read ahead."""
         for future in self._pending.values():
             future.cancel()
         for future in self._pending.values():
@@ -123,24 +119,20 @@ class ReadAhead:
         stop = min(start + self._block_rows, self._rows.n_rows)
         return stop if batch == self._unit else min(stop, (start // batch + 1) * batch)
 
-    def _submit(self, start: int) -> None:
-        buffer = self._free.pop() if self._free else self._source.empty(self._block_rows)
-        self._pending[start] = self._pool.submit(self._read, start, self._stop(start), buffer)
-
     def _read(self, start: int, stop: int, buffer: Block) -> Block:
         block = buffer.part(0, stop - start)
         self._rows.fill(start, stop, block)
         try:
             self._check(start, block)
         except DataError:
-            if not self._in_order:  # which row of the source is it?
+            if not self._in_order:  # find the row of the source
                 for first, part in self._source.blocks():
                     self._check(first, part)
             raise
         return buffer
 
     def _check_weights(self, start: int, stop: int, block: Block) -> None:
-        """Refuse weights that come with the rows and sum to zero over a batch."""
+        """Refuse the source's own weights if they sum to zero over a batch."""
         if block.weight is None:
             return
         batch = self._batch_rows

@@ -20,7 +20,7 @@ from fastbp.system.mapping import Mapping
 WHOLE_BYTES = 2**26
 """Rows that take at most this many bytes as float64 are converted, or read, whole."""
 BLOCK_BYTES = 2**22
-"""Bytes of a block of rows that is converted on its own."""
+"""Of other rows, this many bytes at a time."""
 DIGEST_CHUNKS, DIGEST_BYTES = 64, 2**16
 FORWARDED = (
     "name", "n_rows", "n_features", "n_labels", "weighted", "feature_names", "classes", "dtype",
@@ -89,7 +89,7 @@ class Mapped:
             )
 
     def read_ahead(self, row: int) -> None:
-        """Have the rows from `row` on fetched, without waiting for them."""
+        """Start to fetch the rows from `row` on, without waiting for them."""
         self.mapping.read_ahead(self.offset + row * self.row_bytes)
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class Rows(ABC):
     Attributes
     ----------
     name : str
-        What messages call it: the name of the argument, or the file.
+        What messages call the rows: the name of the argument, or the file.
     n_rows, n_features : int
     n_labels : int
         Columns of labels that come with the rows; 0 if none do.
@@ -153,29 +153,26 @@ class Rows(ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """Return a digest of the content: if it is large, of the first, the last and some chunks.
-
-        Where the content lies, and what it is called, does not matter.
-        """
+        """Return a digest of the content, whatever its name: of 66 chunks where it is large."""
 
     @property
     def in_place(self) -> bool:
-        """Whether kernels read all rows where they lie, so that none need be copied first."""
+        """Whether kernels read all rows where they lie, without a copy."""
         return self.in_memory is not None
 
     def base(self) -> tuple[Rows, Choose | None]:
-        """Return the rows that these were chosen from, and what turns indices into those there.
+        """Return the rows that these are a subset of, and what maps indices here to those there.
 
-        None, with the rows themselves, if nothing was chosen.
+        The rows themselves, and None, if they are no subset.
         """
         return self, None
 
     def mapped(self) -> Mapped | None:
-        """Return all rows mapped into memory, if that spares reading them; close it."""
+        """Return all rows mapped into memory, where that can replace reading; close it."""
         return None
 
     def digests(self) -> dict[str, str]:
-        """Return the digests of features, labels and weights, as far as they are kept apart."""
+        """Return the digests of features, labels and weights, if they are stored separately."""
         return {"features": self.digest()}
 
     def locate(self, row: int) -> tuple[str, int]:
@@ -183,7 +180,7 @@ class Rows(ABC):
         return self.name, row
 
     def close(self) -> None:
-        """Release what reading has taken up."""
+        """Release what reading has acquired; it can be read again."""
 
     @property
     def weight_array(self) -> np.ndarray | None:
@@ -192,8 +189,13 @@ class Rows(ABC):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row with all that comes with it, as float64."""
+        """Bytes of a row of features, labels and weight, as float64."""
         return 8 * (self.n_features + self.n_labels + self.weighted)
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block of usual size."""
+        return max(1, BLOCK_BYTES // max(8, self.row_bytes))
 
     def empty(self, n_rows: int) -> Block:
         """Return a block to fill."""
@@ -213,7 +215,7 @@ class Rows(ABC):
 
     def blocks(self) -> Iterator[tuple[int, Block]]:
         """Give all rows, with the index of each block's first one; each block is new."""
-        for start, stop in ranges(0, self.n_rows, max(1, BLOCK_BYTES // self.row_bytes)):
+        for start, stop in ranges(0, self.n_rows, self.block_rows):
             yield start, self.block(start, stop)
 
     def raise_if_not_finite(self, start: int, features: np.ndarray) -> None:
@@ -225,12 +227,29 @@ class Rows(ABC):
 
 
 class Wrapped(Rows):
-    """Rows of another source, changed in some way; all that is not overridden is as it is there."""
+    """Rows of another source, changed in some way; what is not overridden is as it is there."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         for name in FORWARDED:
             setattr(self, name, getattr(rows, name))
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        inside = self._inside(block)
+        self._rows.fill(start, stop, inside)
+        self._complete(slice(start, stop), inside, block)
+
+    def take(self, indices: np.ndarray, block: Block) -> None:
+        inside = self._inside(block)
+        self._rows.take(indices, inside)
+        self._complete(indices, inside, block)
+
+    def _inside(self, block: Block) -> Block:
+        """Return the block that the other source fills for a block of these rows."""
+        return block
+
+    def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
+        """Change what the other source has filled, its `rows`; OUT `block`."""
 
     def digest(self) -> str:
         return self._rows.digest()
@@ -271,7 +290,7 @@ def gather(source: Block, indices: np.ndarray, target: Block) -> None:
 
 
 def sample_starts(total: int, size: int) -> list[int]:
-    """Return where the chunks of a digest begin: the first, the last and 64 evenly between."""
+    """Return where the chunks of a digest begin: the first, the last and 64 between them."""
     last = max(0, total - size)
     return sorted({last * i // (DIGEST_CHUNKS + 1) for i in range(DIGEST_CHUNKS + 2)})
 

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastbp.data.arrays import read_only
-from fastbp.data.rows import Block, Rows, digest_of
+from fastbp.data.rows import Block, Rows, combined, digest_of
 
-DENSE_FROM = 0.25  # filled so far, compressed rows take about as long as dense ones
-
-
-@dataclass(frozen=True, eq=False)
-class Compressed:
-    """The features of compressed rows (N, D), as kernels read them.
-
-    Attributes
-    ----------
-    arrays : tuple of numpy.ndarray
-        The values that are not zero, float64, and, as one array of int64, the N + 1 places where
-        the values of each row begin, then the column of each value.
-    """
-
-    arrays: tuple[np.ndarray, np.ndarray]
+DENSE_FROM = 0.25  # the share of non-zeros from which on dense rows are about as fast
 
 
 class SparseRows(Rows):
-    """A matrix of SciPy in compressed rows, (N, D); a block of rows at a time is made dense.
-
-    What takes at most 64 MiB when dense is made so at once.
-    """
+    """A matrix of SciPy in compressed rows, (N, D); a block of rows at a time is made dense."""
 
     random_access = True
 
@@ -50,22 +31,25 @@ class SparseRows(Rows):
 
     def digest(self) -> str:
         parts = self._matrix.data, self._matrix.indices, self._matrix.indptr
-        text = f"{self._matrix.shape} " + " ".join(map(digest_of, parts))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return combined([f"{self._matrix.shape}", *map(digest_of, parts)])
 
 
 class CompressedRows(SparseRows):
-    """Such a matrix as it is, for networks of two layers or more; its values must be finite."""
+    """Such a matrix, left sparse, for networks of two or more layers; its values must be finite.
+
+    The features in memory are a tuple of two arrays: the non-zeros, float64, and, as int64, the
+    N + 1 positions where the values of each row begin, then the column of each value.
+    """
 
     def __init__(self, matrix: Any, name: str = "features") -> None:
         super().__init__(matrix, name)
-        matrix.check_format(full_check=True)  # kernels reach what the indices say
-        places = np.concatenate([matrix.indptr, matrix.indices]).astype(np.int64, copy=False)
+        matrix.check_format(full_check=True)  # kernels trust the indices
+        positions = np.concatenate([matrix.indptr, matrix.indices]).astype(np.int64, copy=False)
         values = np.ascontiguousarray(matrix.data, dtype=np.float64)
-        compressed: Any = Compressed((read_only(values), read_only(places)))
+        compressed: Any = read_only(values), read_only(positions)
         self.in_memory = Block(compressed)
 
 
 def is_thin(matrix: Any) -> bool:
-    """Return whether so little of a sparse matrix is filled that it is better left as it is."""
+    """Return whether a matrix has so few non-zeros that computing on sparse rows is faster."""
     return bool(matrix.nnz < DENSE_FROM * matrix.shape[0] * matrix.shape[1])

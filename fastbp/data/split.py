@@ -12,9 +12,9 @@ from fastbp.data.labels import Samples
 from fastbp.data.rows import Block, Choose, Rows, Wrapped, gather, ranges
 from fastbp.kernels.random import GAMMA, mixed
 
-PIECE_BYTES = 2**19  # what is read to choose from stays in the caches
-MOST_HELD_OUT = 3 * 10**9  # products of two such numbers are int64
-FEW = 64  # reading so many consecutive rows takes about as long as reaching a single one
+CACHED_BYTES = 2**19  # rows read to choose from stay in the caches
+MOST_HELD_OUT = 3 * 10**9  # products of two such numbers fit int64
+FEW = 64  # reading this many consecutive rows takes about as long as reading a single one
 
 
 class Subset(Wrapped):
@@ -39,10 +39,10 @@ class Subset(Wrapped):
         if self._held_out:
             return self._picked(positions)
         first, last = int(positions.min()), int(positions.max())
-        if last - first >= 4 * len(positions):  # far from each other
-            return self._kept(positions)
-        # Consecutive positions at once take a tenth of the time.
-        start, stop = self._kept(np.array([first, last])).tolist()
+        if last - first >= 4 * len(positions):
+            return self._kept_indices(positions)
+        # Positions close to each other take a tenth of the time in one go.
+        start, stop = self._kept_indices(np.array([first, last])).tolist()
         indices: np.ndarray = np.flatnonzero(self.kept(start, stop + 1))[positions - first]
         indices += start
         return indices
@@ -56,7 +56,7 @@ class Subset(Wrapped):
         kept[picked[(picked >= start) & (picked < stop)] - start] = False
         return kept
 
-    def _kept(self, positions: np.ndarray) -> np.ndarray:
+    def _kept_indices(self, positions: np.ndarray) -> np.ndarray:
         # Run j begins at floor(j N / n), so floor(j (N - n) / n) rows are kept before it, and
         # position t lies in run ceil((t + 1) n / (N - n)) - 1. Exact: products in Python's integers
         # up to the first position, small ones after it.
@@ -84,7 +84,7 @@ class Subset(Wrapped):
 
     @property
     def in_place(self) -> bool:
-        return self.base()[0].in_place
+        return self._rows.in_place
 
     def base(self) -> tuple[Rows, Choose]:
         rows, choose = self._rows.base()
@@ -97,7 +97,7 @@ class Subset(Wrapped):
         if self.random_access and self.n_rows * FEW < self._rows.n_rows:
             self._rows.take(indices, block)
             return
-        step = max(1, PIECE_BYTES // self.row_bytes)
+        step = max(1, CACHED_BYTES // self.row_bytes)
         for begin, end in ranges(int(indices[0]), int(indices[-1]) + 1, step):
             a, b = np.searchsorted(indices, [begin, end])
             if a < b:

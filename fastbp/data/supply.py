@@ -1,8 +1,9 @@
-"""Which rows the kernel computes next: where they lie, gathered in an order, or read ahead."""
+"""The rows that the kernel computes next: in place, gathered in an order, or read ahead."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -10,60 +11,57 @@ from fastbp.data.arrays import read_only
 from fastbp.data.labels import Samples
 from fastbp.data.order import Order, Ordered, Windowed, WindowOrder
 from fastbp.data.read_ahead import ReadAhead
-from fastbp.data.rows import BLOCK_BYTES, Block, Choose, Mapped, Rows, Wrapped, ranges
+from fastbp.data.rows import Block, Choose, Mapped, Rows, Wrapped, pairs, ranges
 from fastbp.data.sources.spool import spooled
 from fastbp.system.interrupts import Requests
 
 
 class Supply(ABC):
-    """Hands out rows by their position in the epoch; close it at the end."""
+    """Supplies rows by their position in the epoch; close it at the end."""
 
     @abstractmethod
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
-        """Return from and to which position rows are at hand, the rows, and their order, if any.
+        """Return the first position of some rows, their end, the rows, and their order or None.
 
-        The order holds, for each of these positions, the index of its row in the block. All of it
+        The order has, for each of these positions, the index of its row in the block. All of this
         is valid until the next call.
         """
 
     @abstractmethod
     def reorder(self, order: Order) -> np.ndarray | None:
-        """Hand out the rows of the next epoch in this order; return the weights in it.
+        """Supply the rows of the next epoch in this order; return the weights in it.
 
-        None if there are no weights, or if :class:`ReadAhead` checks them as they come.
+        None if there are no weights, or if :class:`ReadAhead` checks them when it reads them.
         """
 
     def used(self, start: int, stop: int | None) -> None:
-        """Check what a slice has just used, from one position to another, or to the epoch's end.
+        """Check the rows that a slice has used, up to a position or to the epoch's end.
 
         Raises the DataError of a mapped file that was shortened meanwhile, or of a label.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End the threads that read; drop a temporary copy, or a mapping."""
+        """End the threads that read; drop a temporary copy or a mapping."""
 
 
 class InPlace(Supply):
-    """Rows in memory, or mapped, which stay where they are; an order is an array of indices."""
+    """Rows in memory, or mapped, that stay where they are; an order is an array of indices."""
 
     def __init__(
         self, samples: Samples, whole: Block, mapped: Mapped | None, choose: Choose | None
     ) -> None:
-        self._samples, self._mapped, self._choose = samples, mapped, choose
-        self._whole: Block | None = whole
+        self._samples, self._whole, self._mapped, self._choose = samples, whole, mapped, choose
         self._order = None if choose is None else read_only(choose(np.arange(samples.rows.n_rows)))
         self._unchecked = mapped is not None and samples.targets is not None
 
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
-        assert self._whole is not None
         if self._mapped is not None:
             self._mapped.read_ahead(position)
         return 0, self._samples.rows.n_rows, self._whole, self._order
 
     def reorder(self, order: Order) -> np.ndarray | None:
-        assert self._whole is not None
-        indices = order.part(0, self._samples.rows.n_rows)
+        indices = order[0 : self._samples.rows.n_rows]
         self._order = read_only(indices if self._choose is None else self._choose(indices))
         weight = self._whole.weight
         return None if weight is None else np.take(weight, self._order)
@@ -72,21 +70,19 @@ class InPlace(Supply):
         if self._mapped is not None:
             self._mapped.verify()
         if self._unchecked:  # until the end of the first epoch
-            assert self._whole is not None
             rows = self._samples.rows
-            step = max(1, BLOCK_BYTES // rows.row_bytes)
-            for first, last in ranges(start, stop or rows.n_rows, step):
+            for first, last in ranges(start, stop or rows.n_rows, rows.block_rows):
                 self._samples.check(first, self._whole.part(first, last))
             self._unchecked = stop is not None
 
     def close(self) -> None:
-        self._whole = None
+        del self._whole
         if self._mapped is not None:
             self._mapped.close()
 
 
 class Streamed(Supply):
-    """Rows that are read, in their order, on other threads."""
+    """Rows that other threads read in their order."""
 
     def __init__(self, rows: Rows, read_ahead: ReadAhead, temporary: bool = False) -> None:
         self._rows, self._read_ahead, self._temporary = rows, read_ahead, temporary
@@ -94,12 +90,9 @@ class Streamed(Supply):
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
         return *self._read_ahead.block(position, more_epochs), None
 
-    def reorder(self, order: Order) -> np.ndarray | None:
-        if isinstance(order, WindowOrder):
-            self._read_ahead.visit(Windowed(self._rows, order))
-        else:
-            self._read_ahead.visit(Ordered(self._rows, order))
-        return None
+    def reorder(self, order: Order) -> None:
+        kind: Any = Windowed if isinstance(order, WindowOrder) else Ordered
+        self._read_ahead.visit(kind(self._rows, order))
 
     def close(self) -> None:
         self._read_ahead.close()
@@ -108,7 +101,7 @@ class Streamed(Supply):
 
 
 class Gathered(Streamed):
-    """Mapped rows, which the kernel gathers by indices that other threads make."""
+    """Mapped rows, which the kernel gathers by indices that other threads compute."""
 
     def __init__(
         self, indices: RowIndices, read_ahead: ReadAhead, mapped: Mapped, shuffled: bool
@@ -132,9 +125,9 @@ class Gathered(Streamed):
 
 
 class RowIndices(Wrapped):
-    """The indices of rows that stay in place, as a feature of int64, in the order of visits.
+    """The indices of rows that stay in place, as one feature of int64, in the order of visits.
 
-    Weights come along, and labels if they have to be checked.
+    Weights are copied too, and labels if they have to be checked.
     """
 
     def __init__(self, rows: Rows, whole: Block, choose: Choose | None, labels: bool) -> None:
@@ -154,9 +147,8 @@ class RowIndices(Wrapped):
         if self._choose is not None:
             indices = self._choose(indices)
         block.features[:, 0] = indices
-        for target, source in zip(block.arrays[1:], self._whole.arrays[1:], strict=True):
-            if target is not None and source is not None:
-                target[:] = source[indices]  # `take` would copy all of a source with gaps first
+        for source, target in list(pairs(self._whole, block))[1:]:
+            target[:] = source[indices]  # numpy.take would first copy all of a source with gaps
 
 
 def open_supply(
@@ -167,21 +159,10 @@ def open_supply(
     shuffle: bool | str,
     requests: Requests,
 ) -> Supply:
-    """Return the rows of samples as the kernel is to get them.
+    """Return the supply for some samples: in place if in memory or mapped; all others are read.
 
-    Rows in memory, or in a file that can be mapped, stay where they are. All others are read.
-
-    Parameters
-    ----------
-    samples : Samples
-    batch_rows, chunk_rows : int
-        What blocks must not cut: see :class:`~fastbp.data.read_ahead.ReadAhead`.
-    readers : int
-        Threads to read with.
-    shuffle : bool or "window"
-        Whether and how the rows will be reordered.
-    requests : Requests
-        Interrupts, which end a wait for rows.
+    The arguments are those of :class:`~fastbp.data.read_ahead.ReadAhead`; `shuffle` says whether
+    and how the rows will be reordered: True, False or "window".
     """
 
     def read_ahead(rows: Rows) -> ReadAhead:

@@ -41,19 +41,27 @@ def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
 
 
 @device_function
+def softplus_of_minus(u: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return ln(1 + e**-u), 1/(1 + e**-u) and 1/(1 + e**u), for u >= 0, with all their digits."""
+    one = broadcast(1.0)
+    e = exp_clamped(-u)
+    s = one + e
+    larger = one / s
+    lost = e - (s - one)
+    return log_of_sum(s, lost * larger), larger, e * larger
+
+
+@device_function
 def softplus_and_derivative(z: Vector) -> tuple[Vector, Vector]:
     """Return a = ln(1 + e**z) and its derivative 1/(1 + e**-z), both with all their digits.
 
     As max(z, 0) + ln(1 + e**-|z|) no finite z makes it infinite (Dugas et al., NIPS 2000). Below
     -LIMIT both are 0.
     """
-    zero, one = broadcast(0.0), broadcast(1.0)
-    e = exp_clamped(-absolute(z))
-    s = one + e
-    larger = one / s
-    lost = e - (s - one)
-    a = where_less(zero, z, z, zero) + log_of_sum(s, lost * larger)
-    derivative = where_less(z, zero, e * larger, larger)
+    zero = broadcast(0.0)
+    log, larger, smaller = softplus_of_minus(absolute(z))
+    a = where_less(zero, z, z, zero) + log
+    derivative = where_less(z, zero, smaller, larger)
     limit = broadcast(-LIMIT)
     return where_less(z, limit, zero, a), where_less(z, limit, zero, derivative)
 

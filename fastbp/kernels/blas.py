@@ -39,8 +39,8 @@ def gemm(
 ) -> None:
     """Compute c = a b + factor c for contiguous row-major matrices; ACC c.
 
-    c is (rows, columns), a (rows, terms) and b (terms, columns), each of them as it is after the
-    transposition that is asked for. A factor of 0 overwrites c whatever it held.
+    c is (rows, columns), a (rows, terms) and b (terms, columns), each after its transposition, if
+    requested. A factor of 0 overwrites c whatever it held.
     """
     left = a[: rows * terms].reshape((terms, rows) if a_transposed else (rows, terms))
     right = b[: terms * columns].reshape((columns, terms) if b_transposed else (terms, columns))

@@ -1,11 +1,11 @@
 """exp, tanh and log1p of eight numbers at once, without branches.
 
-All are good to 2 units in the last place over the whole range (a test measures it against 50
-digits), right at 0, at plus and minus infinity, at NaN, and where the result is subnormal.
+Errors are at most 2 units in the last place over the whole range (a test compares with 50
+digits). All are right at 0, at plus and minus infinity, at NaN, and where the result is subnormal.
 `math.exp` in a kernel is a call of the C library for every element; these take a vector.
 
-`exp` and `log1p` are the general forms; sigmoid and log loss take what they need of them, at less
-cost: `exp_clamped` and `log_of_sum`.
+`exp` and `log1p` are the general forms; `exp_clamped` and `log_of_sum` do less, all that sigmoid
+and log loss need.
 
 Method: the usual range reductions (J.-M. Muller, Elementary Functions, chapter 11) with
 Chebyshev fits of our own, made with 60 digits by mpmath's `chebyfit`.

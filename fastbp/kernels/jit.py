@@ -80,7 +80,7 @@ def _source_digest() -> str:
 
 
 class _Locator:
-    """Tells Numba where a kernel's cache files lie and what they were compiled from."""
+    """Where a kernel's cache files are and what they were compiled from, as Numba asks for it."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
         self._py_file = py_file  # Numba reads it for its warnings
@@ -240,7 +240,7 @@ def _called_by_kernels(function: Function, **options: Any) -> Function:
             args = tuple(types.unliteral(a) for a in args)
             return by_type(args, {name: types.unliteral(a) for name, a in kws.items()})
 
-        # Numba compiles anew for every constant among the arguments: networks took 16 s, not 11.
+        # Numba compiles once for each constant among the arguments: networks took 16 s, not 11.
         dispatcher.get_call_template = by_type_alone
     return dispatcher  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""Where everything stands in the two arrays that a fit hands to its kernel.
+"""The indices of everything in the two arrays that a fit passes to its kernel.
 
 One int64 array holds the problem and the position, one float64 array the parameters and all
 scratch memory: few arguments make a cheap call, and a copy of both is a copy of the fit.
@@ -49,7 +49,7 @@ STALE_EPOCHS = 32  # epochs in a row without improvement
 SEGMENT_FIRST = 33  # the chunks now handed out: the first one
 SEGMENT_CHUNKS = 34  # and how many
 TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half)
-DONE = 48  # chunks of the segment computed; 40 and 48 stand in cache lines of their own
+DONE = 48  # chunks of the segment computed; 40 and 48 have cache lines of their own
 LAYERS = 56  # the table of layers, LAYER_FIELDS numbers each, to the end of the array
 N_INTEGERS = 56  # without that table
 

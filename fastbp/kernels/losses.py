@@ -9,8 +9,8 @@ also has a branch in :func:`share_of_output`. A code that is not known gives NaN
 
 from __future__ import annotations
 
-from fastbp.kernels.activations import activate_with_derivative
-from fastbp.kernels.exponential import NAN, exp, exp_clamped, log1p, log_of_sum
+from fastbp.kernels.activations import activate_with_derivative, softplus_of_minus
+from fastbp.kernels.exponential import NAN, exp, log1p, log_of_sum
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import (
     Pointer,
@@ -72,18 +72,13 @@ def binary_cross_entropy(z: Vector, y: Vector) -> tuple[Vector, Vector]:
     difference.
     """
     zero = broadcast(0.0)
-    one = broadcast(1.0)
-    e = exp_clamped(-absolute(z))
-    s = one + e
-    larger = one / s
-    smaller = e * larger
+    log, larger, smaller = softplus_of_minus(absolute(z))
     a = where_less(z, zero, smaller, larger)
     complement = where_less(z, zero, larger, smaller)
-    one_minus_y = one - y
+    one_minus_y = broadcast(1.0) - y
     # max(z, 0) - y z = (1 - y) z for positive z, -y z for negative z
     linear = z * where_less(zero, z, one_minus_y, -y)
-    lost = e - (s - one)
-    return linear + log_of_sum(s, lost * larger), fma(-y, complement, one_minus_y * a)
+    return linear + log, fma(-y, complement, one_minus_y * a)
 
 
 @device_function
@@ -120,7 +115,7 @@ def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vecto
 
 @device_function
 def share_of_output(loss: int, n_outputs: int) -> float:
-    """Return what the loss of one output counts in that of a row: 1/K in a mean, 1 in a sum."""
+    """Return the weight of one output's loss in that of a row: 1/K in a mean, 1 in a sum."""
     return 1.0 / n_outputs if loss in (MSE, HUBER) else 1.0
 
 
@@ -146,7 +141,7 @@ def as_scikit_learn_reports(loss: int, value: Vector, y: Vector, n_outputs: int)
 
 @device_function
 def label_of(y: Pointer, classes: bool, width: int, i: int, k: int) -> Vector:
-    """Return the labels of output k for eight rows: y (K, width), or (width,) class numbers."""
+    """Return the labels of output k for eight rows: y (K, width), or (width,) class indices."""
     if classes:
         distance = absolute(load(y, i) - broadcast(float(k)))
         label = where_less(distance, broadcast(0.5), broadcast(1.0), broadcast(0.0))
@@ -157,7 +152,7 @@ def label_of(y: Pointer, classes: bool, width: int, i: int, k: int) -> Vector:
 
 @device_function
 def greatest_of(z: Pointer, n_outputs: int, width: int, i: int) -> tuple[Vector, Vector]:
-    """Return the greatest z of eight rows, and the number of the output that has it first."""
+    """Return the greatest z of eight rows, and the index of the first output that has it."""
     greatest = load(z, i)
     best = broadcast(0.0)
     for k in range(1, n_outputs):
@@ -173,7 +168,7 @@ def exponentials(
 ) -> Vector:
     """Turn z into e**(z - greatest) for eight rows; ACC z. Returns the sum of all but the best.
 
-    The sum of all is 1 more: what is small in it keeps its digits.
+    The sum of all is 1 more: apart from the 1, small terms keep their digits.
     """
     rest = broadcast(0.0)
     for k in range(n_outputs):

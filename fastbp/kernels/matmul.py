@@ -41,7 +41,7 @@ from fastbp.kernels.vector import (
 Strided = tuple[Pointer, int, int]
 """Weights, the distance from one term to the next, and from one output to the next."""
 
-# mode: what becomes of a product, with the help of `other`; an unknown mode gives NaN
+# mode: how a product is stored, together with `other`; an unknown mode gives NaN
 PLAIN = 0  # OUT: product
 PLUS = 1  # ACC: result + product
 PLUS_START = 2  # OUT: start + product, with one start for each row of results
@@ -67,7 +67,7 @@ def multiply(
     """Compute sum over t of w[t, o] a[t, i] for all o < outputs and i < width.
 
     a (terms, width rounded up to whole vectors); result (outputs, width) is only touched where it
-    has elements. `mode` says what becomes of the sums, and what `other` is: a start for each row,
+    has elements. `mode` says how the sums are stored, and what `other` is: a start for each row,
     an array like the result, or a factor.
     """
     o = 0
@@ -112,8 +112,8 @@ def first_sum(mode: int, other: Pointer, o: int) -> Vector:
 
 
 @device_function
-def keep(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
-    """Do with the first n lanes of a sum what `mode` says; OUT or ACC result from i on."""
+def store_as(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
+    """Store the first n lanes of a sum as `mode` says; OUT or ACC result from i on."""
     zero = broadcast(0.0)
     if mode == PLUS_START_RELU:
         s = where_less(s, zero, zero, s)  # NaN stays NaN
@@ -151,10 +151,10 @@ def block_4x4(
         s3 = fma_4(broadcast(w3[i]), a_j, s3)
         i += term_stride
         j += padded(width)
-    keep_4(mode, s0, other, result, 0 * width)
-    keep_4(mode, s1, other, result, 1 * width)
-    keep_4(mode, s2, other, result, 2 * width)
-    keep_4(mode, s3, other, result, 3 * width)
+    store_4_as(mode, s0, other, result, 0 * width)
+    store_4_as(mode, s1, other, result, 1 * width)
+    store_4_as(mode, s2, other, result, 2 * width)
+    store_4_as(mode, s3, other, result, 3 * width)
 
 
 @device_function
@@ -165,12 +165,12 @@ def first_sums(mode: int, other: Pointer, o: int) -> Four:
 
 
 @device_function
-def keep_4(mode: int, s: Four, other: Pointer, result: Pointer, i: int) -> None:
-    """Do with the four sums of an output what `mode` says."""
-    keep(mode, s[0], other, result, i, LANES)
-    keep(mode, s[1], other, result, i + LANES, LANES)
-    keep(mode, s[2], other, result, i + 2 * LANES, LANES)
-    keep(mode, s[3], other, result, i + 3 * LANES, LANES)
+def store_4_as(mode: int, s: Four, other: Pointer, result: Pointer, i: int) -> None:
+    """Store the four sums of an output as `mode` says."""
+    store_as(mode, s[0], other, result, i, LANES)
+    store_as(mode, s[1], other, result, i + LANES, LANES)
+    store_as(mode, s[2], other, result, i + 2 * LANES, LANES)
+    store_as(mode, s[3], other, result, i + 3 * LANES, LANES)
 
 
 @device_function
@@ -186,7 +186,7 @@ def block_1x4(
         s = fma_4(broadcast(w0[i]), load_4(a, j), s)
         i += term_stride
         j += padded(width)
-    keep_4(mode, s, other, result, 0)
+    store_4_as(mode, s, other, result, 0)
 
 
 @device_function
@@ -219,10 +219,10 @@ def block_4x1(
         s3 = fma(broadcast(w3[i]), v, s3)
         i += term_stride
         j += padded(width)
-    keep(mode, s0, other, result, 0, n)
-    keep(mode, s1, other, result, width, n)
-    keep(mode, s2, other, result, 2 * width, n)
-    keep(mode, s3, other, result, 3 * width, n)
+    store_as(mode, s0, other, result, 0, n)
+    store_as(mode, s1, other, result, width, n)
+    store_as(mode, s2, other, result, 2 * width, n)
+    store_as(mode, s3, other, result, 3 * width, n)
 
 
 @device_function
@@ -245,7 +245,7 @@ def block_1x1(
         s = fma(broadcast(w0[i]), load(a, j), s)
         i += term_stride
         j += padded(width)
-    keep(mode, s, other, result, 0, n)
+    store_as(mode, s, other, result, 0, n)
 
 
 @subroutine
@@ -306,18 +306,18 @@ def sums_of_products(
             if j + LANES > n_p:
                 for i in range(n_p - j):
                     s = dot_row(at(p_j, i * width), width, q_k)
-                    keep_one(mode, s, other, target, i * p_stride)
+                    store_one_as(mode, s, other, target, i * p_stride)
             elif p_stride == 1:
-                keep(mode, dot_8_rows(p_j, width, width, q_k), other, target, 0, LANES)
+                store_as(mode, dot_8_rows(p_j, width, width, q_k), other, target, 0, LANES)
             else:
                 sums = dot_8_rows(p_j, width, width, q_k)
                 for i in range(LANES):
-                    keep_one(mode, lane(sums, i), other, target, i * p_stride)
+                    store_one_as(mode, lane(sums, i), other, target, i * p_stride)
 
 
 @device_function
-def keep_one(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> None:
-    """Do with a single sum what `mode` says: PLAIN, PLUS or DESCEND; OUT or ACC result[i]."""
+def store_one_as(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> None:
+    """Store one number as `mode` says: PLAIN, PLUS or DESCEND; OUT or ACC result[i]."""
     if mode == PLUS:
         s = result[i] + s
     elif mode == DESCEND:
@@ -331,12 +331,12 @@ def keep_one(mode: int, s: float, other: Pointer, result: Pointer, i: int) -> No
 def sums_of_rows(
     mode: int, width: int, n: int, a: Pointer, other: Pointer, result: Pointer
 ) -> None:
-    """Compute the sum of each of the rows of a (n, width), whole vectors; result as `mode` says."""
+    """Compute the sum of each row of a (n, width), whole vectors; stored as `mode` says."""
     for j in range(n):
         s = broadcast(0.0)
         for i in range(j * width, j * width + width, LANES):
             s = s + load(a, i)
-        keep_one(mode, sum_lanes(s), other, result, j)
+        store_one_as(mode, sum_lanes(s), other, result, j)
 
 
 @subroutine

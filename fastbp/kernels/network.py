@@ -24,9 +24,9 @@ from fastbp.kernels.matmul import (
     PLUS_START_RELU,
     TIMES,
     WHERE_POSITIVE,
-    keep,
     multiply,
     multiply_row,
+    store_as,
     sums_of_products,
     sums_of_rows,
     transpose,
@@ -97,7 +97,7 @@ def inputs_at(integers: Pointer, work: Pointer) -> Pointer:
 
 @device_function
 def scratch_at(integers: Pointer, work: Pointer) -> Pointer:
-    """Return where the scratch begins that all layers share: behind those of each layer."""
+    """Return where the scratch that all layers share begins: behind those of each layer."""
     return at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
 
 
@@ -187,7 +187,7 @@ def forward(
     """Compute a = phi(a_before W + b) of all layers from `first` on, the output's z only; OUT work.
 
     In training the derivatives phi'(z), too: computed from z, not from a, they keep their
-    digits. (That of ReLU is read off a.)
+    digits. (Backward takes that of ReLU from a.)
     """
     n_layers = integers[layout.N_LAYERS]
     a_before = inputs
@@ -259,7 +259,7 @@ def dz_before(integers: Pointer, index: int, width: int, memory: Memory) -> None
         product = scratch_at(integers, work)
         gemm(integers[layout.GEMM], False, False, n_inputs, width, n_outputs, w, dz, 0.0, product)
         for i in range(0, n_inputs * width, LANES):
-            keep(mode, load(product, i), other, d, i, LANES)
+            store_as(mode, load(product, i), other, d, i, LANES)
     else:
         multiply(mode, n_outputs, n_inputs, width, w, 1, n_outputs, dz, other, d)
 

@@ -101,7 +101,7 @@ def neuron_losses(
 ) -> None:
     """Turn z, behind the sums, into dz for a tile; ACC sums, OUT for a chunk's first tile.
 
-    The two that are used most have loops of their own: without a choice in them their constants
+    The two most common choices have loops of their own: without a choice in them their constants
     stay in registers, 1.15 times as fast.
     """
     activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
@@ -179,7 +179,7 @@ def each_row(
 
 @device_function
 def add_up(integers: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
-    """Add up the lanes of a chunk's sums; OUT in `partial` what is not there yet.
+    """Add up the lanes of a chunk's sums; OUT what `partial` still lacks.
 
     Gradients as vectors: one that is loaded after single numbers were stored waits for the stores.
     Returns whether every z was finite: only then is z - z always 0.
@@ -263,7 +263,7 @@ def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, memory:
         if not narrow:
             store(z, n, broadcast(0.0))
             wide_forward(x_tile, d, tile_stride, n, ahead, parameters, bias, z)
-        # Labels only now: where they stand beside their rows they are in the cache already.
+        # Labels only now: those in the same array as their rows are in the cache by then.
         if shuffled or label_stride != 1:
             y_tile = scratch
             gather_numbers(y, label_stride, order, i, n, y_tile)
@@ -313,9 +313,8 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
 
     x (N, D), `tile` its :func:`tile_rows`; values (N + D + 2,): labels, weights, bias and rate.
     OUT results (D + 1 + epochs,): weights, bias, losses, rounded to four decimals. Returns False,
-    with nothing promised of the results, if anything in it was not finite: the caller finds out
-    what. The bits before the rounding are those of :func:`neuron_steps`, a call of which takes
-    longer to prepare.
+    and useless results, if anything was not finite: the caller finds out what. The bits before the
+    rounding are those of :func:`neuron_steps`, whose calls take longer to prepare.
     """
     n, d = x.shape
     p = padded(d) + LANES

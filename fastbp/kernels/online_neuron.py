@@ -17,7 +17,7 @@ from fastbp.kernels.steps import (
     account,
     count_batches,
     has_bad_row,
-    may_go_on,
+    may_continue,
     order_of,
     penalty,
     rate_of_epoch,
@@ -112,7 +112,7 @@ def online_neuron_steps(
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
     rates, losses = pointer_to(rates), pointer_to(losses)
     tile = at(floats, layout.PARAMETERS + 2 * integers[layout.N_PARAMETERS])
-    while may_go_on(integers, integers[layout.BATCH_START]):
+    while may_continue(integers, integers[layout.BATCH_START]):
         start = integers[layout.BATCH_START]
         stop = min(integers[layout.BLOCK_STOP], integers[layout.N_ROWS])
         rows = min(LANES, stop - start, integers[layout.BUDGET])

@@ -1,4 +1,4 @@
-"""Where everything of a network lies, and in what pieces its rows are taken."""
+"""The layout of a network, and how its rows are cut into tiles and chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INNER = 0  # own loops; the gradient of the weights as inner products over the r
 OUTER = 1  # own loops; that gradient as a sum of outer products, with the neurons side by side
 BLAS = 2
 
-OUTER_FROM = 16  # fewest inputs and outputs; where sums are short, below 64 rows, 8 outputs
+OUTER_FROM = 16  # least inputs and outputs; 8 outputs below 64 rows, whose sums are short
 # Weights of a layer from which BLAS multiplies. With 512-bit vectors our loops are ahead of
 # OpenBLAS at 64 x 100 (28 against 22 multiply-adds a nanosecond), 784 x 256 (28, 24) and
 # 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). In 16 registers of 256 bits, which
@@ -22,17 +22,15 @@ OUTER_FROM = 16  # fewest inputs and outputs; where sums are short, below 64 row
 BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
 TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many made 5 % at most
 MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 took 1.09 times as long with 32 rows
-TILE_WORK = (
-    2**27
-)  # see row_work, 45 ms: a very wide network has fewer rows, so that Ctrl-C comes through
+TILE_WORK = 2**27  # see row_work, 45 ms: very wide networks have fewer rows, for Ctrl-C to arrive
 CHUNK_WORK = 2**17  # 40 microseconds
 FEW_INPUTS = 64  # assumed non-zeros of a sparse row
-SPARSE_TILES = 8  # fewest of a chunk: each chunk has a gradient of all weights to clear and add
+SPARSE_TILES = 8  # least of a chunk: each chunk has a gradient of all weights to clear and add
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything of a network lies, and in what pieces its rows are taken.
+    """The layout of a network, and how its rows are cut into tiles and chunks.
 
     Attributes
     ----------
@@ -69,11 +67,10 @@ def plan_network(
     batch_rows: int,
     sparse: bool = False,
 ) -> Plan:
-    """Lay out a network of these sizes (inputs first) for batches of so many rows.
+    """Lay out a network of these sizes (inputs first) for batches of `batch_rows` rows.
 
-    All batches that are larger than a tile are laid out alike: no bit depends on how many rows
-    there are. For `sparse` rows no tile of inputs is laid out, and the work is
-    taken to be that of FEW_INPUTS.
+    All batches larger than a tile have the same layout: no bit depends on the number of rows.
+    `sparse` rows need no tile of inputs, and their work is taken to be that of FEW_INPUTS.
     """
     outputs = sizes[1:]
     weights = [whole_vectors(n * m) for n, m in pairwise(sizes)]
@@ -113,5 +110,5 @@ def plan_network(
 def _method(n_inputs: int, n_outputs: int, tile: int) -> int:
     if n_inputs * n_outputs >= (BLAS_FROM if vector_width() >= 512 else BLAS_FROM_NARROW):
         return BLAS
-    fewest = OUTER_FROM if tile >= 64 else LANES
-    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= fewest else INNER
+    least = OUTER_FROM if tile >= 64 else LANES
+    return OUTER if n_inputs >= OUTER_FROM and n_outputs >= least else INNER

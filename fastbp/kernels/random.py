@@ -7,7 +7,7 @@ with Stafford's mixing function 13), whose state after n steps needs no steps to
 
 Limits: the period is 2**64, and no 64 bits come twice in it (among random ones a pair would be
 expected to agree after 2**32; of the 53 bits that are used here, pairs do). All streams are
-pieces of this one sequence, at places that their keys make random: two of n numbers each overlap
+pieces of this one sequence, which begin where their random keys say: two of n numbers each overlap
 with probability 2 n / 2**64, which is 10**-6 for 10**13 numbers. Not for cryptography.
 
 Numbers come in groups of sixteen, in two vectors:

@@ -1,9 +1,9 @@
-"""A network over sparse rows: its first layer touches only what is not zero.
+"""A network over sparse rows: its first layer touches non-zero values only.
 
-x is a tuple: the values that are not zero, row by row, and an array of integers: the N + 1 starts
-of the rows among the values, then the column of each value. The other layers are those of
-``network.py``. In the first the neurons lie side by side, since a value needs one row of weights,
-(H,), forward and backward.
+x is a tuple: the non-zero values, row by row, and an array of integers: the N + 1 starts of the
+rows among the values, then the column of each value. The other layers are those of ``network.py``.
+In the first one the neurons lie side by side, since a value needs one row of weights, (H,),
+forward and backward.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def sparse_layer(
 ) -> None:
     """Compute a = phi(x W + b) and phi'(z) of the first layer for n rows; OUT work.
 
-    A row's last sums run over into the next row's, which are written after it.
+    A row's last vectors reach into the next row's sums, which are written afterwards.
     """
     values, starts = data[0]
     order = order_of(data, integers)
@@ -94,7 +94,7 @@ def sparse_weights(
 ) -> None:
     """Add up dW = x' dz of the first layer; OUT (mode PLAIN) or ACC partial.
 
-    Beyond the neurons dz is 0, so that running over into the next row of weights adds nothing.
+    Beyond the neurons dz is 0: what reaches into the next row of weights adds nothing.
     """
     values, starts = data[0]
     order = order_of(data, integers)

@@ -7,7 +7,7 @@ the batch is complete, and opens the next segment. So the sums do not depend on 
 computed what, and between two batches the threads meet for less than a microsecond, without the
 interpreter.
 
-The gradient is the model's own (see ``neuron.py``); all else is common.
+The gradient is the model's own (see ``neuron.py``); all models share the rest.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from fastbp.kernels.vector import Pointer, at, pointer_to
 UNOPENED = -2  # ticket before the first segment of a call
 CLOSED = -1  # ticket after the last
 LEFT = 0xFFFFFFFF  # the lower half of a ticket
-PATIENCE = 20_000  # looks at the ticket, some 12 microseconds, before the interpreter gets a turn
+PATIENCE = 20_000  # polls of the ticket, some 12 microseconds, before the interpreter gets a turn
 
 Data = tuple[Any, Pointer, Pointer, Pointer]
 """A block of rows: x, y, sample_weight and order; x of sparse rows is itself a tuple.
 
 x (rows, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of int64, the last
-two empty where not used. The distance from row to row is in the integers.
+two empty where unused. The distance from row to row is in the integers.
 """
 Memory = tuple[Pointer, Pointer, Pointer]
 """The parameters, a thread's scratch (`work`), and the row of partial sums that it writes to."""
@@ -55,7 +55,7 @@ def run_steps(
 ) -> bool:
     """Compute until the budget, the block, the epochs or the fit end: True.
 
-    A thread that found nothing to do for a while returns False, to be called again.
+    A thread that has found nothing to do for a while returns False: call it again.
     data: the arrays of :data:`Data`. ACC integers, floats; OUT losses (epochs,).
     """
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
@@ -68,20 +68,20 @@ def run_steps(
     alone = integers[layout.WORKERS] == 1
     if worker == 0 and integers[layout.TICKET] == UNOPENED:
         open_segment(integers)
-    looks = 0
-    while looks < PATIENCE:
+    polls = 0
+    while polls < PATIENCE:
         ticket = atomic_load(integers, layout.TICKET)
         if ticket == CLOSED:
             return True
         left = ticket & LEFT
         if ticket < 0 or left == 0:
-            looks += 1
+            polls += 1
             continue
         if alone:
             integers[layout.TICKET] = ticket - 1
         elif not compare_and_swap(integers, layout.TICKET, ticket, ticket - 1):
             continue
-        looks = 0
+        polls = 0
         chunk = integers[layout.SEGMENT_FIRST] + integers[layout.SEGMENT_CHUNKS] - left
         start = integers[layout.BATCH_START] + chunk * integers[layout.CHUNK_ROWS]
         rows = min(integers[layout.CHUNK_ROWS], batch_stop(integers) - start)
@@ -111,7 +111,7 @@ def run_whole_batches(
     p = integers[layout.N_PARAMETERS]
     partial = at(floats, layout.PARAMETERS + 2 * p)
     work = at(partial, (integers[layout.SLOTS] + 1) * (p + layout.PARTIAL_EXTRA))
-    while may_go_on(integers, integers[layout.BATCH_START]):
+    while may_continue(integers, integers[layout.BATCH_START]):
         start = integers[layout.BATCH_START]
         rows = batch_stop(integers) - start
         rate = rate_of_epoch(integers, rates)
@@ -126,7 +126,7 @@ def run_whole_batches(
 
 
 @device_function
-def may_go_on(integers: Pointer, start: int) -> bool:
+def may_continue(integers: Pointer, start: int) -> bool:
     """Return whether the call has budget, epochs and the row `start` left."""
     within = integers[layout.EPOCH] < integers[layout.EPOCH_LIMIT] and integers[layout.BUDGET] > 0
     in_block = integers[layout.BLOCK_START] <= start < integers[layout.BLOCK_STOP]
@@ -137,7 +137,7 @@ def may_go_on(integers: Pointer, start: int) -> bool:
 def count_batches(
     integers: Pointer, floats: Pointer, losses: Pointer, n_batches: int, rows: int
 ) -> None:
-    """Move on by batches of so many rows in all, which are complete, and end a complete epoch."""
+    """Count complete batches, which have `rows` rows in all, and end a complete epoch."""
     integers[layout.BUDGET] -= n_batches
     integers[layout.BATCH_START] += rows
     if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
@@ -200,7 +200,7 @@ def open_segment(integers: Pointer) -> None:
     first = integers[layout.NEXT_CHUNK]
     start = integers[layout.BATCH_START] + first * integers[layout.CHUNK_ROWS]
     stop = min(batch_stop(integers), integers[layout.BLOCK_STOP])
-    if not may_go_on(integers, start) or start >= stop:
+    if not may_continue(integers, start) or start >= stop:
         atomic_store(integers, layout.TICKET, CLOSED)
         return
     available = (stop - start + integers[layout.CHUNK_ROWS] - 1) // integers[layout.CHUNK_ROWS]

@@ -4,12 +4,12 @@ Numba has no vector type, and a loop that LLVM vectorises by itself needs `reass
 sum: its bits then change with the vector width that LLVM picks. Here the lanes are explicit.
 A vector has eight lanes on every machine (one AVX-512 register, two of AVX2, four of NEON),
 every sum has one fixed order, every fused multiply-add is asked for, and no fast-math flag is
-needed: the compiled bits are those of the program text.
+needed: the program text alone determines the bits.
 
 Each operation is a plain Python function on NumPy arrays of eight numbers, which runs when the
-JIT is off, followed by its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a` work, too.
-Memory is reached through pointers: to pass an array costs atomic reference counting in every
-call. But a pointer keeps no array alive: an array that a kernel makes is freed after the last
+JIT is off, followed by a generator of its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a`
+work, too. Pointers reach memory: passing an array costs atomic reference counting in every call.
+But a pointer keeps no array alive: an array that a kernel makes is freed after the last
 use of its own name. With the JIT off a pointer is a flat view.
 """
 
@@ -341,7 +341,7 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.V
 def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
     """Return the `count` elements from `index` on, eight at most, zeros behind them.
 
-    A branch that goes one way but once a tile costs less than a mask in every step.
+    A branch that goes the same way all but once a tile costs less than a mask in every step.
     """
     return load(pointer, index) if count >= LANES else load_first(pointer, index, count)
 

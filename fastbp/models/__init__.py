@@ -12,8 +12,8 @@ prediction.py
     The outputs of either, for rows of any kind.
 neuron.py, network.py
     The functions that users call.
-step_by_step.py, step_by_step_neuron.py
-    Layer and Perceptron, and Neuron: objects that train step by step.
+step_by_step_neuron.py, step_by_step_layers.py
+    Objects that train step by step: Neuron; Layer and Perceptron.
 table_model.py
     A fit with column names, scaling and classes.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.training.problem import Outcome
-from fastbp.training.state import TrainingState, state_restored, with_state
+from fastbp.training.state import TrainingState
 
 
 class Fit(ABC):
@@ -37,17 +37,21 @@ class Fit(ABC):
     def _stored(
         self, parameters: dict[str, np.ndarray], fields: dict[str, Any]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds: what is given, and what both kinds of fit have."""
+        """Return what a file holds: these, and what both kinds of fit have."""
         arrays = {**parameters, "losses": self.losses}
         if self.validation_losses is not None:
             arrays["validation_losses"] = self.validation_losses
         fields = {**fields, "loss": self.loss, "stopped": self.stopped}
-        return with_state(arrays, fields, self.state)
+        if self.state is not None:
+            of_state, fields["state"] = self.state.to_stored()
+            arrays |= of_state
+        return arrays, fields
 
 
 def restored(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a fit from what a file holds of it, without its parameters."""
-    arrays, fields = state_restored(arrays, fields)
+    if "state" in fields:
+        fields = {**fields, "state": TrainingState.from_stored(arrays, fields["state"])}
     return {name: arrays.get(name) for name in ("losses", "validation_losses")} | fields
 
 
@@ -58,7 +62,7 @@ def fields_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def by_layer(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the parameters of layers under the names that a file has for them."""
+    """Return the parameters of layers under their names in a file."""
     arrays = {f"weights.{index}": w for index, w in enumerate(weights)}
     return arrays | {f"biases.{index}": b for index, b in enumerate(biases)}
 
@@ -72,5 +76,5 @@ def layers_in(
 
 
 def without(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
-    """Return the arguments of a ``fit_*`` but the model's own, which training does not take."""
+    """Return the arguments of a ``fit_*`` that training takes: all but the model's own."""
     return {name: value for name, value in arguments.items() if name not in own}

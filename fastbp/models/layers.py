@@ -12,14 +12,13 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.labels import Samples
-from fastbp.data.sparse import Compressed
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
 from fastbp.kernels import plan as plans
 from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
-from fastbp.kernels.vector import LANES
+from fastbp.kernels.vector import LANES, whole_vectors
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.training.problem import Kernel, Options, Problem
 
@@ -37,7 +36,7 @@ def layer_sizes(value: Any) -> list[int]:
 
 
 def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
-    """Return one known activation for each layer; those for outputs stand on the last only."""
+    """Return one known activation a layer; only the last may have one that is for outputs."""
     names = arguments.sequence(name, value, "names, one a layer")
     if len(names) != n_layers:
         raise ValueError(f"{name}: expected {n_layers} names (one a layer), got {len(names)}")
@@ -56,7 +55,7 @@ def codes_of(activations: Sequence[str]) -> tuple[int, ...]:
 def layer_weights(name: str, value: Any, n_inputs: int | None, bias: Any) -> np.ndarray:
     """Return the weights of a layer as C-contiguous float64 (n_inputs, n_outputs).
 
-    The biases, as they came, say how many outputs are expected if the shape does not fit.
+    If the shape does not fit, the message says how many outputs the biases, unchecked, expect.
     """
     array = checks.number_array(name, value)
     if array.ndim != 2:
@@ -125,7 +124,7 @@ class Layers:
     report: int = layout.OWN
 
     def plan(self, label_columns: int, batch_rows: int, compressed: bool = False) -> plans.Plan:
-        """Return where everything is; the parameters are at the same places for all rows."""
+        """Return the layout; that of the parameters is the same for all rows and batches."""
         return plans.plan_network(
             self.sizes, self.activations, label_columns, batch_rows, compressed
         )
@@ -152,13 +151,14 @@ class Layers:
         """Return the problem of these rows, from flat start values."""
         label_columns = samples.rows.n_labels
         inside = samples.rows.in_memory
-        compressed = inside is not None and isinstance(inside.features, Compressed)
+        compressed = inside is not None and isinstance(inside.features, tuple)
         plan = self.plan(label_columns, options.batch_rows, compressed)
         kernel = sparse_steps if compressed else _kernel(plan, options)
         uses_blas = plan.uses_blas and kernel is not kernels.online_steps
         return Problem(
             kernel=kernel,
             samples=samples,
+            options=options,
             parameters=parameters,
             n_weights=plan.n_weights,
             settings={
@@ -201,7 +201,7 @@ def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 def neuron_vector(weights: np.ndarray, bias: float) -> np.ndarray:
     """Return the weights of one neuron, padded with zeros to whole vectors, and then its bias."""
-    parameters = np.zeros(-(-weights.size // LANES) * LANES + LANES)
+    parameters = np.zeros(whole_vectors(weights.size) + LANES)
     parameters[: weights.size] = weights
     parameters[-LANES] = bias
     return parameters

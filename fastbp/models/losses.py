@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from fastbp.data.labels import LabelKind
 from fastbp.kernels import losses as codes
-from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.activations import ACTIVATIONS, hidden_activations
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What is known of a loss.
+    """A loss.
 
     Attributes
     ----------
     code : int
-        What the kernels call it.
+        The kernels' code.
     labels : LabelKind
         Which labels it takes.
     curvature : callable
@@ -29,7 +29,7 @@ class Loss:
         The only output activation that it goes with; None goes with all that are not
         `output_only`.
     for_classes : bool
-        Whether its labels stand for classes, rather than being numbers to predict.
+        Whether its labels stand for classes, not for numbers to predict.
     """
 
     code: int
@@ -52,17 +52,15 @@ LOSSES = {
 }
 
 
-@functools.cache
+@cache
 def neuron_losses() -> tuple[str, ...]:
-    """Return the names of those that a neuron may have: none that needs a whole layer's outputs."""
-    needed = {name: row.activation for name, row in LOSSES.items()}
-    return tuple(
-        name for name, needs in needed.items() if not (needs and ACTIVATIONS[needs].output_only)
-    )
+    """Return the names of those that a neuron may have: whose activation a neuron may have."""
+    usual = (None, *hidden_activations())
+    return tuple(name for name, row in LOSSES.items() if row.activation in usual)
 
 
 def check_pair(loss: str, activation: str) -> None:
-    """Refuse a loss of outputs with an activation that it does not go with."""
+    """Refuse a loss with an output activation that it does not go with."""
     needed = LOSSES[loss].activation
     if needed is not None and activation != needed:
         raise ValueError(

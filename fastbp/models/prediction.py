@@ -16,12 +16,12 @@ from fastbp.models.layers import Layers, check_finite, flat_vector, neuron_vecto
 from fastbp.system.threads import team, threads_for
 
 PREDICTED_AT_ONCE = 2**16  # units of work, 20 microseconds
-CALL_WORK = 2**22  # units in one call, 1.5 ms: threads can share, and Ctrl-C comes through
-MANY = 2**14  # parameters whose copying takes longer than finding out that it is not needed
+CALL_WORK = 2**22  # units in one call, 1.5 ms: threads share the calls, Ctrl-C waits for one only
+MANY = 2**14  # parameters: to copy more takes longer than to find that no copy is needed
 
 
 def _whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return all parameters in one vector, to be read: the one that many are views of, or a new."""
+    """Return all parameters in one vector: if many, the one that they are views of, else a copy."""
     base = arrays[0].base
     if base is None or plan.n_parameters < MANY:
         return flat_vector(plan, arrays)
@@ -83,7 +83,7 @@ def _in_calls(
     row_work: int,
     n_threads: int | None = None,
 ) -> np.ndarray:
-    """Fill the outputs, `step` rows a call, by several threads where that gains; return them."""
+    """Fill the outputs, `step` rows a call, with several threads where that is faster."""
 
     def fill(start: int) -> None:
         stop = min(start + step, rows.n_rows)
@@ -107,8 +107,8 @@ def predicted_as_it_is(
 ) -> np.ndarray | None:
     """Return a network's outputs for a few rows in arrays of the kernel's own kind, or None.
 
-    For one row it takes half the time of the general way, which is left to find what is wrong
-    with anything else.
+    For one row it takes half the time of the general way, to which it leaves all other arrays and
+    all errors.
     """
     if not is_plain(features, 2) or len(weights) != len(biases):
         return None

@@ -28,8 +28,8 @@ class TableModel:
     means, scales : numpy.ndarray of float64, shape (n_features,)
         Each feature is taken as (value - mean) / scale.
     classes : list of labels, or None
-        What the outputs stand for: a single output, below and from one half on, for the first and
-        the second, and each of several for its own. None for a number.
+        What the outputs stand for. A single output below one half stands for the first class, any
+        other for the second; of several outputs, each stands for its own. None for a number.
     positional : bool
         Whether the columns had no names, only numbers.
     """
@@ -48,8 +48,8 @@ class TableModel:
         Parameters
         ----------
         table : table or array-like, shape (n_samples, n_features)
-            Of a table of pandas, Polars or pyarrow the columns are taken by name, and it may hold
-            others, too; an array's are those of `columns`, in order.
+            A table of pandas, Polars or pyarrow has these columns by name, among others or not; an
+            array has exactly `columns`, in order.
         """
         if not self.positional and frames.names_of(table) is not None:
             table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
@@ -57,11 +57,11 @@ class TableModel:
         return outputs_of(self.fit, (features - self.means) / self.scales)
 
     def predict(self, table: Any) -> list[Any]:
-        """Return the predicted labels, or numbers where the target is one: see :meth:`outputs`."""
+        """Return the predicted labels, or numbers without classes: see :meth:`outputs`."""
         return self.labels(self.outputs(table))
 
     def labels(self, outputs: np.ndarray) -> list[Any]:
-        """Return what outputs stand for: a class each, or themselves."""
+        """Return the classes that outputs stand for, or the outputs if there are none."""
         if self.classes is None:
             values: list[Any] = outputs.tolist()
             return values

@@ -6,8 +6,10 @@ What a model must bring is in ``problem.py``; the arithmetic of epochs and batch
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,15 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import contiguous_view, read_only
-from fastbp.data.order import Order, Permutation, window_order
+from fastbp.data.order import Order, window_order
 from fastbp.data.rows import Block, Rows
-from fastbp.data.sparse import Compressed
 from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
 from fastbp.kernels.steps import CLOSED, UNOPENED
+from fastbp.system.blas import limit_this_thread, one_blas_thread
 from fastbp.system.interrupts import Requests
-from fastbp.system.threads import Team
+from fastbp.system.threads import Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Optimizer
 from fastbp.training.problem import Options, Problem
@@ -100,8 +102,7 @@ class Orders:
         self._state_before = generator_state(random) if self._options.resumable else None
         if self._options.shuffle == "window":
             return window_order(random, rows.n_rows, rows.n_features)
-        numbers = self._options.draw(random, rows.n_rows)
-        return Permutation(numbers.astype(np.int64, copy=False))
+        return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
 
     def state(self, epoch: int) -> dict[str, Any] | None:
         """Return the generator's state from before the order of this epoch is drawn."""
@@ -115,6 +116,30 @@ class Orders:
             self._random = generator_from(state)
 
 
+@contextlib.contextmanager
+def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
+    """Give the threads that compute `passes` over the rows, and how many threads read for them.
+
+    Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
+    (With all of them computing as well, an epoch took half as long again.) For a network, reading
+    is negligible.
+    """
+    rows, work, batch_rows = problem.rows, problem.row_work, problem.options.batch_rows
+    chunks = -(-batch_rows // min(problem.chunk_rows, batch_rows))
+    threads = threads_for(
+        batch_rows * work, passes * rows.n_rows * work, chunks, problem.options.n_threads
+    )
+    readers = 1
+    if not rows.in_place and work < 8 * rows.n_features:
+        readers = max(1, threads // 2) if rows.any_order else 1
+        threads = max(1, threads - readers)
+    with (
+        one_blas_thread() if uses_blas else contextlib.nullcontext(),
+        team(threads, limit_this_thread if uses_blas else None) as members,
+    ):
+        yield members, readers
+
+
 class Run:
     """The epochs of a problem; close it at the end.
 
@@ -124,6 +149,8 @@ class Run:
         The parameters and the position, among others.
     losses : numpy.ndarray of float64
         The losses of the completed epochs, and room for more.
+    requests : Requests
+        Interrupts, which end a wait for rows.
     first_epoch : int
         The number of this fit's first epoch, counted over all fits that it continues.
     """
@@ -131,35 +158,38 @@ class Run:
     def __init__(
         self,
         problem: Problem,
-        options: Options,
         threads: Team,
         readers: int = 1,
         requests: Requests | None = None,
     ) -> None:
-        self.problem = problem
-        self.options = options
-        self.memory = Memory(problem, options, threads.size)
-        self.rates = Rates(options.learning_rate)
-        self.losses = np.empty(min(options.epochs, 1024))  # grows
+        self.problem, self.options = problem, problem.options
+        self.requests = requests or Requests()
+        self.memory = Memory(problem, threads.size)
+        self.rates = Rates(self.options.learning_rate)
+        self.losses = np.empty(min(self.options.epochs, 1024))  # grows
         self.first_epoch = 0
-        self._orders = Orders(options, problem.rows)
+        self._orders = Orders(self.options, problem.rows)
         self._threads = threads
         self._budget = 1
         self._lined: tuple[Block | None, Any] = (None, None)
         self._supply = open_supply(
             problem.samples,
-            options.batch_rows,
+            self.options.batch_rows,
             self.memory.chunk_rows,
             readers,
-            options.shuffle,
-            requests or Requests(),
+            self.options.shuffle,
+            self.requests,
         )
 
     def close(self) -> None:
         """End what reads the rows."""
         self._supply.close()
 
-    def go_on_from(self, state: TrainingState) -> None:
+    def check_all(self) -> None:
+        """Raise what is wrong with the first bad row, which may take long."""
+        self.problem.samples.check_all(self.requests.raise_if_any)
+
+    def continue_from(self, state: TrainingState) -> None:
         """Take over where another fit stopped, whose parameters are the start values."""
         if state.checksum != zlib.crc32(self.memory.parameters.data):
             raise ValueError(
@@ -168,7 +198,7 @@ class Run:
         within = state.batch_start or state.next_chunk
         if within and state.batching != self._batching:
             raise ValueError(
-                f"state: expected, to go on within an epoch, {_described(state.batching)},"
+                f"state: expected, to continue within an epoch, {_described(state.batching)},"
                 f" got {_described(self._batching)}"
             )
         self.restore(state)
@@ -181,7 +211,7 @@ class Run:
         self._orders.restore(state.random_state)
 
     def training_state(self) -> TrainingState:
-        """Return what another fit needs to go on."""
+        """Return what another fit needs to continue."""
         assert isinstance(self.options.optimizer, Optimizer)
         epoch = self.memory.epoch
         return self.memory.training_state(
@@ -235,7 +265,7 @@ class Run:
         return np.array(rates)
 
     def _set_block(self, epoch: int, position: int) -> tuple[Any, ...]:
-        """Set which rows are at hand; return their features, labels, weights and order."""
+        """Set which rows the slice has; return their features, labels, weights and order."""
         memory, more = self.memory, epoch + 1 < self.options.epochs
         memory.block_start, memory.block_stop, block, order = self._supply.rows(position, more)
         memory.shuffled = order is not None
@@ -247,11 +277,9 @@ class Run:
         """Return a block's arrays as the kernel takes them; set how far apart their rows are."""
         assert block.labels is not None
         memory = self.memory
-        x: Any
-        if isinstance(block.features, Compressed):
-            x = block.features.arrays
-        else:
-            x, memory.row_stride = contiguous_view(block.features)
+        x: Any = block.features
+        if not isinstance(x, tuple):  # sparse rows are one
+            x, memory.row_stride = contiguous_view(x)
         y, memory.label_stride = contiguous_view(block.labels)
         weight = NO_FLOATS
         if block.weight is not None:

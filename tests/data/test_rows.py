@@ -34,8 +34,6 @@ def small_blocks(monkeypatch):
     """Everything is too large for memory; blocks and windows are small."""
     monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", 0)
     monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 2048)
-    monkeypatch.setattr("fastbp.data.arrays.BLOCK_BYTES", 2048)
-    monkeypatch.setattr("fastbp.data.read_ahead.BLOCK_BYTES", 2048)
     monkeypatch.setattr("fastbp.data.order.BLOCK_ELEMENTS", 20 * D)
     monkeypatch.setattr("fastbp.kernels.neuron.CHUNK_WORK", 16 * 64)
     fastbp.kernels.neuron.chunk_rows.cache_clear()
@@ -190,7 +188,7 @@ def test_any_cutting_gives_the_same_fit(cuts, batch_size, shuffle, block_bytes):
     keywords = {"batch_size": batch_size, "shuffle": shuffle, "random_state": 2, "epochs": 2}
     expected = bits(neuron(X, Y, sample_weight=WEIGHT, **keywords))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastbp.data.read_ahead.BLOCK_BYTES", block_bytes)
+        patch.setattr("fastbp.data.rows.BLOCK_BYTES", block_bytes)
         rows = fastbp.open_rows(blocks_of(cuts, X, Y, WEIGHT))
         assert bits(neuron(rows, **keywords)) == expected
         rows.close()
@@ -224,24 +222,24 @@ class TestWindowShuffle:
     def test_order(self):
         """What is documented: blocks permuted, then the rows of each window of eight."""
         rows = WindowOrder(99, N, D)
-        assert sorted(rows.part(0, rows._n_rows).tolist()) == list(range(N))
+        assert sorted(rows[0 : rows._n_rows].tolist()) == list(range(N))
         blocks = np.random.default_rng([99, 0]).permutation(N // 20)
         for window in range(len(rows.starts) - 1):
             expected = np.concatenate([np.arange(b * 20, b * 20 + 20) for b in blocks[:8]])
             expected = expected[np.random.default_rng([99, window + 1]).permutation(len(expected))]
             a, b = rows.starts[window : window + 2]
-            np.testing.assert_array_equal(rows.part(a, b), expected)
+            np.testing.assert_array_equal(rows[a:b], expected)
             blocks = blocks[8:]
 
     def test_a_short_block_may_stand_anywhere(self):
         for seed in range(40):
             rows = WindowOrder(seed, N - 7, D)
-            assert sorted(rows.part(0, rows._n_rows).tolist()) == list(range(N - 7))
+            assert sorted(rows[0 : rows._n_rows].tolist()) == list(range(N - 7))
             assert list(rows.windows(0, N - 7)) == list(range(len(rows.starts) - 1))
 
     def test_few_rows_are_permuted_as_a_whole(self, monkeypatch):
         monkeypatch.setattr(order, "BLOCK_ELEMENTS", 2**18)
-        firsts = np.array([WindowOrder(seed, 4, 2).part(0, 1)[0] for seed in range(4000)])
+        firsts = np.array([WindowOrder(seed, 4, 2)[0:1][0] for seed in range(4000)])
         assert np.bincount(firsts, minlength=4).min() > 880  # 1000 expected, 4 deviations
 
     def test_it_is_new_each_epoch_and_follows_random_state(self):

@@ -48,7 +48,7 @@ def test_a_neuron_against_the_oracle():
     np.testing.assert_allclose(ours.validation_losses[-1], after.losses[0], rtol=ROUNDING)
 
 
-def test_the_callback_is_told():
+def test_the_callback_receives_the_validation_loss():
     seen = []
     fitted = fit(validation=(X2, Y2), callback=lambda state: seen.append(state.validation_loss))
     np.testing.assert_array_equal(seen, fitted.validation_losses)

@@ -569,7 +569,7 @@ def test_what_is_wrong_with_rows_is_said():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fastbp.data.arrays.WHOLE_BYTES", 0)
         patch.setattr("fastbp.estimators.neuron.labels.WHOLE_BYTES", 0)
-        patch.setattr("fastbp.data.read_ahead.BLOCK_BYTES", 1024)
+        patch.setattr("fastbp.data.rows.BLOCK_BYTES", 1024)
         model = NeuronClassifier(learning_rate_init=0.1, batch_size=3, shuffle=False)
         with pytest.raises(DataError, match="got 1 in row 80"):
             model.partial_fit(open_rows(lambda: blocks), classes=[0, 2])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp import SGD, Adam
+from fastbp import SGD, Adam, RMSprop
 from tests import reference
 from tests.problems import assert_same_network, network_bits, network_problem
 from tests.tolerances import CENTRAL_DIFFERENCE
@@ -78,6 +78,8 @@ def test_many_tiles_and_chunks(output, loss, n):
         ("adam", lambda: reference.Adam()),
         (Adam(beta_1=0.5, beta_2=0.9, epsilon=1e-3), lambda: reference.Adam(0.5, 0.9, 1e-3)),
         (Adam(beta_1=0.0), lambda: reference.Adam(0.0)),
+        ("rmsprop", lambda: reference.RMSprop()),
+        (RMSprop(rho=0.5, epsilon=1e-3), lambda: reference.RMSprop(0.5, 1e-3)),
     ],
     ids=str,
 )
@@ -136,13 +138,13 @@ def test_gradient_against_the_oracle_and_central_differences(output, loss, sizes
     assert value == pytest.approx(reference.network_loss(x, y, w, b, **keywords), rel=1e-13)
     for group, gradients in ((w, dws), (b, dbs)):
         for array, gradient in zip(group, gradients, strict=True):
-            place = tuple(rng.integers(array.shape))
+            index = tuple(rng.integers(array.shape))
             slopes = []
             for step in (1e-5, -1e-5):
-                array[place] += step
+                array[index] += step
                 slopes.append(fastbp.loss_and_gradient(x, y, w, b, **keywords)[0] / (2 * step))
-                array[place] -= step
-            assert gradient[place] == pytest.approx(sum(slopes), rel=CENTRAL_DIFFERENCE, abs=1e-8)
+                array[index] -= step
+            assert gradient[index] == pytest.approx(sum(slopes), rel=CENTRAL_DIFFERENCE, abs=1e-8)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")

@@ -235,7 +235,6 @@ def layouts(x):
 def test_every_layout_and_dtype_gives_the_same_bits(monkeypatch, whole_bytes, keywords):
     monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", whole_bytes)
     monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 2**15)
-    monkeypatch.setattr("fastbp.data.read_ahead.BLOCK_BYTES", 2**15)
     x, y, w, b, rng = problem(9000, 3)
     keywords = {**keywords, "sample_weight": rng.random(9000) + 0.1}
 

@@ -65,13 +65,13 @@ def test_backward_over_rows_is_the_chain_rule(activation):
 
     for array, gradient in ((x, d_inputs), (w, layer.d_weights), (b, layer.d_biases)):
         assert gradient.shape == array.shape
-        for place in np.ndindex(array.shape):
+        for index in np.ndindex(array.shape):
             slopes = []
             for step in (1e-6, -1e-6):
-                array[place] += step
+                array[index] += step
                 slopes.append(total(x, w, b) / (2 * step))
-                array[place] -= step
-            assert gradient[place] == pytest.approx(sum(slopes), rel=1e-6, abs=1e-8)
+                array[index] -= step
+            assert gradient[index] == pytest.approx(sum(slopes), rel=1e-6, abs=1e-8)
     np.testing.assert_allclose(layer.weights, w - 0.5 * layer.d_weights, rtol=1e-15)
     np.testing.assert_allclose(layer.biases, b - 0.5 * layer.d_biases, rtol=1e-15)
 

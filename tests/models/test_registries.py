@@ -50,15 +50,18 @@ def test_curvature_is_a_bound_that_is_met(loss, activation):
             [[0.0]], label, [np.zeros((1, n_outputs))], [bias], activations=[activation], loss=loss
         )[0]
 
-    bends = [
+    curvatures = [
         (value(z + h, y) - 2.0 * value(z, y) + value(z - h, y)) / h**2
         for y in possible.get(activation, (0.0, 3.0))
         for z in Z[::4]
     ]
     bound = LOSSES[loss].curvature(ACTIVATIONS[activation].curvature, n_outputs)
-    assert max(bends) <= bound * (1.0 + 1e-4)
-    if (loss, activation) != ("huber", "softplus"):  # whose error is above 1 where it bends most
-        assert max(bends) >= bound * 0.98
+    assert max(curvatures) <= bound * (1.0 + 1e-4)
+    if (loss, activation) != (
+        "huber",
+        "softplus",
+    ):  # whose error is above 1 where it is most curved
+        assert max(curvatures) >= bound * 0.98
 
 
 @pytest.mark.parametrize(("loss", "activation"), list(itertools.product(LOSSES, ACTIVATIONS)))

@@ -179,7 +179,7 @@ def test_blas_is_freed_by_an_exception(blas_everywhere):
 
 def test_any_array_gives_the_same_bits(monkeypatch):
     monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", 0)
-    monkeypatch.setattr("fastbp.data.read_ahead.BLOCK_BYTES", 2**12)
+    monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 2**12)
     convert = [
         np.array,
         np.asfortranarray,

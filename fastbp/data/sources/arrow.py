@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastbp.data import frames
-from fastbp.data.rows import BLOCK_BYTES, Block
+from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
 from fastbp.data.sources.files import File, FileRows, Sequential, damage_named
@@ -22,17 +22,10 @@ from fastbp.errors import DataError
 class Batches(Sequential, FileRows):
     """A file that pyarrow reads as record batches, from the beginning of any of its parts on.
 
-    Attributes
-    ----------
-    expected : str
-        What messages call the format.
-    any_batch : bool
-        Whether each batch is a part, if the format does not say how long the parts are; else all
-        of the file is one.
+    `expected` is what messages call the format.
     """
 
     expected: str
-    any_batch = False
 
     def __init__(self, path: Path, request: ColumnRequest) -> None:
         self._pyarrow = frames.pyarrow_for(str(path))
@@ -44,35 +37,32 @@ class Batches(Sequential, FileRows):
         if lengths is None:
             with damage_named(path, self.expected):
                 lengths = [batch.num_rows for batch in self._read(0, self._used[:1], 2**16)]
-            lengths = lengths if self.any_batch else [sum(lengths)]
         self._starts = [0, *accumulate(lengths)][:-1]
         super().__init__(File(path), sum(lengths), roles, schema.names, "float64")
-        if self.label is not None and frames.is_text(schema.field(self.label).type):
-            batches = self._read(0, [self.label], self._step)
-            with damage_named(path, self.expected):
-                self.classes = text_labels.classes_in(self, (_text(b.column(0)) for b in batches))
-        elif self.label is not None and schema.field(self.label).type == self._pyarrow.bool_():
+        if (label := self.label) is None:
+            return
+        if schema.field(label).type == self._pyarrow.bool_():
             self.classes = text_labels.BOOLEANS
+        elif frames.is_text(schema.field(label).type):
+            texts = (_text(b.column(label)) for b in self._read(0, [label], self.block_rows))
+            with damage_named(path, self.expected):
+                self.classes = text_labels.classes_in(self, texts)
 
     @abstractmethod
     def _look(self) -> tuple[Any, list[int] | None]:
-        """Return the schema and, if that is known without reading them, the rows of each part."""
+        """Return the schema and the rows of each part; None where each batch read is a part."""
 
     @abstractmethod
     def _read(self, part: int, columns: list[str], n_rows: int) -> Iterator[Any]:
         """Give batches of these columns from a part on, of `n_rows` rows if that can be chosen."""
 
-    @property
-    def _step(self) -> int:
-        return max(1, BLOCK_BYTES // max(8, self.row_bytes))
-
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
-        """Begin at the last part from which the row can be reached."""
+        """Begin with the part that holds the row."""
         i = bisect_right(self._starts, start) - 1
         return self._starts[i], self._blocks(i)
 
     def _blocks(self, part: int) -> Iterator[Block]:
-        row, step = self._starts[part], self._step
+        row, step = self._starts[part], self.block_rows
         with damage_named(self.name, self.expected):
             for batch in self._read(part, self._used, step):
                 for a in range(0, batch.num_rows, step):
@@ -90,7 +80,7 @@ class Batches(Sequential, FileRows):
 
 
 def _text(column: Any) -> Any:
-    """Return a column of labels as text, whatever Arrow's type for it is; or as booleans."""
+    """Return a column of labels as text, whatever Arrow's type for it is, or as booleans."""
     import pyarrow as pa
 
     return column if column.type == pa.bool_() else column.cast(pa.large_string())
@@ -139,11 +129,11 @@ class Ipc(Batches):
 
     def _opened(self, source: Any, **options: Any) -> Any:
         ipc = self._pyarrow.ipc
-        return (ipc.open_file if self.any_batch else ipc.open_stream)(source, **options)
+        return (ipc.open_file if self._is_file else ipc.open_stream)(source, **options)
 
     def _look(self) -> tuple[Any, None]:
         with self._pyarrow.OSFile(self._path) as source:
-            self.any_batch = source.read(6) == b"ARROW1"
+            self._is_file = source.read(6) == b"ARROW1"
             source.seek(0)
             self._schema = self._opened(source).schema
         return self._schema, None
@@ -153,7 +143,7 @@ class Ipc(Batches):
         options = self._pyarrow.ipc.IpcReadOptions(included_fields=fields)
         with self._pyarrow.OSFile(self._path) as source:
             reader = self._opened(source, options=options)
-            if self.any_batch:
-                yield from (reader.get_batch(i) for i in range(part, reader.num_record_batches))
+            if self._is_file:
+                yield from map(reader.get_batch, range(part, reader.num_record_batches))
             else:
-                yield from reader
+                yield from islice(reader, part, None)

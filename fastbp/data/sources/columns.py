@@ -19,18 +19,18 @@ LISTED = 20
 
 
 class ColumnRequest(NamedTuple):
-    """What the caller wants of a source: columns by name or, where they have none, by index."""
+    """The columns that the caller asks for: by name or, where they have none, by index."""
 
     target: Any = None
     weight: Any = None
     columns: Any = None
 
     def roles(
-        self, name: str, known: Sequence[str] | int, arrays: Mapping[str, list[str]] | None = None
+        self, name: str, known: Sequence[str] | range, arrays: Mapping[str, list[str]] | None = None
     ) -> Roles:
-        """Return the indices of the columns, of which `known` are the names or the number.
+        """Return the indices of the columns; `known` are all names, or the range of indices.
 
-        The name of one of `arrays` stands for the columns that it has.
+        The name of one of `arrays` stands for its columns.
         """
 
         def find(argument: str, values: Any) -> list[int]:
@@ -46,31 +46,31 @@ class ColumnRequest(NamedTuple):
         if len(weight) > 1:
             raise ValueError(f"weight: expected one column of {name}, got {len(weight)}")
         if self.columns is None:
-            width = known if isinstance(known, int) else len(known)
-            features = [j for j in range(width) if j not in {*labels, *weight}]
+            features = [j for j in range(len(known)) if j not in {*labels, *weight}]
         else:
             features = find("columns", arguments.sequence("columns", self.columns, "columns"))
         every = [*labels, *weight, *features]
         if len(set(every)) < len(every):
             twice = next(j for j in every if every.count(j) > 1)
-            got = twice if isinstance(known, int) else repr(known[twice])
             raise ValueError(
-                f"{name}: expected every column once as target, weight or feature, got {got} twice"
+                f"{name}: expected every column once as target, weight or feature, got"
+                f" {known[twice]!r} twice"
             )
         return Roles(features, labels, *weight)
 
 
 def _indices(
-    argument: str, values: Sequence[Any], name: str, known: Sequence[str] | int
+    argument: str, values: Sequence[Any], name: str, known: Sequence[str] | range
 ) -> list[int]:
-    if isinstance(known, int):
+    if isinstance(known, range):
+        width = len(known)
         indices = [arguments.whole(argument, value, minimum=-(2**62)) for value in values]
         for index in indices:
-            if not -known <= index < known:
+            if not -width <= index < width:
                 raise ValueError(
-                    f"{argument}: expected a column of {name}, which has {known}, got {index}"
+                    f"{argument}: expected a column of {name}, which has {width}, got {index}"
                 )
-        return [index % known for index in indices]
+        return [index % width for index in indices]
     for value in values:
         if not isinstance(value, str):
             got = arguments.describe(value)
@@ -88,7 +88,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def refuse_repeated(name: str, names: Sequence[str]) -> None:
-    """Refuse names of which two are the same."""
+    """Refuse a name that occurs twice."""
     if len(set(names)) < len(names):
         repeated = next(n for n in names if list(names).count(n) > 1)
         raise DataError(f"{name}: expected columns of different names, got {repeated!r} twice")
@@ -96,7 +96,7 @@ def refuse_repeated(name: str, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Roles:
-    """The indices of a source's columns: those of features, of labels, and of the weight."""
+    """The indices of a source's columns: of features, of labels, and of the weight."""
 
     features: list[int]
     labels: list[int]
@@ -136,7 +136,7 @@ def side_by_side(block: Block) -> np.ndarray:
 def parts_of(
     name: str, value: Any, request: ColumnRequest
 ) -> tuple[np.ndarray, Block, list[str] | None]:
-    """Return the features as they are, all as float64 in a block, and the names of features."""
+    """Return the features as stored, the labels and weight as float64, and the features' names."""
     names = frames.names_of(value)
     if names is None:
         value = checks.number_array(name, value)
@@ -149,7 +149,7 @@ def parts_of(
         refuse_repeated(name, names)
         if not frames.is_pandas(value):
             value = frames.as_arrow(value, name)
-    roles = request.roles(name, value.shape[1] if names is None else names)
+    roles = request.roles(name, range(value.shape[1]) if names is None else names)
 
     def pick(indices: list[int]) -> np.ndarray:
         if names is not None:
@@ -168,7 +168,7 @@ def parts_of(
 
 
 def as_slice(indices: list[int]) -> slice | list[int]:
-    """Return indices that follow each other as a slice: that copies nothing."""
+    """Return consecutive indices as a slice, which copies nothing."""
     first = indices[0]
     follow = indices == list(range(first, first + len(indices)))
     return slice(first, first + len(indices)) if follow else indices

@@ -22,37 +22,30 @@ from fastbp.system.mapping import Mapping, opened
 PIECE_BYTES = 2**20
 """Bytes of a read whose rows are converted: larger ones leave the cache before they are."""
 MAX_READS = 8
-"""A row that takes more reads, of about 1 us each, is not worth being read alone."""
+"""A row that takes more reads, of about 1 us each, is not worth reading on its own."""
 
 
 class Descriptor:
-    """An open file that goes when the last one who reads has let go of it.
-
-    So a thread may close a file while another one is in the middle of a read.
-    """
+    """An open file, closed when nothing refers to it: a thread may drop it while another reads."""
 
     def __init__(self, number: int) -> None:
-        self._number = number
+        self.number = number
         self._lock = threading.Lock()
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        close(self._number)
-
-    def map(self, size: int) -> Mapping | None:
-        """Map so many bytes."""
-        return opened(self._number, size)
+        close(self.number)
 
     def read_into(self, offset: int, out: memoryview) -> int:
         """Read bytes, perhaps fewer than asked for, none at the end; OUT `out`."""
         if hasattr(os, "preadv"):
-            return os.preadv(self._number, [out], offset)
-        with self._lock, open(self._number, "rb", buffering=0, closefd=False) as stream:
+            return os.preadv(self.number, [out], offset)
+        with self._lock, open(self.number, "rb", buffering=0, closefd=False) as stream:
             stream.seek(offset)
             return stream.readinto(out) or 0
 
 
 class File:
-    """A file that any number of threads read at positions; it is open only while that is useful."""
+    """A file that any number of threads read from given positions; opened when it is read."""
 
     def __init__(self, path: Path, descriptor: Descriptor | None = None) -> None:
         self.path = path
@@ -68,13 +61,14 @@ class File:
 
     def map(self) -> Mapping | None:
         """Map all of the file, where that is safe."""
-        return self._opened().map(self.size)
+        descriptor = self._opened()  # keeps it open
+        return opened(descriptor.number, self.size)
 
     def read_into(self, offset: int, out: memoryview) -> int:
         """Read as many bytes as there are; OUT `out`."""
         descriptor = self._opened()
         got = done = descriptor.read_into(offset, out)
-        while got > 0 and done < len(out):  # a read may return less than all that there is
+        while got > 0 and done < len(out):  # a read may return fewer bytes than the file has
             got = descriptor.read_into(offset + done, out[done:])
             done += got
         return done
@@ -96,7 +90,7 @@ class File:
 
 
 class FileRows(Rows):
-    """Rows of a file, of which some columns are taken; `label` is the name of the only target."""
+    """Some columns of a file; `label` is the name of the target, if there is exactly one."""
 
     file: File
 
@@ -137,28 +131,23 @@ def digest_of_files(files: list[File], roles: list[Roles]) -> str:
 
 @contextmanager
 def damage_named(name: object, expected: str) -> Iterator[None]:
-    """Turn what readers of files raise, each its own, into a DataError that names the file."""
+    """Turn any exception of a file's reader into a DataError that names the file."""
     try:
         yield
     except (DataError, ImportError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # of the file system; the errors of pyarrow have no number
+            raise  # from the file system; pyarrow's errors have no number
         got = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{name}: expected {expected}, got {got[0]}") from error
-
-
-def dtypes_of(names: Sequence[str]) -> str:
-    """Return the different ones, in one text."""
-    return ", ".join(dict.fromkeys(names))
 
 
 _LOCAL = threading.local()
 
 
 def scratch(size: int) -> np.ndarray:
-    """Return bytes that stay this thread's own until it asks again; only a small array is kept."""
+    """Return bytes for this thread alone until its next call; only a small array is reused."""
     if size > PIECE_BYTES:
         return np.empty(size, dtype=np.uint8)
     if not hasattr(_LOCAL, "buffer"):
@@ -168,9 +157,9 @@ def scratch(size: int) -> np.ndarray:
 
 
 class Sequential(Rows):
-    """Rows that come from front to back, in pieces of whatever size.
+    """Rows that come from front to back, in pieces of any size.
 
-    Going on where the last `fill` ended costs nothing; going back begins again.
+    To continue where the last `fill` ended costs nothing; to go back means to begin again.
     """
 
     any_order = False
@@ -182,7 +171,7 @@ class Sequential(Rows):
 
     @abstractmethod
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
-        """Begin with the row `start`, or before it: at which row, and the pieces from there on."""
+        """Return the row to begin with, `start` or one before it, and the pieces from there on."""
 
     def _forget(self) -> None:
         self._pieces: Iterator[Block] | None = None
@@ -209,29 +198,23 @@ class Sequential(Rows):
                 piece = self._piece.part(at - self._first, upto - self._first)
                 copy(piece, block.part(at - start, upto - start))
                 at = upto
+            elif (next_piece := next(self._pieces, None)) is not None:
+                self._piece, self._first = next_piece, end
             else:
-                self._piece, self._first = self._next(end), end
+                raise DataError(f"{self.name}: expected {self.n_rows} rows, got only {end}", end)
         if stop == self.n_rows:
-            self._finish()
+            self._refuse_more(self._pieces)
+            self._forget()
 
-    def _next(self, end: int) -> Block:
-        assert self._pieces is not None
-        piece = next(self._pieces, None)
-        if piece is None:
-            raise DataError(f"{self.name}: expected {self.n_rows} rows, got only {end}", end)
-        return piece
-
-    def _finish(self) -> None:
-        """Refuse rows beyond those that were counted."""
-        assert self._pieces is not None
+    def _refuse_more(self, pieces: Iterator[Block]) -> None:
+        """Refuse more rows than were counted."""
         end = self._first + len(self._piece.features)
-        while end <= self.n_rows and (piece := next(self._pieces, None)) is not None:
+        while end <= self.n_rows and (piece := next(pieces, None)) is not None:
             end += len(piece.features)
         if end > self.n_rows:
             raise DataError(
                 f"{self.name}: expected {self.n_rows} rows, got at least {end}", self.n_rows
             )
-        self._forget()
 
     def close(self) -> None:
         with self._lock:

@@ -7,12 +7,13 @@ from bisect import bisect_right
 from collections import OrderedDict
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fastbp.data.rows import Block, Rows, pairs
 from fastbp.data.sources.columns import ColumnRequest
-from fastbp.data.sources.files import FileRows, digest_of_files, dtypes_of
+from fastbp.data.sources.files import FileRows, digest_of_files
 from fastbp.data.sources.formats import FORMATS, files_of, open_file
 from fastbp.data.sources.text_labels import BOOLEANS
 from fastbp.errors import DataError
@@ -43,17 +44,17 @@ class Folder(Rows):
         for shard in self._shards:
             _check_alike(shard, first)
             if first.feature_names is None and shard.feature_names is not None:
-                first = shard  # names are compared with the first that there are
-        self.dtype = dtypes_of([shard.dtype for shard in self._shards])
+                first = shard  # later names are compared with the first
+        self.dtype = ", ".join(dict.fromkeys(shard.dtype for shard in self._shards))
         self.random_access = all(shard.random_access for shard in self._shards)
         self.any_order = all(shard.any_order for shard in self._shards)
-        if first.classes is not None:  # the indices of all files are those of the same labels
+        if first.classes is not None:  # all files index the same labels
             self.classes = sorted({label for s in self._shards for label in s.classes or ()})
             for shard in self._shards:
                 shard.classes = self.classes
 
     def _shard(self, i: int) -> FileRows:
-        """Return a file to read; the one that was not for longest is closed."""
+        """Return a file to read; the least recently read one is closed."""
         with self._lock:
             self._open[i] = None
             self._open.move_to_end(i)
@@ -97,21 +98,21 @@ class Folder(Rows):
 
 def _check_alike(shard: FileRows, first: FileRows) -> None:
     """Refuse a file whose columns are not those of the first."""
-    for what in ("n_features", "n_labels", "feature_names"):
-        expected, got = getattr(first, what), getattr(shard, what)
+    got_of = _columns_of(shard)
+    for of, expected in _columns_of(first).items():
+        got = got_of[of]
         if expected != got and None not in (expected, got):
-            of = {"n_features": " features", "n_labels": " columns of labels"}.get(what, "")
             raise DataError(
                 f"{shard.name}: expected {expected}{of}, as in {first.name}, got {got}{of}"
             )
-    expected, got = _kind_of_labels(first), _kind_of_labels(shard)
-    if expected != got:
-        raise DataError(
-            f"{shard.name}: expected {expected} as labels, as in {first.name}, got {got}"
-        )
 
 
-def _kind_of_labels(shard: FileRows) -> str:
-    if shard.classes is None:
-        return "numbers"
-    return "true and false" if shard.classes == BOOLEANS else "text"
+def _columns_of(shard: FileRows) -> dict[str, Any]:
+    """Return what must be the same in all files, unless it is None, by what messages call it."""
+    kind = "true and false" if shard.classes == BOOLEANS else "text"
+    return {
+        " features": shard.n_features,
+        " columns of labels": shard.n_labels,
+        "": shard.feature_names,
+        " as labels": "numbers" if shard.classes is None else kind,
+    }

@@ -1,4 +1,4 @@
-"""The formats that files of rows may have: the one place that lists them."""
+"""The file formats, each a row of `FORMATS`: a suffix, and what opens such a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from fastbp.data.sources.arrow import Ipc, Parquet
 from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows
+from fastbp.data.sources.json_lines import JsonLines
 from fastbp.data.sources.npy import open_npy
 from fastbp.data.sources.npz import open_npz
 from fastbp.data.sources.text import Csv
@@ -17,6 +18,7 @@ FORMATS: dict[str, Callable[[Path, ColumnRequest], FileRows]] = {
     ".npz": open_npz,
     ".csv": Csv,
     ".tsv": Csv,
+    ".jsonl": JsonLines,
     ".parquet": Parquet,
     ".pq": Parquet,
     ".arrow": Ipc,
@@ -26,7 +28,7 @@ FORMATS: dict[str, Callable[[Path, ColumnRequest], FileRows]] = {
 
 
 def is_known(path: Path) -> bool:
-    """Return whether the path ends as files of a format do."""
+    """Return whether the path has the suffix of a format."""
     return path.suffix.lower() in FORMATS
 
 
@@ -36,12 +38,12 @@ def open_file(path: Path, request: ColumnRequest) -> FileRows:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the file itself or, of a folder, those of known formats, in the order of names."""
+    """Return the file itself or, of a folder, those of known formats, sorted by name."""
     inside = path.iterdir() if path.is_dir() else [path]
     return sorted(p for p in inside if is_known(p) and p.is_file() and not p.name.startswith("."))
 
 
 def has_names(path: Path) -> bool:
-    """Return whether columns have names: those of `.npy` files only have indices."""
+    """Return whether columns have names; in ``.npy`` files they only have indices."""
     files = files_of(path)
     return not files or any(FORMATS[file.suffix.lower()] is not open_npy for file in files)

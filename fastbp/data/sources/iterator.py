@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
-from fastbp.data import checks, frames
+from fastbp.data import checks
 from fastbp.data.arrays import readable
 from fastbp.data.rows import Block
 from fastbp.data.sources.columns import ColumnRequest, parts_of, side_by_side
@@ -21,7 +21,7 @@ CRC_ROWS = 4096
 
 
 class Called(Sequential):
-    """Blocks of an iterator that a callable returns at every call."""
+    """Rows in blocks, from an iterator that a callable returns at every call."""
 
     n_rows = 0
 
@@ -29,20 +29,18 @@ class Called(Sequential):
         self._function, self._request = function, request
         own = getattr(function, "__qualname__", type(function).__qualname__)
         self.name = f"rows of {own}"
-        self._known = False
+        self._columns = ""
         super().__init__()
-        n_rows, crc, filled = 0, 0, 0
-        digest = hashlib.sha256()
+        n_rows, crc, digest = 0, 0, hashlib.sha256()
         for block in self._blocks():
-            rows = side_by_side(block)
-            n_rows += len(rows)
-            while len(rows):
-                some, rows = rows[: CRC_ROWS - filled], rows[CRC_ROWS - filled :]
-                crc, filled = zlib.crc32(np.ascontiguousarray(some).data, crc), filled + len(some)
-                if filled == CRC_ROWS:
+            rest = side_by_side(block)
+            while len(rest):
+                some, rest = np.split(rest, [CRC_ROWS - n_rows % CRC_ROWS])
+                n_rows, crc = n_rows + len(some), zlib.crc32(np.ascontiguousarray(some).data, crc)
+                if n_rows % CRC_ROWS == 0:
                     digest.update(crc.to_bytes(4, "little"))
-                    crc, filled = 0, 0
-        if not self._known:
+                    crc = 0
+        if not self._columns:
             raise DataError(f"{self.name}: expected at least one row, got none")
         shape = (n_rows, self.n_features, self.n_labels, self.weighted)
         digest.update(f"{crc} {shape}".encode())
@@ -91,20 +89,19 @@ class Called(Sequential):
     def _check_alike(
         self, name: str, row: int, block: Block, names: list[str] | None, dtype: str
     ) -> None:
-        """Refuse a block that has other columns than the first."""
+        """Refuse a block whose columns are not those of the first."""
+        width, weighted = block.features.shape[1], block.weight is not None
         n_labels = 0 if block.labels is None else block.labels.shape[1]
-        got = (block.features.shape[1], n_labels, block.weight is not None, names)
-        if not self._known:
-            self.n_features, self.n_labels, self.weighted, self.feature_names = got
-            self.dtype, self._known = dtype, True
-        expected = (self.n_features, self.n_labels, self.weighted, self.feature_names)
-        if got != expected:
-            texts = [
-                f"{d} features, {k} columns of labels, {'a' if w else 'no'} weight"
-                + ("" if named is None else f", names {named}")
-                for d, k, w, named in (expected, got)
-            ]
-            raise DataError(f"{name}: expected {texts[0]}, got {texts[1]}", row)
+        columns = (
+            f"{width} features, {n_labels} columns of labels, {'a' if weighted else 'no'} weight"
+        )
+        columns += "" if names is None else f", names {names}"
+        if not self._columns:
+            self._columns, self.dtype = columns, dtype
+            self.n_features, self.n_labels = width, n_labels
+            self.weighted, self.feature_names = weighted, names
+        if columns != self._columns:
+            raise DataError(f"{name}: expected {self._columns}, got {columns}", row)
 
     def digest(self) -> str:
         return self._digest
@@ -112,7 +109,7 @@ class Called(Sequential):
 
 def _labels(name: str, row: int, value: Any, n_rows: int) -> np.ndarray:
     """Return labels, or weights, as a matrix of float64."""
-    array = checks.number_array(name, frames.array_like(value, name))
+    array = checks.number_array(name, value)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or len(array) != n_rows:
         raise DataError(f"{name}: expected labels of {n_rows} rows, got shape {array.shape}", row)

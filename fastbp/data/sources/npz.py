@@ -6,6 +6,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -23,57 +24,56 @@ from fastbp.data.sources.npy import (
     Positional,
     Stored,
     array_of,
-    layout,
+    to_read,
 )
 from fastbp.errors import DataError
+
+EXPECTED = "an archive of arrays"
 
 
 def open_npz(path: Path, request: ColumnRequest) -> FileRows:
     """Open an archive of matrices and columns in NumPy's format.
 
     An array of one dimension is a column of its name, one of two has columns `name0`, `name1`...;
-    the name of an array stands for all of its columns.
+    the array's name stands for all of its columns.
     """
     file, name = File(path), str(path)
     arrays, members = [], {}
-    with damage_named(name, "an archive of arrays"), zipfile.ZipFile(path) as archive:
+    with damage_named(name, EXPECTED), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             inside = member.filename.removesuffix(".npy")
             if inside != member.filename:
                 members[inside] = member
                 with archive.open(member) as stream:
                     arrays.append(array_of(stream, f"{name}: {inside}", member.file_size, inside))
-    columns = {array.name: _columns_of(array) for array in arrays}
+    columns = {
+        a.name: [f"{a.name}{j}" for j in range(a.width)] if len(a.shape) == 2 else [a.name]
+        for a in arrays
+    }
     names = [column for several in columns.values() for column in several]
     refuse_repeated(name, names)
     roles = request.roles(name, names, columns)
     n_rows = _check(name, [array for array in arrays for _ in columns[array.name]], roles)
-    stored = layout(arrays, roles)
+    stored = to_read(arrays, roles)
     rows: ArrayFile
-    if any(members[s.member].compress_type != zipfile.ZIP_STORED for s in stored):
-        rows = Zipped(file, n_rows, roles, names, stored)
-    else:
-        with damage_named(name, "an archive of arrays"):
+    with damage_named(name, EXPECTED):
+        if any(members[s.name].compress_type != zipfile.ZIP_STORED for s in stored):
+            rows = Zipped(file, n_rows, roles, names, stored)
+        else:
             arrays = [_in_archive(file, array, members[array.name]) for array in arrays]
-        rows = Positional(file, n_rows, roles, names, layout(arrays, roles))
-    text = next((s for s in stored if s.dtype.kind in TEXT_KINDS), None)
-    if text is not None:
-        with damage_named(name, "an archive of arrays"):
-            rows.classes = text_labels.classes_in(rows, _labels(name, text, n_rows))
+            rows = Positional(file, n_rows, roles, names, to_read(arrays, roles))
+        for text in (s for s in stored if s.dtype.kind in TEXT_KINDS):  # one at most, the label
+            with zipfile.ZipFile(path) as archive, archive.open(text.name + ".npy") as stream:
+                step = max(1, PIECE_BYTES // text.row_bytes)
+                pieces = map(text.text, _bytes_of(stream, text, n_rows, step))
+                rows.classes = text_labels.classes_in(rows, pieces)
     return rows
 
 
-def _columns_of(array: Array) -> list[str]:
-    if len(array.shape) != 2:
-        return [array.name]
-    return [f"{array.name}{j}" for j in range(array.width)]
-
-
 def _check(name: str, owners: list[Array], roles: Roles) -> int:
-    """Return how many rows the arrays have, each of which owns some columns; refuse others."""
+    """Return how many rows the arrays used have; refuse others. `owners` has one a column."""
     used = [owners[index] for index in roles.all]
-    for index in roles.all:
-        array = owners[index]
+    for index, array in zip(roles.all, used, strict=True):
         text = TEXT_KINDS if roles.labels == [index] else ""
         array.check(f"{name}: {array.name}", checks.REAL_KINDS + text)
         if array.n_rows != used[0].n_rows:
@@ -84,27 +84,28 @@ def _check(name: str, owners: list[Array], roles: Roles) -> int:
     return used[0].n_rows if used else 0
 
 
-def _labels(name: str, stored: Stored, n_rows: int) -> Iterator[np.ndarray]:
-    step = max(1, PIECE_BYTES // stored.row_bytes)
-    with zipfile.ZipFile(name) as archive, archive.open(stored.member + ".npy") as stream:
-        skip(stream, stored.offset)
-        for start in range(0, n_rows, step):
-            yield stored.text(stream.read(min(step, n_rows - start) * stored.row_bytes))
+def _bytes_of(stream: IO[bytes], stored: Stored, n_rows: int, step: int) -> Iterator[bytes]:
+    """Give the elements of an array, `step` rows at a time."""
+    rest = stored.offset  # read in vain: `seek` would give up the check of the member's CRC
+    while rest > 0:
+        rest -= len(stream.read(min(rest, PIECE_BYTES))) or rest
+    for start in range(0, n_rows, step):
+        yield stream.read(min(step, n_rows - start) * stored.row_bytes)
 
 
 def _in_archive(file: File, array: Array, member: zipfile.ZipInfo) -> Array:
-    """Return the array with its offset in the file: names and extras come before its bytes."""
+    """Return the array with its offset in the file: after the member's header, name and extras."""
     signature, name_bytes, extra_bytes = struct.unpack(
         "<4s22xHH", file.read(member.header_offset, 30).tobytes()
     )
     if signature != b"PK\x03\x04":
         raise DataError(f"{file.path}: expected {array.name} at byte {member.header_offset}")
     offset = member.header_offset + 30 + name_bytes + extra_bytes + array.offset
-    return Array(array.name, offset, array.dtype, array.shape, array.fortran)
+    return replace(array, offset=offset)
 
 
 class Zipped(Sequential, ArrayFile):
-    """Arrays of an archive that are compressed, each a stream of its own."""
+    """Compressed arrays of an archive, each read as a stream."""
 
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
         return 0, self._inflated()
@@ -112,29 +113,24 @@ class Zipped(Sequential, ArrayFile):
     def _inflated(self) -> Iterator[Block]:
         step = max(1, PIECE_BYTES // self.row_bytes)
         with (
-            damage_named(self.name, "an archive of arrays"),
+            damage_named(self.name, EXPECTED),
             zipfile.ZipFile(self.file.path) as archive,
             ExitStack() as opened,
         ):
-            streams = [opened.enter_context(archive.open(s.member + ".npy")) for s in self._stored]
-            for stored, stream in zip(self._stored, streams, strict=True):
-                skip(stream, stored.offset)
+            streams = []
+            for stored in self._stored:
+                stream = opened.enter_context(archive.open(stored.name + ".npy"))
+                streams.append(_bytes_of(stream, stored, self.n_rows, step))
             for start in range(0, self.n_rows, step):
                 block = self.empty(min(step, self.n_rows - start))
-                for stored, stream in zip(self._stored, streams, strict=True):
-                    raw = stream.read(len(block.features) * stored.row_bytes)
+                for stored, pieces in zip(self._stored, streams, strict=True):
+                    raw = next(pieces)
                     if len(raw) < len(block.features) * stored.row_bytes:
                         row = start + len(raw) // stored.row_bytes
                         raise DataError(
-                            f"{self.name}: {stored.member}: expected {self.n_rows} rows, got only"
+                            f"{self.name}: {stored.name}: expected {self.n_rows} rows, got only"
                             f" {row}",
                             row,
                         )
                     self._put(stored, np.frombuffer(raw, dtype=np.uint8), start, block)
                 yield block
-
-
-def skip(stream: IO[bytes], size: int) -> None:
-    """Read bytes in vain; `seek` would give up the check of the member's CRC."""
-    while size > 0:
-        size -= len(stream.read(min(size, PIECE_BYTES))) or size

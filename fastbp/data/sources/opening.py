@@ -20,10 +20,10 @@ from fastbp.errors import DataError
 
 
 def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: Any = None) -> Rows:
-    """Open rows of features, with labels and weights if they come along, wherever they are.
+    """Open rows of features, with the labels and weights that the source has.
 
-    Files are read a block at a time, the next one while this one is computed; a fit maps a
-    ``.npy`` of float64 instead, where the platform lets it do so safely.
+    Files are read a block at a time, the next one during the computation on this one; a fit maps
+    a ``.npy`` of float64 instead, where the platform lets it do so safely.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
         * A folder of such files, which are taken in the order of their names as if they were one.
           Hidden files do not count.
         * A callable that returns a fresh iterator of blocks at every call. A block is a matrix of
-          features, a table, or a tuple of features, labels and perhaps weights. All blocks are
-          gone through once when it is opened.
+          features, a table, or a tuple of features, labels and perhaps weights. Opening it
+          reads all blocks once.
         * An array or a table in memory: of pandas, Polars, pyarrow, or anything that exports
           Arrow's C streams.
     target : str, int, or list of them, optional
@@ -67,18 +67,18 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     OSError
         If a file cannot be read.
     ImportError
-        If pyarrow is missing (``pip install 'fastbp[files]'``) for what is no file of NumPy's.
+        If pyarrow is missing (``pip install 'fastbp[files]'``) for any but NumPy's files.
 
     Notes
     -----
-    A callable is called, and its iterator goes on, on a thread of the fit's own.
+    A fit calls a callable, and advances its iterator, on a thread of its own.
 
-    Compressed archives, Parquet, Arrow's files and callables are read from front to back; going
-    back begins again. In an archive that is compressed, a matrix in Fortran order is decompressed
-    once a column. Of Parquet's and Arrow's files a batch of rows is in memory, of a ``.csv`` the
-    text of a block and the place of a row every 256 KiB.
+    Compressed archives, Parquet, Arrow's files and callables are read from front to back; to go
+    back means to begin again. In a compressed archive, a matrix in Fortran order is decompressed
+    once a column. Of Parquet and Arrow files a batch of rows is in memory, of a ``.csv`` the text
+    of a block and the offset of a row every 256 KiB.
 
-    The digest of files is that of 66 chunks of 64 KiB, of a callable of the CRC-32 of every 4096
+    The digest of files covers 66 chunks of 64 KiB, that of a callable the CRC-32 of every 4096
     rows.
 
     Examples
@@ -130,10 +130,6 @@ def _in_memory(value: Any, request: ColumnRequest) -> Rows:
             f" {arguments.describe(value)}"
         )
     features, extra, names = parts_of("source", value, request)
-    if 0 in features.shape:
-        raise DataError(
-            f"source: expected at least one row and one column, got shape {features.shape}"
-        )
     rows: Rows = ArrayRows(features, "source")
     if extra.labels is not None or extra.weight is not None:
         rows = Labelled(rows, extra.labels, extra.weight)

@@ -1,4 +1,4 @@
-"""Rows of another source, copied once into a temporary file."""
+"""Rows of another source, copied into a temporary file."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import Roles, side_by_side
 from fastbp.data.sources.files import Descriptor, File
-from fastbp.data.sources.npy import Array, Positional, layout
+from fastbp.data.sources.npy import Array, Positional, to_read
 
 
 class Spool(Positional):
     """Rows of another source, copied into a file without a name."""
 
     def __init__(self, rows: Rows, descriptor: Descriptor) -> None:
-        features = list(range(rows.n_features))
-        labels = [rows.n_features + j for j in range(rows.n_labels)]
-        roles = Roles(features, labels, rows.n_features + rows.n_labels if rows.weighted else None)
-        width = rows.row_bytes // 8
-        shape = (rows.n_rows, width)
+        columns = list(range(rows.row_bytes // 8))
+        d, k = rows.n_features, rows.n_features + rows.n_labels
+        roles = Roles(columns[:d], columns[d:k], *columns[k:])
         file = File(Path(rows.name), descriptor)
-        file.size = 8 * rows.n_rows * width
-        stored = layout([Array("", 0, np.dtype(np.float64), shape, False)], roles)
+        file.size = rows.n_rows * rows.row_bytes
+        shape = rows.n_rows, len(columns)
+        stored = to_read([Array("", 0, np.dtype(np.float64), shape, False)], roles)
         super().__init__(file, rows.n_rows, roles, None, stored)
         self._rows = rows
-        self.name, self.feature_names, self.dtype = rows.name, rows.feature_names, rows.dtype
-        self.classes = rows.classes
+        self.name, self.dtype = rows.name, rows.dtype
+        self.feature_names, self.classes = rows.feature_names, rows.classes
 
     def digest(self) -> str:
         return self._rows.digest()
@@ -41,34 +39,23 @@ class Spool(Positional):
 
 
 def spooled(rows: Rows, between: Callable[[], None] = lambda: None) -> Rows:
-    """Copy rows once into a temporary file, from which any of them can be read at any time.
+    """Copy rows into a temporary file, from which any of them can be read at any time.
 
-    It may take long: `between` is called between blocks. The file has no name, and is gone when
-    the rows are. Its size is `n_rows * row_bytes`.
+    All rows are read: `between` is called between blocks. The file has no name, vanishes with the
+    rows, and takes `n_rows * row_bytes` bytes.
     """
-    try:
-        with tempfile.TemporaryFile(buffering=0) as file:
-            for _, block in rows.blocks():
-                between()
-                _write(rows, file, side_by_side(block))
-            return Spool(rows, Descriptor(os.dup(file.fileno())))
-    except _SpoolError as error:
-        raise OSError(error.errno, error.strerror) from error.__cause__
-
-
-class _SpoolError(OSError):
-    """Told apart from what reading the rows raises."""
-
-
-def _write(rows: Rows, file: Any, array: np.ndarray) -> None:
-    rest = np.ascontiguousarray(array).data.cast("B")
-    try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except OSError as error:
-        raise _SpoolError(
-            error.errno,
-            f"{error.strerror}: the temporary copy of {rows.name}, of"
-            f" {rows.n_rows * rows.row_bytes} bytes, in {tempfile.gettempdir()} (set TMPDIR to use"
-            " another folder)",
-        ) from error
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for _, block in rows.blocks():
+            between()
+            rest = np.ascontiguousarray(side_by_side(block)).data.cast("B")
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError as error:
+                raise OSError(
+                    error.errno,
+                    f"{error.strerror}: the temporary copy of {rows.name}, of"
+                    f" {rows.n_rows * rows.row_bytes} bytes, in {tempfile.gettempdir()} (set"
+                    " TMPDIR to use another folder)",
+                ) from error
+        return Spool(rows, Descriptor(os.dup(file.fileno())))

@@ -20,9 +20,9 @@ from fastbp.data.sources.files import File, FileRows, damage_named
 from fastbp.errors import DataError
 
 CSV_STEP = 2**18
-"""Bytes of text from one row whose offset is kept to the next: what is searched for a row."""
+"""Bytes of text between rows whose offsets are kept, which are searched for a row."""
 GUESS_STEPS = 4
-"""So many of them show whether a label is a number: a mebibyte."""
+"""The first steps, a mebibyte, decide whether labels are numbers."""
 NEWLINE, RETURN = 10, 13
 BOM = b"\xef\xbb\xbf"
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
@@ -31,9 +31,9 @@ RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 class Csv(FileRows):
     """Text with a header, one row a line; parsed by pyarrow, from any row on.
 
-    Lines are told apart before they are parsed, so no cell may hold one's end. Blank lines do not
-    count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in the
-    first mebibyte are not all numbers holds classes.
+    Lines are separated before they are parsed, so no cell may contain a line's end. Blank lines do
+    not count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in
+    the first mebibyte are not all numbers holds classes.
     """
 
     def __init__(self, path: Path, request: ColumnRequest) -> None:
@@ -41,7 +41,7 @@ class Csv(FileRows):
         self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         self._logical: frozenset[str] = frozenset()
         file = File(path)
-        names, first = _header(file, self._delimiter)
+        names, first = _header(path, self._delimiter)
         roles = request.roles(str(path), names)
         self._names, self._used = names, [names[j] for j in roles.all]
         n_rows = self._find_rows(file, first)
@@ -50,7 +50,7 @@ class Csv(FileRows):
             self.classes = self._classes(self.label)
 
     def _classes(self, label: str) -> list[Any] | None:
-        """Return what the labels are if they are no numbers, of which the first ones decide."""
+        """Return the distinct labels if the first ones are not all numbers, else None."""
         bounds = sorted({*self._rows[::GUESS_STEPS], self.n_rows})
 
         def piece(start: int, stop: int) -> Any:
@@ -68,13 +68,13 @@ class Csv(FileRows):
         return text_labels.classes_in(self, pieces)
 
     def _find_rows(self, file: File, position: int) -> int:
-        """Return how many rows there are, and keep where some of them begin."""
+        """Count the rows, and keep where some of them begin."""
         self._rows, self._offsets = array("q"), array("q")
         n_rows, step = 0, CSV_STEP
         while position < file.size:
             data = file.read(position, min(step, file.size - position))
             end = data.tobytes().rfind(b"\n") + 1 if position + data.size < file.size else data.size
-            if end == 0:  # a line longer than that
+            if end == 0:  # the line is longer
                 step *= 2
                 continue
             self._rows.append(n_rows)
@@ -87,7 +87,11 @@ class Csv(FileRows):
         """Parse the lines of these rows; OUT `block`."""
         if start == stop:
             return
-        table = self._parsed(self._lines(start, stop), start)
+        pa = self._arrow
+        kinds = {name: pa.bool_() if name in self._logical else pa.float64() for name in self._used}
+        if self.label is not None and self.classes is not None:
+            kinds[self.label] = pa.string()
+        table = self._table(self._lines(start, stop), start, kinds)
         if table.num_rows != stop - start:
             raise DataError(
                 f"{self.name}: expected {stop - start} rows from row {start} on, one a line, got"
@@ -112,24 +116,14 @@ class Csv(FileRows):
             )
         return data[starts[first] : starts[beyond] if beyond < starts.size else data.size]
 
-    def _parsed(self, data: np.ndarray, first: int) -> Any:
-        pa = self._arrow
-        kinds = {name: pa.bool_() if name in self._logical else pa.float64() for name in self._used}
-        if self.label is not None and self.classes is not None:
-            kinds[self.label] = pa.string()
-        try:
-            return self._table(data, first, kinds)
-        except pa.ArrowInvalid:
-            return self._table(data, first, dict.fromkeys(self._used, pa.string()))
-
     def _table(self, data: np.ndarray, first: int, kinds: dict[str, Any]) -> Any:
+        """Parse rows: columns as these types or, if some cell is of another, all as text."""
         from pyarrow import csv as arrow_csv
 
-        size = min(max(2**20, data.size + 1), 2**31 - 1)  # no row may go beyond one of its blocks
-        source = self._arrow.BufferReader(self._arrow.py_buffer(data))
+        size = min(max(2**20, data.size + 1), 2**31 - 1)  # no row may cross pyarrow's blocks
         try:
             return arrow_csv.read_csv(
-                source,
+                self._arrow.BufferReader(self._arrow.py_buffer(data)),
                 arrow_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=size),
                 arrow_csv.ParseOptions(delimiter=self._delimiter),
                 arrow_csv.ConvertOptions(column_types=kinds, include_columns=list(kinds)),
@@ -141,12 +135,13 @@ class Csv(FileRows):
                 raise DataError(
                     f"{self.name}: expected {ragged[2]} cells, got {ragged[3]} in row {row}", row
                 ) from None
-            if any(kind != self._arrow.string() for kind in kinds.values()):
-                raise
+            text = dict.fromkeys(kinds, self._arrow.string())
+            if kinds != text:
+                return self._table(data, first, text)
             raise DataError(f"{self.name}: expected text in UTF-8, got {error}", first) from None
 
     def _numbers(self, column: Any, name: str, first: int) -> np.ndarray:
-        """Return numbers or, for a label that is none, its index in `classes`."""
+        """Return numbers or, of labels that are classes, class indices."""
         if name == self.label and self.classes is not None:
             logical = self.classes == text_labels.BOOLEANS
             known = ["0", "1"] if logical else self.classes
@@ -157,7 +152,7 @@ class Csv(FileRows):
         return frames.numbers(column)
 
     def _words(self, column: Any) -> Any:
-        """Return trimmed text, NULL where it stands for a gap, with true and false as 1 and 0."""
+        """Return trimmed text, with NULL for gaps, 1 for true and 0 for false."""
         from pyarrow import compute, csv
 
         gap = compute.is_in(column, self._arrow.array(csv.ConvertOptions().null_values))
@@ -169,10 +164,10 @@ class Csv(FileRows):
         return text
 
     def _from_text(self, column: Any, name: str, first: int) -> Any:
-        """Return as numbers a column that pyarrow did not take for such."""
+        """Return numbers in a column that pyarrow could not parse as numbers."""
         text = self._words(column)
         if {*text.unique().tolist()} <= {"0", "1"}:
-            self._logical |= {name}  # the next piece of it is read at once
+            self._logical |= {name}  # later pieces are parsed as booleans at once
         if self._is_number(text):
             return text.cast(self._arrow.float64())
         row = bisect_left(range(len(text)), True, key=lambda i: not self._is_number(text[: i + 1]))
@@ -190,28 +185,22 @@ class Csv(FileRows):
         return True
 
 
-def _header(file: File, delimiter: str) -> tuple[list[str], int]:
-    """Return the names in the first line that is not blank, and where the next one begins."""
-    size = CSV_STEP
-    while True:
-        data = file.read(0, min(size, file.size))
-        mark = len(BOM) if data[: len(BOM)].tobytes() == BOM else 0
-        starts = line_starts(data[mark:]) + mark
-        if starts.size > 1 or data.size == file.size:
-            break
-        size *= 2
-    if starts.size == 0:
-        raise DataError(f"{file.path}: expected a header, got an empty file")
-    end = data.tobytes().find(b"\n", int(starts[0])) + 1 or data.size
-    with damage_named(file.path, "a header in UTF-8"):
-        line = data[starts[0] : end].tobytes().decode()
-        names = next(csv.reader([line], delimiter=delimiter, strict=True))
-    refuse_repeated(str(file.path), names)
+def _header(path: Path, delimiter: str) -> tuple[list[str], int]:
+    """Return the names in the first line that is not blank, and where the next line begins."""
+    with path.open("rb") as file:
+        lines = (line.removeprefix(BOM) for line in file)
+        line = next((line for line in lines if line[:1] not in b"\r\n"), b"")
+        end = file.tell()
+    if not line:
+        raise DataError(f"{path}: expected a header, got an empty file")
+    with damage_named(path, "a header in UTF-8"):
+        names = next(csv.reader([line.decode()], delimiter=delimiter, strict=True))
+    refuse_repeated(str(path), names)
     return names, end
 
 
 def line_starts(data: np.ndarray) -> np.ndarray:
-    """Return where the lines begin that are not blank, of bytes that begin with a line."""
+    """Return where lines that are not blank begin; the first byte begins a line."""
     starts = np.concatenate(([0], np.flatnonzero(data == NEWLINE) + 1))
     starts = starts[: np.searchsorted(starts, data.size)]
     first = data[starts]

@@ -1,27 +1,25 @@
-"""Labels that are text: a column's different ones, sorted, and the index of each row's in them.
+"""Labels that are text: the distinct ones of a column, sorted, and the index of each row's label.
 
-The labels are those of the column `label` of a file; they come as arrays of NumPy's or pyarrow's.
+They come from the column `label` of a file, as arrays of NumPy or pyarrow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
+from fastbp.data.sources.files import FileRows
 from fastbp.errors import DataError
 
-if TYPE_CHECKING:
-    from fastbp.data.sources.files import FileRows
-
 BOOLEANS = [False, True]
-MOST_CLASSES = 2**20
-"""They are kept in memory: names or texts that differ in every row are no classes."""
+MOST_LABELS = 2**20
+"""Distinct labels, which are kept in memory: texts that differ in every row are no classes."""
 
 
 def classes_in(rows: FileRows, pieces: Iterable[Any]) -> list[Any]:
-    """Return the sorted different labels, which come in pieces."""
+    """Return the distinct labels, sorted, of a column in pieces."""
     found: set[Any] = set()
     row = 0
     for piece in pieces:
@@ -31,14 +29,14 @@ def classes_in(rows: FileRows, pieces: Iterable[Any]) -> list[Any]:
             _refuse(rows, None, row + gap)
         found.update(values)
         row += len(piece)
-        if len(found) > MOST_CLASSES:
-            expected = f"expected at most {MOST_CLASSES:,} different labels, got more"
+        if len(found) > MOST_LABELS:
+            expected = f"expected at most {MOST_LABELS:,} different labels, got more"
             raise DataError(f"{rows.name}: column {rows.label!r}: {expected}")
     return sorted(found)
 
 
 def indices_in(rows: FileRows, known: list[Any], piece: Any, first_row: int) -> np.ndarray:
-    """Return the index in `known` of each label of a piece that begins with `first_row`."""
+    """Return the index in `known` of each label of a piece; it begins with row `first_row`."""
     if isinstance(piece, np.ndarray):
         sorted_labels = np.array(known)
         indices = np.minimum(np.searchsorted(sorted_labels, piece), len(known) - 1)

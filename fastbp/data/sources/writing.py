@@ -6,26 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from fastbp.data.rows import BLOCK_BYTES, Block, Rows
+from fastbp.data.rows import Block, Rows, ranges
 from fastbp.system import archive
 from fastbp.system.threads import Team, team, threads_for
 
-NUMBER_WORK = 3  # of a random number, as in fastbp.system.threads: 1 nanosecond
-
-
-def _block_rows(rows: Rows) -> int:
-    return max(1, BLOCK_BYTES // rows.row_bytes)
+NUMBER_WORK = 3  # of a random number, 1 ns, in the unit of fastbp.system.threads
 
 
 def generating_threads(rows: Rows) -> int:
-    """Return how many threads generating these rows is worth."""
+    """Return how many threads are worth starting to generate these rows."""
     work = rows.n_rows * (rows.n_features + rows.n_labels) * NUMBER_WORK
-    return threads_for(work, work, -(-rows.n_rows // _block_rows(rows)), None)
+    return threads_for(work, work, -(-rows.n_rows // rows.block_rows), None)
 
 
 def fill_together(rows: Rows, start: int, whole: Block, threads: Team) -> None:
     """Write the rows from `start` on, a block a thread; OUT whole."""
-    n_rows, step = len(whole.features), _block_rows(rows)
+    n_rows, step = len(whole.features), rows.block_rows
 
     def fill(first: int) -> None:
         last = min(first + step, n_rows)
@@ -43,12 +39,12 @@ def write_npy(rows: Rows, path: Path) -> None:
         "shape": (rows.n_rows, columns),
     }
     n_threads = generating_threads(rows)
-    step = min(rows.n_rows, n_threads * _block_rows(rows))
+    step = min(rows.n_rows, n_threads * rows.block_rows)
     block, matrix = rows.empty(step), np.empty((step, columns))
     with team(n_threads) as threads, archive.replacing(path) as file:
         np.lib.format.write_array_header_2_0(file, header)
-        for start in range(0, rows.n_rows, step):
-            n = min(step, rows.n_rows - start)
+        for start, stop in ranges(0, rows.n_rows, step):
+            n = stop - start
             part = block.part(0, n)
             fill_together(rows, start, part, threads)
             matrix[:n, :d] = part.features

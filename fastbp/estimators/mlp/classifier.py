@@ -306,7 +306,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_classes) for several labels
         """
-        return self._known.predicted(self._outputs(X))
+        outputs = self._outputs(X)  # which checks that it is fitted
+        return self._known.predicted(outputs)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, in the order of ``classes_``.

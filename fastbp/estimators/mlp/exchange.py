@@ -271,14 +271,13 @@ def _read_module(module: Any) -> Module:
     after: list[str | None] = []  # each layer's activation
     for number, part in enumerate(_parts(module)):
         name = type(part).__name__
-        softmax = name == "Softmax" and part.dim in (1, -1)
         if name == "Linear":
             w = _array(part.weight).T.copy()
             coefs.append(w)
             bias = part.bias
             intercepts.append(np.zeros(w.shape[1], w.dtype) if bias is None else _array(bias))
             after.append(None)
-        elif after[-1:] == [None] and (name in HIDDEN_OF_TORCH or softmax):
+        elif _is_activation(part) and after and after[-1] is None:
             after[-1] = name
         elif name not in NOTHING_TO_DO:
             raise ValueError(
@@ -294,6 +293,13 @@ def _read_module(module: Any) -> Module:
         )
     activation = hidden.pop() if hidden else "relu"
     return Module(coefs, intercepts, activation, None if after[-1] == "Identity" else after[-1])
+
+
+def _is_activation(part: Any) -> bool:
+    name = type(part).__name__
+    if name == "Softmax":
+        return part.dim in (1, -1)
+    return name in HIDDEN_OF_TORCH and getattr(part, "beta", 1) == 1  # a Softplus may be steeper
 
 
 def _parts(module: Any) -> Iterator[Any]:

@@ -55,14 +55,17 @@ class Learned:
     stops_by_call: bool
 
     def __init__(self, attributes: dict[str, Any]) -> None:
-        names = [name for name in Learned.__annotations__ if _attribute(name) in attributes]
-        vars(self).update((name, attributes[_attribute(name)]) for name in names)
+        for name, attribute in ATTRIBUTES.items():
+            if attribute in attributes:
+                setattr(self, name, attributes[attribute])
 
     def hand_over(self, attributes: dict[str, Any]) -> None:
         """Set them in place of those that an estimator had."""
-        for name in Learned.__annotations__:
-            attributes.pop(_attribute(name), None)
-        attributes.update((_attribute(name), value) for name, value in vars(self).items())
+        for name, attribute in ATTRIBUTES.items():
+            if name in vars(self):
+                attributes[attribute] = vars(self)[name]
+            else:
+                attributes.pop(attribute, None)
 
     def begin(self, settings: Any, hidden: list[int] | None, data: Data, targets: Targets) -> None:
         """Begin with new layers, hidden ones of these sizes, or with the old ones if they fit."""
@@ -123,8 +126,7 @@ class Learned:
         self.coefs_, self.intercepts_ = self.best_coefs, self.best_intercepts
 
 
-def _attribute(name: str) -> str:
-    return name if name.endswith("_") else f"_{name}"
+ATTRIBUTES = {name: name if name.endswith("_") else f"_{name}" for name in Learned.__annotations__}
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from fastbp.data.labels import Samples, check_weights
 from fastbp.errors import DivergenceError
 from fastbp.estimators.mlp.epochs import AfterEpoch
 from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit
-from fastbp.estimators.mlp.network import Data, flat
+from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.mlp.solver import solver_of
 from fastbp.training.driver import train
 from fastbp.training.objective import pass_options
@@ -45,9 +45,10 @@ class Stochastic:
             fit.data, fit.validation = self._split(fit.data)
         self._prepare_early_stopping()
         self._after = AfterEpoch(fit)
-        parameters, samples = flat(*fit.learned.parameters), fit.data.samples(fit.layers)
-        self._options = self._checked_options(samples, parameters)
-        self._problem = fit.layers.problem(parameters, samples, self._options)
+        parameters = fit.layers.flat(*fit.learned.parameters)
+        samples = fit.data.samples(fit.layers)
+        options = self._checked_options(samples, parameters)
+        self._problem = fit.layers.problem(parameters, samples, options)
         self._against = None
         if fit.validation is not None:
             once = pass_options(len(fit.validation.labels))
@@ -120,7 +121,7 @@ class Stochastic:
         learned = self._learned
         self._fit.callbacks.begin(*learned.parameters)
         try:
-            outcome = train(self._problem, self._options, self._against)
+            outcome = train(self._problem, self._against)
             self._keep(outcome)
             self._end(outcome.stopped)
         except DivergenceError as error:

@@ -72,6 +72,7 @@ class ScoresRows:
 class Neurons(Estimator):
     """What both estimators share: parameters, training, and the outputs of fitted neurons."""
 
+    loss: str
     coef_: Any
     intercept_: Any
     _reached: list[Any]
@@ -149,7 +150,7 @@ class Neurons(Estimator):
             weights, biases, random = self._start(rows.n_labels, again)
             start = _as_taken(weights, biases)
             how = {"random_state": random, "shuffle": _shuffling(self, rows)}
-            how |= {"loss": self._loss, "optimizer": optimizer_of(self)}
+            how |= {"loss": OWN_LOSSES.get(self.loss, self.loss), "optimizer": optimizer_of(self)}
             how |= {name: getattr(self, name) for name in ENGINE}
             if callbacks or self.verbose:
                 callbacks.begin(*start)
@@ -202,11 +203,6 @@ class Neurons(Estimator):
         return fit
 
     @property
-    def _loss(self) -> str:
-        loss: str = self.loss
-        return OWN_LOSSES.get(loss, loss)
-
-    @property
     def _finds_rate(self) -> bool:
         """Whether the rate follows from the rows."""
         return isinstance(self.learning_rate_init, str) and optimizer_of(self).usual_rate is None
@@ -217,7 +213,7 @@ class Neurons(Estimator):
         if found is None or not self._finds_rate:
             return rule.usual_rate if isinstance(given, str) else given
         batch = min(rows.n_rows, self.batch_size or rows.n_rows)
-        bound = curvature(self._loss, self._output, rows.n_labels)
+        bound = curvature(OWN_LOSSES.get(self.loss, self.loss), self._output, rows.n_labels)
         smooth = smoothness(found, weights, bound, rows, batch, self.alpha)
         # Earlier rows of partial_fit may have been longer.
         self._smoothness = max(smooth, getattr(self, "_smoothness", 0.0))
@@ -229,7 +225,8 @@ class Neurons(Estimator):
         """Return start values (K, D) and (K,), and the source of what is random from there on."""
         shape, random = (n_outputs, self.n_features_in_), self.random_state
         if again:
-            weights, biases = self._parameters(np.float64)
+            weights = np.atleast_2d(np.asarray(self.coef_, dtype=np.float64))
+            biases = np.ravel(np.asarray(self.intercept_, dtype=np.float64))
             if weights.shape != shape:
                 raise ValueError(
                     f"coef_: expected shape {shape} to go on from, got {weights.shape}"
@@ -243,11 +240,6 @@ class Neurons(Estimator):
             shape[::-1], activations=["relu"], scheme="he_uniform", random_state=random
         )
         return np.ascontiguousarray(weights.T), biases, random
-
-    def _parameters(self, dtype: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return weights (K, D) and biases (K,), which anybody may have set."""
-        weights = np.atleast_2d(np.asarray(self.coef_, dtype=dtype))
-        return weights, np.ravel(np.asarray(self.intercept_, dtype=dtype))
 
     def _state(self) -> TrainingState | None:
         """Return what the optimizer goes on from, if the parameters are still its own."""
@@ -293,16 +285,17 @@ class Neurons(Estimator):
         """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
         if not hasattr(self, "coef_"):
             check_is_fitted(self, "coef_")
-        named = "feature_names_in_" in self.__dict__
-        rows = X
-        if named or not is_plain(X, 2) or X.shape[1] != self.n_features_in_:
-            # 100 microseconds, which a few rows of the usual kind are spared.
-            rows = checked_features(self, X)
+        plain = is_plain(X, 2) and X.shape[1] == self.n_features_in_
+        # The check takes 100 microseconds: too long for a few rows of the usual kind.
+        usual = plain and "feature_names_in_" not in self.__dict__
+        rows = X if usual else checked_features(self, X)
         with in_scikit_learns_words(self, X):
-            weights, bias = _as_taken(*self._parameters())
-            if isinstance(weights, list):
-                return predict_network(rows, weights, bias, activations=[activation])
-            return predict_neuron(rows, weights, bias, activation=activation)
+            coef, intercept = np.asarray(self.coef_), self.intercept_
+            if coef.ndim == 1 or len(coef) == 1:
+                weights, bias = coef if coef.ndim == 1 else coef[0], float(np.ravel(intercept)[0])
+                return predict_neuron(rows, weights, bias, activation=activation)
+            weights = np.ascontiguousarray(coef.T)
+            return predict_network(rows, [weights], [intercept], activations=[activation])
 
 
 def _as_taken(weights: np.ndarray, biases: np.ndarray) -> tuple[Any, Any]:

@@ -1,8 +1,9 @@
-"""Labels as neurons learn them, a class against the others; and one pass over rows beforehand."""
+"""Labels as neurons learn them, one class against the rest, and a first pass over all rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,11 @@ class Survey:
     Attributes
     ----------
     labels : numpy.ndarray of float64, shape (n_groups,)
-        The distinct labels, in order; a single 0 where they are numbers to predict.
+        The distinct labels, sorted; a single 0 where labels are numbers to predict.
     weights, squares : numpy.ndarray of float64, shape (n_groups,)
         Sums over the rows of each label: of the weights, and of weight times squared length.
     longest : float
-        The greatest squared length of a row that counts.
+        The greatest squared length of a row whose weight is not 0.
     """
 
     labels: np.ndarray
@@ -36,14 +37,14 @@ class Survey:
 
 
 def survey(rows: Rows, known: np.ndarray | None, grouped: bool) -> Survey:
-    """Go through all rows once.
+    """Read all rows once and check them.
 
     Parameters
     ----------
     rows : Rows
         With labels.
     known : numpy.ndarray, optional
-        The labels there are; None finds them.
+        The distinct labels, sorted; None finds them.
     grouped : bool
         Whether the labels are classes. Otherwise all rows are one group.
     """
@@ -66,10 +67,16 @@ def survey(rows: Rows, known: np.ndarray | None, grouped: bool) -> Survey:
         groups = np.zeros(len(squares), dtype=np.intp)
         if grouped:
             assert block.labels is not None
-            groups = class_indices(block.labels[:, 0], labels, rows.locate, start)
+            locate = partial(_locate, rows, slice(start, None))
+            groups = class_indices(block.labels[:, 0], labels, locate)
         sums[0] += np.bincount(groups, weight, labels.size)
         sums[1] += np.bincount(groups, weight * squares, labels.size)
     return Survey(labels, sums[0], sums[1], float(longest))
+
+
+def _locate(rows: Rows, some: slice | np.ndarray, i: int) -> tuple[str, int]:
+    """Return the source, and the row in it, of one of some rows."""
+    return rows.locate(some.start + i if isinstance(some, slice) else int(some[i]))
 
 
 class Coded(Wrapped):
@@ -82,7 +89,7 @@ class Coded(Wrapped):
     rows : Rows
         With one column of labels.
     labels : numpy.ndarray of float64, shape (n_classes,)
-        The distinct labels, in order.
+        The distinct labels, sorted.
     class_weight : numpy.ndarray, shape (n_classes,), optional
         Multiplies the weights of the rows.
     """
@@ -93,30 +100,22 @@ class Coded(Wrapped):
         self.classes = None
         self.n_labels = 1 if labels.size == 2 else labels.size
         self.weighted = rows.weighted or class_weight is not None
-        label_bytes = 8 * self.n_rows * self.n_labels
-        if rows.in_memory is not None and label_bytes <= max(
-            WHOLE_BYTES, 8 * self.n_rows * self.n_features
-        ):
-            self.in_memory = self._whole(rows.in_memory)
-
-    def _whole(self, inside: Block) -> Block:
-        """Return all rows: the features where they are."""
-        weight = np.empty(self.n_rows) if self._class_weight is not None else inside.weight
-        block = Block(inside.features, np.empty((self.n_rows, self.n_labels)), weight)
-        self._code(0, inside, block)
-        return block.map(read_only)
+        n, most_bytes = self.n_rows, max(WHOLE_BYTES, 8 * self.n_rows * self.n_features)
+        if rows.in_memory is not None and 8 * n * self.n_labels <= most_bytes:
+            weight = rows.in_memory.weight if class_weight is None else np.empty(n)
+            block = Block(rows.in_memory.features, np.empty((n, self.n_labels)), weight)
+            self._complete(slice(0, n), rows.in_memory, block)
+            self.in_memory = block.map(read_only)
 
     def _inside(self, block: Block) -> Block:
-        """Return a block for the rows' own labels and weights, with the features of this one."""
         n = len(block.features)
         weight = np.empty(n) if self._rows.weighted else None
         return Block(block.features, np.empty((n, 1)), weight)
 
-    def _code(self, rows: int | np.ndarray, inside: Block, block: Block) -> None:
-        """Write labels and weights; `rows` are the rows' indices, or the first one."""
+    def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
         assert inside.labels is not None
-        labels = inside.labels[:, 0]
-        indices = class_indices(labels, self._labels, self._rows.locate, rows)
+        locate = partial(_locate, self._rows, rows)
+        indices = class_indices(inside.labels[:, 0], self._labels, locate)
         if block.labels is not None and self.n_labels == 1:
             block.labels[:, 0] = indices
         elif block.labels is not None:
@@ -127,16 +126,6 @@ class Coded(Wrapped):
         block.weight[:] = 1.0 if inside.weight is None else inside.weight
         if self._class_weight is not None:
             np.multiply(block.weight, self._class_weight[indices], out=block.weight)
-
-    def fill(self, start: int, stop: int, block: Block) -> None:
-        inside = self._inside(block)
-        self._rows.fill(start, stop, inside)
-        self._code(start, inside, block)
-
-    def take(self, indices: np.ndarray, block: Block) -> None:
-        inside = self._inside(block)
-        self._rows.take(indices, inside)
-        self._code(indices, inside, block)
 
 
 def carried(rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:

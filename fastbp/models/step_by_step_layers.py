@@ -98,7 +98,7 @@ class Layer:
 
     @property
     def weights(self) -> np.ndarray:
-        """Its weights, float64 of shape (n_inputs, n_neurons); what is set is copied."""
+        """The weights, float64 of shape (n_inputs, n_neurons); setting them copies."""
         return self._weights
 
     @weights.setter
@@ -113,7 +113,7 @@ class Layer:
 
     @property
     def biases(self) -> np.ndarray:
-        """Its biases, float64 of shape (n_neurons,); what is set is copied."""
+        """The biases, float64 of shape (n_neurons,); setting them copies."""
         return self._biases
 
     @biases.setter
@@ -141,9 +141,7 @@ class Layer:
         rows = checks.matrix("inputs", rows[None, :] if single else rows)
         if rows.shape[1] != self.n_inputs:
             raise ValueError(f"inputs: expected {self.n_inputs} numbers a row, got {rows.shape[1]}")
-        bad = checks.first_bad_row(rows)
-        if bad is not None:
-            checks.raise_for_row("inputs", bad, rows[bad])
+        checks.finite_rows("inputs", rows)
         z, output = (
             predict_network(rows, [self.weights], [self.biases], activations=[name])
             for name in ("identity", self.activation)
@@ -245,7 +243,7 @@ class Perceptron:
     stopped_ : str
         Why it stopped.
     state_ : TrainingState
-        What another fit needs to go on from there: pass it as `state`.
+        What another fit needs to continue from there: pass it as `state`.
 
     Examples
     --------
