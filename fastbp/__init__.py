@@ -17,7 +17,7 @@ Estimators for scikit-learn
     NeuronClassifier, NeuronRegressor, MLPClassifier, MLPRegressor
 
 Optimizers
-    SGD, Adam           with values of your own; "sgd" and "adam" name them
+    SGD, Adam, RMSprop  with values of your own; "sgd", "adam" and "rmsprop" name them
 
 Data and models
     open_rows           rows in files, also more than memory holds
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from fastbp.system.versions import show_versions as show_versions
     from fastbp.training.optimizers import SGD as SGD
     from fastbp.training.optimizers import Adam as Adam
+    from fastbp.training.optimizers import RMSprop as RMSprop
     from fastbp.warm_up import warmup as warmup
 
 _HOMES = {
@@ -98,7 +99,7 @@ _HOMES = {
     "storage": ("load", "save"),
     "system.threads": ("get_num_threads", "set_num_threads"),
     "system.versions": ("show_versions",),
-    "training.optimizers": ("SGD", "Adam"),
+    "training.optimizers": ("SGD", "Adam", "RMSprop"),
     "warm_up": ("warmup",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -93,11 +93,6 @@ def optional_callable(name: str, value: Any) -> Any:
     return value
 
 
-def learning_rate(name: str, value: Any) -> RateFunction | float:
-    """Return a finite number, or a callable from the epoch to one."""
-    return value if callable(value) else real(name, value)
-
-
 def random_generator(name: str, value: Any) -> np.random.Generator | np.random.RandomState:
     """Return the caller's own generator, or a new one for None or a seed."""
     if isinstance(value, np.random.Generator | np.random.RandomState):

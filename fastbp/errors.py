@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,6 @@ class DataError(FastbpError, ValueError):
     def __init__(self, message: str, row: int | None = None) -> None:
         super().__init__(message)
         self.row = row
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.row)
 
 
 class DivergenceError(FastbpError, ArithmeticError):
@@ -52,18 +50,11 @@ class DivergenceError(FastbpError, ArithmeticError):
         super().__init__(message)
         self.epoch = epoch
         self.losses = losses
-        self._parameters = parameters
-        for name, value in parameters.items():
-            setattr(self, name, value)
+        vars(self).update(parameters)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _divergence_error, (str(self), self.epoch, self.losses, self._parameters)
-
-
-def _divergence_error(
-    message: str, epoch: int, losses: np.ndarray, parameters: dict[str, Any]
-) -> DivergenceError:
-    return DivergenceError(message, epoch=epoch, losses=losses, parameters=parameters)
+        # An exception would be made again by its class, from the message alone.
+        return copyreg.__newobj__, (type(self), str(self)), vars(self)  # type: ignore[attr-defined]
 
 
 class CheckpointError(FastbpError, RuntimeError):

@@ -45,7 +45,7 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     model : NeuronFit, NetworkFit, Neuron, Layer, Perceptron, TableModel or an estimator
-        A fit's `state` is kept with it, and all of an estimator, so that training can go on from
+        A fit's `state` is kept with it, and all of an estimator, so that training can continue from
         the file. (An estimator's `callback` cannot be kept; scikit-learn's own callbacks are left
         out. A pipeline is no model of this library: it can be pickled.)
     path : path-like
@@ -71,7 +71,7 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     """
     kind = type(model).__name__
     if _class_named(kind) is not type(model):
-        raise TypeError(f"model: expected {_listed()}, got {kind}")
+        raise TypeError(f"model: expected {', '.join(HOMES)}, got {kind}")
     archive.write(Path(path), kind, model.to_stored())
 
 
@@ -97,7 +97,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     kind, content = archive.read(path)
     found = _class_named(kind)
     if found is None:
-        raise CheckpointError(f"{path}: expected {_listed()}, got {kind}")
+        raise CheckpointError(f"{path}: expected {', '.join(HOMES)}, got {kind}")
     return found.from_stored(*content)
 
 
@@ -107,7 +107,3 @@ def _class_named(name: str) -> type[Storable] | None:
         return None
     found: type[Storable] = getattr(import_module(f"fastbp.{HOMES[name]}"), name)
     return found
-
-
-def _listed() -> str:
-    return ", ".join(HOMES)

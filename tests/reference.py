@@ -228,6 +228,23 @@ class Adam:
         ]
 
 
+class RMSprop:
+    """v <- rho v + (1 - rho) g**2, and a step of -rate g / (sqrt(v) + epsilon)."""
+
+    def __init__(self, rho=0.9, epsilon=1e-8):
+        self.rho, self.epsilon, self.vs = rho, epsilon, None
+
+    def updates(self, rate, gradients):
+        if self.vs is None:
+            self.vs = [np.zeros_like(g) for g in gradients]
+        self.vs = [
+            self.rho * v + (1 - self.rho) * g**2 for v, g in zip(self.vs, gradients, strict=True)
+        ]
+        return [
+            -rate * g / (np.sqrt(v) + self.epsilon) for v, g in zip(self.vs, gradients, strict=True)
+        ]
+
+
 def fit_network(
     x,
     y,

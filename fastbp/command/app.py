@@ -18,7 +18,7 @@ from fastbp.system.versions import environment, kernel_cache
 from fastbp.warm_up import CALLS, warmup
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="fastbp")
 def command() -> None:
     """Backpropagation for one neuron and small networks, as fast as the machine allows."""

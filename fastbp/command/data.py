@@ -73,10 +73,10 @@ def _index(column: str, path: Path) -> int:
         raise ValueError(f"{path}: expected the number of a column, got {column!r}") from None
 
 
-def refuse_text(source: Source, option: str) -> None:
-    """Refuse text as labels, since the option asks for numbers; name the first that is not one."""
+def refuse_text(source: Source, option: str | None) -> None:
+    """Refuse text as labels if an option asks for numbers; name the first that is not one."""
     labels = source.classes or []
-    if not any(isinstance(label, str) for label in labels):
+    if option is None or not any(isinstance(label, str) for label in labels):
         return
     wrong = [i for i, label in enumerate(labels) if not _is_number(label)] or range(len(labels))
     for start, block in source.rows.blocks():

@@ -50,8 +50,6 @@ def fit_rows(
     }
     how = (settings.learning_rate, settings.epochs)
     started = time.perf_counter()
-    if log is not None:
-        log.start()
     fit: Fit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an interrupt is reported by the command

@@ -1,4 +1,4 @@
-"""A CSV of losses, written as training goes on."""
+"""A CSV of losses, written during training."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ Line = tuple[str, ...]
 class LossLog:
     """A CSV of losses: a line an epoch as it ends; at the end the whole file once more.
 
+    Its seconds count from when it is made.
+
     Parameters
     ----------
     path : Path
@@ -34,10 +36,6 @@ class LossLog:
         self._lines = _read(path) if continues else {}
         self._file: IO[str] | None = None
         self._before = 0.0  # seconds of earlier runs
-        self._started = 0.0
-
-    def start(self) -> None:
-        """Take the time from now on."""
         self._started = time.perf_counter()
 
     def __call__(self, state: EpochState) -> None:
@@ -61,8 +59,7 @@ class LossLog:
         return self._lines[epoch][3] if epoch in self._lines else ""
 
     def finish(self, fit: Fit) -> None:
-        """Write all epochs that the fit holds, also those whose lines were lost."""
-        self.close()
+        """Write all epochs of the fit, also those whose lines were lost; close it before."""
         validation = fit.validation_losses
         against = itertools.repeat(None) if validation is None else validation
         pairs = zip(fit.losses, against, strict=False)

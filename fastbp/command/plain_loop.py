@@ -46,7 +46,7 @@ def one_epoch(
     activation: str,
     loss: str,
 ) -> float:
-    """Do one epoch as one would write it; `weights` changes in place, the bias is returned."""
+    """Compute one epoch; change `weights` in place, return the bias."""
     row = ACTIVATIONS[activation]
     assert row.phi is not None
     assert row.derivative is not None

@@ -17,15 +17,9 @@ STOPPED = {"tol": ", stopped early", "interrupted": ", interrupted"}
 
 
 def print_report(
-    fit: Fit,
-    parts: Parts,
-    model: str,
-    settings: Settings,
-    seconds: float,
-    epochs: int,
-    compare: bool,
+    fit: Fit, parts: Parts, settings: Settings, seconds: float, epochs: int, compare: bool
 ) -> None:
-    """Print the table of a finished training, of which so many epochs are this run's."""
+    """Print the table of a finished training; `epochs` and `seconds` are those of this run."""
     training, held_out, interrupted = parts.training, parts.held_out, fit.stopped == "interrupted"
     validated = int((settings.validation or 0.0) * training.n_rows)  # as the fit rounds it
     rows = training.n_rows - validated
@@ -35,7 +29,7 @@ def print_report(
     lines = [
         ("rows x features", f"{rows:,} x {training.n_features:,}", rest),
         ("target", parts.source.target, kind),
-        ("model", model, ""),
+        ("model", described(parts, settings), ""),
     ]
     if fit.n_epochs:
         how = f"{fit.loss}, {fit.n_epochs:,} epochs{STOPPED.get(fit.stopped, '')}"
@@ -58,6 +52,15 @@ def print_report(
             measured = "" if plain.complete else f" (from {plain.epochs} epochs)"
             lines.append(("seconds, plain NumPy", f"{plain.seconds:.3g}", ratio + measured))
     print_grid(lines, "bold", "", "dim")
+
+
+def described(parts: Parts, settings: Settings) -> str:
+    """Return a line on the model, such as ``20-64-32-1, relu and sigmoid``."""
+    n_outputs, activation, _ = settings.output(len(parts.classes or ()))
+    if not settings.hidden:
+        return f"neuron, {activation}"
+    sizes = "-".join(map(str, (parts.training.n_features, *settings.hidden, n_outputs)))
+    return f"{sizes}, {' and '.join(dict.fromkeys((settings.activation, activation)))}"
 
 
 def print_grid(rows: Sequence[tuple[str, ...]], *styles: str) -> None:

@@ -27,7 +27,7 @@ def survey(
             check_labels(rows, target, start, block)
 
     labels = np.empty(0)
-    with rows_bar(rows.n_rows, "looking at the rows") as bar:
+    with rows_bar(rows.n_rows, "checking the rows") as bar:
         for start, block, found in with_distinct_labels(rows, check, target is not None):
             labels, x = found, block.features
             if moments is not None:
@@ -93,10 +93,7 @@ class Prepared(Wrapped):
     """Rows with features as (x - mean) / scale, and labels as the indices of `labels`."""
 
     def __init__(
-        self,
-        rows: Rows,
-        scaling: tuple[np.ndarray, np.ndarray] | None,
-        labels: np.ndarray | None,
+        self, rows: Rows, scaling: tuple[np.ndarray, np.ndarray] | None, labels: np.ndarray | None
     ) -> None:
         super().__init__(rows)
         self._scaling, self._labels = scaling, labels

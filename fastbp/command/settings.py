@@ -67,11 +67,3 @@ class Settings:
         loss = self.loss or ("bce" if n_classes == 2 else "cross_entropy")
         activation = LOSSES[loss].activation or "identity"
         return n_classes if ACTIVATIONS[activation].output_only else 1, activation, loss
-
-    def described(self, n_features: int, n_classes: int) -> str:
-        """Return a line on the model, such as ``20-64-32-1, relu and sigmoid``."""
-        n_outputs, activation, _ = self.output(n_classes)
-        if not self.hidden:
-            return f"neuron, {activation}"
-        sizes = "-".join(map(str, (n_features, *self.hidden, n_outputs)))
-        return f"{sizes}, {' and '.join(dict.fromkeys((self.activation, activation)))}"

@@ -23,17 +23,14 @@ from fastbp.system.progress import rows_bar
 @click.command()
 @click.argument("shape", callback=parse_shape, metavar="ROWSxFEATURES")
 @output_option("--out", text="The .npy file to write; an old one is replaced.", required=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0)
 @click.option(
     "--noise",
     type=click.FloatRange(min=0.0),
     default=1.0,
-    show_default=True,
     help="Standard deviation of the noise added before the label is decided; 3 drowns the rest.",
 )
-@click.option(
-    "--distribution", type=click.Choice(list(DISTRIBUTIONS)), default="normal", show_default=True
-)
+@click.option("--distribution", type=click.Choice(list(DISTRIBUTIONS)), default="normal")
 def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distribution: str) -> None:
     """Write a file of synthetic rows, larger than memory if need be.
 

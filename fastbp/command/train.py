@@ -14,7 +14,7 @@ from fastbp.command.data import Parts, Source, built_in, open_source, prepare, r
 from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import one_line_errors, output_option, parse_sizes
-from fastbp.command.report import print_report
+from fastbp.command.report import described, print_report
 from fastbp.command.settings import ADAPTIVE, ADAPTIVE_RATE, NETWORK_BATCH, Settings
 from fastbp.data.classes import check_classes
 from fastbp.data.sources.formats import FORMATS, has_names, is_known
@@ -27,6 +27,7 @@ from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 from fastbp.training.optimizers import OPTIMIZERS
 
+COUNT = click.IntRange(min=1)
 NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_classes)
 
 
@@ -52,7 +53,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     metavar="SIZES",
     help="Train a network with hidden layers of these sizes, such as 64,32.",
 )
-@click.option("--epochs", default=100, show_default=True, help="Passes over all rows.")
+@click.option("--epochs", default=100, help="Passes over all rows.")
 @click.option(
     "--learning-rate",
     type=float,
@@ -77,7 +78,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help=f"Rows of each update. Default: all for a neuron, {NETWORK_BATCH} for a network.",
 )
 @click.option(
@@ -91,7 +92,6 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--held-out",
     type=click.FloatRange(min=0.0, max=1.0, max_open=True),
     default=0.2,
-    show_default=True,
     help="Share of rows to test on at the end.",
 )
 @click.option(
@@ -102,7 +102,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 )
 @click.option(
     "--patience",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="Stop after N epochs without a lower loss on the validation rows, and keep the best"
     " parameters; without --validation, on the training rows.",
@@ -111,10 +111,9 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
     help="Of start values, order of rows and built-in rows. Held-out rows do not depend on it.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Default: as many as are of use.")
+@click.option("--threads", type=COUNT, help="Default: as many as are of use.")
 @click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
 @output_option("--save", "model_file", text="Write the model here.")
 @output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
@@ -122,13 +121,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @output_option(
     "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
 )
-@click.option(
-    "--checkpoint-every",
-    type=click.FloatRange(min=0.0),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-)
+@click.option("--checkpoint-every", type=click.FloatRange(min=0.0), default=30.0, metavar="SECONDS")
 def train(
     file: Path | None,
     target: str | None,
@@ -151,6 +144,8 @@ def train(
         parts = prepare(source, held_out, standardize, settings.predicts_classes)
         _check_classes(parts, settings)
         before = epochs_in(settings.checkpoint)
+        get_ready(settings)
+        raise_on_interrupt()
         log = None if log_file is None else LossLog(log_file, before > 0)
         fit, seconds = _fit(parts, settings, log, model_file)
         _warn(fit, settings, before)
@@ -158,11 +153,10 @@ def train(
             save(_model(fit, parts), model_file)
         if log is not None:
             log.finish(fit)
-        model = settings.described(len(source.names), len(parts.classes or ()))
         if plot_file is not None:
-            shape = f"{source.rows.n_rows:,} rows x {len(source.names):,} features"
-            plot.plot_losses(plot_file, f"{model}: {shape}", fit)
-        print_report(fit, parts, model, settings, seconds, fit.n_epochs - before, compare)
+            shape = f"{source.rows.n_rows:,} rows x {source.rows.n_features:,} features"
+            plot.plot_losses(plot_file, f"{described(parts, settings)}: {shape}", fit)
+        print_report(fit, parts, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
             click.echo(f"{what} written to {path}")
@@ -208,8 +202,7 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
     if file is None:
         return built_in(settings.seed)
     source = open_source(file, target or "-1")
-    if settings.number_option is not None:
-        refuse_text(source, settings.number_option)
+    refuse_text(source, settings.number_option)
     if target is None:
         click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
     return source
@@ -231,8 +224,6 @@ def _fit(
     parts: Parts, settings: Settings, log: LossLog | None, model_file: Path | None
 ) -> tuple[Fit, float]:
     """Train; save what an error leaves of the fit before passing it on."""
-    get_ready(settings)
-    raise_on_interrupt()
     try:
         return fit_rows(parts.training, settings, len(parts.classes or ()), log)
     except DivergenceError as error:

@@ -33,6 +33,7 @@ NESTEROV_SGD = 2
 ADAM = 3
 KEEP_GRADIENT = 4  # no update: the gradient is the result
 KEEP_LOSS = 5  # no gradient either; a network does not go backward
+RMSPROP = 6
 
 
 @device_function
@@ -72,6 +73,8 @@ def update(integers: Pointer, floats: Pointer, rate: float, n: float, gradient: 
         momentum_update(integers, floats, rate / n, optimizer == NESTEROV_SGD, gradient)
     elif optimizer == ADAM:
         adam_update(integers, floats, rate, n, gradient)
+    elif optimizer == RMSPROP:
+        rmsprop_update(integers, floats, rate, n, gradient)
     elif optimizer == KEEP_GRADIENT:
         for i in range(0, p, LANES):
             g = penalised(i, n_weights, alpha, gradient, parameters)
@@ -134,6 +137,26 @@ def adam_update(
         store(first, i, m)
         store(second, i, v)
         change = minus_rate * m / (square_root(v) + epsilon)
+        store(parameters, i, load(parameters, i) + change)
+
+
+@device_function
+def rmsprop_update(
+    integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer
+) -> None:
+    """Update v, a mean of g**2 that fades, and p -= rate g / (sqrt v + epsilon)."""
+    p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
+    alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
+    mean_square = at(parameters, 2 * p)
+    minus_rate = broadcast(-rate)
+    rho = broadcast(floats[layout.RULE])
+    rest = broadcast(1.0) - rho
+    epsilon = broadcast(floats[layout.RULE + 1])
+    for i in range(0, p, LANES):
+        g = penalised(i, n_weights, alpha, gradient, parameters) / broadcast(n)
+        v = fma(rho, load(mean_square, i), rest * g * g)
+        store(mean_square, i, v)
+        change = minus_rate * g / (square_root(v) + epsilon)
         store(parameters, i, load(parameters, i) + change)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.training.problem import Outcome
-from fastbp.training.state import TrainingState, state_restored, with_state
+from fastbp.training.state import TrainingState
 
 
 class Fit(ABC):
@@ -42,12 +42,16 @@ class Fit(ABC):
         if self.validation_losses is not None:
             arrays["validation_losses"] = self.validation_losses
         fields = {**fields, "loss": self.loss, "stopped": self.stopped}
-        return with_state(arrays, fields, self.state)
+        if self.state is not None:
+            of_state, fields["state"] = self.state.to_stored()
+            arrays |= of_state
+        return arrays, fields
 
 
 def restored(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a fit from what a file holds of it, without its parameters."""
-    arrays, fields = state_restored(arrays, fields)
+    if "state" in fields:
+        fields = {**fields, "state": TrainingState.from_stored(arrays, fields["state"])}
     return {name: arrays.get(name) for name in ("losses", "validation_losses")} | fields
 
 

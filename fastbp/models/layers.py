@@ -158,6 +158,7 @@ class Layers:
         return Problem(
             kernel=kernel,
             samples=samples,
+            options=options,
             parameters=parameters,
             n_weights=plan.n_weights,
             settings={

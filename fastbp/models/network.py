@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from fastbp.models.fits import Fit, by_layer, fields_of, layers_in, restored, wi
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, check_pair
 from fastbp.models.prediction import predicted, predicted_as_it_is
-from fastbp.system.interrupts import interrupt_safe
+from fastbp.system.interrupts import deferred_interrupts, interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import fit, train
-from fastbp.training.objective import pass_options
-from fastbp.training.optimizers import OPTIMIZERS, GradientOnly, Optimizer
+from fastbp.training.driver import fit
+from fastbp.training.objective import objective, pass_options
+from fastbp.training.optimizers import GRADIENT_ONLY, OPTIMIZERS, Optimizer
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -273,15 +273,12 @@ def loss_and_gradient(
     )
     check_weights("sample_weight", data.rows, rows.n_rows)
     penalty = arguments.real("alpha", alpha, minimum=0.0)
-    options = replace(
-        pass_options(rows.n_rows, GradientOnly(), penalty),
-        returns_on_interrupt=False,
-        raises_on_divergence=False,
-    )
-    outcome = train(model.problem(data, options), options)
-    assert outcome.gradient is not None
-    gradient = model.named(outcome.gradient)
-    return float(outcome.losses[0]), gradient["weights"], gradient["biases"]
+    problem = model.problem(data, pass_options(rows.n_rows, GRADIENT_ONLY, penalty))
+    with deferred_interrupts() as requests, objective(problem, 1, requests) as whole:
+        total = whole.loss(problem.parameters)
+        gradient = model.named(whole.gradient.copy())
+    assert total is not None  # an interrupt has raised KeyboardInterrupt
+    return total, gradient["weights"], gradient["biases"]
 
 
 class NetworkModel(Model[NetworkFit]):

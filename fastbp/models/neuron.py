@@ -166,7 +166,7 @@ def train_neuron(
         batch_rows=rows.n_rows,
         returns_on_interrupt=False,
     )
-    fitted = model.result(train(model.problem(data, options), options))
+    fitted = model.result(train(model.problem(data, options)))
     weights, losses = (_round_to_4_decimals(a).tolist() for a in (fitted.weights, fitted.losses))
     return weights, float(_round_to_4_decimals(np.array(fitted.bias))), losses
 
@@ -388,6 +388,7 @@ class NeuronModel(Model[NeuronFit]):
         return Problem(
             kernel=online_neuron_steps if online else kernels.neuron_steps,
             samples=samples,
+            options=options,
             parameters=self._start,
             n_weights=self._start.size - LANES,
             settings={

@@ -70,17 +70,12 @@ def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    with suppress(OSError):  # Windows cannot flush a folder
-        _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Have the renaming survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # the renaming is to survive a loss of power; Windows cannot do that
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read(path: Path) -> tuple[str, Content]:

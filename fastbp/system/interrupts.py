@@ -7,12 +7,11 @@ command that has nothing to finish yet ends at once.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -105,6 +104,6 @@ def raise_on_interrupt() -> None:
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.write(2, b"\ninterrupted\n")
     os._exit(EXIT_CODE)

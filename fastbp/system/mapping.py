@@ -2,7 +2,7 @@
 
 Reading a page of a mapping that the file no longer reaches raises SIGBUS, which ends the process.
 While a mapping is open, a handler of that signal puts pages of zeros in place of what is missing,
-and :meth:`Mapping.whole` tells afterwards. If the handler cannot be installed, :func:`opened`
+and :meth:`Mapping.whole` reports it. If the handler cannot be installed, :func:`opened`
 returns None, and the rows are read instead.
 """
 
@@ -145,7 +145,7 @@ class Mapping:
 
 
 def opened(descriptor: int, size: int) -> Mapping | None:
-    """Map a file of at least so many bytes; return None if that is not safe, or fails."""
+    """Map a file of at least `size` bytes; return None if that is not safe, or fails."""
     if not supported():
         return None
     try:

@@ -28,20 +28,13 @@ class Progress:
         self._epochs = epochs
         self._rows = rows
         if _can_be_seen(show):
-            self._bar = _bar_type()(
-                total=epochs * rows,
-                unit="row",
-                unit_scale=True,
-                desc=self._description(0),
-                bar_format=TRAINING,
-                dynamic_ncols=True,
-            )
+            self._bar = _bar_of_rows(epochs * rows, self._description(0), bar_format=TRAINING)
 
     def __enter__(self) -> Progress:
         return self
 
     def begin(self, epochs: int, rows: int) -> None:
-        """Set where the fit goes on: what was done before does not count for the rate."""
+        """Set where the fit continues: what was done before does not count for the rate."""
         if self._bar is None:
             return
         self._bar.initial = self._bar.n = self._bar.last_print_n = epochs * self._rows + rows
@@ -70,17 +63,13 @@ class Progress:
 
 def rows_bar(rows: int, what: str) -> Any:
     """Return tqdm's bar for one pass over rows, shown in a terminal if it takes long."""
-    return _bar_type()(
-        total=rows,
-        unit="row",
-        unit_scale=True,
-        desc=what,
-        bar_format=READING,
-        dynamic_ncols=True,
-        delay=PATIENCE_SECONDS,
-        disable=not _in_a_terminal(),
-        leave=False,
-    )
+    unseen = {"delay": PATIENCE_SECONDS, "disable": not _in_a_terminal(), "leave": False}
+    return _bar_of_rows(rows, what, bar_format=READING, **unseen)
+
+
+def _bar_of_rows(rows: int, what: str, **options: Any) -> Any:
+    shared = {"unit": "row", "unit_scale": True, "dynamic_ncols": True}
+    return _bar_type()(total=rows, desc=what, **shared, **options)
 
 
 def warmup_bar(show: bool | str, names: Collection[str]) -> Iterator[str]:

@@ -91,12 +91,12 @@ def get_num_threads() -> int:
     >>> fastbp.set_num_threads(None)
     """
     text = os.environ.get("FASTBP_NUM_THREADS")
-    wanted, available = _chosen or _openmp_threads(), available_threads()
+    requested, available = _chosen or _openmp_threads(), available_threads()
     if _chosen is None and text:
         if not text.isdecimal() or int(text) == 0:
             raise ValueError(f"FASTBP_NUM_THREADS: expected a positive integer, got {text!r}")
-        wanted = int(text)
-    return min(wanted or available, available)
+        requested = int(text)
+    return min(requested or available, available)
 
 
 def set_num_threads(n_threads: int | None) -> None:
@@ -147,14 +147,13 @@ class Team:
         self.size = size
         self._pool = pool
 
-    def run(self, call: Callable[[int], bool], abandon: Callable[[], None]) -> None:
+    def run(self, call: Callable[[int], bool], abandon: Callable[[], None] = lambda: None) -> None:
         """Run `call(worker)` on every thread until it returns True.
 
         If worker 0 is stopped by an exception, `abandon` must let the others return.
         """
-        others = []
-        if self._pool is not None:
-            others = [self._pool.submit(_repeat, call, k) for k in range(1, self.size)]
+        pool = self._pool
+        others = [pool.submit(_repeat, call, k) for k in range(1, self.size)] if pool else []
         try:
             _repeat(call, 0)
         except BaseException:
@@ -168,16 +167,12 @@ class Team:
         """Run `call(item)` for every item, each on the next thread that is free."""
         shared = iter(list(items))  # drawing from a list's iterator is atomic
 
-        def work() -> None:
+        def work(worker: int) -> bool:
             for item in shared:
                 call(item)
+            return True
 
-        others = []
-        if self._pool is not None:
-            others = [self._pool.submit(work) for _ in range(1, self.size)]
-        work()
-        for other in others:
-            other.result()
+        self.run(work)
 
 
 def _repeat(call: Callable[[int], bool], worker: int) -> None:

@@ -15,7 +15,7 @@ objective.py
 validation.py
     The loss on validation data, and early stopping.
 checkpoints.py
-    A fit in a file, and what tells it from other fits.
+    A fit in a file, and what distinguishes it from other fits.
 state.py, callbacks.py
     What a fit leaves for the next one, and what a callback is given.
 

@@ -1,4 +1,4 @@
-"""What a callback is told, and what it may answer."""
+"""What a callback gets, and what it may answer."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError
 from fastbp.system import archive
 from fastbp.training.problem import Options
-from fastbp.training.state import TrainingState, generator_state, state_restored, with_state
+from fastbp.training.state import TrainingState, generator_state
 
 KIND = "Checkpoint"
 REMEDY = "Give another path, or remove the file to begin anew"
@@ -27,7 +27,7 @@ REMEDY = "Give another path, or remove the file to begin anew"
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Flat parameters, and what else is needed to go on from them."""
+    """Flat parameters, and what else is needed to continue from them."""
 
     parameters: np.ndarray
     state: TrainingState
@@ -45,7 +45,7 @@ class Saved:
     reported : int
         The epochs that the callback was called for.
     stopped : str or None
-        Why the fit ended; None while it went on.
+        Why the fit ended; None if it had not.
     epochs : int
         How many were asked for.
     best : Snapshot or None
@@ -75,7 +75,7 @@ class Checkpoint:
     every : float
         Seconds between two writings.
     fingerprint : dict
-        What tells the fit from others: see :func:`fingerprint`.
+        What distinguishes the fit from others: see :func:`fingerprint`.
     """
 
     def __init__(self, path: Path, every: float, fingerprint: dict[str, Any]) -> None:
@@ -146,9 +146,9 @@ class Checkpoint:
         fields["fingerprint"] = self._fingerprint
         for prefix, snapshot in (("", saved.now), ("best.", saved.best)):
             if snapshot is not None:
-                more, content = with_state({"parameters": snapshot.parameters}, {}, snapshot.state)
-                arrays |= {prefix + name: array for name, array in more.items()}
-                fields[prefix + "state"] = content["state"]
+                own, fields[prefix + "state"] = snapshot.state.to_stored()
+                own["parameters"] = snapshot.parameters
+                arrays |= {prefix + name: array for name, array in own.items()}
         # Always the same name, so that what a killed run has left is overwritten.
         temporary = self.path.with_name(f".{self.path.name}.part")
         try:
@@ -163,8 +163,8 @@ class Checkpoint:
 
 def _snapshot(prefix: str, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Snapshot:
     own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-    _, content = state_restored(own, {"state": fields[prefix + "state"]})
-    return Snapshot(own["parameters"], content["state"])
+    state = TrainingState.from_stored(own, fields[prefix + "state"])
+    return Snapshot(own["parameters"], state)
 
 
 def _difference(name: str, theirs: Any, ours: Any) -> str:
@@ -173,7 +173,7 @@ def _difference(name: str, theirs: Any, ours: Any) -> str:
 
 
 def opened(path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]) -> Checkpoint | None:
-    """Return the checkpoint of the arguments, if one is wanted."""
+    """Return the checkpoint of the arguments, if a path is given."""
     seconds = arguments.real("checkpoint_every", every, minimum=0.0)
     if path is None:
         return None
@@ -228,13 +228,13 @@ def digest(*arrays: np.ndarray) -> str:
 
 def _digest_of_state(state: TrainingState) -> str:
     """Return the digest of all that another fit left behind."""
-    arrays, fields = with_state({}, {}, state)
+    arrays, fields = state.to_stored()
     text = archive.to_json(fields)
     return digest(np.frombuffer(text.encode(), dtype=np.uint8), *arrays.values())
 
 
 def _described_random(value: Any) -> str | int | None:
-    """Return what tells sources of randomness apart: a seed, or a digest of the state."""
+    """Return what distinguishes sources of randomness: a seed, or a digest of the state."""
     if isinstance(value, np.random.Generator | np.random.RandomState):
         state = repr(sorted(generator_state(value).items()))
         return f"sha256 {hashlib.sha256(state.encode()).hexdigest()}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,14 @@ from fastbp.data.rows import Rows
 from fastbp.data.split import split
 from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout
-from fastbp.system.blas import limit_this_thread, one_blas_thread
-from fastbp.system.interrupts import Requests, WaitInterruptedError, deferred_interrupts
+from fastbp.system.interrupts import WaitInterruptedError, deferred_interrupts
 from fastbp.system.progress import Progress
-from fastbp.system.threads import team, threads_for
 from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
 from fastbp.training.checkpoints import Checkpoint, Saved
 from fastbp.training.objective import Objective, pass_options
-from fastbp.training.optimizers import Optimizer
-from fastbp.training.problem import FitType, Model, Options, Outcome, Problem, checked_options
-from fastbp.training.run import Run
+from fastbp.training.problem import FitType, Model, Outcome, Problem, checked_options
+from fastbp.training.run import Run, workers
 from fastbp.training.validation import Validation
 
 
@@ -64,7 +62,7 @@ def fit(
     about = model.identity, options, keywords["random_state"], whole.rows, validation, held_out
     file = checkpoints.opened(checkpoint, checkpoint_every, lambda: checkpoints.fingerprint(*about))
     try:
-        outcome = train(model.problem(data, options), options, against, file)
+        outcome = train(model.problem(data, options), against, file)
     except Exception as error:
         if isinstance(getattr(error, "fit", None), Outcome):
             error.fit = model.result(error.fit)  # type: ignore[attr-defined]
@@ -79,55 +77,29 @@ def fit(
 
 
 def train(
-    problem: Problem,
-    options: Options,
-    against: Problem | None = None,
-    checkpoint: Checkpoint | None = None,
+    problem: Problem, against: Problem | None = None, checkpoint: Checkpoint | None = None
 ) -> Outcome:
     """Train, with the validation data of the problem `against`, if there is one."""
-    rows = problem.rows
-    threads = threads_for(
-        options.batch_rows * problem.row_work,
-        options.epochs * rows.n_rows * problem.row_work,
-        -(-options.batch_rows // min(problem.chunk_rows, options.batch_rows)),
-        options.n_threads,
-    )
-    threads, readers = shares(threads, rows, problem.row_work)
-    uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
+    options = problem.options
     saved = None if checkpoint is None else checkpoint.read(options.epochs)
+    uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
     with (
         deferred_interrupts() as requests,
-        one_blas_thread() if uses_blas else contextlib.nullcontext(),
-        team(threads, limit_this_thread if uses_blas else None) as workers,
-        Progress(options.progress, options.epochs, rows.n_rows) as progress,
+        workers(problem, options.epochs, uses_blas) as (team, readers),
+        Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
         contextlib.ExitStack() as stack,
     ):
-        run = Run(problem, options, workers, readers, requests)
-        stack.callback(run.close)
+        run = stack.enter_context(closing(Run(problem, team, readers, requests)))
         objective = None
         if against is not None:
-            objective = Objective(against, pass_options(against.rows.n_rows), workers, requests)
-            stack.callback(objective.close)
+            objective = Objective(against, team, requests=requests)
+            stack.enter_context(closing(objective))
         fitting = _Fitting(run, objective, checkpoint)
         if saved is None:
-            fitting.begin(requests)
+            fitting.begin()
         else:
             fitting.resume(saved)
-        return fitting.until_stopped(requests, progress)
-
-
-def shares(threads: int, rows: Rows, row_work: int) -> tuple[int, int]:
-    """Return how many threads compute, and how many read for them.
-
-    Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
-    (With all of them computing as well, an epoch took half as long again.) For a network, reading
-    is negligible.
-    """
-    if rows.in_place:
-        return threads, 0
-    readers = max(1, threads // 2) if rows.any_order else 1
-    light = row_work < 8 * rows.n_features
-    return (max(1, threads - readers), readers) if light else (threads, 1)
+        return fitting.until_stopped(progress)
 
 
 class _Fitting:
@@ -143,25 +115,25 @@ class _Fitting:
         self.reported = 0  # epochs that the callback was called for
         self.stopped: str | None = None
 
-    def begin(self, requests: Requests) -> None:
-        """Take over another fit's state, if given; check rows that no slice will look at."""
+    def begin(self) -> None:
+        """Take over another fit's state, if given; check rows that no slice will read."""
         state = self.options.state
         if state is not None:
-            self.run.go_on_from(state)
-            self.validation.go_on_from(state)
+            self.run.continue_from(state)
+            self.validation.continue_from(state)
         if self.options.epochs == 0 or self.memory.position > 0:
-            self.problem.samples.check_all(requests.raise_if_any)
+            self.run.check_all()
         if self.options.epochs == 0:
-            self.validation.check_all(requests)
+            self.validation.check_all()
 
     def resume(self, saved: Saved) -> None:
-        """Go on from a checkpoint as if the fit had never stopped."""
+        """Continue from a checkpoint as if the fit had never stopped."""
         run, memory, state = self.run, self.memory, saved.now.state
         memory.start_from(saved.now.parameters)
         run.restore(state, saved.losses)
         assert self.checkpoint is not None
         self.checkpoint.refuse(run.rates.call_again(saved.rates.tolist(), run.first_epoch))
-        self.validation.go_on_from(state, saved.validation_losses.tolist(), saved.best)
+        self.validation.continue_from(state, saved.validation_losses.tolist(), saved.best)
         self.reported = saved.reported
         stale = 0 < memory.n_iter_no_change <= state.stale_epochs
         if stale and memory.position == 0:
@@ -170,19 +142,20 @@ class _Fitting:
         if saved.stopped == "tol" or (saved.stopped == "callback" and not more):
             self.stopped = saved.stopped
 
-    def until_stopped(self, requests: Requests, progress: Progress) -> Outcome:
+    def until_stopped(self, progress: Progress) -> Outcome:
         """Run slices until something ends the fit; return what came of it."""
+        requests = self.run.requests
         try:
             if self.stopped is None:
-                self.stopped = self._slices(requests, progress)
+                self.stopped = self._slices(progress)
                 if requests.count:
-                    self._answer(requests)
+                    self._answer()
                 self._save()
                 if requests.count:
                     self.stopped = "interrupted"
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
-        except Exception as error:  # of the user's function, or a full disk: keep what there is
+        except Exception as error:  # of the user's function, or a full disk: keep the fit so far
             if not isinstance(error, CheckpointError):
                 with contextlib.suppress(CheckpointError):
                     self._save()
@@ -191,7 +164,7 @@ class _Fitting:
             raise
         return self._outcome(self.stopped)
 
-    def _slices(self, requests: Requests, progress: Progress) -> str:
+    def _slices(self, progress: Progress) -> str:
         run, memory = self.run, self.memory
         progress.begin(memory.epoch, memory.position)
         while True:
@@ -200,7 +173,7 @@ class _Fitting:
                 return stopped
             if memory.epoch >= self.options.epochs:
                 return "epochs"
-            if requests.count:
+            if run.requests.count:
                 return "interrupted"
             if self.checkpoint is not None and self.checkpoint.due():
                 self._save()
@@ -212,8 +185,7 @@ class _Fitting:
             progress.show(memory.epoch, memory.position, loss, self.validation.last)
             if memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED):
                 run.raise_bad_row()
-                self._raise_divergence()
-                return "epochs"
+                raise self._divergence()
 
     def _after_epoch(self) -> str | None:
         """Do what is due after a completed epoch, once; return why to stop."""
@@ -226,27 +198,24 @@ class _Fitting:
 
     def _callback_stops(self) -> bool:
         """Call the callback after an epoch, once; return whether it asks to stop."""
-        epoch = self.memory.epoch
+        run, epoch = self.run, self.memory.epoch
         if self.options.callback is None or epoch == self.reported:
             return False
-        epoch_state = EpochState(
-            self.run.first_epoch + epoch - 1,
-            float(self.run.losses[epoch - 1]),
-            self.validation.last,
-            self.problem.named(read_only(self.memory.parameters)),
-        )
+        loss, against = float(run.losses[epoch - 1]), self.validation.last
+        named = self.problem.named(read_only(self.memory.parameters))
+        epoch_state = EpochState(run.first_epoch + epoch - 1, loss, against, named)
         stops = asks_to_stop(self.options.callback, epoch_state)
         self.reported = epoch
         return stops
 
-    def _answer(self, requests: Requests) -> None:
-        """Answer a Ctrl-C: raise it if that is wanted, otherwise let the fit end."""
-        requests.answered = True
+    def _answer(self) -> None:
+        """Answer a Ctrl-C: raise it if the options say so, otherwise let the fit end."""
+        self.run.requests.answered = True
         if not self.options.returns_on_interrupt:
             raise KeyboardInterrupt
         if not np.isfinite(self.memory.parameters).all():  # they diverged in this epoch
             self.memory.parameters[:] = self.memory.epoch_start
-            self._raise_divergence()
+            raise self._divergence()
 
     def _save(self) -> None:
         """Write the checkpoint, if there is one."""
@@ -268,29 +237,17 @@ class _Fitting:
 
     def _outcome(self, stopped: str) -> Outcome:
         """Return what training has given so far."""
-        run, memory = self.run, self.memory
-        overrun = memory.status == layout.DIVERGED  # where that is no error: the last loss counts
-        losses = run.losses[: memory.epoch + overrun].copy()
-        if not isinstance(self.options.optimizer, Optimizer):
-            gradient = memory.moments[0].copy() if len(memory.moments) else None
-            return Outcome(memory.parameters.copy(), losses, stopped, None, gradient)
+        losses = self.run.losses[: self.memory.epoch].copy()
         best, ended = self.validation.best, stopped not in ("interrupted", "error")
         chosen = best if best is not None and ended else self.validation.snapshot()
-        return Outcome(
-            chosen.parameters,
-            losses,
-            stopped,
-            chosen.state,
-            validation_losses=self.validation.losses_of(len(losses)),
-        )
+        against = self.validation.losses_of(len(losses))
+        return Outcome(chosen.parameters, losses, stopped, chosen.state, against)
 
-    def _raise_divergence(self) -> None:
-        if not self.options.raises_on_divergence:
-            return
+    def _divergence(self) -> DivergenceError:
         run, memory = self.run, self.memory
         epoch = run.first_epoch + memory.epoch
         parameters = self.problem.named(memory.parameters.copy())
-        raise DivergenceError(
+        return DivergenceError(
             f"the loss or the parameters are no longer finite in epoch {epoch};"
             f" {', '.join(parameters)} and losses before it are attributes of this exception."
             " Lower learning_rate, or bring the features to a similar scale (standardise them)",

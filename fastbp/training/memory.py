@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbp.data.arrays import aligned_zeros
 from fastbp.kernels import layout
-from fastbp.training.problem import Options, Problem
+from fastbp.training.problem import Problem
 from fastbp.training.state import TrainingState
 
 MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
@@ -47,7 +47,7 @@ class Memory:
     parameters, epoch_start : numpy.ndarray
         The parameters, flat, and as they were at the start of the epoch.
     moments : numpy.ndarray, shape (n_moments, n_parameters)
-        What the optimizer keeps; with ``GradientOnly`` the gradient.
+        What the optimizer keeps; with ``GRADIENT_ONLY`` the gradient.
     partial_sums, epoch_sums, powers : numpy.ndarray
         See :class:`~fastbp.training.state.TrainingState`.
     """
@@ -75,8 +75,9 @@ class Memory:
     bad_row = Integer(layout.BAD_ROW)
     stale_epochs = Integer(layout.STALE_EPOCHS)
 
-    def __init__(self, problem: Problem, options: Options, workers: int) -> None:
-        rows, rule, p = problem.rows, options.optimizer, problem.parameters.size
+    def __init__(self, problem: Problem, workers: int) -> None:
+        rows, options, p = problem.rows, problem.options, problem.parameters.size
+        rule = options.optimizer
         chunk_rows = min(problem.chunk_rows, options.batch_rows)
         sums = p + layout.PARTIAL_EXTRA
         slots = max(2 * workers, MOST_SLOT_ELEMENTS // sums)
@@ -134,7 +135,7 @@ class Memory:
         self.status, self.bad_row = layout.RUNNING, layout.NO_ROW
 
     def restore(self, state: TrainingState, epochs: int) -> None:
-        """Restore all but the parameters, after so many `epochs` of this fit."""
+        """Restore all but the parameters, after this number of `epochs` of this fit."""
         self.epoch = epochs
         self.batch_start, self.next_chunk = state.batch_start, state.next_chunk
         self.stale_epochs = state.stale_epochs
@@ -148,7 +149,7 @@ class Memory:
             self.partial_sums[:] = state.partial_sums
 
     def training_state(self, **others: Any) -> TrainingState:
-        """Return what another fit needs to go on; `others` are fields not kept here."""
+        """Return what another fit needs to continue; `others` are fields not kept here."""
         nothing = np.empty(0)
         return TrainingState(
             moments=self.moments.copy(),

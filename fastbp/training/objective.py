@@ -2,63 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 
 from fastbp.kernels import layout
 from fastbp.system.interrupts import Requests, WaitInterruptedError
-from fastbp.system.threads import Team
-from fastbp.training.optimizers import LossOnly, Rule
+from fastbp.training.optimizers import LOSS_ONLY, Rule
 from fastbp.training.problem import Options, Problem
-from fastbp.training.run import Run
-
-LOSS_ONLY = LossOnly()
+from fastbp.training.run import Run, workers
 
 
-def pass_options(n_rows: int, rule: Rule = LOSS_ONLY, alpha: float = 0.0) -> Options:
+def pass_options(
+    n_rows: int, rule: Rule = LOSS_ONLY, alpha: float = 0.0, n_threads: int | None = None
+) -> Options:
     """Return the options of one pass over all rows that updates nothing."""
-    return Options(learning_rate=0.0, epochs=1, batch_rows=n_rows, optimizer=rule, alpha=alpha)
+    return Options(0.0, 1, n_rows, rule, alpha=alpha, n_threads=n_threads)
 
 
-class Objective:
+class Objective(Run):
     """The weighted mean loss of a problem's rows at any parameters and, if asked for, its gradient.
 
-    Parameters
-    ----------
-    problem : Problem
-    options : Options
-        Those of :func:`pass_options` that the problem was made with.
-    threads : Team
-    requests : Requests
-        Interrupts, which cut a pass short.
+    The problem's options are those of :func:`pass_options`.
     """
-
-    def __init__(
-        self, problem: Problem, options: Options, threads: Team, requests: Requests
-    ) -> None:
-        self.samples = problem.samples
-        self._requests = requests
-        self._run = Run(problem, options, threads, requests=requests)
 
     @property
     def gradient(self) -> np.ndarray:
-        """The gradient of the last loss, with ``GradientOnly``; flat, and overwritten each time."""
-        gradient: np.ndarray = self._run.memory.moments[0]
+        """The gradient of the last loss, with ``GRADIENT_ONLY``; flat, overwritten by the next."""
+        gradient: np.ndarray = self.memory.moments[0]
         return gradient
 
     def loss(self, parameters: np.ndarray) -> float | None:
         """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""
-        run, memory = self._run, self._run.memory
+        memory = self.memory
         memory.start_again(parameters)
         while memory.epoch < 1 and memory.status == layout.RUNNING:
-            if self._requests.count:
+            if self.requests.count:
                 return None
             try:
-                run.slice()
+                self.slice()
             except WaitInterruptedError:
                 return None
-        run.raise_bad_row()
-        return float(run.losses[0])
+        self.raise_bad_row()
+        return float(self.losses[0])
 
-    def close(self) -> None:
-        """End what reads the rows."""
-        self._run.close()
+
+@contextlib.contextmanager
+def objective(
+    problem: Problem, passes: int = 1, requests: Requests | None = None
+) -> Iterator[Objective]:
+    """Give the loss of a problem, to be computed about `passes` times."""
+    with (
+        workers(problem, passes, problem.uses_blas) as (team, readers),
+        contextlib.closing(Objective(problem, team, readers, requests)) as found,
+    ):
+        yield found

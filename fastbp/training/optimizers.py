@@ -39,9 +39,9 @@ class Optimizer(ABC):
         """How many arrays of the parameters' size it keeps."""
 
     @property
-    @abstractmethod
     def constants(self) -> tuple[float, ...]:
-        """At most four numbers, in the order in which its rule in the kernels reads them."""
+        """Its parameters, four at most, in the order in which the kernels' rule reads them."""
+        return tuple(vars(self).values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +92,6 @@ class SGD(Optimizer):
     def n_moments(self) -> int:
         return 0 if self.momentum == 0.0 else 1
 
-    @property
-    def constants(self) -> tuple[float, ...]:
-        return (self.momentum,)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
@@ -140,34 +136,67 @@ class Adam(Optimizer):
     usual_rate = 0.01
     code, n_moments = update.ADAM, 2
 
-    @property
-    def constants(self) -> tuple[float, ...]:
-        return self.beta_1, self.beta_2, self.epsilon
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton, Coursera: Neural Networks for Machine Learning, 6.5, 2012).
+
+    The learning rate is an argument of the fit. v <- rho v + (1 - rho) g**2; each update subtracts
+    learning_rate g / (sqrt(v) + epsilon).
+
+    Parameters
+    ----------
+    rho : float
+        From 0 to below 1: how slowly the mean of the squared gradient forgets.
+    epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is no number, or outside its range.
+
+    Examples
+    --------
+    >>> from fastbp import RMSprop, fit_neuron
+    >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 0.1, 50, optimizer=RMSprop(rho=0.95))
+    >>> bool(fit.losses[-1] < fit.losses[0])
+    True
+    """
+
+    rho: float = 0.9
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rho", _fraction("rho", self.rho))
+        object.__setattr__(self, "epsilon", arguments.real("epsilon", self.epsilon))
+        if self.epsilon <= 0.0:
+            raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
+
+    usual_rate = 0.01
+    code, n_moments = update.RMSPROP, 1
 
 
-class GradientOnly:
-    """No optimizer: the gradient is kept in place of moments, and the parameters stay."""
+@dataclass(frozen=True)
+class NoUpdate:
+    """What stands for an optimizer where the parameters stay as they are."""
 
-    code, n_moments = update.KEEP_GRADIENT, 1
+    code: int
+    n_moments: int
     constants: tuple[float, ...] = ()
 
 
-class LossOnly:
-    """No optimizer, and no gradient either."""
-
-    code, n_moments = update.KEEP_LOSS, 0
-    constants: tuple[float, ...] = ()
-
-
-Rule = Optimizer | GradientOnly | LossOnly
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
+GRADIENT_ONLY = NoUpdate(update.KEEP_GRADIENT, 1)  # the gradient is kept in place of moments
+LOSS_ONLY = NoUpdate(update.KEEP_LOSS, 0)
+Rule = Optimizer | NoUpdate
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
 
 
-def optimizer_of(name: str, value: Any) -> Optimizer:
+def optimizer_of(value: Any) -> Optimizer:
     """Return an optimizer given by itself or by name."""
     if isinstance(value, Optimizer):
         return value
     if not isinstance(value, str):
         known = ", ".join(f"{kind.__name__}()" for kind in OPTIMIZERS.values())
-        raise TypeError(f"{name}: expected {known} or a name, got {arguments.describe(value)}")
-    return OPTIMIZERS[arguments.choice(name, value, OPTIMIZERS)]()
+        raise TypeError(f"optimizer: expected {known} or a name, got {arguments.describe(value)}")
+    return OPTIMIZERS[arguments.choice("optimizer", value, OPTIMIZERS)]()

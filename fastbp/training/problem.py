@@ -25,17 +25,15 @@ Kernel = Callable[..., bool]
 class Outcome:
     """What training gave.
 
-    The flat parameters, the losses of whole epochs, why it stopped, what another fit needs to go
-    on, and the losses on validation data; with ``GradientOnly`` the gradient, flat like the
-    parameters, and no state.
+    The flat parameters, the losses of whole epochs, why it stopped, what another fit needs to
+    continue it, and the losses on validation data.
     """
 
     parameters: np.ndarray
     losses: np.ndarray
     stopped: str
-    state: TrainingState | None
-    gradient: np.ndarray | None = None
-    validation_losses: np.ndarray | None = None
+    state: TrainingState
+    validation_losses: np.ndarray | None
 
 
 class Model(ABC, Generic[FitType]):
@@ -46,7 +44,7 @@ class Model(ABC, Generic[FitType]):
     targets : Targets
         What its labels must be.
     identity : dict
-        What tells it from other models, for the fingerprint of a checkpoint.
+        What distinguishes it from other models, for the fingerprint of a checkpoint.
     """
 
     targets: Targets
@@ -73,8 +71,8 @@ class Problem:
     ----------
     kernel
         Runs a slice: see :func:`fastbp.kernels.neuron.neuron_steps`.
-    samples
-        N rows of features with their labels.
+    samples, options
+        N rows of features with their labels, and how to train on them.
     parameters
         The start values, flat and in whole vectors; the first `n_weights` are weights.
     settings, table
@@ -90,6 +88,7 @@ class Problem:
 
     kernel: Kernel
     samples: Samples
+    options: Options
     parameters: np.ndarray
     n_weights: int
     settings: dict[int, int]
@@ -134,7 +133,6 @@ class Options:
     resumable: bool = True
     pauses: bool = False
     returns_on_interrupt: bool = True
-    raises_on_divergence: bool = True
 
 
 def checked_options(
@@ -160,7 +158,7 @@ def checked_options(
     if batch_size is not None:
         batch_rows = min(rows.n_rows, arguments.whole("batch_size", batch_size, minimum=1))
     how = _checked_shuffle(shuffle, rows)
-    rule = optimizer_of("optimizer", optimizer)
+    rule = optimizer_of(optimizer)
     if state is not None and not isinstance(state, TrainingState):
         raise TypeError(
             f"state: expected the state of a fit (fit.state), got {arguments.describe(state)}"
@@ -174,8 +172,10 @@ def checked_options(
         random = arguments.random_generator("random_state", random_state)
     if not how:
         check_weights("sample_weight", rows, batch_rows)
+    if not callable(learning_rate):
+        learning_rate = arguments.real("learning_rate", learning_rate)
     return Options(
-        learning_rate=arguments.learning_rate("learning_rate", learning_rate),
+        learning_rate=learning_rate,
         epochs=arguments.whole("epochs", epochs, minimum=0),
         batch_rows=batch_rows,
         optimizer=rule,

@@ -6,8 +6,10 @@ What a model must bring is in ``problem.py``; the arithmetic of epochs and batch
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,9 @@ from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
 from fastbp.kernels.steps import CLOSED, UNOPENED
+from fastbp.system.blas import limit_this_thread, one_blas_thread
 from fastbp.system.interrupts import Requests
-from fastbp.system.threads import Team
+from fastbp.system.threads import Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Optimizer
 from fastbp.training.problem import Options, Problem
@@ -113,6 +116,30 @@ class Orders:
             self._random = generator_from(state)
 
 
+@contextlib.contextmanager
+def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
+    """Give the threads that compute `passes` over the rows, and how many threads read for them.
+
+    Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
+    (With all of them computing as well, an epoch took half as long again.) For a network, reading
+    is negligible.
+    """
+    rows, work, batch_rows = problem.rows, problem.row_work, problem.options.batch_rows
+    chunks = -(-batch_rows // min(problem.chunk_rows, batch_rows))
+    threads = threads_for(
+        batch_rows * work, passes * rows.n_rows * work, chunks, problem.options.n_threads
+    )
+    readers = 1
+    if not rows.in_place and work < 8 * rows.n_features:
+        readers = max(1, threads // 2) if rows.any_order else 1
+        threads = max(1, threads - readers)
+    with (
+        one_blas_thread() if uses_blas else contextlib.nullcontext(),
+        team(threads, limit_this_thread if uses_blas else None) as members,
+    ):
+        yield members, readers
+
+
 class Run:
     """The epochs of a problem; close it at the end.
 
@@ -122,6 +149,8 @@ class Run:
         The parameters and the position, among others.
     losses : numpy.ndarray of float64
         The losses of the completed epochs, and room for more.
+    requests : Requests
+        Interrupts, which end a wait for rows.
     first_epoch : int
         The number of this fit's first epoch, counted over all fits that it continues.
     """
@@ -129,35 +158,38 @@ class Run:
     def __init__(
         self,
         problem: Problem,
-        options: Options,
         threads: Team,
         readers: int = 1,
         requests: Requests | None = None,
     ) -> None:
-        self.problem = problem
-        self.options = options
-        self.memory = Memory(problem, options, threads.size)
-        self.rates = Rates(options.learning_rate)
-        self.losses = np.empty(min(options.epochs, 1024))  # grows
+        self.problem, self.options = problem, problem.options
+        self.requests = requests or Requests()
+        self.memory = Memory(problem, threads.size)
+        self.rates = Rates(self.options.learning_rate)
+        self.losses = np.empty(min(self.options.epochs, 1024))  # grows
         self.first_epoch = 0
-        self._orders = Orders(options, problem.rows)
+        self._orders = Orders(self.options, problem.rows)
         self._threads = threads
         self._budget = 1
         self._lined: tuple[Block | None, Any] = (None, None)
         self._supply = open_supply(
             problem.samples,
-            options.batch_rows,
+            self.options.batch_rows,
             self.memory.chunk_rows,
             readers,
-            options.shuffle,
-            requests or Requests(),
+            self.options.shuffle,
+            self.requests,
         )
 
     def close(self) -> None:
         """End what reads the rows."""
         self._supply.close()
 
-    def go_on_from(self, state: TrainingState) -> None:
+    def check_all(self) -> None:
+        """Raise what is wrong with the first bad row, which may take long."""
+        self.problem.samples.check_all(self.requests.raise_if_any)
+
+    def continue_from(self, state: TrainingState) -> None:
         """Take over where another fit stopped, whose parameters are the start values."""
         if state.checksum != zlib.crc32(self.memory.parameters.data):
             raise ValueError(
@@ -166,7 +198,7 @@ class Run:
         within = state.batch_start or state.next_chunk
         if within and state.batching != self._batching:
             raise ValueError(
-                f"state: expected, to go on within an epoch, {_described(state.batching)},"
+                f"state: expected, to continue within an epoch, {_described(state.batching)},"
                 f" got {_described(self._batching)}"
             )
         self.restore(state)
@@ -179,7 +211,7 @@ class Run:
         self._orders.restore(state.random_state)
 
     def training_state(self) -> TrainingState:
-        """Return what another fit needs to go on."""
+        """Return what another fit needs to continue."""
         assert isinstance(self.options.optimizer, Optimizer)
         epoch = self.memory.epoch
         return self.memory.training_state(
@@ -233,7 +265,7 @@ class Run:
         return np.array(rates)
 
     def _set_block(self, epoch: int, position: int) -> tuple[Any, ...]:
-        """Set which rows are at hand; return their features, labels, weights and order."""
+        """Set which rows the slice has; return their features, labels, weights and order."""
         memory, more = self.memory, epoch + 1 < self.options.epochs
         memory.block_start, memory.block_stop, block, order = self._supply.rows(position, more)
         memory.shuffled = order is not None

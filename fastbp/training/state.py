@@ -1,4 +1,4 @@
-"""What a fit leaves behind for the next one to go on from."""
+"""What a fit leaves behind so that the next one can continue it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
+ARRAYS = "moments", "partial_sums", "epoch_start"
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """What a fit leaves behind, besides its parameters, for another to go on from.
+    """What a fit leaves behind, besides its parameters, so that another can continue it.
 
     Pass it as `state`, with the fit's parameters as start values and otherwise the same arguments:
     the two fits together equal one that never stopped, bit for bit, even if the first one was
     interrupted within an epoch. The start values and the optimizer are checked and, within an
     epoch, how it is divided; other rows, losses or rates may be intended and are accepted. A
-    generator whose state it holds goes on, whatever `random_state` says.
+    generator whose state it holds is used again, whatever `random_state` says.
 
     Attributes
     ----------
@@ -63,37 +65,21 @@ class TrainingState:
     stale_epochs: int = 0
     checksum: int = 0
 
+    def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return its arrays, and the rest as JSON can hold it."""
+        fields = dict(vars(self))
+        arrays = {name: fields.pop(name) for name in ARRAYS}
+        kind = type(self.optimizer).__name__
+        return arrays, {**fields, "optimizer": {"kind": kind, **vars(self.optimizer)}}
 
-STATE_ARRAYS = "moments", "partial_sums", "epoch_start"
-
-
-def with_state(
-    arrays: dict[str, np.ndarray], fields: dict[str, Any], state: TrainingState | None
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays and fields of a fit in a file, with its state added."""
-    if state is None:
-        return arrays, fields
-    content = {name: value for name, value in vars(state).items() if name not in STATE_ARRAYS}
-    kind = type(state.optimizer).__name__
-    content["optimizer"] = {"kind": kind, **vars(state.optimizer)}
-    kept = {name: getattr(state, name) for name in STATE_ARRAYS}
-    return {**arrays, **kept}, {**fields, "state": content}
-
-
-def state_restored(
-    arrays: dict[str, np.ndarray], fields: dict[str, Any]
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays and fields of a fit from a file, with its state made again."""
-    if "state" not in fields:
-        return arrays, fields
-    content = dict(fields["state"])
-    optimizer = dict(content["optimizer"])
-    kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
-    content["optimizer"] = kinds[optimizer.pop("kind")](**optimizer)
-    for name in ("powers", "epoch_sums", "batching"):
-        content[name] = tuple(content[name])
-    kept: dict[str, Any] = {name: arrays[name] for name in STATE_ARRAYS}
-    return arrays, {**fields, "state": TrainingState(**kept, **content)}
+    @classmethod
+    def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> TrainingState:
+        """Make it again; other arrays may be among its own."""
+        optimizer = dict(fields["optimizer"])
+        kind = {kind.__name__: kind for kind in OPTIMIZERS.values()}[optimizer.pop("kind")]
+        tuples = {name: tuple(fields[name]) for name in ("powers", "epoch_sums", "batching")}
+        own = {name: arrays[name] for name in ARRAYS}
+        return cls(**{**fields, **tuples, **own, "optimizer": kind(**optimizer)})
 
 
 def generator_state(random: np.random.Generator | np.random.RandomState) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastbp.system.interrupts import Requests
 from fastbp.training.checkpoints import Snapshot
 from fastbp.training.objective import Objective
 from fastbp.training.run import Run
@@ -36,15 +35,15 @@ class Validation:
 
     @property
     def stale(self) -> bool:
-        """Whether the loss has not improved for so many epochs that the fit should stop."""
+        """Whether the loss has gone without improvement for long enough to stop the fit."""
         return self._tol is not None and self._stale_epochs >= self._run.options.n_iter_no_change
 
-    def check_all(self, requests: Requests) -> None:
+    def check_all(self) -> None:
         """Raise what is wrong with the data."""
         if self._objective is not None:
-            self._objective.samples.check_all(requests.raise_if_any)
+            self._objective.check_all()
 
-    def go_on_from(
+    def continue_from(
         self, state: TrainingState, losses: list[float] | None = None, best: Snapshot | None = None
     ) -> None:
         """Take over what an earlier fit left, or this one before it was killed."""
@@ -76,7 +75,7 @@ class Validation:
         return Snapshot(self._run.memory.parameters.copy(), state)
 
     def losses_of(self, n_epochs: int) -> np.ndarray | None:
-        """Return the losses of so many epochs; the last is NaN if an interrupt cut it short."""
+        """Return the losses of these epochs; the last is NaN if an interrupt cut it short."""
         if self._objective is None:
             return None
         losses = np.full(n_epochs, np.nan)

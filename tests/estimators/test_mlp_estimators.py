@@ -692,6 +692,7 @@ def test_modules_of_pytorch(monkeypatch):
         (nn.Sequential(relu), ValueError, "got ReLU.* as part 0"),
         (nn.Sequential(linear, relu, linear, tanh, linear), ValueError, "one activation"),
         (nn.Sequential(linear, nn.GELU(), linear), ValueError, "got GELU.* as part 1"),
+        (nn.Sequential(linear, nn.Softplus(2.0), linear), ValueError, "got Softplus.* as part 1"),
         (
             nn.Sequential(linear, relu, linear, tanh),
             ValueError,

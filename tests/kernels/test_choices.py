@@ -116,7 +116,7 @@ def trained(layers, x, start, batch_rows=8, optimizer=PLAIN):
     labels = np.zeros((len(x), layers.sizes[-1]))
     samples = Samples(Labelled(rows_of("x", x), labels, None), False, None)
     options = Options(0.1, 2, batch_rows, optimizer)
-    return train(layers.problem(start, samples, options), options)
+    return train(layers.problem(start, samples, options))
 
 
 @pytest.mark.parametrize(("loss", "name"), LOSSES.items())
@@ -184,6 +184,7 @@ def expected_of(rule, p=16, n_weights=8):
         (update.MOMENTUM_SGD, (0.9,), 1, reference.Momentum(0.9)),
         (update.NESTEROV_SGD, (0.9,), 1, reference.Momentum(0.9, nesterov=True)),
         (update.ADAM, (0.8, 0.99, 1e-6), 2, reference.Adam(0.8, 0.99, 1e-6)),
+        (update.RMSPROP, (0.8, 1e-6), 1, reference.RMSprop(0.8, 1e-6)),
     ],
 )
 def test_every_optimizer(code, constants, n_moments, rule):

@@ -350,7 +350,7 @@ def run_for(x, y, workers, **keywords):
     )
     data = samples(ArrayRows(x), y, None, model.targets, ("features", "labels", ""))
     options = Options(learning_rate=0.1, epochs=2, batch_rows=len(x), **keywords)
-    return Run(model.problem(data, options), options, Team(workers, None))
+    return Run(model.problem(data, options), Team(workers, None))
 
 
 def test_one_thread_of_a_team_can_do_all_the_work():

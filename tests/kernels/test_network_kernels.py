@@ -25,8 +25,8 @@ from fastbp.kernels.vector import lane, load, pointer_to, square_root, store, st
 from fastbp.models import prediction
 from fastbp.models.layers import Layers
 from fastbp.training.driver import train
-from fastbp.training.objective import pass_options
-from fastbp.training.optimizers import Adam, GradientOnly, LossOnly
+from fastbp.training.objective import objective, pass_options
+from fastbp.training.optimizers import GRADIENT_ONLY, LOSS_ONLY, Adam
 from fastbp.training.problem import Options
 from tests import reference
 from tests.problems import assert_same_network, network_bits, network_problem
@@ -381,6 +381,11 @@ def test_steps_without_a_stored_gradient_change_no_bit(sizes, batch_size, monkey
     assert network_bits(by_gradient) == network_bits(expected)
 
 
+def loss_at(parameters, layers, samples, options):
+    with objective(layers.problem(parameters, samples, options)) as whole:
+        return whole.loss(parameters)
+
+
 def reported(loss, z, y, weight):
     """The loss of a batch as scikit-learn's MLP reports it, from z, without the penalty."""
     eps = np.finfo(float).eps
@@ -422,10 +427,9 @@ def test_losses_as_scikit_learn_reports_them(loss, output, weighted):
     samples = Samples(Labelled(rows_of("x", z), y, weight), False, None)
     start = layers.flat(w, b)
     reported_losses = []
-    for rule in (GradientOnly(), LossOnly()):
+    for rule in (GRADIENT_ONLY, LOSS_ONLY):
         options = replace(pass_options(n, rule, alpha), batch_rows=8)
-        outcome = train(layers.problem(start, samples, options), options)
-        reported_losses += outcome.losses.tolist()
+        reported_losses.append(loss_at(start, layers, samples, options))
     assert reported_losses[0] == reported_losses[1]
     expected = 0.0
     for batch in np.split(np.arange(n), range(8, n, 8)):
@@ -437,9 +441,9 @@ def test_losses_as_scikit_learn_reports_them(loss, output, weighted):
         samples = Samples(
             Labelled(rows_of("x", 120.0 * np.eye(k) - 60.0), np.eye(k), None), False, None
         )
-        outcome = train(layers.problem(start, samples, pass_options(k)), pass_options(k))
+        right = loss_at(start, layers, samples, pass_options(k))
         least = -np.log1p(-np.finfo(float).eps) * (k if loss == losses.BCE else 1)
-        np.testing.assert_allclose(outcome.losses[0], least, rtol=ROUNDING)
+        np.testing.assert_allclose(right, least, rtol=ROUNDING)
 
 
 def test_poisson_deviance_descends_by_its_derivative():
@@ -454,15 +458,15 @@ def test_poisson_deviance_descends_by_its_derivative():
     expected = np.exp(np.tanh(x @ w[0] + b[0]) @ w[1] + b[1])
     np.testing.assert_allclose(prediction.predicted(rows, layers, w, b), expected, rtol=ROUNDING)
 
-    def outcome(parameters):
-        options = pass_options(9, GradientOnly())
-        return train(layers.problem(parameters, samples, options), options)
-
-    gradient = outcome(start).gradient
+    options = pass_options(9, GRADIENT_ONLY)
+    with objective(layers.problem(start, samples, options)) as whole:
+        whole.loss(start)
+        gradient = whole.gradient.copy()
     for i in np.flatnonzero(start):
         step = np.zeros_like(start)
         step[i] = 1e-5
-        difference = outcome(start + step).losses[0] - outcome(start - step).losses[0]
+        above, below = (loss_at(start + s, layers, samples, pass_options(9)) for s in (step, -step))
+        difference = above - below
         np.testing.assert_allclose(
             gradient[i], difference / 2e-5, rtol=CENTRAL_DIFFERENCE, atol=CENTRAL_DIFFERENCE
         )
@@ -490,19 +494,23 @@ def test_compressed_rows_give_what_dense_ones_do(hidden, blas, activation, monke
     layers = Layers(sizes, names, losses.HALF_MSE)
     weights = [rng.normal(size=shape) / 3 for shape in pairwise(sizes)]
     start = layers.flat(weights, [rng.normal(size=m) for m in sizes[1:]])
-    outcomes = []
+
+    def options_with(rule):
+        return Options(0.01, 2, 290, rule, True, np.random.RandomState(0), alpha=0.5, pauses=True)
+
+    outcomes, found = [], []
     for rows in (rows_of("x", x), CompressedRows(sparse.csr_matrix(x))):
         samples = Samples(Labelled(rows, y, weight), False, None)
-        for rule in (GradientOnly(), LossOnly(), Adam()):
-            options = Options(
-                0.01, 2, 290, rule, True, np.random.RandomState(0), alpha=0.5, pauses=True
-            )
-            outcomes.append(train(layers.problem(start, samples, options), options))
-    for dense, compressed in zip(outcomes[:3], outcomes[3:], strict=True):
-        np.testing.assert_allclose(compressed.losses, dense.losses, rtol=ROUNDING)
-        np.testing.assert_allclose(compressed.parameters, dense.parameters, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(
-        outcomes[3].gradient, outcomes[0].gradient, rtol=ROUNDING, atol=ROUNDING
-    )
+        options = options_with(Adam())
+        outcomes.append(train(layers.problem(start, samples, options)))
+        options = options_with(GRADIENT_ONLY)
+        with objective(layers.problem(start, samples, options)) as whole:
+            loss = whole.loss(start)
+            found.append([loss, *whole.gradient])
+        assert loss_at(start, layers, samples, options_with(LOSS_ONLY)) == loss
+    dense, compressed = outcomes
+    np.testing.assert_allclose(compressed.losses, dense.losses, rtol=ROUNDING)
+    np.testing.assert_allclose(compressed.parameters, dense.parameters, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found[1], found[0], rtol=ROUNDING, atol=ROUNDING)
     data = (np.ones(1), np.ones(1, int)), np.ones(1), np.ones(1), np.ones(1, int)
     assert bad_row_of_sparse_rows(data, np.ones(1, int)) == layout.NO_ROW

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastbp
-from fastbp import SGD, Adam
+from fastbp import SGD, Adam, RMSprop
 from tests import reference
 from tests.problems import assert_same_network, network_bits, network_problem
 from tests.tolerances import CENTRAL_DIFFERENCE
@@ -78,6 +78,8 @@ def test_many_tiles_and_chunks(output, loss, n):
         ("adam", lambda: reference.Adam()),
         (Adam(beta_1=0.5, beta_2=0.9, epsilon=1e-3), lambda: reference.Adam(0.5, 0.9, 1e-3)),
         (Adam(beta_1=0.0), lambda: reference.Adam(0.0)),
+        ("rmsprop", lambda: reference.RMSprop()),
+        (RMSprop(rho=0.5, epsilon=1e-3), lambda: reference.RMSprop(0.5, 1e-3)),
     ],
     ids=str,
 )

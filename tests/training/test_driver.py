@@ -20,7 +20,6 @@ import fastbp
 from fastbp.data.arrays import ArrayRows
 from fastbp.data.labels import samples
 from fastbp.system import threads
-from fastbp.system.interrupts import Requests
 from fastbp.training.driver import _Fitting
 from fastbp.training.problem import Options
 from fastbp.training.run import Run
@@ -215,12 +214,11 @@ class TestInterrupt:
         model = fastbp.models.neuron.NeuronModel(3, w, 0.25, "identity", "mse")
         data = samples(ArrayRows(x), y, None, model.targets, ("", "labels", ""))
         options = Options(0.1, 5, 1)
-        run = Run(model.problem(data, options), options, threads.Team(1, None))
+        run = Run(model.problem(data, options), threads.Team(1, None))
         run.memory.parameters[1] = np.nan
-        requests = Requests()
-        requests.handle(signal.SIGINT, None)
+        run.requests.handle(signal.SIGINT, None)
         with pytest.raises(fastbp.DivergenceError) as caught:
-            _Fitting(run, None, None)._answer(requests)
+            _Fitting(run, None, None)._answer()
         assert caught.value.epoch == 0
         assert (caught.value.weights.tolist(), caught.value.bias) == (w.tolist(), 0.25)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from fastbp.data.sources.arrow import Ipc, Parquet
 from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows
+from fastbp.data.sources.json_lines import JsonLines
 from fastbp.data.sources.npy import open_npy
 from fastbp.data.sources.npz import open_npz
 from fastbp.data.sources.text import Csv
@@ -17,6 +18,7 @@ FORMATS: dict[str, Callable[[Path, ColumnRequest], FileRows]] = {
     ".npz": open_npz,
     ".csv": Csv,
     ".tsv": Csv,
+    ".jsonl": JsonLines,
     ".parquet": Parquet,
     ".pq": Parquet,
     ".arrow": Ipc,

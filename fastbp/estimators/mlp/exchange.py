@@ -282,7 +282,7 @@ def _read_module(module: Any) -> Module:
             bias = part.bias
             intercepts.append(np.zeros(w.shape[1], w.dtype) if bias is None else _array(bias))
             after.append(None)
-        elif (name in HIDDEN_OF_TORCH or _is_softmax(part)) and after and after[-1] is None:
+        elif _is_activation(part) and after and after[-1] is None:
             after[-1] = name
         elif name not in NOTHING_TO_DO:
             raise ValueError(
@@ -300,8 +300,11 @@ def _read_module(module: Any) -> Module:
     return Module(coefs, intercepts, activation, None if after[-1] == "Identity" else after[-1])
 
 
-def _is_softmax(part: Any) -> bool:
-    return type(part).__name__ == "Softmax" and part.dim in (1, -1)
+def _is_activation(part: Any) -> bool:
+    name = type(part).__name__
+    if name == "Softmax":
+        return part.dim in (1, -1)
+    return name in HIDDEN_OF_TORCH and getattr(part, "beta", 1) == 1  # a Softplus may be steeper
 
 
 def _parts(module: Any) -> Iterator[Any]:

@@ -15,12 +15,9 @@ from fastbp.estimators.mlp.fitting import Fit
 from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.scikit_learn import check_optimize_result
 from fastbp.models.layers import Layers
-from fastbp.system.blas import limit_this_thread, one_blas_thread
-from fastbp.system.interrupts import Requests
-from fastbp.system.threads import team, threads_for
 from fastbp.training.callbacks import EpochState
-from fastbp.training.objective import Objective, pass_options
-from fastbp.training.optimizers import GradientOnly
+from fastbp.training.objective import objective, pass_options
+from fastbp.training.optimizers import GRADIENT_ONLY
 
 
 class WholeLoss:
@@ -49,11 +46,10 @@ class WholeLoss:
         self._layers, self._flat = layers, layers.flat(learned.coefs_, learned.intercepts_)
         filled = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
         self._indices = np.flatnonzero(filled)
-        self._options = pass_options(n_rows, GradientOnly(), float(settings.alpha))
-        self._problem = problem = layers.problem(self._flat, samples, self._options)
-        work = n_rows * problem.row_work
-        pieces = -(-n_rows // min(problem.chunk_rows, n_rows))
-        self._threads = threads_for(work, passes * work, pieces, settings.n_threads)
+        alpha, n_threads = float(settings.alpha), settings.n_threads
+        options = pass_options(n_rows, GRADIENT_ONLY, alpha, n_threads)
+        self._problem = layers.problem(self._flat, samples, options)
+        self._passes = passes
         self.start: np.ndarray = self._flat[self._indices]
         """The parameters it was made with."""
 
@@ -66,23 +62,15 @@ class WholeLoss:
     @contextlib.contextmanager
     def function(self) -> Iterator[Callable[[np.ndarray], tuple[float, np.ndarray]]]:
         """Give the function from packed parameters to the loss and its packed gradient."""
-        blas = self._problem.uses_blas
-        with (
-            one_blas_thread() if blas else contextlib.nullcontext(),
-            team(self._threads, limit_this_thread if blas else None) as workers,
-        ):
-            rows_loss = Objective(self._problem, self._options, workers, Requests())
+        with objective(self._problem, self._passes) as whole:
 
             def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:
                 self._flat[self._indices] = packed
-                loss = rows_loss.loss(self._flat)
+                loss = whole.loss(self._flat)
                 assert loss is not None  # no interrupt is deferred here
-                return loss, rows_loss.gradient[self._indices]
+                return loss, whole.gradient[self._indices]
 
-            try:
-                yield evaluate
-            finally:
-                rows_loss.close()
+            yield evaluate
 
 
 class Lbfgs:

@@ -59,8 +59,8 @@ class Stochastic:
         score = None if validation is None else self._score
         self._after = AfterEpoch(fit, len(data.labels), score)
         parameters, samples = layers.flat(*learned.parameters), data.samples(layers)
-        self._options = self._checked_options(samples, parameters)
-        self._problem = layers.problem(parameters, samples, self._options)
+        options = self._checked_options(samples, parameters)
+        self._problem = layers.problem(parameters, samples, options)
         self._against = None
         if validation is not None:
             once = pass_options(len(validation.labels))
@@ -138,7 +138,7 @@ class Stochastic:
         """Train; whatever ends it, nothing learned is lost."""
         self._callbacks.begin(*self._learned.parameters)
         with self._keeping():
-            outcome = train(self._problem, self._options, self._against)
+            outcome = train(self._problem, self._against)
             self._keep(outcome)
             self._end(outcome.stopped)
 
