@@ -16,6 +16,7 @@ from fastbp.data import frames
 from fastbp.errors import DataError
 
 REAL_KINDS = "fiub"  # of a dtype: floating, signed, unsigned, boolean
+TEXT_KINDS = "SU"
 SCAN_ELEMENTS = 2**17  # searched at once for bad rows, so that temporaries stay small
 
 

@@ -21,8 +21,6 @@ from fastbp.system.mapping import Mapping, opened
 
 PIECE_BYTES = 2**20
 """Bytes of a read whose rows are converted: larger ones leave the cache before they are."""
-MAX_READS = 8
-"""A row that takes more reads, of about 1 us each, is not worth reading on its own."""
 
 
 class Descriptor:

@@ -98,9 +98,8 @@ class Folder(Rows):
 
 def _check_alike(shard: FileRows, first: FileRows) -> None:
     """Refuse a file whose columns are not those of the first."""
-    got_of = _columns_of(shard)
-    for of, expected in _columns_of(first).items():
-        got = got_of[of]
+    alike = zip(_columns_of(first).items(), _columns_of(shard).values(), strict=True)
+    for (of, expected), got in alike:
         if expected != got and None not in (expected, got):
             raise DataError(
                 f"{shard.name}: expected {expected}{of}, as in {first.name}, got {got}{of}"

@@ -14,18 +14,12 @@ from fastbp.data import checks
 from fastbp.data.rows import Block, Mapped
 from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles, as_slice, sides
-from fastbp.data.sources.files import (
-    MAX_READS,
-    PIECE_BYTES,
-    File,
-    FileRows,
-    damage_named,
-    scratch,
-)
+from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, damage_named, scratch
 from fastbp.errors import DataError
 from fastbp.system.mapping import supported
 
-TEXT_KINDS = "SU"  # of a dtype
+MAX_READS = 8
+"""A row that takes more reads, of about 1 us each, is not worth reading on its own."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +141,7 @@ class ArrayFile(FileRows):
 
     def _put(self, stored: Stored, raw: np.ndarray, row: int, block: Block) -> None:
         """Write rows of bytes, from `row` on, where they belong; OUT `block`."""
-        if stored.dtype.kind in TEXT_KINDS:  # of the only label
+        if stored.dtype.kind in checks.TEXT_KINDS:  # of the only label
             if block.labels is not None and self.classes is not None:
                 text = stored.text(raw)
                 block.labels[:, 0] = text_labels.indices_in(self, self.classes, text, row)

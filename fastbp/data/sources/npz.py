@@ -17,15 +17,7 @@ from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
 from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, Sequential, damage_named
-from fastbp.data.sources.npy import (
-    TEXT_KINDS,
-    Array,
-    ArrayFile,
-    Positional,
-    Stored,
-    array_of,
-    to_read,
-)
+from fastbp.data.sources.npy import Array, ArrayFile, Positional, Stored, array_of, to_read
 from fastbp.errors import DataError
 
 EXPECTED = "an archive of arrays"
@@ -62,7 +54,9 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
         else:
             arrays = [_in_archive(file, array, members[array.name]) for array in arrays]
             rows = Positional(file, n_rows, roles, names, to_read(arrays, roles))
-        for text in (s for s in stored if s.dtype.kind in TEXT_KINDS):  # one at most, the label
+        for text in (
+            s for s in stored if s.dtype.kind in checks.TEXT_KINDS
+        ):  # one at most, the label
             with zipfile.ZipFile(path) as archive, archive.open(text.name + ".npy") as stream:
                 step = max(1, PIECE_BYTES // text.row_bytes)
                 pieces = map(text.text, _bytes_of(stream, text, n_rows, step))
@@ -74,7 +68,7 @@ def _check(name: str, owners: list[Array], roles: Roles) -> int:
     """Return how many rows the arrays used have; refuse others. `owners` has one a column."""
     used = [owners[index] for index in roles.all]
     for index, array in zip(roles.all, used, strict=True):
-        text = TEXT_KINDS if roles.labels == [index] else ""
+        text = checks.TEXT_KINDS if roles.labels == [index] else ""
         array.check(f"{name}: {array.name}", checks.REAL_KINDS + text)
         if array.n_rows != used[0].n_rows:
             raise DataError(
