@@ -34,9 +34,12 @@ class ArrayRows(Rows):
     def __init__(self, array: np.ndarray, name: str = "features") -> None:
         self._array = array
         self.name = name
-        self.dtype = array.dtype.name
         self.n_rows, self.n_features = array.shape
-        if readable_in_place(array) or self.n_rows * self.row_bytes <= WHOLE_BYTES:
+        if readable_in_place(array):
+            self.in_memory = Block(read_only(array))
+            return
+        self.dtype = array.dtype.name
+        if self.n_rows * self.row_bytes <= WHOLE_BYTES:
             self.in_memory = Block(read_only(readable(array)))
 
     def fill(self, start: int, stop: int, block: Block) -> None:

@@ -125,7 +125,7 @@ class Samples:
 
     def checked_in_memory(self) -> Samples:
         """Return these samples, checked now if they are in memory."""
-        if self.rows.in_memory is None:
+        if self.targets is None or self.rows.in_memory is None:
             return self
         self.check(0, self.rows.in_memory)
         return replace(self, targets=None)

@@ -48,7 +48,6 @@ class ReadAhead:
         self._batch_rows = batch_rows
         self._unit = batch_rows if batch_rows <= rows.block_rows else chunk_rows
         self._block_rows = min(max(1, rows.block_rows // self._unit) * self._unit, rows.n_rows)
-        readers = max(1, readers)
         self._ahead = readers + 1
         self._pool = ThreadPoolExecutor(readers, "fastbp-read")
         self._pending: dict[int, Future[Block]] = {}

@@ -297,8 +297,11 @@ class NetworkModel(Model[NetworkFit]):
         self._start = self._layers.flat(w, b)
         self._names: dict[str, Any] = {"activations": names, "loss": loss}
         self.targets = Targets(loss, LOSSES[loss].labels, sizes[-1])
-        self.identity = {
-            "layer sizes": sizes,
+
+    def identity(self) -> dict[str, Any]:
+        """Return what distinguishes this network from others."""
+        return {
+            "layer sizes": self._layers.sizes,
             **self._names,
             "initial_weights and initial_biases": digest(self._start),
         }

@@ -367,10 +367,10 @@ class NeuronModel(Model[NeuronFit]):
         self._start = _checked_vector("initial_weights", weights, "initial_bias", bias, d)
         self._names: dict[str, Any] = {"activation": activation, "loss": loss}
         self.targets = Targets(loss, LOSSES[loss].labels, vector=True)
-        self.identity = {
-            **self._names,
-            "initial_weights and initial_bias": digest(self._start),
-        }
+
+    def identity(self) -> dict[str, Any]:
+        """Return what distinguishes this neuron from others."""
+        return {**self._names, "initial_weights and initial_bias": digest(self._start)}
 
     def named(self, parameters: np.ndarray) -> dict[str, Any]:
         """Return the user's view of flat parameters."""

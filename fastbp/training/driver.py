@@ -59,8 +59,14 @@ def fit(
     options = checked_options(
         data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords
     )
-    about = model.identity, options, keywords["random_state"], whole.rows, validation, held_out
-    file = checkpoints.opened(checkpoint, checkpoint_every, lambda: checkpoints.fingerprint(*about))
+    seed = keywords["random_state"]
+    file = checkpoints.opened(
+        checkpoint,
+        checkpoint_every,
+        lambda: checkpoints.fingerprint(
+            model.identity(), options, seed, whole.rows, validation, held_out
+        ),
+    )
     try:
         outcome = train(model.problem(data, options), against, file)
     except Exception as error:

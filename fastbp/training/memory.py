@@ -84,6 +84,7 @@ class Memory:
         slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
         self.integers = np.zeros(layout.N_INTEGERS + len(problem.table), dtype=np.int64)
         self.integers[layout.LAYERS :] = problem.table
+        self.plain = self.integers.data
         for index, value in (
             (layout.N_ROWS, rows.n_rows),
             (layout.N_FEATURES, rows.n_features),
@@ -102,8 +103,7 @@ class Memory:
             (layout.BAD_ROW, layout.NO_ROW),
             *problem.settings.items(),
         ):
-            self.integers[index] = value
-        self.plain = self.integers.data
+            self.plain[index] = value
         partials = layout.PARAMETERS + (2 + rule.n_moments) * p
         self.floats = aligned_zeros(partials + (slots + 1) * sums + workers * problem.work_size)
         self.floats[layout.RULE : layout.RULE + len(rule.constants)] = rule.constants
@@ -121,7 +121,9 @@ class Memory:
     @property
     def position(self) -> int:
         """How many rows of the epoch under way have been computed."""
-        return min(self.batch_start + self.next_chunk * self.chunk_rows, self.n_rows)
+        n = self.plain  # not by name: every slice asks seven times
+        computed = n[layout.BATCH_START] + n[layout.NEXT_CHUNK] * n[layout.CHUNK_ROWS]
+        return min(computed, n[layout.N_ROWS])
 
     def start_from(self, parameters: np.ndarray) -> None:
         """Begin an epoch with these parameters."""

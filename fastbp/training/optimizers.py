@@ -22,6 +22,13 @@ def _fraction(name: str, value: Any) -> float:
     return number
 
 
+def _positive(name: str, value: Any) -> float:
+    number = arguments.real(name, value)
+    if number <= 0.0:
+        raise ValueError(f"{name}: expected a number above 0, got {number}")
+    return number
+
+
 class Optimizer(ABC):
     """What the kernels and those who choose a learning rate need to know of an optimizer."""
 
@@ -129,9 +136,7 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta_1", _fraction("beta_1", self.beta_1))
         object.__setattr__(self, "beta_2", _fraction("beta_2", self.beta_2))
-        object.__setattr__(self, "epsilon", arguments.real("epsilon", self.epsilon))
-        if self.epsilon <= 0.0:
-            raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
+        object.__setattr__(self, "epsilon", _positive("epsilon", self.epsilon))
 
     usual_rate = 0.01
     code, n_moments = update.ADAM, 2
@@ -169,9 +174,7 @@ class RMSprop(Optimizer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rho", _fraction("rho", self.rho))
-        object.__setattr__(self, "epsilon", arguments.real("epsilon", self.epsilon))
-        if self.epsilon <= 0.0:
-            raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
+        object.__setattr__(self, "epsilon", _positive("epsilon", self.epsilon))
 
     usual_rate = 0.01
     code, n_moments = update.RMSPROP, 1

@@ -43,12 +43,13 @@ class Model(ABC, Generic[FitType]):
     ----------
     targets : Targets
         What its labels must be.
-    identity : dict
-        What distinguishes it from other models, for the fingerprint of a checkpoint.
     """
 
     targets: Targets
-    identity: dict[str, Any]
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Return what distinguishes it from other models, for the fingerprint of a checkpoint."""
 
     @abstractmethod
     def problem(self, samples: Samples, options: Options) -> Problem:

@@ -344,7 +344,7 @@ def test_warm_start_begins_where_the_last_fit_ended():
     halves = NeuronClassifier(max_iter=5, warm_start=True, **settings).fit(X, y).fit(X, y)
     np.testing.assert_array_equal(halves.coef_, whole.coef_)
     assert halves.loss_curve_ == whole.loss_curve_[5:] and halves.n_iter_ == 5
-    with pytest.raises(ValueError, match="to go on with"):
+    with pytest.raises(ValueError, match="to continue with"):
         halves.fit(X, y + 1)
     with pytest.raises(ValueError, match="features"):
         halves.fit(X[:, :2], y)
@@ -536,7 +536,7 @@ def test_rows_with_classes_of_text(tmp_path):
     assert model.classes_.tolist() == ["no", "yes"]
     np.testing.assert_array_equal(model.coef_, expected.coef_)
     assert model.score(rows) == expected.score(X, words)
-    with pytest.raises(ValueError, match=r"y: expected the classes \['n', 'y'\] to go on with"):
+    with pytest.raises(ValueError, match=r"y: expected the classes \['n', 'y'\] to continue with"):
         NeuronClassifier().partial_fit(rows, classes=["n", "y"])
 
 

@@ -54,9 +54,8 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
         else:
             arrays = [_in_archive(file, array, members[array.name]) for array in arrays]
             rows = Positional(file, n_rows, roles, names, to_read(arrays, roles))
-        for text in (
-            s for s in stored if s.dtype.kind in checks.TEXT_KINDS
-        ):  # one at most, the label
+        texts = [array for array in stored if array.dtype.kind in checks.TEXT_KINDS]
+        for text in texts:  # one at most, the label
             with zipfile.ZipFile(path) as archive, archive.open(text.name + ".npy") as stream:
                 step = max(1, PIECE_BYTES // text.row_bytes)
                 pieces = map(text.text, _bytes_of(stream, text, n_rows, step))

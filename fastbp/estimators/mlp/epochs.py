@@ -49,7 +49,7 @@ class AfterEpoch:
         return self._fit.callbacks.epoch_ends(state, self.early)
 
     def diverged(self) -> None:
-        """Note an epoch that diverged, as NaN; scikit-learn would go on."""
+        """Note an epoch that diverged, as NaN; scikit-learn would continue."""
         self._note(np.nan, None if self._fit.validation is None else np.nan)
         if self._settings.early_stopping:
             self._note_score(np.nan)

@@ -68,7 +68,7 @@ class Solver:
 
 
 def solver_of(settings: Any, old: Solver | None) -> Solver:
-    """Return an estimator's optimizer, which may go on from the one before."""
+    """Return an estimator's optimizer, which may continue the one before."""
     rule, rate = optimizer_of(settings), float(settings.learning_rate_init)
     schedule = settings.learning_rate if isinstance(rule, SGD) else "constant"
     new = Solver(rule, rate, rate, schedule, settings.power_t)

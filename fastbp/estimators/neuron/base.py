@@ -229,7 +229,7 @@ class Neurons(Estimator):
             biases = np.ravel(np.asarray(self.intercept_, dtype=np.float64))
             if weights.shape != shape:
                 raise ValueError(
-                    f"coef_: expected shape {shape} to go on from, got {weights.shape}"
+                    f"coef_: expected shape {shape} to continue from, got {weights.shape}"
                 )
             return weights, biases, random
         if self._output != "relu":

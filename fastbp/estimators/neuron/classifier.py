@@ -194,9 +194,10 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
     ) -> NeuronClassifier:
-        """Train for one epoch over these rows, and go on where the last call ended.
+        """Train for one epoch over these rows, and continue where the last call ended.
 
-        Optimizer and order of rows go on, too: n calls with the same rows are one fit of n epochs.
+        The optimizer and the order of rows continue, too: n calls with the same rows are one fit of
+        n epochs.
         `tol` and `warm_start` are not regarded.
 
         Parameters
@@ -253,7 +254,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
             raise ValueError(f"y: expected at least two classes, got one class: {classes[0]}")
         if known is not None and not np.array_equal(known, classes):
             raise ValueError(
-                f"y: expected the classes {known.tolist()} to go on with, got {classes.tolist()}"
+                f"y: expected the classes {known.tolist()} to continue with, got {classes.tolist()}"
             )
         self.classes_ = classes
         class_weight = self._class_weights(found)

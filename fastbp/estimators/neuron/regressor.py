@@ -164,9 +164,10 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
 
     @fit_method
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> NeuronRegressor:
-        """Train for one epoch over these rows, and go on where the last call ended.
+        """Train for one epoch over these rows, and continue where the last call ended.
 
-        Optimizer and order of rows go on, too: n calls with the same rows are one fit of n epochs.
+        The optimizer and the order of rows continue, too: n calls with the same rows are one fit of
+        n epochs.
         `tol` and `warm_start` are not regarded.
 
         Parameters
