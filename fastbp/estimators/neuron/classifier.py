@@ -197,8 +197,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         """Train for one epoch over these rows, and continue where the last call ended.
 
         The optimizer and the order of rows continue, too: n calls with the same rows are one fit of
-        n epochs.
-        `tol` and `warm_start` are not regarded.
+        n epochs. `tol` and `warm_start` are ignored.
 
         Parameters
         ----------

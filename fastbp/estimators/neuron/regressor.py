@@ -167,8 +167,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         """Train for one epoch over these rows, and continue where the last call ended.
 
         The optimizer and the order of rows continue, too: n calls with the same rows are one fit of
-        n epochs.
-        `tol` and `warm_start` are not regarded.
+        n epochs. `tol` and `warm_start` are ignored.
 
         Parameters
         ----------
