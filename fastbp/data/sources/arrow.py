@@ -39,12 +39,13 @@ class Batches(Sequential, FileRows):
                 lengths = [batch.num_rows for batch in self._read(0, self._used[:1], 2**16)]
         self._starts = [0, *accumulate(lengths)][:-1]
         super().__init__(File(path), sum(lengths), roles, schema.names, "float64")
-        if (label := self.label) is None:
+        if len(roles.labels) != 1:
             return
-        if schema.field(label).type == self._pyarrow.bool_():
+        label = schema.field(roles.labels[0])
+        if label.type == self._pyarrow.bool_():
             self.classes = text_labels.BOOLEANS
-        elif frames.is_text(schema.field(label).type):
-            texts = (_text(b.column(label)) for b in self._read(0, [label], self.block_rows))
+        elif frames.is_text(label.type):
+            texts = (_text(b.column(0)) for b in self._read(0, [label.name], self.block_rows))
             with damage_named(path, self.expected):
                 self.classes = text_labels.classes_in(self, texts)
 

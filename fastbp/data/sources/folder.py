@@ -15,6 +15,7 @@ from fastbp.data.rows import Block, Rows, pairs
 from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows, digest_of_files
 from fastbp.data.sources.formats import FORMATS, files_of, open_file
+from fastbp.data.sources.text import TextLayout
 from fastbp.data.sources.text_labels import BOOLEANS
 from fastbp.errors import DataError
 
@@ -25,11 +26,11 @@ OPEN_SHARDS = 64
 class Folder(Rows):
     """The files of a folder, in the order of their names, as if they were one."""
 
-    def __init__(self, path: Path, request: ColumnRequest) -> None:
+    def __init__(self, path: Path, request: ColumnRequest, layout: TextLayout) -> None:
         self.name = str(path)
         self._shards: list[FileRows] = []
         for file in files_of(path):
-            self._shards.append(open_file(file, request))
+            self._shards.append(open_file(file, request, layout))
             self._shards[-1].close()
         if not self._shards:
             raise DataError(f"{path}: expected files that end in {', '.join(FORMATS)}, got none")

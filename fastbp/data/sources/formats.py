@@ -11,9 +11,9 @@ from fastbp.data.sources.files import FileRows
 from fastbp.data.sources.json_lines import JsonLines
 from fastbp.data.sources.npy import open_npy
 from fastbp.data.sources.npz import open_npz
-from fastbp.data.sources.text import Csv
+from fastbp.data.sources.text import Csv, TextLayout
 
-FORMATS: dict[str, Callable[[Path, ColumnRequest], FileRows]] = {
+FORMATS: dict[str, Callable[..., FileRows]] = {
     ".npy": open_npy,
     ".npz": open_npz,
     ".csv": Csv,
@@ -32,9 +32,13 @@ def is_known(path: Path) -> bool:
     return path.suffix.lower() in FORMATS
 
 
-def open_file(path: Path, request: ColumnRequest) -> FileRows:
-    """Open a file of a known format."""
-    return FORMATS[path.suffix.lower()](path, request)
+def open_file(path: Path, request: ColumnRequest, layout: TextLayout) -> FileRows:
+    """Open a file of a known format; `layout` is for text alone."""
+    opens = FORMATS[path.suffix.lower()]
+    if opens is Csv:
+        return opens(path, request, layout)
+    layout.refuse(str(path))
+    return opens(path, request)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -43,7 +47,8 @@ def files_of(path: Path) -> list[Path]:
     return sorted(p for p in inside if is_known(p) and p.is_file() and not p.name.startswith("."))
 
 
-def has_names(path: Path) -> bool:
-    """Return whether columns have names; in ``.npy`` files they only have indices."""
+def has_names(path: Path, header: bool = True) -> bool:
+    """Return whether columns have names: not in ``.npy`` files, nor in text without a header."""
+    nameless = {open_npy} if header else {open_npy, Csv}
     files = files_of(path)
-    return not files or any(FORMATS[file.suffix.lower()] is not open_npy for file in files)
+    return not files or any(FORMATS[file.suffix.lower()] not in nameless for file in files)

@@ -16,10 +16,20 @@ from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.data.sources.folder import Folder
 from fastbp.data.sources.formats import FORMATS, is_known, open_file
 from fastbp.data.sources.iterator import Called
+from fastbp.data.sources.text import TextLayout
 from fastbp.errors import DataError
 
 
-def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: Any = None) -> Rows:
+def open_rows(
+    source: Any,
+    *,
+    target: Any = None,
+    weight: Any = None,
+    columns: Any = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    header: bool = True,
+) -> Rows:
     """Open rows of features, with the labels and weights that the source has.
 
     Files are read a block at a time, the next one during the computation on this one; a fit maps
@@ -50,6 +60,13 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
         The column of the rows' weights.
     columns : list of str or int, optional
         The features, in this order. All others by default.
+    delimiter : str, optional
+        What separates the cells of a ``.csv`` (a comma by default) or ``.tsv`` (a tab).
+    decimal : str
+        The decimal mark of a ``.csv`` or ``.tsv``.
+    header : bool
+        Whether the first line of a ``.csv`` or ``.tsv`` holds names. Without them, columns are
+        given by index.
 
     Returns
     -------
@@ -95,17 +112,18 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     ([[4.0, 5.0, 6.0], [8.0, 9.0, 10.0]], [[7.0], [11.0]])
     """
     request = ColumnRequest(target, weight, columns)
+    layout = TextLayout.checked(delimiter, decimal, header)
     if isinstance(source, Rows):
+        layout.refuse(source.name)
         if request != ColumnRequest():
             raise TypeError("source: expected a file or the like to choose columns of, got Rows")
         return source
     rows: Rows
     if isinstance(source, str | os.PathLike):
-        rows = _from_path(Path(source), request)
-    elif callable(source):
-        rows = Called(source, request)
+        rows = _from_path(Path(source), request, layout)
     else:
-        rows = _in_memory(source, request)
+        layout.refuse("source")
+        rows = Called(source, request) if callable(source) else _in_memory(source, request)
     if rows.n_rows == 0 or rows.n_features == 0:
         raise DataError(
             f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
@@ -114,13 +132,13 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     return rows
 
 
-def _from_path(path: Path, request: ColumnRequest) -> Rows:
+def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
     mode = path.stat().st_mode  # a missing one is an OSError that names it
     if stat.S_ISDIR(mode):
-        return Folder(path, request)
+        return Folder(path, request, layout)
     if not stat.S_ISREG(mode) or not is_known(path):
         raise ValueError(f"{path}: expected a folder, or a file that ends in {', '.join(FORMATS)}")
-    return open_file(path, request)
+    return open_file(path, request, layout)
 
 
 def _in_memory(value: Any, request: ColumnRequest) -> Rows:

@@ -8,10 +8,11 @@ from array import array
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastbp import arguments
 from fastbp.data import frames
 from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
@@ -28,28 +29,67 @@ BOM = b"\xef\xbb\xbf"
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
+class TextLayout(NamedTuple):
+    """How text is laid out; None as a delimiter means that the file's suffix tells it."""
+
+    delimiter: str | None = None
+    decimal: str = "."
+    header: bool = True
+
+    @classmethod
+    def checked(cls, delimiter: Any, decimal: Any, header: Any) -> TextLayout:
+        """Check the arguments of these names."""
+        marks = {"delimiter": delimiter, "decimal": decimal}
+        for name, mark in marks.items():
+            if mark is None and name == "delimiter":
+                continue
+            if not isinstance(mark, str):
+                raise TypeError(f"{name}: expected a character, got {arguments.describe(mark)}")
+            if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in '"\r\n+-':
+                raise ValueError(f"{name}: expected a single punctuation mark, got {mark!r}")
+        if not isinstance(header, bool | np.bool_):
+            raise TypeError(f"header: expected True or False, got {arguments.describe(header)}")
+        return cls(delimiter, decimal, bool(header))
+
+    def refuse(self, name: str) -> None:
+        """Refuse options of text for a source that is none."""
+        for argument, value, usual in zip(self._fields, self, TextLayout(), strict=True):
+            if value != usual:
+                expected = f"{argument}: expected none for {name}, which is no .csv or .tsv file"
+                raise ValueError(f"{expected}, got {value!r}")
+
+
 class Csv(FileRows):
-    """Text with a header, one row a line; parsed by pyarrow, from any row on.
+    """Text, one row a line, with a header or without; parsed by pyarrow, from any row on.
 
     Lines are separated before they are parsed, so no cell may contain a line's end. Blank lines do
     not count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in
     the first mebibyte are not all numbers holds classes.
     """
 
-    def __init__(self, path: Path, request: ColumnRequest) -> None:
+    def __init__(self, path: Path, request: ColumnRequest, layout: TextLayout) -> None:
         self._arrow = frames.pyarrow_for(str(path))
-        self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-        self._logical: frozenset[str] = frozenset()
+        self._delimiter = layout.delimiter or ("\t" if path.suffix.lower() == ".tsv" else ",")
+        self._decimal = layout.decimal
+        if self._decimal == self._delimiter:
+            got = f"{self._decimal!r} as both for {path}"
+            raise ValueError(f"decimal: expected another mark than the delimiter, got {got}")
+        self._logical: frozenset[str | int] = frozenset()
         file = File(path)
         names, first = _header(path, self._delimiter)
-        roles = request.roles(str(path), names)
-        self._names, self._used = names, [names[j] for j in roles.all]
+        self._names: list[str] | range = names
+        if not layout.header:
+            self._names, first = range(len(names)), 0
+        else:
+            refuse_repeated(str(path), names)
+        roles = request.roles(str(path), self._names)
+        self._used = [self._names[j] for j in roles.all]
         n_rows = self._find_rows(file, first)
-        super().__init__(file, n_rows, roles, names, "float64")
+        super().__init__(file, n_rows, roles, names if layout.header else None, "float64")
         if self.label is not None and n_rows > 0:
             self.classes = self._classes(self.label)
 
-    def _classes(self, label: str) -> list[Any] | None:
+    def _classes(self, label: str | int) -> list[Any] | None:
         """Return the distinct labels if the first ones are not all numbers, else None."""
         bounds = sorted({*self._rows[::GUESS_STEPS], self.n_rows})
 
@@ -88,7 +128,9 @@ class Csv(FileRows):
         if start == stop:
             return
         pa = self._arrow
-        kinds = {name: pa.bool_() if name in self._logical else pa.float64() for name in self._used}
+        kinds: dict[str | int, Any] = {
+            name: pa.bool_() if name in self._logical else pa.float64() for name in self._used
+        }
         if self.label is not None and self.classes is not None:
             kinds[self.label] = pa.string()
         table = self._table(self._lines(start, stop), start, kinds)
@@ -98,7 +140,7 @@ class Csv(FileRows):
                 f" {table.num_rows}: a cell holds the end of a line, or a line ends otherwise",
                 start,
             )
-        columns = [self._numbers(table.column(name), name, start) for name in self._used]
+        columns = [self._numbers(table.column(str(name)), name, start) for name in self._used]
         self.roles.spread(columns, block)
 
     def _lines(self, start: int, stop: int) -> Any:
@@ -116,17 +158,21 @@ class Csv(FileRows):
             )
         return data[starts[first] : starts[beyond] if beyond < starts.size else data.size]
 
-    def _table(self, data: np.ndarray, first: int, kinds: dict[str, Any]) -> Any:
+    def _table(self, data: np.ndarray, first: int, kinds: dict[str | int, Any]) -> Any:
         """Parse rows: columns as these types or, if some cell is of another, all as text."""
         from pyarrow import csv as arrow_csv
 
         size = min(max(2**20, data.size + 1), 2**31 - 1)  # no row may cross pyarrow's blocks
+        names = [str(name) for name in self._names]
+        types = {str(name): kind for name, kind in kinds.items()}
         try:
             return arrow_csv.read_csv(
                 self._arrow.BufferReader(self._arrow.py_buffer(data)),
-                arrow_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=size),
+                arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=size),
                 arrow_csv.ParseOptions(delimiter=self._delimiter),
-                arrow_csv.ConvertOptions(column_types=kinds, include_columns=list(kinds)),
+                arrow_csv.ConvertOptions(
+                    column_types=types, include_columns=list(types), decimal_point=self._decimal
+                ),
             )
         except self._arrow.ArrowInvalid as error:
             ragged = RAGGED.search(str(error))
@@ -140,7 +186,7 @@ class Csv(FileRows):
                 return self._table(data, first, text)
             raise DataError(f"{self.name}: expected text in UTF-8, got {error}", first) from None
 
-    def _numbers(self, column: Any, name: str, first: int) -> np.ndarray:
+    def _numbers(self, column: Any, name: str | int, first: int) -> np.ndarray:
         """Return numbers or, of labels that are classes, class indices."""
         if name == self.label and self.classes is not None:
             logical = self.classes == text_labels.BOOLEANS
@@ -163,13 +209,13 @@ class Csv(FileRows):
             text = compute.if_else(compute.equal(lower, word), number, text)
         return text
 
-    def _from_text(self, column: Any, name: str, first: int) -> Any:
+    def _from_text(self, column: Any, name: str | int, first: int) -> Any:
         """Return numbers in a column that pyarrow could not parse as numbers."""
         text = self._words(column)
         if {*text.unique().tolist()} <= {"0", "1"}:
             self._logical |= {name}  # later pieces are parsed as booleans at once
         if self._is_number(text):
-            return text.cast(self._arrow.float64())
+            return self._with_point(text).cast(self._arrow.float64())
         row = bisect_left(range(len(text)), True, key=lambda i: not self._is_number(text[: i + 1]))
         raise DataError(
             f"{self.name}: column {name!r}: expected a number, got {column[row].as_py()!r} in"
@@ -177,16 +223,25 @@ class Csv(FileRows):
             first + row,
         )
 
+    def _with_point(self, text: Any) -> Any:
+        """Return text whose decimal marks are points; points make no numbers then."""
+        from pyarrow import compute
+
+        if self._decimal == ".":
+            return text
+        text = compute.replace_substring(text, ".", "?")
+        return compute.replace_substring(text, self._decimal, ".")
+
     def _is_number(self, text: Any) -> bool:
         try:
-            text.cast(self._arrow.float64())
+            self._with_point(text).cast(self._arrow.float64())
         except self._arrow.ArrowInvalid:
             return False
         return True
 
 
 def _header(path: Path, delimiter: str) -> tuple[list[str], int]:
-    """Return the names in the first line that is not blank, and where the next line begins."""
+    """Return the cells of the first line that is not blank, and where the next line begins."""
     with path.open("rb") as file:
         lines = (line.removeprefix(BOM) for line in file)
         line = next((line for line in lines if line[:1] not in b"\r\n"), b"")
@@ -195,7 +250,6 @@ def _header(path: Path, delimiter: str) -> tuple[list[str], int]:
         raise DataError(f"{path}: expected a header, got an empty file")
     with damage_named(path, "a header in UTF-8"):
         names = next(csv.reader([line.decode()], delimiter=delimiter, strict=True))
-    refuse_repeated(str(path), names)
     return names, end
 
 
