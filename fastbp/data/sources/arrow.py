@@ -101,8 +101,8 @@ def _text(column: Any) -> Any:
 
 def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
     with damage_named(name, "a schema"):
-        names, index_names = schema.names, frames.index_names(schema)
-    roles = request.roles(name, names, index=index_names)
+        names = schema.names
+    roles = request.roles(name, names, index=frames.index_names(schema))
     for index in roles.all:
         field, hint = schema.field(index), "columns=[...] names those to take"
         if index in roles.labels:
