@@ -82,7 +82,10 @@ def test_refusals(tmp_path):
     for damaged, message in [
         (b"", "expected a safetensors file"),
         (good[:-5], "expected a safetensors file"),
-        (b"noise" * 100, "expected a safetensors file"),
+        (
+            b"noise" * 100,
+            "expected a safetensors file, got a damaged one, or a file of another kind",
+        ),
         (bytes(altered), "the file was altered"),
         (header, "the file was altered"),
     ]:

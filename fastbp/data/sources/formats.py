@@ -81,6 +81,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def has_names(path: Path, header: bool = True) -> bool:
     """Return whether columns have names: not in ``.npy`` files, nor in text without a header."""
-    nameless = [None, open_npy] if header else [None, open_npy, Csv, ZippedCsv]
-    files = list(_inside(path)) if path.is_dir() else [path]
-    return not files or any(_opener(file) not in nameless for file in files)
+    nameless = [open_npy] if header else [open_npy, Csv, ZippedCsv]
+    files = _inside(path) if path.is_dir() else [path]
+    openers = [_opener(file) for file in files if is_known(file)]
+    return not openers or any(opener not in nameless for opener in openers)
