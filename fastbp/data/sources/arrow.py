@@ -98,7 +98,7 @@ def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
             frames.is_number(field.type) or (roles.labels == [index] and frames.is_text(field.type))
         ):
             got = f"expected numbers, got {field.type}; {hint}"
-            raise DataError(f"{name}: column {field.name!r}: {got}")
+            raise DataError(f"{name}: column {field.name!r}: {got}", column=field.name)
     return roles
 
 

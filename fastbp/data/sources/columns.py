@@ -24,6 +24,7 @@ class ColumnRequest(NamedTuple):
     target: Any = None
     weight: Any = None
     columns: Any = None
+    exclude: Any = None
 
     def roles(
         self, name: str, known: Sequence[str] | range, arrays: Mapping[str, list[str]] | None = None
@@ -49,6 +50,9 @@ class ColumnRequest(NamedTuple):
             features = [j for j in range(len(known)) if j not in {*labels, *weight}]
         else:
             features = find("columns", arguments.sequence("columns", self.columns, "columns"))
+        if self.exclude is not None:
+            left_out = find("exclude", arguments.sequence("exclude", self.exclude, "columns"))
+            features = [j for j in features if j not in left_out]
         every = [*labels, *weight, *features]
         if len(set(every)) < len(every):
             twice = next(j for j in every if every.count(j) > 1)

@@ -221,6 +221,7 @@ class Csv(FileRows):
             f"{self.name}: column {name!r}: expected a number, got {column[row].as_py()!r} in"
             f" row {first + row}",
             first + row,
+            name,
         )
 
     def _with_point(self, text: Any) -> Any:
