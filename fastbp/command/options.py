@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +16,24 @@ from typing import Any
 
 import click
 
+from fastbp.data.sources.formats import FORMATS, is_known
+from fastbp.data.sources.text import TextLayout
 from fastbp.errors import FastbpError
+
+STANDARD = Path("-")
+"""Standard input or output, by the convention of shells."""
+STDIN = "standard input"
+
+
+class Real(click.FloatRange):
+    """A finite number in a range; NaN is in every range of click's."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number, or refuse the value."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 @contextmanager
@@ -46,6 +68,74 @@ def parse_shape(context: click.Context, parameter: click.Parameter, value: str) 
     if not numbers or 0 in numbers:
         raise click.BadParameter(f"expected rows x features such as 1000000x20, got {value!r}")
     return numbers[0], numbers[1]
+
+
+def check_input(
+    context: click.Context, parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    """Refuse a file that is not of a known format."""
+    if path is not None and path != STANDARD and not path.is_dir() and not is_known(path):
+        expected = f"expected a folder, or a file that ends in {', '.join(FORMATS)}"
+        raise click.BadParameter(f"{expected}, got {path}")
+    return path
+
+
+def input_argument(name: str, *, required: bool = True) -> Callable[[Any], Any]:
+    """Return the argument of a file or folder of rows, or - for standard input."""
+    kind = click.Path(path_type=Path, exists=True, allow_dash=True)
+    return click.argument(name, type=kind, callback=check_input, required=required)
+
+
+def check_mark(context: click.Context, parameter: click.Parameter, mark: str | None) -> str | None:
+    r"""Refuse what is no mark to separate cells or decimals; a tab may be written as \t."""
+    if mark is None:
+        return None
+    layout: dict[str, Any] = {"delimiter": None, "decimal": ".", "header": True}
+    layout[str(parameter.name)] = mark = "\t" if mark == "\\t" else mark
+    try:
+        TextLayout.checked(**layout)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return mark
+
+
+def layout_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of text; `layout` gets those that are given, as `open_rows` calls them."""
+
+    @functools.wraps(command)
+    def with_layout(
+        delimiter: str | None, decimal: str | None, no_header: bool, **rest: Any
+    ) -> Any:
+        given = {"delimiter": delimiter, "decimal": decimal, "header": False if no_header else None}
+        layout = {name: value for name, value in given.items() if value is not None}
+        return command(layout=layout, **rest)
+
+    mark: dict[str, Any] = {"callback": check_mark, "metavar": "MARK"}
+    for option in (
+        click.option("--no-header", is_flag=True, help="Take the first line of text for a row."),
+        click.option("--decimal", **mark, help="Decimal mark in text, such as a comma."),
+        click.option("--delimiter", **mark, help="What separates cells in text, such as ';'."),
+    ):
+        with_layout = option(with_layout)
+    return with_layout
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[Path]:
+    """Give the path of a file to read; standard input is copied, since rows are read repeatedly."""
+    if path != STANDARD:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="fastbp-") as folder:
+        copied = Path(folder) / "stdin.csv"
+        with copied.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            yield copied
+        except click.UsageError as error:
+            raise click.UsageError(error.message.replace(str(copied), STDIN), error.ctx) from None
+        except (FastbpError, ValueError, TypeError) as error:
+            raise click.ClickException(str(error).replace(str(copied), STDIN)) from None
 
 
 def check_output(

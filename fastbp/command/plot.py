@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 
 from fastbp.command.fit import best_epoch
@@ -19,15 +20,16 @@ DECADE = 10.0
 
 
 def check_suffix(path: Path) -> None:
-    """Raise ImportError without Matplotlib, ValueError for a suffix that it cannot write."""
+    """Refuse a plot without Matplotlib, or with a suffix that it cannot write."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("--plot needs Matplotlib: pip install 'fastbp[plot]'") from None
+        text = "--plot needs Matplotlib: pip install 'fastbp[plot]'"
+        raise click.ClickException(text) from None
     known = sorted(Figure().canvas.get_supported_filetypes())
     if path.suffix.lower().lstrip(".") not in known:
         listed = ", ".join(f".{suffix}" for suffix in known)
-        raise ValueError(f"{path}: expected a file that ends in {listed}")
+        raise click.UsageError(f"--plot: {path}: expected a file that ends in {listed}")
 
 
 def plot_losses(path: Path, title: str, fit: Fit) -> None:

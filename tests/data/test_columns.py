@@ -38,7 +38,7 @@ def test_excluded_columns_are_no_features_whatever_they_hold(tmp_path, kind):
     assert rows.feature_names == ["a", "c"]
     np.testing.assert_array_equal(rows.block(0, 3).features, VALUES[:, [0, 2]])
     assert open_rows(path, columns=["c", "b", "a"], exclude=["b"]).feature_names == ["c", "a"]
-    with pytest.raises(ValueError, match="exclude: expected a column of .* got 'z'"):
+    with pytest.raises(ValueError, match=r"exclude: expected a column of .* got 'z'"):
         open_rows(path, exclude=["z"])
     with pytest.raises(TypeError, match="exclude: expected a sequence of columns, got"):
         open_rows(path, exclude="b")
