@@ -110,8 +110,8 @@ def opened_table(file: Path | None, *options: Any) -> Iterator[Table | None]:
             if not names:
                 raise
             without = " ".join(f"--exclude {shlex.quote(name)}" for name in names)
-            python = "a pipeline of scikit-learn's encodes text and fills gaps, see the README"
-            raise DataError(f"{error} ({without} leaves it out; {python})") from None
+            python = "or encode text and fill gaps with scikit-learn, see the README"
+            raise DataError(f"{error}; leave out with {without}, {python}") from None
 
 
 def _at_fault(table: Table, error: DataError) -> list[str]:
@@ -219,6 +219,11 @@ class Parts:
     target_mean: float
     target_scale: float
     classes: list[Any] | None
+
+    def rows_trained_on(self, settings: Settings) -> int:
+        """Return how many rows are left besides those for validation, as the fit rounds it."""
+        n = self.training.n_rows
+        return n - int((settings.validation or 0.0) * n)
 
 
 def prepare(source: Source, held_out: float, settings: Settings) -> Parts:

@@ -80,5 +80,7 @@ class _Numbers:
         error = math.sqrt(errors / total) * self._scale
         found = [("root mean square error", f"{error:.6g}", where)]
         if (variation := second - first**2 / total) > 0.0:
-            found.append(("R2", f"{1.0 - errors / variation:.4f}", "1 is perfect, 0 a constant"))
+            found.append(
+                ("R2", f"{1.0 - errors / variation:.4f}", "0 is what the mean would reach")
+            )
         return found

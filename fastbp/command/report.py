@@ -22,8 +22,8 @@ def print_report(
 ) -> None:
     """Print the table of a finished training; `epochs` and `seconds` are those of this run."""
     training, held_out, interrupted = parts.training, parts.held_out, fit.stopped == "interrupted"
-    validated = int((settings.validation or 0.0) * training.n_rows)  # as the fit rounds it
-    rows = training.n_rows - validated
+    rows = parts.rows_trained_on(settings)
+    validated = training.n_rows - rows
     rest = f"{0 if held_out is None else held_out.n_rows:,} rows held out"
     rest += f", {validated:,} for validation" if validated else ""
     kind = "a number" if parts.classes is None else f"{len(parts.classes)} classes"

@@ -210,8 +210,10 @@ def train(
         if log is not None:
             log.finish(fit)
         if plot_file is not None:
-            shape = f"{source.rows.n_rows:,} rows x {source.rows.n_features:,} features"
-            plot.plot_losses(plot_file, f"{described(parts, settings)}: {shape}", fit)
+            n = parts.rows_trained_on(settings)
+            title = f"{described(parts, settings)}: {n:,} rows x {len(source.names):,} features"
+            batches = settings.batch_size is not None and settings.batch_size < n
+            plot.plot_losses(plot_file, title, fit, batches)
         print_report(fit, parts, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
@@ -255,15 +257,16 @@ def _check_classes(parts: Parts, settings: Settings) -> None:
     name = f"{parts.source.rows.name}: column {parts.source.target!r}"
     two = settings.output(3)[0] == 1  # one output cannot tell three classes apart
     numbers = parts.source.classes is None
-    ways = ["--number predicts a number"] if numbers else []
-    if not settings.hidden:
-        ways.append("--hidden 16 tells more classes apart")
-    elif numbers and settings.classes is None and are_ambiguous(labels):
-        ways.append("--classes takes each number for a class")
+    network = "" if settings.hidden else " --hidden 16"
+    if numbers and settings.classes is None and are_ambiguous(labels):
         n = len(labels) if len(labels) <= MOST_CLASSES else f"more than {MOST_CLASSES}"
-        got = f"expected --number or --classes, got {n} different numbers ({shown(labels)})"
-        raise ValueError(f"{name}: {got}; {', '.join(ways)}")
-    check_classes(name, labels, ", ".join(ways), two=two, fractions=bool(settings.classes))
+        raise ValueError(
+            f"{name}: expected --number or --classes for {n} different numbers, got none"
+            f" ({shown(labels)}); --number predicts them, --classes{network} takes each for a class"
+        )
+    hint = "for more classes give --hidden 16" if network else ""
+    hint = f"--number predicts a number; {hint}".removesuffix("; ") if numbers else hint
+    check_classes(name, labels, hint, two=two, fractions=bool(settings.classes))
 
 
 def _fit(

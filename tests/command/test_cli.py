@@ -544,7 +544,7 @@ def test_what_streams_refuse(tmp_path, streams, monkeypatch):
     assert "expected finite numbers, got nan in row 10, column 'a'" in refused
     path, _ = written(tmp_path, "t.npy", numbers(k=3))
     more = run("train", path, "--target", "-1", code=1).stderr
-    assert "--hidden 16 tells more classes apart" in more
+    assert "for more classes give --hidden 16" in more
     refused = run("train", path, "--hidden", 3, "--target", 0, code=1).stderr
     assert "got 240 different numbers" in refused
     assert "number of a column, got 'y'" in run("train", path, "--target", "y", code=1).stderr
