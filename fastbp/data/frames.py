@@ -136,6 +136,12 @@ def numbers(column: Any) -> np.ndarray:
     return array
 
 
+def index_names(schema: Any) -> frozenset[str]:
+    """Return the columns that metadata of pandas in a schema of Arrow call the index."""
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    return frozenset(name for name in index if isinstance(name, str))
+
+
 def names_of(value: Any) -> list[str] | None:
     """Return the names of a table's columns; None if it has none, or is no table."""
     if isinstance(value, PLAIN):

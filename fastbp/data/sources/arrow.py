@@ -14,7 +14,7 @@ import numpy as np
 from fastbp.data import frames
 from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
-from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
+from fastbp.data.sources.columns import ColumnRequest, Roles
 from fastbp.data.sources.files import File, FileRows, Sequential, damage_named
 from fastbp.errors import DataError
 
@@ -88,8 +88,9 @@ def _text(column: Any) -> Any:
 
 
 def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
-    refuse_repeated(name, schema.names)
-    roles = request.roles(name, schema.names)
+    with damage_named(name, "a schema"):
+        index_names = frames.index_names(schema)
+    roles = request.roles(name, schema.names, index=index_names)
     for index in roles.all:
         field, hint = schema.field(index), "columns=[...] names those to take"
         if index in roles.labels:

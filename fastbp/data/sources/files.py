@@ -103,7 +103,7 @@ class FileRows(Rows):
         self.label: str | int | None = None
         if len(roles.labels) == 1:
             self.label = roles.labels[0] if names is None else names[roles.labels[0]]
-        self.dtype = dtype
+        self.dtype, self.remarks = dtype, roles.remarks
 
     def digest(self) -> str:
         return digest_of_files([self.file], [self.roles])

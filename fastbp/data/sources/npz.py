@@ -15,7 +15,7 @@ import numpy as np
 from fastbp.data import checks
 from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
-from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
+from fastbp.data.sources.columns import ColumnRequest, Roles
 from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, Sequential, damage_named
 from fastbp.data.sources.npy import Array, ArrayFile, Positional, Stored, array_of, to_read
 from fastbp.errors import DataError
@@ -43,7 +43,6 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
         for a in arrays
     }
     names = [column for several in columns.values() for column in several]
-    refuse_repeated(name, names)
     roles = request.roles(name, names, columns)
     n_rows = _check(name, [array for array in arrays for _ in columns[array.name]], roles)
     stored = to_read(arrays, roles)

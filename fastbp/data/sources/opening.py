@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,8 @@ def open_rows(
             f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
             f" and {rows.n_features}"
         )
+    for remark in rows.remarks:
+        warnings.warn(f"{rows.name}: {remark}", stacklevel=2)
     return rows
 
 
@@ -140,7 +143,9 @@ def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
     if stat.S_ISDIR(mode):
         return Folder(path, request, layout)
     if not stat.S_ISREG(mode) or not is_known(path):
-        raise ValueError(f"{path}: expected a folder, or a file that ends in {', '.join(FORMATS)}")
+        got = "" if stat.S_ISREG(mode) else ", got a pipe or device: write it into a file first"
+        expected = f"expected a folder, or a file that ends in {', '.join(FORMATS)}"
+        raise ValueError(f"{path}: {expected}{got}")
     return open_file(path, request, layout)
 
 
@@ -150,9 +155,9 @@ def _in_memory(value: Any, request: ColumnRequest) -> Rows:
             "source: expected a callable that returns a fresh iterator at every call, got"
             f" {arguments.describe(value)}"
         )
-    features, extra, names = parts_of("source", value, request)
+    features, extra, names, remarks = parts_of("source", value, request)
     rows: Rows = ArrayRows(features, "source")
     if extra.labels is not None or extra.weight is not None:
         rows = Labelled(rows, extra.labels, extra.weight)
-    rows.feature_names = names
+    rows.feature_names, rows.remarks = names, remarks
     return rows
