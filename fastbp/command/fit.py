@@ -50,7 +50,7 @@ def fit_rows(
     started = time.perf_counter()
     fit: Fit
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an interrupt is reported by the command
+        warnings.simplefilter("ignore", UserWarning)  # an interrupt is reported by the command
         if settings.hidden:
             names = [settings.activation] * len(settings.hidden) + [activation]
             start = initialize_network(

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,16 +39,27 @@ class Real(click.FloatRange):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error that a user can mend into one clear line and exit code 1."""
+    """Turn an error that a user can mend into one clear line and exit code 1, a warning, too."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", UserWarning)
+            warnings.showwarning = lambda text, *_: click.echo(
+                f"Warning: {_options(text)}", err=True
+            )
+            yield
     except (FastbpError, ValueError, TypeError, ImportError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_options(error)) from None
     except BrokenPipeError:
         raise
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise click.ClickException(named) from None
+
+
+def _options(text: object) -> str:
+    """Return a message with the command's options where it names arguments of `open_rows`."""
+    named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", str(text))
+    return re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
 
 
 def parse_sizes(
@@ -135,7 +147,7 @@ def on_disk(path: Path) -> Iterator[Path]:
         except click.UsageError as error:
             raise click.UsageError(error.message.replace(str(copied), STDIN), error.ctx) from None
         except (FastbpError, ValueError, TypeError) as error:
-            raise click.ClickException(str(error).replace(str(copied), STDIN)) from None
+            raise ValueError(str(error).replace(str(copied), STDIN)) from None
 
 
 def check_output(

@@ -75,7 +75,7 @@ def test_prediction_follows_names_not_positions(cancer, tmp_path):
         csv.writer(file).writerows(row[1:] for row in rows)
     assert run("predict", model, turned).output == expected
     refused = run("predict", model, lacking, code=1)
-    assert "lacking.csv ('mean texture', " in refused.stderr
+    assert "lacking.csv (" in refused.stderr and "'mean texture'" in refused.stderr
     assert refused.stderr.endswith("got 'mean radius'\n")
     out = tmp_path / "out.csv"
     run("predict", model, turned, "--out", out)
@@ -185,9 +185,9 @@ def test_text_where_an_option_asks_for_a_number(tmp_path, options, remedy):
     refused = run("train", path, "--target", "y", *options, code=1).stderr
     assert refused.endswith(f"column 'y': expected a number, got 'no' in row 0{remedy}\n")
     path.write_text("a,y\n1,2\n2,\n")
-    assert "leave out" not in run("train", path, "--target", "y", *options, code=1).stderr
+    assert "for classes" not in run("train", path, "--target", "y", *options, code=1).stderr
     path.write_text("a,y\nno,2\n2,3\n")
-    assert "leave out" not in run("train", path, "--target", "y", *options, code=1).stderr
+    assert "for classes" not in run("train", path, "--target", "y", *options, code=1).stderr
 
 
 def test_a_repeated_name_in_an_archive(tmp_path):
@@ -546,7 +546,7 @@ def test_what_streams_refuse(tmp_path, streams, monkeypatch):
     more = run("train", path, "--target", "-1", code=1).stderr
     assert "for more classes give --hidden 16" in more
     refused = run("train", path, "--hidden", 3, "--target", 0, code=1).stderr
-    assert "got 240 different numbers" in refused
+    assert "--number or --classes for 240 different numbers" in refused
     assert "number of a column, got 'y'" in run("train", path, "--target", "y", code=1).stderr
     assert "which has 4, got 9" in run("train", path, "--target", "9", code=1).stderr
     archive = tmp_path / "m.npz"

@@ -92,7 +92,7 @@ def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
         index_names = frames.index_names(schema)
     roles = request.roles(name, schema.names, index=index_names)
     for index in roles.all:
-        field, hint = schema.field(index), "columns=[...] names those to take"
+        field, hint = schema.field(index), "exclude=[...] leaves columns out"
         if index in roles.labels:
             hint = "text makes classes of a single target"
         if not (
