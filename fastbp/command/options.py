@@ -23,7 +23,8 @@ from fastbp.errors import FastbpError
 
 STANDARD = Path("-")
 """Standard input or output, by the convention of shells."""
-STDIN = "standard input"
+STDIN = "fastbp-stdin.csv"
+"""How the copy of standard input is called."""
 
 
 class Real(click.FloatRange):
@@ -42,13 +43,13 @@ def one_line_errors() -> Iterator[None]:
     """Turn an error that a user can mend into one clear line and exit code 1, a warning, too."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("once", UserWarning)
+            warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda text, *_: click.echo(
-                f"Warning: {_options(text)}", err=True
+                f"Warning: {reworded(text)}", err=True
             )
             yield
     except (FastbpError, ValueError, TypeError, ImportError) as error:
-        raise click.ClickException(_options(error)) from None
+        raise click.ClickException(reworded(error)) from None
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -56,10 +57,11 @@ def one_line_errors() -> Iterator[None]:
         raise click.ClickException(named) from None
 
 
-def _options(text: object) -> str:
-    """Return a message with the command's options where it names arguments of `open_rows`."""
+def reworded(text: object) -> str:
+    """Return a message with options for arguments of `open_rows`, and `-` by its usual name."""
     named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", str(text))
-    return re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
+    named = re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
+    return re.sub(rf"\S*{STDIN}", "standard input", named)
 
 
 def parse_sizes(
@@ -138,16 +140,11 @@ def on_disk(path: Path) -> Iterator[Path]:
     if path != STANDARD:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="fastbp-") as folder:
-        copied = Path(folder) / "stdin.csv"
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / STDIN
         with copied.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
-        try:
-            yield copied
-        except click.UsageError as error:
-            raise click.UsageError(error.message.replace(str(copied), STDIN), error.ctx) from None
-        except (FastbpError, ValueError, TypeError) as error:
-            raise ValueError(str(error).replace(str(copied), STDIN)) from None
+        yield copied
 
 
 def check_output(

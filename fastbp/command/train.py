@@ -29,6 +29,7 @@ from fastbp.command.options import (
     one_line_errors,
     output_option,
     parse_sizes,
+    reworded,
 )
 from fastbp.command.report import described, print_report
 from fastbp.command.settings import (
@@ -241,7 +242,7 @@ def _open(table: Table | None, settings: Settings) -> Source:
     if table is None:
         return built_in(settings.seed)
     if table.target is None and table.named:
-        raise click.UsageError(f"--target: {table.expected_target()}")
+        raise click.UsageError(reworded(f"--target: {table.expected_target()}"))
     source = open_source(table)
     refuse_text(source, settings.number_option)
     if table.target is None:
