@@ -13,11 +13,16 @@ from fastbp.command import plot
 from fastbp.command.data import Parts, Source, built_in, open_source, prepare, refuse_text
 from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
-from fastbp.command.options import one_line_errors, output_option, parse_sizes
+from fastbp.command.options import (
+    one_line_errors,
+    output_option,
+    parse_sizes,
+    refuse_overwriting,
+)
 from fastbp.command.report import described, print_report
 from fastbp.command.settings import ADAPTIVE, ADAPTIVE_RATE, NETWORK_BATCH, Settings
 from fastbp.data.classes import check_classes
-from fastbp.data.sources.formats import FORMATS, has_names, is_known
+from fastbp.data.sources.formats import FORMATS, has_names
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
 from fastbp.models.fits import Fit
@@ -136,7 +141,8 @@ def train(
     """Open the rows, train on them, report."""
     settings = _settings(options)
     outputs = [model_file, log_file, plot_file, settings.checkpoint]
-    _check_files(file, target, [path for path in outputs if path is not None])
+    _check_target(file, target)
+    refuse_overwriting([path for path in outputs if path is not None], [file] if file else [])
     with one_line_errors():
         if plot_file is not None:
             plot.check_suffix(plot_file)
@@ -180,21 +186,11 @@ def _settings(options: dict[str, Any]) -> Settings:
     return Settings(**{**options, **usual, **found})
 
 
-def _check_files(file: Path | None, target: str | None, outputs: list[Path]) -> None:
-    """Refuse a target without a file, and outputs that would overwrite rows or each other."""
+def _check_target(file: Path | None, target: str | None) -> None:
+    """Refuse a target without a file, and a file of named columns without a target."""
     guessed = file is not None and file.exists() and not has_names(file)
     if (file is None) != (target is None) and not (target is None and guessed):
         raise click.UsageError("FILE and --target go together")
-    paths = [path.resolve() for path in outputs]
-    if len(set(paths)) < len(paths):
-        raise click.UsageError("--save, --log, --plot and --checkpoint: expected different files")
-    if file is None:
-        return
-    for path in paths:
-        if path == file.resolve():
-            raise click.UsageError(f"{file} would be overwritten")
-        if path.parent == file.resolve() and is_known(path):
-            raise click.UsageError(f"{path.name} would be taken for rows of the folder {file}")
 
 
 def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
