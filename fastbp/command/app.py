@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -53,6 +54,9 @@ for subcommand in (synth, train, predict):
 
 def main() -> None:
     """Run the command; Ctrl-C exits with 130, by the convention of shells."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console may lack letters of names
+            stream.reconfigure(errors="backslashreplace")
     try:
         command(standalone_mode=False)
     except click.ClickException as error:

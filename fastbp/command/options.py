@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import re
 import shutil
 import sys
@@ -20,6 +19,7 @@ import click
 from fastbp.data.sources.formats import FORMATS, is_known
 from fastbp.data.sources.text import TextLayout
 from fastbp.errors import FastbpError
+from fastbp.system import output
 
 STANDARD = Path("-")
 """Standard input or output, by the convention of shells."""
@@ -50,9 +50,9 @@ def one_line_errors() -> Iterator[None]:
             yield
     except (FastbpError, ValueError, TypeError, ImportError) as error:
         raise click.ClickException(reworded(error)) from None
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and error.filename is None:
+            raise  # of standard output
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise click.ClickException(named) from None
 
@@ -151,16 +151,34 @@ def check_output(
     context: click.Context, parameter: click.Parameter, path: Path | None
 ) -> Path | None:
     """Refuse a file that cannot be written before anything is done."""
-    if path is None:
-        return None
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise click.BadParameter(f"{path.parent} is not a folder")
-    if path.is_dir():
-        raise click.BadParameter(f"{path} is a folder")
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise click.BadParameter(f"{path} cannot be written")
+    if path == STANDARD and parameter.name != "out":
+        raise click.BadParameter("expected a file, got standard output")
+    finished = parameter.name == "checkpoint" and path is not None and path.is_file()
+    if path is not None and not finished:  # perhaps: the fit itself looks at an old checkpoint
+        try:
+            output.check(path)
+        except FileNotFoundError:
+            raise click.BadParameter(f"{path.parent} is not a folder") from None
+        except IsADirectoryError:
+            raise click.BadParameter(f"{path} is a folder") from None
+        except OSError as error:
+            raise click.BadParameter(f"{path} cannot be written: {error.strerror}") from None
     return path
+
+
+def refuse_overwriting(outputs: list[Path], inputs: list[Path]) -> None:
+    """Refuse outputs that would overwrite rows, a model or each other."""
+    for i, path in enumerate(outputs):
+        if output.is_special(path):
+            continue
+        if any(output.is_same(path, other) for other in outputs[:i]):
+            raise click.UsageError(f"expected different files to write, got {path} twice")
+        for file in inputs:
+            if output.is_same(path, file):
+                raise click.UsageError(f"{file} would be overwritten")
+            within = file.resolve() in path.resolve().parents
+            if within and file.is_dir() and is_known(path):
+                raise click.UsageError(f"{path} would be taken for rows of the folder {file}")
 
 
 def output_option(*names: str, text: str, required: bool = False) -> Callable[[Any], Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from fastbp.command.fit import best_epoch
 from fastbp.models.fits import Fit
+from fastbp.system import output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +65,10 @@ def plot_losses(path: Path, title: str, fit: Fit, batches: bool) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
-    figure.savefig(path)
+    picture = io.BytesIO()  # not all formats can be written to a pipe
+    figure.savefig(picture, format=path.suffix.lower().lstrip("."))
+    with output.replacing(path) as file:
+        file.write(picture.getvalue())
 
 
 def _line(axes: Axes, values: np.ndarray, first: float, colour: str, label: str) -> None:

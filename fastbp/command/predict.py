@@ -19,6 +19,7 @@ from fastbp.command.options import (
     on_disk,
     one_line_errors,
     output_option,
+    refuse_overwriting,
 )
 from fastbp.data.arrays import loaded_if_small
 from fastbp.data.rows import Rows
@@ -26,7 +27,7 @@ from fastbp.data.sources.formats import has_names
 from fastbp.data.sources.opening import open_rows
 from fastbp.models.table_model import TableModel
 from fastbp.storage import load
-from fastbp.system import archive
+from fastbp.system import output
 from fastbp.system.interrupts import raise_on_interrupt
 from fastbp.system.progress import rows_bar
 
@@ -42,6 +43,8 @@ def predict(model: Path, file: Path, layout: dict[str, Any], out: Path | None) -
     FILE is of any kind that `fastbp train` takes, and may be larger than memory. A predicted class
     is followed by probabilities: of the second of two classes, or of each of several.
     """
+    out = None if out == STANDARD else out
+    refuse_overwriting([] if out is None else [out], [model, file])
     with one_line_errors(), on_disk(file) as path:
         loaded = load(model)
         if not isinstance(loaded, TableModel):
@@ -50,11 +53,13 @@ def predict(model: Path, file: Path, layout: dict[str, Any], out: Path | None) -
         if rows.in_memory is not None:  # an error leaves nothing written
             rows.raise_if_not_finite(0, rows.in_memory.features)
         raise_on_interrupt()
-        if out in (None, STANDARD):
+        if out is None:
+            if not sys.stdout.isatty():  # but a file, or another program
+                sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
             _write_predictions(sys.stdout, loaded, rows)
             return
-        with archive.replacing(out) as written:
-            stream = io.TextIOWrapper(written, newline="")
+        with output.replacing(out) as written:
+            stream = io.TextIOWrapper(written, encoding="utf-8", newline="")
             _write_predictions(stream, loaded, rows)
             stream.flush()
 

@@ -29,6 +29,7 @@ from fastbp.command.options import (
     one_line_errors,
     output_option,
     parse_sizes,
+    refuse_overwriting,
     reworded,
 )
 from fastbp.command.report import described, print_report
@@ -40,7 +41,7 @@ from fastbp.command.settings import (
     settings_of,
 )
 from fastbp.data.classes import MOST_CLASSES, are_ambiguous, check_classes, shown
-from fastbp.data.sources.formats import FORMATS, is_known
+from fastbp.data.sources.formats import FORMATS
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
 from fastbp.models.fits import Fit
@@ -190,7 +191,7 @@ def train(
     """Open the rows, train on them, report."""
     settings = settings_of(options)
     outputs = [model_file, log_file, plot_file, settings.checkpoint]
-    _check_files(file, [path for path in outputs if path is not None])
+    refuse_overwriting([path for path in outputs if path is not None], [file] if file else [])
     if plot_file is not None:
         plot.check_suffix(plot_file)
     chosen = target, columns, exclude, weights, layout
@@ -221,20 +222,6 @@ def train(
             click.echo(f"{what} written to {path}")
     if fit.stopped == "interrupted":
         _end_interrupted(fit, settings, model_file)
-
-
-def _check_files(file: Path | None, outputs: list[Path]) -> None:
-    """Refuse outputs that would overwrite rows or each other."""
-    paths = [path.resolve() for path in outputs]
-    if len(set(paths)) < len(paths):
-        raise click.UsageError("--save, --log, --plot and --checkpoint: expected different files")
-    if file is None:
-        return
-    for path in paths:
-        if path == file.resolve():
-            raise click.UsageError(f"{file} would be overwritten")
-        if path.parent == file.resolve() and is_known(path):
-            raise click.UsageError(f"{path.name} would be taken for rows of the folder {file}")
 
 
 def _open(table: Table | None, settings: Settings) -> Source:

@@ -855,8 +855,14 @@ def test_outputs_that_cannot_be_written_are_refused_at_once(tmp_path, table, opt
     assert "expected different files" in both.stderr
     shard = ["train", tmp_path, "--target", "y", option, tmp_path / "new.csv"]
     assert "would be taken for rows of the folder" in run(*shard, code=2).stderr
-    monkeypatch.setattr("os.access", lambda path, mode: False)
-    assert "cannot be written" in run(*arguments, tmp_path / "m.png", code=2).stderr
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+    assert (
+        "cannot be written: Permission denied" in run(*arguments, tmp_path / "m.png", code=2).stderr
+    )
 
 
 def test_wrong_options(table):
