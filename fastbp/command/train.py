@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -230,9 +229,12 @@ def _fit(
     except Exception as error:
         fit = getattr(error, "fit", None)
         if fit is not None and model_file is not None:
-            with contextlib.suppress(OSError):
+            text = f"model so far written to {model_file}"
+            try:
                 save(_model(fit, parts), model_file)
-                click.echo(f"model so far written to {model_file}", err=True)
+            except OSError as failed:
+                text = f"model so far: {model_file}: {failed.strerror}"
+            click.echo(text, err=True)
         raise
     finally:
         if log is not None:
