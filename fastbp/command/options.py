@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,11 @@ import click
 from fastbp.data.sources.formats import is_known
 from fastbp.errors import FastbpError
 from fastbp.system import output
+
+
+def echo(text: object, err: bool = False) -> None:
+    """Print a line; click's own function writes UTF-8 to a console that is for ASCII only."""
+    print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from fastbp.command.data import Parts, Source, built_in, open_source, prepare, r
 from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import (
+    echo,
     one_line_errors,
     output_option,
     parse_sizes,
@@ -164,7 +165,7 @@ def train(
         print_report(fit, parts, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
-            click.echo(f"{what} written to {path}")
+            echo(f"{what} written to {path}")
     if fit.stopped == "interrupted":
         _end_interrupted(fit, settings, model_file)
 
@@ -199,7 +200,7 @@ def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
     source = open_source(file, target or "-1")
     refuse_text(source, settings.number_option)
     if target is None:
-        click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
+        echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
     return source
 
 
@@ -234,7 +235,7 @@ def _fit(
                 save(_model(fit, parts), model_file)
             except OSError as failed:
                 text = f"model so far: {model_file}: {failed.strerror}"
-            click.echo(text, err=True)
+            echo(text, err=True)
         raise
     finally:
         if log is not None:
@@ -251,9 +252,9 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
     """Say what may not be as expected; the checkpoint held `before` epochs."""
     if before:
         more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
-        click.echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)
+        echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)
     if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
-        click.echo(
+        echo(
             f"Warning: the loss rose from {fit.losses[0]:.6g} to {fit.losses[-1]:.6g}:"
             f" try a lower --learning-rate than {settings.learning_rate:g}, or --standardize",
             err=True,
@@ -266,5 +267,5 @@ def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> N
     text = f"interrupted after {fit.n_epochs:,} epochs; {saved}"
     if settings.checkpoint is not None:
         text += f"; run the same command again to continue from {settings.checkpoint}"
-    click.echo(text, err=True)
+    echo(text, err=True)
     sys.exit(EXIT_CODE)
