@@ -38,15 +38,18 @@ class Real(click.FloatRange):
         return number
 
 
+def echo(text: object, err: bool = False) -> None:
+    """Print a line; click's own function writes UTF-8 to a console that is for ASCII only."""
+    print(text, file=sys.stderr if err else sys.stdout, flush=True)
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn an error that a user can mend into one clear line and exit code 1, a warning, too."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = lambda text, *_: click.echo(
-                f"Warning: {reworded(text)}", err=True
-            )
+            warnings.showwarning = lambda text, *_: echo(f"Warning: {reworded(text)}", err=True)
             yield
     except (FastbpError, ValueError, TypeError, ImportError) as error:
         raise click.ClickException(reworded(error)) from None

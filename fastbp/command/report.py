@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
 from rich.console import Console
 from rich.table import Table as Grid
 
 from fastbp.command.data import Parts
 from fastbp.command.figures import held_out_figures
 from fastbp.command.fit import best_epoch, time_plain_loop
+from fastbp.command.options import echo
 from fastbp.command.settings import Settings
 from fastbp.models.fits import Fit
 
@@ -75,4 +75,4 @@ def print_grid(rows: Sequence[tuple[str, ...]], *styles: str) -> None:
     with console.capture() as capture:
         console.print(grid)
     for line in capture.get().splitlines():
-        click.echo(line.rstrip())
+        echo(line.rstrip())

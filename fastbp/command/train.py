@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import (
     Real,
+    echo,
     input_argument,
     layout_options,
     one_line_errors,
@@ -219,7 +219,7 @@ def train(
         print_report(fit, parts, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
-            click.echo(f"{what} written to {path}")
+            echo(f"{what} written to {path}")
     if fit.stopped == "interrupted":
         _end_interrupted(fit, settings, model_file)
 
@@ -233,7 +233,7 @@ def _open(table: Table | None, settings: Settings) -> Source:
     source = open_source(table)
     refuse_text(source, settings.number_option)
     if table.target is None:
-        click.echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
+        echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
     return source
 
 
@@ -271,9 +271,12 @@ def _fit(
     except Exception as error:
         fit = getattr(error, "fit", None)
         if fit is not None and model_file is not None:
-            with contextlib.suppress(OSError):
+            text = f"model so far written to {model_file}"
+            try:
                 save(_model(fit, parts), model_file)
-                click.echo(f"model so far written to {model_file}", err=True)
+            except OSError as failed:
+                text = f"model so far: {model_file}: {failed.strerror}"
+            echo(text, err=True)
         raise
     finally:
         if log is not None:
@@ -291,9 +294,9 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
     """Say what may not be as expected; the checkpoint held `before` epochs."""
     if before:
         more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
-        click.echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)
+        echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)
     if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
-        click.echo(
+        echo(
             f"Warning: the loss rose from {fit.losses[0]:.6g} to {fit.losses[-1]:.6g}:"
             f" try a lower --learning-rate than {settings.learning_rate:g}{_remedy(settings)}",
             err=True,
@@ -310,5 +313,5 @@ def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> N
     text = f"interrupted after {fit.n_epochs:,} epochs; {saved}"
     if settings.checkpoint is not None:
         text += f"; run the same command again to continue from {settings.checkpoint}"
-    click.echo(text, err=True)
+    echo(text, err=True)
     sys.exit(EXIT_CODE)

@@ -7,11 +7,14 @@ written to as it is. Links are followed.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
 import re
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +23,8 @@ from typing import BinaryIO
 if sys.platform != "win32":
     import fcntl
 
-TEMPORARY = re.compile(r"\.fastbp-[0-9a-f]{16}\.part")
+TEMPORARY = re.compile(r"\.fastbp-([0-9a-f]{8})-[0-9a-f]{16}\.part")  # of a machine
+ABANDONED = 24 * 3600.0  # seconds after which another machine's file is a leftover
 ACCESS_LIST = "system.posix_acl_access"  # Linux: rights beyond the mode
 OF_GROUP = 0o070
 
@@ -138,7 +142,7 @@ def _new_file(folder: Path, old: os.stat_result | None) -> tuple[Path, int]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     mode = 0o666 if old is None else 0o600  # nobody else reads it before it has the old one's mode
     while True:
-        temporary = folder / f".fastbp-{secrets.token_hex(8)}.part"
+        temporary = folder / f".fastbp-{_machine()}-{secrets.token_hex(8)}.part"
         descriptor = os.open(temporary, flags, mode)
         try:
             _lock(descriptor)
@@ -158,13 +162,21 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Remove what killed runs have left: files of :func:`_new_file` that nobody has locked."""
     with suppress(OSError):  # the folder cannot be listed
         for path in folder.iterdir():
-            if TEMPORARY.fullmatch(path.name):
+            found = TEMPORARY.fullmatch(path.name)
+            if found is not None:
                 with suppress(OSError):  # it is locked, or gone
-                    _remove_unless_locked(path)
+                    # Some network file systems do not tell of the locks of other machines.
+                    age = time.time() - path.lstat().st_mtime
+                    if found[1] == _machine() or age > ABANDONED:
+                        _remove_unless_locked(path)
 
 
 def _remove_unless_locked(path: Path) -> None:

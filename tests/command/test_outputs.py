@@ -84,6 +84,19 @@ def test_a_model_that_cannot_take_its_place_is_kept(tmp_path, table, monkeypatch
     assert fastbp.load(refused.rpartition(" ")[2].strip()).target == "y"
 
 
+def test_where_the_model_of_a_failed_training_is(tmp_path, table, monkeypatch):
+    def stop(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "losses.csv")
+
+    monkeypatch.setattr("fastbp.command.loss_log.LossLog.__call__", stop)
+    monkeypatch.setattr("pathlib.Path.replace", stop)
+    arguments = ["train", table, "--target", "y", "--log", tmp_path / "l", "--save", tmp_path / "m"]
+    result = CliRunner().invoke(command, [str(a) for a in arguments])
+    text, error = result.stderr.splitlines()
+    assert text.startswith(f"model so far: {tmp_path / 'm'}: No space") and "Error: losses" in error
+    assert fastbp.load(text.rpartition(" ")[2]).fit.n_epochs == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 def test_synth_into_a_pipe(tmp_path):
     path = tmp_path / "rows.npy"
@@ -124,6 +137,7 @@ def test_a_console_that_lacks_characters(tmp_path, table, model, locale):
     arguments = ["--target", "y", "--epochs", 2, "--no-compare", "--save", tmp_path / "źle"]
     done = start("train", table, *arguments)
     assert b"written to" in done.stdout and b"?" not in done.stdout
+    done.stdout.decode("ascii" if locale is C_LOCALE else "latin-1")
     expected = "y,probability_of_źle\n".encode()
     assert start("predict", model, table).stdout.startswith(expected)
     start("predict", model, table, "--out", tmp_path / "p.csv")

@@ -7,6 +7,7 @@ import stat
 import struct
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -237,12 +238,25 @@ def test_what_killed_runs_left_is_removed(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def temporary(number, machine=None):
+    return f".fastbp-{machine or output._machine()}-{number:016x}.part"
+
+
+def test_files_of_other_machines_are_left_alone_for_a_day(tmp_path):
+    old, new = tmp_path / temporary(0, "0" * 8), tmp_path / temporary(1, "0" * 8)
+    for path, age in ((old, 2), (new, 0.5)):
+        path.touch()
+        os.utime(path, times=(time.time() - age * 24 * 3600,) * 2)
+    output.check(tmp_path / "p")
+    assert list(tmp_path.iterdir()) == [new]
+
+
 def test_what_others_planted_does_no_harm(path):
     folder = path.parent
     (folder / "theirs").write_bytes(b"old")
-    (folder / f".fastbp-{0:016x}.part").symlink_to(folder / "theirs")
-    os.mkfifo(folder / f".fastbp-{1:016x}.part")
-    (folder / f".fastbp-{2:016x}.part").hardlink_to(folder / "theirs")
+    (folder / temporary(0)).symlink_to(folder / "theirs")
+    os.mkfifo(folder / temporary(1))
+    (folder / temporary(2)).hardlink_to(folder / "theirs")
     (folder / f".{path.name}.part").symlink_to(folder / "theirs")
     write(path)
     assert (folder / "theirs").read_bytes() == b"old"
@@ -285,7 +299,7 @@ def test_what_cannot_be_written_is_refused_before(tmp_path):
             server.bind(str(bad))
             server.close()
         for use in (output.check, output.in_place, lambda path: fastbp.save(FIT, path)):
-            with pytest.raises(OSError, match=bad.name) as caught:
+            with pytest.raises(OSError, match=f"{bad}") as caught:
                 use(bad)
             assert (caught.value.errno, caught.value.filename) == (error, str(bad))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["loop", "socket"]
