@@ -71,7 +71,8 @@ def write_tsv(path, rows):
 
 
 def write_json_lines(path, rows):
-    named = (dict(zip(NAMES, row, strict=True)) for row in rows.tolist())
+    numbers = np.where(np.isnan(rows), None, rows).tolist()
+    named = (dict(zip(NAMES, row, strict=True)) for row in numbers)
     path.write_text("".join(json.dumps(row) + "\n" for row in named))
 
 

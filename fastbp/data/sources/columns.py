@@ -174,7 +174,7 @@ def side_by_side(block: Block) -> np.ndarray:
 
 
 def parts_of(
-    name: str, value: Any, request: ColumnRequest
+    name: str, value: Any, request: ColumnRequest, first_row: int = 0
 ) -> tuple[np.ndarray, Block, list[str] | None, tuple[str, ...]]:
     """Return the features as stored, labels and weight as float64, the features' names, remarks."""
     names, index = frames.names_of(value), frozenset[str]()
@@ -182,7 +182,7 @@ def parts_of(
         value = frames.as_arrow(value, name)
         index = frames.index_names(value.schema)
     elif names is None and not (frames.is_pandas(value) or isinstance(value, np.ndarray)):
-        value = checks.number_array(name, value)
+        value = checks.number_array(name, value, first_row)
     if len(value.shape) != 2:
         raise DataError(
             f"{name}: expected 2 dimensions (n_samples, n_features), got {len(value.shape)} (shape"
@@ -192,10 +192,12 @@ def parts_of(
 
     def pick(indices: list[int]) -> np.ndarray:
         """Return some columns: the others may hold anything."""
+        some: Any
         if isinstance(value, np.ndarray):
-            return checks.number_array(name, value[:, as_slice(indices) if indices else slice(0)])
-        some = value.iloc[:, indices] if frames.is_pandas(value) else value.select(indices)
-        return checks.number_array(name, some)
+            some = value[:, as_slice(indices) if indices else slice(0)]
+        else:
+            some = value.iloc[:, indices] if frames.is_pandas(value) else value.select(indices)
+        return checks.number_array(name, some, first_row)
 
     features, labels, weight = map(pick, roles.sides)
     block = Block(

@@ -75,7 +75,7 @@ class Called(Sequential):
             )
         if isinstance(parts[0], list) and not parts[0]:
             return None
-        features, block, names, self.remarks = parts_of(name, parts[0], self._request)
+        features, block, names, self.remarks = parts_of(name, parts[0], self._request, row)
         n_rows = len(features)
         labels, weight = (*parts[1:], None, None)[:2]
         block = Block(
@@ -111,7 +111,7 @@ class Called(Sequential):
 
 def _labels(name: str, row: int, value: Any, n_rows: int) -> np.ndarray:
     """Return labels, or weights, as a matrix of float64."""
-    array = checks.number_array(name, value)
+    array = checks.number_array(name, value, row)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or len(array) != n_rows:
         raise DataError(f"{name}: expected labels of {n_rows} rows, got shape {array.shape}", row)

@@ -21,6 +21,8 @@ from fastbp.data.sources.npy import Array, ArrayFile, Positional, Stored, array_
 from fastbp.errors import DataError
 
 EXPECTED = "an archive of arrays"
+MOST_TIMES = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+"""How many times its bytes in the archive a member can have, as NumPy compresses it."""
 
 
 def open_npz(path: Path, request: ColumnRequest) -> FileRows:
@@ -36,6 +38,10 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
             inside = member.filename.removesuffix(".npy")
             if inside != member.filename:
                 members[inside] = member
+                most = file.size * MOST_TIMES.get(member.compress_type, 2**62)
+                if member.file_size > most:
+                    expected = f"expected at most {most} bytes in a file of {file.size}"
+                    raise DataError(f"{name}: {inside}: {expected}, got {member.file_size}")
                 with archive.open(member) as stream:
                     arrays.append(array_of(stream, f"{name}: {inside}", member.file_size, inside))
     columns = {

@@ -128,7 +128,7 @@ def open_rows(
     else:
         layout.refuse("source")
         rows = Called(source, request) if callable(source) else _in_memory(source, request)
-    if rows.n_rows == 0 or rows.n_features == 0:
+    if rows.n_rows < 1 or rows.n_features == 0:
         raise DataError(
             f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
             f" and {rows.n_features}"

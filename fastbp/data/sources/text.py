@@ -147,13 +147,8 @@ class Csv(FileRows):
         if self.classes is not None:
             kinds[self.roles.labels[0]] = pa.string()
         table = self._table(text, first, kinds)
-        n_rows = len(block.features)
-        if table.num_rows != n_rows:
-            raise DataError(
-                f"{self.name}: expected {n_rows} rows from row {first} on, one a line, got"
-                f" {table.num_rows}: a cell holds the end of a line, or a line ends otherwise",
-                first,
-            )
+        if table.num_rows != len(block.features):
+            self._refuse_lines(text, first)
         columns = [self._numbers(table.column(str(j)), j, first) for j in self.roles.all]
         self.roles.spread(columns, block)
 
@@ -199,6 +194,18 @@ class Csv(FileRows):
             if kinds != as_text:
                 return self._table(text, first, as_text)
             self._refuse_text(text, first, error)
+
+    def _refuse_lines(self, text: np.ndarray, first: int) -> NoReturn:
+        """Raise the DataError of lines that are not one row each."""
+        lines = [line.tobytes() for line in np.split(text, line_starts(text)[1:])]
+        for row, line in enumerate(lines, first):
+            got = "one that ends within quotes" if line.count(b'"') % 2 else ""
+            got = r"one with \r inside" if b"\r" in line.rstrip(b"\r\n") else got
+            if got:
+                raise DataError(f"{self.name}: expected a row a line, got {got} in row {row}", row)
+        raise DataError(
+            f"{self.name}: expected a row a line, got others from row {first} on", first
+        )
 
     def _refuse_text(self, text: np.ndarray, first: int, error: Exception) -> NoReturn:
         """Raise the DataError of text that cannot be parsed as text."""
@@ -304,6 +311,8 @@ def _header(
             break
     else:
         raise DataError(f"{name}: expected a header, got an empty file")
+    if len(line) + start == LONGEST_HEADER:
+        raise DataError(f"{name}: expected a first line of at most {LONGEST_HEADER} bytes")
     if b"\r" in line.rstrip(b"\r\n"):
         raise DataError(rf"{name}: expected lines that end in \n or \r\n, got \r alone")
     try:
