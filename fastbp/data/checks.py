@@ -143,10 +143,11 @@ def raise_for_row(
 ) -> NoReturn:
     """Raise the DataError of a row that is not finite; `columns` are the names of its values."""
     index = int(np.argmax(~np.isfinite(values)))
-    where = f"row {row}"
+    where, column = f"row {row}", index if columns is None else columns[index]
     if columns is not None or len(values) > 1:
-        where += f", column {index if columns is None else repr(columns[index])}"
-    raise DataError(f"{name}: expected finite numbers, got {values[index]} in {where}", row)
+        where += f", column {column!r}"
+    text = f"{name}: expected finite numbers, got {values[index]} in {where}"
+    raise DataError(text, row, column)
 
 
 def finite_rows(name: str, array: np.ndarray) -> None:

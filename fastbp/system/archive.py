@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from fastbp.errors import CheckpointError
+from fastbp.system import output
 
 FORMAT = 1
 
@@ -35,8 +32,8 @@ def _array_again(value: dict[str, Any]) -> Any:
     return np.array(value["array"], dtype=value["dtype"]) if is_array else value
 
 
-def write(path: Path, kind: str, content: Content, temporary: Path | None = None) -> None:
-    """Write a file beside the old one, then rename it over that."""
+def write(path: Path, kind: str, content: Content) -> None:
+    """Write a file, as :func:`fastbp.system.output.replacing` does."""
     from safetensors.numpy import save as to_bytes
 
     arrays, fields = content
@@ -44,38 +41,8 @@ def write(path: Path, kind: str, content: Content, temporary: Path | None = None
     header = to_json({"format": FORMAT, "kind": kind, "fields": fields})
     # One entry only: with several, their order, and so the bytes, would not be fixed.
     metadata = {"fastbp": f"{_digest(header, arrays)} {header}"}
-    with replacing(path, temporary) as file:
+    with output.replacing(path) as file:
         file.write(to_bytes(arrays, metadata))
-
-
-@contextmanager
-def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
-    """Give a new file beside `path`, which takes its name once complete, or else is removed.
-
-    Raises
-    ------
-    OSError
-        With the name of `path`; an old file is then as it was.
-    """
-    temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        with suppress(OSError):  # the folder itself may be gone
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    with suppress(OSError):  # the renaming is to survive a loss of power; Windows cannot do that
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read(path: Path) -> tuple[str, Content]:
@@ -90,6 +57,8 @@ def read(path: Path) -> tuple[str, Content]:
     """
     from safetensors import SafetensorError, safe_open
 
+    if output.is_special(path):  # to open a pipe would wait for its writer
+        raise CheckpointError(f"{path}: expected an ordinary file, got a pipe or a device")
     with path.open("rb"):
         pass  # raises the OSError of a missing or unreadable file
     try:

@@ -120,6 +120,7 @@ class _Fitting:
         self.checkpoint = checkpoint
         self.reported = 0  # epochs that the callback was called for
         self.stopped: str | None = None
+        self._in_checkpoint: tuple[int, ...] | None = None  # the progress that the file holds
 
     def begin(self) -> None:
         """Take over another fit's state, if given; check rows that no slice will read."""
@@ -147,6 +148,7 @@ class _Fitting:
         more = self.options.epochs > saved.epochs  # than when the callback stopped it
         if saved.stopped == "tol" or (saved.stopped == "callback" and not more):
             self.stopped = saved.stopped
+        self._in_checkpoint = self._progress()
 
     def until_stopped(self, progress: Progress) -> Outcome:
         """Run slices until something ends the fit; return what came of it."""
@@ -175,6 +177,8 @@ class _Fitting:
         progress.begin(memory.epoch, memory.position)
         while True:
             stopped = self._after_epoch() if memory.position == 0 and memory.epoch else None
+            loss = run.losses[memory.epoch - 1] if memory.epoch else None
+            progress.show(memory.epoch, memory.position, loss, self.validation.last)
             if stopped is not None:
                 return stopped
             if memory.epoch >= self.options.epochs:
@@ -187,8 +191,6 @@ class _Fitting:
                 run.slice()
             except WaitInterruptedError:
                 return "interrupted"
-            loss = run.losses[memory.epoch - 1] if memory.epoch else None
-            progress.show(memory.epoch, memory.position, loss, self.validation.last)
             if memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED):
                 run.raise_bad_row()
                 raise self._divergence()
@@ -224,8 +226,8 @@ class _Fitting:
             raise self._divergence()
 
     def _save(self) -> None:
-        """Write the checkpoint, if there is one."""
-        if self.checkpoint is None:
+        """Write the checkpoint, if there is one, unless it holds all this."""
+        if self.checkpoint is None or self._in_checkpoint == self._progress():
             return
         run, epoch = self.run, self.memory.epoch
         self.checkpoint.write(
@@ -240,6 +242,12 @@ class _Fitting:
                 best=self.validation.best,
             )
         )
+        self._in_checkpoint = self._progress()
+
+    def _progress(self) -> tuple[int, ...]:
+        """Return numbers of which one grows whenever there is more to keep."""
+        memory, validated = self.memory, len(self.validation.losses)
+        return memory.epoch, memory.position, memory.next_chunk, self.reported, validated
 
     def _outcome(self, stopped: str) -> Outcome:
         """Return what training has given so far."""

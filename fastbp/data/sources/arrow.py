@@ -104,14 +104,14 @@ def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
         names = schema.names
     roles = request.roles(name, names, index=frames.index_names(schema))
     for index in roles.all:
-        field, hint = schema.field(index), "columns=[...] names those to take"
+        field, hint = schema.field(index), "exclude=[...] leaves columns out"
         if index in roles.labels:
             hint = "text makes classes of a single target"
         if not (
             frames.is_number(field.type) or (roles.labels == [index] and frames.is_text(field.type))
         ):
             got = f"expected numbers, got {field.type}; {hint}"
-            raise DataError(f"{name}: column {field.name!r}: {got}")
+            raise DataError(f"{name}: column {field.name!r}: {got}", column=field.name)
     return roles
 
 

@@ -28,6 +28,7 @@ class ColumnRequest(NamedTuple):
     target: Any = None
     weight: Any = None
     columns: Any = None
+    exclude: Any = None
 
     def roles(
         self,
@@ -54,18 +55,21 @@ class ColumnRequest(NamedTuple):
         weight = find("weight", [] if self.weight is None else [self.weight])
         if len(weight) > 1:
             raise ValueError(f"weight: expected one column of {name}, got {len(weight)}")
-        remarks = []
+        remarks, exclude = [], []
+        if self.exclude is not None:
+            exclude = find("exclude", arguments.sequence("exclude", self.exclude, "columns"))
         if self.columns is None:
-            rest = [j for j in range(len(known)) if j not in {*labels, *weight}]
+            rest = [j for j in range(len(known)) if j not in {*labels, *weight, *exclude}]
             features = [j for j in rest if known[j] not in index]
             if left_out := [str(known[j]) for j in rest if known[j] in index]:
                 told = "its metadata call the index; columns=[...] takes it"
                 remarks.append(f"left out {_listed(left_out)}, which {told}")
             if nameless := [n for j in features if NAMELESS.fullmatch(n := str(known[j]))]:
-                told = "has no name, as an index that was written; columns=[...] leaves it out"
+                told = "has no name, as an index that was written; exclude=[...] leaves it out"
                 remarks.append(f"the feature {_listed(nameless)} {told}")
         else:
             features = find("columns", arguments.sequence("columns", self.columns, "columns"))
+            features = [j for j in features if j not in exclude]
         every = [*labels, *weight, *features]
         if len(set(every)) < len(every):
             twice = next(j for j in every if every.count(j) > 1)

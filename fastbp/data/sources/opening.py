@@ -27,6 +27,7 @@ def open_rows(
     target: Any = None,
     weight: Any = None,
     columns: Any = None,
+    exclude: Any = None,
     delimiter: str | None = None,
     decimal: str = ".",
     header: bool = True,
@@ -61,6 +62,8 @@ def open_rows(
         The column of the rows' weights.
     columns : list of str or int, optional
         The features, in this order. All others by default.
+    exclude : list of str or int, optional
+        Columns that are no features.
     delimiter : str, optional
         What separates the cells of a ``.csv`` (a comma by default) or ``.tsv`` (a tab).
     decimal : str
@@ -112,7 +115,7 @@ def open_rows(
     >>> block.features.tolist(), block.labels.tolist()
     ([[4.0, 5.0, 6.0], [8.0, 9.0, 10.0]], [[7.0], [11.0]])
     """
-    request = ColumnRequest(target, weight, columns)
+    request = ColumnRequest(target, weight, columns, exclude)
     layout = TextLayout.checked(delimiter, decimal, header)
     if isinstance(source, Rows):
         layout.refuse(source.name)

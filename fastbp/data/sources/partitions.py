@@ -34,7 +34,7 @@ class Partitions:
     classes: list[str] | None = None
 
     def __init__(self, folder: Path, files: list[Path], request: ColumnRequest) -> None:
-        self._folder, self._files, self._request = folder, files, request
+        self._folder, self._files = folder, files
         self._parts = [file.relative_to(folder).parent.parts for file in files]
         found = [[unquote(part.partition("=")[0]) for part in parts] for parts in self._parts]
         self.keys = found[0]
@@ -46,19 +46,20 @@ class Partitions:
             list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
             for value in (request.target, request.weight)
         )
-        features = request.columns
-        if features is not None:
-            features = arguments.sequence("columns", features, "columns")
-        targets, weights, features = (
-            None if names is None else [name for name in names if name not in self.keys]
-            for names in (self._targets, self._weights, features)
+        self._features, self._exclude = (
+            None if value is None else arguments.sequence(name, value, "columns")
+            for name, value in (("columns", request.columns), ("exclude", request.exclude))
         )
-        rest = ColumnRequest(targets or None, weights[0] if weights else None, features)
+        targets, weights, features, exclude = (
+            None if names is None else [name for name in names if name not in self.keys]
+            for names in (self._targets, self._weights, self._features, self._exclude)
+        )
+        rest = ColumnRequest(targets or None, weights[0] if weights else None, features, exclude)
         self.rest = rest if self.keys else request
 
     def place(self, first: FileRows) -> None:
         """Decide where the columns go among those of the first file, and read their values."""
-        names, features = first.feature_names, self._request.columns
+        names, features = first.feature_names, self._features
         if names is None:
             expected = "expected columns with names in a folder such as month=1"
             raise DataError(f"{first.name}: {expected}, got none")
@@ -68,6 +69,7 @@ class Partitions:
             if both := set(names) & set(others):
                 expected = "expected columns with other names than the folders"
                 raise DataError(f"{first.name}: {expected}, got {sorted(both)}")
+        features = [name for name in features if name not in (self._exclude or ())]
         self.columns = [
             [name if name in self.keys else None for name in side]
             for side in (features, self._targets, self._weights)
@@ -101,11 +103,12 @@ class Partitions:
                 raise DataError(f"{file}: column {key!r}: expected a label, got none", 0)
             self.classes = sorted(set(found))
             return [float(self.classes.index(value)) for value in found]
-        hint = "text makes classes of a single target; columns=[...] names the features to take"
+        hint = "text makes classes of a single target; exclude=[...] leaves columns out"
         text = next(value for value in found if value is not None)
         raise DataError(
             f"{self._folder}: column {key!r}: expected numbers in the names of folders, got"
-            f" {text!r}; {hint}"
+            f" {text!r}; {hint}",
+            column=key,
         )
 
     def complete(self, number: int, inside: Block, block: Block) -> None:

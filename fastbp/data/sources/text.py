@@ -254,6 +254,7 @@ class Csv(FileRows):
             f"{self.name}: column {self._names[index]!r}: expected a number, got {cell!r} in row"
             f" {first + row}{hint}",
             first + row,
+            self._names[index],
         )
 
     def _with_point(self, text: Any) -> Any:
