@@ -77,6 +77,19 @@ def test_sizes_in_archives_are_not_believed(compress, tmp_path):
         open_rows(path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("npy", "more than one array"), ("arrow stream", "expected one stream, got more after its")],
+)
+def test_rows_after_the_end_are_not_passed_over(kind, message, tmp_path):
+    suffix, write, options = KINDS[kind]
+    path = tmp_path / f"rows{suffix}"
+    write(path, problem())
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(DataError, match=rf"rows\{suffix}: .*{message}"):
+        open_rows(path, **options)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pipe_is_refused_at_once(kind, tmp_path):
     if not hasattr(os, "mkfifo"):

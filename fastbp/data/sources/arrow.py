@@ -181,3 +181,5 @@ class Ipc(Batches):
             for batch in batches:
                 batch.validate(full=True)  # pyarrow believes lengths, offsets and indices
                 yield batch
+            if not self._is_file and source.read(1):
+                raise DataError(f"{self._path}: expected one stream, got more after its end")

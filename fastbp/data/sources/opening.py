@@ -43,11 +43,14 @@ def open_rows(
         * A ``.npy`` matrix, in any order and byte order; one dimension is one column.
         * A ``.npz`` archive of arrays of equally many rows: ``x`` of one dimension is a column,
           of two it has the columns ``x0``, ``x1``..., for all of which ``x`` stands as well.
-        * ``.csv``, or ``.tsv``: text in UTF-8 with a header, one row a line. Blank lines do not
-          count, an empty cell is NaN, true and false are 1 and 0.
+        * ``.csv``, or ``.tsv``: text in UTF-8, one row a line. Blank lines do not count, an empty
+          cell is NaN, true and false are 1 and 0.
+        * ``.jsonl``: JSON, one object a line. What is null or missing is NaN.
+        * Such text compressed, its name followed by ``.gz`` or ``.zst``.
         * ``.parquet``, ``.pq``, and Arrow's ``.arrow``, ``.feather`` and ``.ipc``. NULL is NaN.
         * A folder of such files, which are taken in the order of their names as if they were one.
-          Hidden files do not count.
+          The names of folders in it such as ``month=1`` are columns. Hidden files do not count, nor
+          do marks of other programs such as ``_SUCCESS``; all other files must be of these formats.
         * A callable that returns a fresh iterator of blocks at every call. A block is a matrix of
           features, a table, or a tuple of features, labels and perhaps weights. Opening it
           reads all blocks once.
@@ -61,7 +64,8 @@ def open_rows(
     weight : str or int, optional
         The column of the rows' weights.
     columns : list of str or int, optional
-        The features, in this order. All others by default.
+        The features, in this order. All others by default, but for what metadata of pandas call
+        the index: a warning names it.
     exclude : list of str or int, optional
         Columns that are no features.
     delimiter : str, optional
@@ -94,10 +98,10 @@ def open_rows(
     -----
     A fit calls a callable, and advances its iterator, on a thread of its own.
 
-    Compressed archives, Parquet, Arrow's files and callables are read from front to back; to go
-    back means to begin again. In a compressed archive, a matrix in Fortran order is decompressed
-    once a column. Of Parquet and Arrow files a batch of rows is in memory, of a ``.csv`` the text
-    of a block and the offset of a row every 256 KiB.
+    Compressed text and archives, JSON, Parquet, Arrow's files and callables are read from front to
+    back; to go back means to begin again. In a compressed archive, a matrix in Fortran order is
+    decompressed once a column. Of Parquet and Arrow files a batch of rows is in memory, of a
+    ``.csv`` the text of a block and the offset of a row every 256 KiB.
 
     The digest of files covers 66 chunks of 64 KiB, that of a callable the CRC-32 of every 4096
     rows.

@@ -303,6 +303,9 @@ def _header(
     """Return the cells of the first line that is not blank, and where rows begin."""
     first = 0
     while line := stream.readline(LONGEST_HEADER):
+        if line.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+            got = "compressed text; a name that ends in .gz or .zst says so"
+            raise DataError(f"{name}: expected text in UTF-8, got {got}")
         if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in line:
             raise DataError(f"{name}: expected text in UTF-8, got UTF-16 or the like; {ENCODE}")
         start = len(codecs.BOM_UTF8) if first == 0 and line.startswith(codecs.BOM_UTF8) else 0
