@@ -248,6 +248,15 @@ def test_features_are_standardised_unless_told_otherwise(tmp_path):
     assert fastbp.load(tmp_path / "m").scales.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("large", ["a", "y"])
+def test_numbers_too_large_to_standardise(tmp_path, large):
+    data = {"a": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 5.0]}
+    data[large] = [1e200 * value for value in data[large]]
+    refused = run("train", write(tmp_path, data), *TARGET, "--number", code=1).stderr
+    assert f"column {large!r}: expected numbers whose squares float64 can hold" in refused
+    assert ("--exclude a" in refused) == (large == "a")
+
+
 USAGE = [
     (["FILE"], "--target: expected a column of "),
     (["FILE"], "('a', 'b', 'y'), got none"),
