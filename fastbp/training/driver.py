@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,8 @@ class _Fitting:
         if state is not None:
             self.run.continue_from(state)
             self.validation.continue_from(state)
-        if self.options.epochs == 0 or self.memory.position > 0:
+            self.stopped = state.ended
+        if self.options.epochs == 0 or self.memory.position > 0 or self.stopped is not None:
             self.run.check_all()
         if self.options.epochs == 0:
             self.validation.check_all()
@@ -157,8 +159,6 @@ class _Fitting:
                 if requests.count:
                     self._answer()
                 self._save()
-                if requests.count:
-                    self.stopped = "interrupted"
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
         except Exception as error:  # of the user's function, or a full disk: keep the fit so far
@@ -168,7 +168,7 @@ class _Fitting:
             with contextlib.suppress(AttributeError, TypeError):
                 error.fit = self._outcome("error")  # type: ignore[attr-defined]
             raise
-        return self._outcome(self.stopped)
+        return self._outcome(self.stopped, interrupted=requests.answered)
 
     def _slices(self, progress: Progress) -> str:
         run, memory = self.run, self.memory
@@ -241,13 +241,16 @@ class _Fitting:
             )
         )
 
-    def _outcome(self, stopped: str) -> Outcome:
-        """Return what training has given so far."""
+    def _outcome(self, stopped: str, interrupted: bool = False) -> Outcome:
+        """Return what training has given so far; Ctrl-C may have come when it had just ended."""
         losses = self.run.losses[: self.memory.epoch].copy()
         best, ended = self.validation.best, stopped not in ("interrupted", "error")
         chosen = best if best is not None and ended else self.validation.snapshot()
-        against = self.validation.losses_of(len(losses))
-        return Outcome(chosen.parameters, losses, stopped, chosen.state, against)
+        against, state = self.validation.losses_of(len(losses)), chosen.state
+        if interrupted:
+            state = replace(state, ended=stopped if stopped in ("tol", "callback") else None)
+            stopped = "interrupted"
+        return Outcome(chosen.parameters, losses, stopped, state, against)
 
     def _divergence(self) -> DivergenceError:
         run, memory = self.run, self.memory

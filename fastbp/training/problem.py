@@ -164,7 +164,7 @@ def checked_options(
         raise TypeError(
             f"state: expected the state of a fit (fit.state), got {arguments.describe(state)}"
         )
-    if state is not None and state.optimizer != rule:
+    if state is not None and not (isinstance(state.optimizer, Rule) and state.optimizer == rule):
         raise ValueError(
             f"state: expected that of a fit with optimizer={rule}, got that of {state.optimizer}"
         )

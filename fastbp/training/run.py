@@ -29,7 +29,7 @@ from fastbp.system.threads import Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Optimizer
 from fastbp.training.problem import Options, Problem
-from fastbp.training.state import TrainingState, generator_from, generator_state
+from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
 
 SLICE_SECONDS = 0.05
 NO_FLOATS = read_only(np.empty(0))
@@ -112,8 +112,9 @@ class Orders:
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Draw from a generator in this state from now on."""
-        if self._options.shuffle and state is not None:
-            self._random = generator_from(state)
+        generator = None if state is None else generator_from(state)
+        if self._options.shuffle and generator is not None:
+            self._random = generator
 
 
 @contextlib.contextmanager
@@ -191,24 +192,27 @@ class Run:
 
     def continue_from(self, state: TrainingState) -> None:
         """Take over where another fit stopped, whose parameters are the start values."""
-        if state.checksum != zlib.crc32(self.memory.parameters.data):
+        own = zlib.crc32(self.memory.parameters.data)
+        if not (isinstance(state.checksum, int) and state.checksum == own):
             raise ValueError(
                 "state: expected the parameters of its fit as start values, got others"
-            )
-        within = state.batch_start or state.next_chunk
-        if within and state.batching != self._batching:
-            raise ValueError(
-                f"state: expected, to continue within an epoch, {_described(state.batching)},"
-                f" got {_described(self._batching)}"
             )
         self.restore(state)
 
     def restore(self, state: TrainingState, losses: np.ndarray = NO_FLOATS) -> None:
-        """Restore everything but the parameters; `losses` are those of this fit's own epochs."""
+        """Restore everything but the parameters; `losses` are those of this fit's own epochs.
+
+        Raises
+        ------
+        ValueError
+            If the state is none of such a fit.
+        """
+        memory = self.memory
+        state.check(memory.parameters.size, self._batching, memory.chunk_rows)
+        self._orders.restore(state.random_state)
         self.first_epoch = state.epoch - len(losses)
         self.losses = np.resize(losses, max(len(losses), self.losses.size))
-        self.memory.restore(state, len(losses))
-        self._orders.restore(state.random_state)
+        memory.restore(state, len(losses))
 
     def training_state(self) -> TrainingState:
         """Return what another fit needs to continue."""
@@ -222,7 +226,7 @@ class Run:
         )
 
     @property
-    def _batching(self) -> tuple[int, int, bool | str]:
+    def _batching(self) -> Batching:
         return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
 
     def slice(self) -> None:
@@ -309,9 +313,3 @@ class Run:
         rows.raise_if_not_finite(row, rows.block(row, row + 1).features)
         name, number = rows.locate(row)
         raise DataError(f"{name}: row {number} was not finite when it was first read", number)
-
-
-def _described(batching: tuple[int, int, bool | str]) -> str:
-    n_rows, batch_rows, shuffle = batching
-    how = {True: ", shuffled", False: "", "window": ", shuffled in windows"}[shuffle]
-    return f"{n_rows} rows in batches of {batch_rows}{how}"
