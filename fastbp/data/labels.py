@@ -183,11 +183,14 @@ def samples(
     return Samples(rows, class_indices, targets if unchecked else None).checked_in_memory()
 
 
-def check_weights(name: str, rows: Rows, batch_rows: int) -> None:
-    """Refuse weights in memory that sum to zero over a batch; others are checked when read."""
+def check_weights(name: str, rows: Rows) -> None:
+    """Refuse rows of which none has a weight above zero; read as many as it takes to know."""
+    if not rows.weighted:
+        return
     weight = rows.weight_array
-    if weight is not None:
-        checks.batches_have_weight(name, weight, batch_rows)
+    weights = (b.weight for _, b in rows.blocks()) if weight is None else [weight]
+    if not any(array is not None and array.any() for array in weights):
+        raise ValueError(f"{name}: expected rows with a weight above 0, got zeros only")
 
 
 def validation_samples(value: Any, n_features: int, targets: Targets) -> Samples:

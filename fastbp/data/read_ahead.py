@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-import numpy as np
-
-from fastbp.data import checks
 from fastbp.data.arrays import read_only
 from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
@@ -53,8 +50,6 @@ class ReadAhead:
         self._pending: dict[int, Future[Block]] = {}
         self._free: list[Block] = []
         self._current: tuple[int, int, Block, Block] | None = None
-        self._weight_sum = np.nan  # of the current batch; unknown if a fit resumes within it
-        self._weight_stop = -1
 
     def visit(self, rows: Rows) -> None:
         """From now on read these rows: the source's in another order."""
@@ -96,7 +91,6 @@ class ReadAhead:
                 raise WaitInterruptedError
         buffer = self._pending.pop(position).result()
         block = buffer.part(0, stop - position).map(read_only)
-        self._check_weights(position, stop, block)
         self._current = position, stop, block, buffer
         return position, stop, block
 
@@ -129,21 +123,3 @@ class ReadAhead:
                     self._check(first, part)
             raise
         return buffer
-
-    def _check_weights(self, start: int, stop: int, block: Block) -> None:
-        """Refuse the source's own weights if they sum to zero over a batch."""
-        if block.weight is None:
-            return
-        batch = self._batch_rows
-        before = self._weight_sum if start == self._weight_stop else np.nan
-        first = start // batch * batch
-        begins = np.arange(first, stop, batch)
-        sums = np.add.reduceat(block.weight, np.maximum(begins - start, 0))
-        if first < start:
-            sums[0] += before
-        self._weight_sum, self._weight_stop = sums[-1], stop
-        if stop % batch and stop < self._rows.n_rows:
-            begins, sums = begins[:-1], sums[:-1]
-        known = ~np.isnan(sums)
-        name = f"{self._source.name}: weight"
-        checks.sums_of_weights(name, begins[known], sums[known], batch, self._source.n_rows)

@@ -151,7 +151,7 @@ def fit_network(
         Whether and how (True or ``"window"``) to visit the rows in a new order each epoch, and
         the source of the orders: see :func:`fit_neuron`.
     sample_weight : array-like, shape (n_samples,), optional
-        Not negative; a batch's loss is the weighted mean.
+        Not negative, and not all 0; a batch's loss is the weighted mean.
     alpha : float
         Strength of the L2 penalty on the weights, as for :func:`fit_neuron`.
     tol, n_iter_no_change
@@ -271,7 +271,7 @@ def loss_and_gradient(
     data = samples(
         rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
     )
-    check_weights("sample_weight", data.rows, rows.n_rows)
+    check_weights("sample_weight", data.rows)
     penalty = arguments.real("alpha", alpha, minimum=0.0)
     problem = model.problem(data, pass_options(rows.n_rows, GRADIENT_ONLY, penalty))
     with deferred_interrupts() as requests, objective(problem, 1, requests) as whole:

@@ -272,7 +272,8 @@ def fit_neuron(
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
         The source of the orders.
     sample_weight : array-like, shape (n_samples,), optional
-        Not negative; a batch's loss is the weighted mean.
+        Not negative, and not all 0; a batch's loss is the weighted mean. A batch without weight
+        changes nothing.
     alpha : float
         Strength of the L2 penalty: alpha/2 times the squared weights, over the batch's rows (or
         its sum of weights), is added to each batch's loss. The bias is not penalised.

@@ -55,7 +55,7 @@ def fit(
         held_out = validation_samples(validation, features.n_features, model.targets)
     against = None
     if held_out is not None:
-        check_weights("validation", held_out.rows, held_out.rows.n_rows)
+        check_weights("validation", held_out.rows)
         against = model.problem(held_out, pass_options(held_out.rows.n_rows))
     options = checked_options(
         data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords

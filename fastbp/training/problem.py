@@ -171,8 +171,7 @@ def checked_options(
     random = None
     if how or random_state is not None:  # making a generator takes 10 microseconds
         random = arguments.random_generator("random_state", random_state)
-    if not how:
-        check_weights("sample_weight", rows, batch_rows)
+    check_weights("sample_weight", rows)
     if not callable(learning_rate):
         learning_rate = arguments.real("learning_rate", learning_rate)
     return Options(

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
-from fastbp.data import checks
 from fastbp.data.arrays import contiguous_view, read_only
 from fastbp.data.order import Order, window_order
 from fastbp.data.rows import Block, Rows
@@ -292,15 +291,7 @@ class Run:
 
     def new_order(self) -> None:
         """Draw the order in which this epoch visits the rows."""
-        epoch = self.memory.epoch
-        weights = self._supply.reorder(self._orders.draw(epoch))
-        if weights is not None:
-            checks.batches_have_weight(
-                "sample_weight",
-                weights,
-                self.options.batch_rows,
-                of=f" in the order drawn for epoch {self.first_epoch + epoch}",
-            )
+        self._supply.reorder(self._orders.draw(self.memory.epoch))
 
     def raise_bad_row(self) -> None:
         """Raise the DataError of a row that is not finite, if the kernel has found one."""

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
+from fastbp.data import checks
 from fastbp.data.arrays import is_plain
 from fastbp.data.rows import Rows
 from fastbp.errors import DivergenceError
@@ -63,6 +64,7 @@ class ScoresRows:
         -------
         score : float
         """
+        checks.refuse_dates("y", y)
         if y is None and isinstance(X, Rows):
             y, weight = carried(X)
             sample_weight = weight if sample_weight is None else sample_weight
@@ -105,7 +107,7 @@ class Neurons(Estimator):
             A classifier's classes, numbers or text; a regressor's numbers to predict, also of
             shape (n_samples, n_outputs). None with rows that carry their labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Not negative; a batch's loss is the weighted mean.
+            Not negative, and not all 0; a batch's loss is the weighted mean.
 
         Returns
         -------
