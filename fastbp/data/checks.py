@@ -187,6 +187,27 @@ def all_finite(name: str, array: np.ndarray) -> None:
         raise ValueError(f"{name}: expected finite numbers, got {array[index]} at {where}")
 
 
+def same_names(name: str, names: list[str] | None, expected: list[str] | None) -> None:
+    """Refuse columns of other names, or in another order, than those that a model was fitted to.
+
+    Without names on either side there is nothing to compare.
+    """
+    if names is None or expected is None or names == expected:
+        return
+    missing = [column for column in expected if column not in set(names)]
+    new = [column for column in names if column not in set(expected)]
+    got = f"{listed(names)} in another order"
+    if missing or new:
+        lacking = [f"none named {listed(missing)}"] if missing else []
+        got = ", but ".join(lacking + ([f"also {listed(new)}"] if new else []))
+    raise ValueError(f"{name}: expected the columns of the fit ({listed(expected)}), got {got}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as messages list them: not more than twenty."""
+    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+
+
 def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) -> None:
     """Raise the DataError of the first row of an array that holds something wrong, if any does."""
     if wrong.any():

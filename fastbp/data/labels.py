@@ -193,8 +193,11 @@ def check_weights(name: str, rows: Rows) -> None:
         raise ValueError(f"{name}: expected rows with a weight above 0, got zeros only")
 
 
-def validation_samples(value: Any, n_features: int, targets: Targets) -> Samples:
-    """Return the rows of ``validation=(features, labels)`` or ``(features, labels, weight)``."""
+def validation_samples(value: Any, training: Rows, targets: Targets) -> Samples:
+    """Return the rows of ``validation=(features, labels)`` or ``(features, labels, weight)``.
+
+    They must have the columns of the rows to train on.
+    """
     if isinstance(value, Rows):
         value = (value, None)
     if not isinstance(value, tuple | list) or len(value) not in (2, 3):
@@ -205,6 +208,8 @@ def validation_samples(value: Any, n_features: int, targets: Targets) -> Samples
     names = "validation[0]", "validation[1]", "validation[2]"
     given, labels, weight = (*value, None)[:3]
     features = rows_of(names[0], given)
-    if features.n_features != n_features:
-        raise ValueError(f"{names[0]}: expected {n_features} columns, got {features.n_features}")
+    if features.n_features != training.n_features:
+        expected = f"expected {training.n_features} columns"
+        raise ValueError(f"{names[0]}: {expected}, got {features.n_features}")
+    checks.same_names(names[0], features.feature_names, training.feature_names)
     return samples(features, labels, weight, targets, names)

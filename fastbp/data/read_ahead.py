@@ -25,6 +25,7 @@ class ReadAhead:
         Threads to read with; one if the rows come from front to back.
     check : callable
         Takes the index of the first row and the block; raises the error of a bad label or weight.
+        It is called in the first pass over the rows only, as features are checked.
     requests : Requests
         Interrupts, which end a wait.
     """
@@ -41,6 +42,7 @@ class ReadAhead:
         self._source = self._rows = rows
         self._in_order = True
         self._check = check
+        self._checked = False  # whether all rows have been
         self._requests = requests
         self._batch_rows = batch_rows
         self._unit = batch_rows if batch_rows <= rows.block_rows else chunk_rows
@@ -74,22 +76,23 @@ class ReadAhead:
             self._current = None
         if position not in self._pending:
             self._drop()
-        start = position
+        start, checked = position, self._checked
         for _ in range(self._ahead):
             stop = self._stop(start)
             if start not in self._pending:
                 buffer = self._free.pop() if self._free else self._source.empty(self._block_rows)
-                self._pending[start] = self._pool.submit(self._read, start, stop, buffer)
+                self._pending[start] = self._pool.submit(self._read, start, stop, buffer, checked)
             start = stop
             if start == self._rows.n_rows:
                 if not (more_epochs and self._in_order):
                     break
-                start = 0
+                start, checked = 0, True
         stop = self._stop(position)
         while not wait([self._pending[position]], WAIT_SECONDS).done:
             if self._requests.count:
                 raise WaitInterruptedError
         buffer = self._pending.pop(position).result()
+        self._checked |= stop == self._rows.n_rows
         block = buffer.part(0, stop - position).map(read_only)
         self._current = position, stop, block, buffer
         return position, stop, block
@@ -112,9 +115,11 @@ class ReadAhead:
         stop = min(start + self._block_rows, self._rows.n_rows)
         return stop if batch == self._unit else min(stop, (start // batch + 1) * batch)
 
-    def _read(self, start: int, stop: int, buffer: Block) -> Block:
+    def _read(self, start: int, stop: int, buffer: Block, checked: bool) -> Block:
         block = buffer.part(0, stop - start)
         self._rows.fill(start, stop, block)
+        if checked:
+            return buffer
         try:
             self._check(start, block)
         except DataError:

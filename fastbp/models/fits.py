@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.data import checks, frames
+from fastbp.data.rows import Rows
 from fastbp.training.problem import Outcome
 from fastbp.training.state import TrainingState
 
@@ -20,6 +22,7 @@ class Fit(ABC):
     stopped: str
     validation_losses: np.ndarray | None
     state: TrainingState | None
+    feature_names: list[str] | None
 
     @property
     def n_epochs(self) -> int:
@@ -41,7 +44,8 @@ class Fit(ABC):
         arrays = {**parameters, "losses": self.losses}
         if self.validation_losses is not None:
             arrays["validation_losses"] = self.validation_losses
-        fields = {**fields, "loss": self.loss, "stopped": self.stopped}
+        shared = "loss", "stopped", "feature_names"
+        fields = {**fields, **{name: getattr(self, name) for name in shared}}
         if self.state is not None:
             of_state, fields["state"] = self.state.to_stored()
             arrays |= of_state
@@ -57,8 +61,16 @@ def restored(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> dict[str,
 
 def fields_of(outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a fit that come from training, without its parameters."""
-    shared = "losses", "stopped", "validation_losses", "state"
+    shared = "losses", "stopped", "validation_losses", "state", "feature_names"
     return {name: getattr(outcome, name) for name in shared}
+
+
+def check_names(features: Any, expected: list[str] | None) -> None:
+    """Refuse a table, or rows, whose columns are not those that a model was fitted to, in order."""
+    if expected is not None and type(features) is not np.ndarray:
+        is_rows = isinstance(features, Rows)
+        names = features.feature_names if is_rows else frames.names_of(features)
+        checks.same_names("features", names, expected)
 
 
 def by_layer(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
-from fastbp.models.fits import Fit, fields_of, restored, without
+from fastbp.models.fits import Fit, check_names, fields_of, restored, without
 from fastbp.models.layers import neuron_vector
 from fastbp.models.losses import LOSSES, check_pair, neuron_losses
 from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_as_it_is
@@ -58,6 +58,9 @@ class NeuronFit(Fit):
         The loss on validation data after each whole epoch (NaN where Ctrl-C came before it).
     state : TrainingState
         What another fit needs to continue from here.
+    feature_names : list of str or None
+        Those of the table or file that it was fitted to, if it had any: `predict` refuses one
+        whose columns have other names, or another order. (Arrays have no names to compare.)
 
     Examples
     --------
@@ -78,12 +81,14 @@ class NeuronFit(Fit):
     stopped: str = "epochs"
     validation_losses: np.ndarray | None = field(default=None, repr=False)
     state: TrainingState | None = field(default=None, repr=False)
+    feature_names: list[str] | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.bias, self.losses))
 
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_neuron`."""
+        check_names(features, self.feature_names)
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.data import checks, frames
+from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.models.fits import Fit
 from fastbp.models.network import NetworkFit
@@ -47,14 +48,54 @@ class TableModel:
 
         Parameters
         ----------
-        table : table or array-like, shape (n_samples, n_features)
-            A table of pandas, Polars or pyarrow has these columns by name, among others or not; an
-            array has exactly `columns`, in order.
+        table : table, Rows, or array-like, shape (n_samples, n_features)
+            A table of pandas, Polars or pyarrow, and the rows of :func:`open_rows`, have these
+            columns by name, in any order and among others or not; an array, or rows without names,
+            have exactly `columns`, in order. Rows are read a block at a time.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing: the message names it.
+        DataError
+            If a value of these columns is not finite.
         """
-        if not self.positional and frames.names_of(table) is not None:
+        if isinstance(table, Rows):
+            return self._outputs_of_rows(table)
+        names = frames.names_of(table)
+        if names is not None and not self.positional:
+            self._indices("table", names)
             table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
-        features = checks.matrix("table", table)
+        return self._outputs(checks.matrix("table", table))
+
+    def _outputs(self, features: np.ndarray) -> np.ndarray:
         return outputs_of(self.fit, (features - self.means) / self.scales)
+
+    def _outputs_of_rows(self, rows: Rows) -> np.ndarray:
+        indices = [*range(len(self.columns))]
+        if rows.feature_names is not None and not self.positional:
+            indices = self._indices(rows.name, rows.feature_names)
+        elif rows.n_features != len(indices):
+            raise ValueError(
+                f"{rows.name}: expected {len(indices)} columns of features, got {rows.n_features}"
+            )
+        outputs = []
+        for start, block in rows.blocks():
+            features = block.features[:, indices]  # others may hold anything
+            row = checks.first_bad_row(features)
+            if row is not None:
+                checks.raise_for_row(*rows.locate(start + row), features[row], self.columns)
+            outputs.append(self._outputs(features))
+        return np.concatenate(outputs)
+
+    def _indices(self, name: str, names: list[str]) -> list[int]:
+        """Return where the model's columns are among others, or name those that are missing."""
+        where = {column: index for index, column in enumerate(names)}
+        missing = [column for column in self.columns if column not in where]
+        if missing:
+            listed = checks.listed(missing)
+            raise ValueError(f"{name}: expected the columns of the model, got none named {listed}")
+        return [where[column] for column in self.columns]
 
     def predict(self, table: Any) -> list[Any]:
         """Return the predicted labels, or numbers without classes: see :meth:`outputs`."""

@@ -52,7 +52,7 @@ def fit(
         validation = float(validation)
         data, held_out = split(whole, validation)
     elif validation is not None:
-        held_out = validation_samples(validation, features.n_features, model.targets)
+        held_out = validation_samples(validation, features, model.targets)
     against = None
     if held_out is not None:
         check_weights("validation", held_out.rows)
@@ -250,7 +250,8 @@ class _Fitting:
         if interrupted:
             state = replace(state, ended=stopped if stopped in ("tol", "callback") else None)
             stopped = "interrupted"
-        return Outcome(chosen.parameters, losses, stopped, state, against)
+        names = self.problem.rows.feature_names
+        return Outcome(chosen.parameters, losses, stopped, state, against, names)
 
     def _divergence(self) -> DivergenceError:
         run, memory = self.run, self.memory

@@ -26,7 +26,7 @@ class Outcome:
     """What training gave.
 
     The flat parameters, the losses of whole epochs, why it stopped, what another fit needs to
-    continue it, and the losses on validation data.
+    continue it, the losses on validation data, and the names of the features.
     """
 
     parameters: np.ndarray
@@ -34,6 +34,7 @@ class Outcome:
     stopped: str
     state: TrainingState
     validation_losses: np.ndarray | None
+    feature_names: list[str] | None
 
 
 class Model(ABC, Generic[FitType]):

@@ -655,3 +655,21 @@ def test_columns_of_a_file_are_read_in_place(sources, tmp_path, monkeypatch):
         assert network_bits(fit) == network_bits(expected)
     assert (filled == []) == mapping.supported()
     rows.close()
+
+
+@pytest.mark.parametrize("keywords", [{}, {"shuffle": "window", "random_state": 1}, {"validation": 0.2}],
+                         ids=str)  # fmt: skip
+def test_labels_and_weights_that_are_read_are_checked_once(keywords, monkeypatch):
+    counts = []
+    original = fastbp.data.labels.Targets.check
+
+    def counted(self, name, labels, class_indices):
+        counts.append(len(labels))
+        return original(self, name, labels, class_indices)
+
+    monkeypatch.setattr(fastbp.data.labels.Targets, "check", counted)
+    rows = fastbp.open_rows(blocks_of([100, 350], X, Y, WEIGHT))
+    for epochs in (1, 6):
+        counts.clear()
+        neuron(rows, epochs=epochs, **keywords)
+        assert sum(counts) == N

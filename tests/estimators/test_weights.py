@@ -61,5 +61,5 @@ def test_held_out_rows_without_weight_are_refused_before_training():
         with pytest.raises(ValueError, match=message.format(name)):
             model.fit(X, Y, one)
     for model, _ in models(callback=never):
-        with pytest.raises(ValueError, match="(?i)sample.weight.*zero"):
+        with pytest.raises(ValueError, match=r"(?i)sample.weight.*zero"):
             model.fit(X, Y, np.zeros(len(Y)))
