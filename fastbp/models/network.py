@@ -91,9 +91,11 @@ class NetworkFit(Fit):
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NetworkFit:
         """Make it from what a file holds."""
-        fields = {**fields, "activations": tuple(fields["activations"])}
-        weights, biases = layers_in(arrays, len(fields["activations"]))
-        return cls(weights, biases, **restored(arrays, fields))
+        names, loss = tuple(fields["activations"]), fields["loss"]
+        weights, biases = checked_parameters("", *layers_in(arrays, len(names)), None)
+        d = weights[0].shape[0]
+        NetworkModel(d, weights, biases, names, loss, prefix="")  # checks them
+        return cls(weights, biases, **{**restored(arrays, fields, d), "activations": names})
 
 
 @arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES, optimizers=OPTIMIZERS)

@@ -99,7 +99,12 @@ class NeuronFit(Fit):
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
         """Make it from what a file holds."""
-        return cls(arrays["weights"], float(arrays["bias"][0]), **restored(arrays, fields))
+        stored, bias = arrays["weights"], float(arrays["bias"][0])
+        weights = checks.vector("weights", stored, stored.size, "one a feature", rows=False)
+        NeuronModel(
+            weights.size, weights, bias, fields["activation"], fields["loss"]
+        )  # checks them
+        return cls(weights, bias, **restored(arrays, fields, weights.size))
 
 
 def train_neuron(

@@ -13,7 +13,7 @@ from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.models.activations import ACTIVATIONS
-from fastbp.models.fits import by_layer, check_names, layers_in
+from fastbp.models.fits import by_layer, check_names, layers_in, stored_names
 from fastbp.models.initialization import SCHEMES, initialize_network
 from fastbp.models.layers import activations_of, layer_biases, layer_weights
 from fastbp.models.network import fit_network, predict_network
@@ -405,5 +405,5 @@ class Perceptron:
         activations = fields["activations"]
         parameters = layers_in(arrays, len(activations))
         model = cls([_layer(*layer) for layer in zip(activations, *parameters, strict=True)])
-        model.feature_names_ = fields["feature_names"]
+        model.feature_names_ = stored_names(fields, model.layers[0].n_inputs)
         return model

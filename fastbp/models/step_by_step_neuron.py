@@ -10,7 +10,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
-from fastbp.models.fits import check_names
+from fastbp.models.fits import check_names, stored_names
 from fastbp.models.neuron import fit_neuron, predict_neuron
 
 
@@ -176,5 +176,5 @@ class Neuron:
         """Make it from what a file holds."""
         weights = arrays["weights"]
         neuron = cls(weights.size, weights, float(arrays["bias"][0]), fields["activation"])
-        neuron.feature_names_ = fields["feature_names"]
+        neuron.feature_names_ = stored_names(fields, weights.size)
         return neuron

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp import arguments
 from fastbp.data import checks, frames
 from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import ColumnRequest, parts_of
@@ -123,13 +124,37 @@ class TableModel:
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> TableModel:
         """Make it from what a file holds."""
-        kind = NetworkFit if fields.pop("model") == "NetworkFit" else NeuronFit
-        return cls(
-            fit=kind.from_stored(arrays, fields.pop("fit")),
-            means=arrays["means"],
-            scales=arrays["scales"],
-            **fields,
-        )
+        kind: Any = {"NetworkFit": NetworkFit, "NeuronFit": NeuronFit}[fields["model"]]
+        own = {name: value for name, value in fields.items() if name not in ("model", "fit")}
+        fit = kind.from_stored(arrays, fields["fit"])
+        model = cls(fit=fit, means=arrays["means"], scales=arrays["scales"], **own)
+        model._check_stored()
+        return model
+
+    def _check_stored(self) -> None:
+        """Refuse what does not fit together: anybody can have made a file."""
+        if isinstance(self.fit, NetworkFit):
+            d, n_outputs = len(self.fit.weights[0]), self.fit.weights[-1].shape[1]
+        else:
+            assert isinstance(self.fit, NeuronFit)
+            d, n_outputs = self.fit.weights.size, 1
+        names = arguments.sequence("columns", self.columns, "names")
+        if len(names) != d or not all(type(n) is str for n in [*names, self.target]):
+            raise ValueError(f"columns, target: expected {d} names and one, got {names!r}")
+        for name, array in (("means", self.means), ("scales", self.scales)):
+            if array.dtype != np.float64 or array.shape != (d,) or not np.isfinite(array).all():
+                raise ValueError(f"{name}: expected finite numbers, one a feature, got {array!r}")
+        if not self.scales.all():
+            raise ValueError("scales: expected numbers other than 0, got 0")
+        if type(self.positional) is not bool:
+            raise TypeError(f"positional: expected True or False, got {self.positional!r}")
+        labels = self.classes
+        if labels is not None and (
+            not isinstance(labels, list)
+            or len(labels) != max(2, n_outputs)
+            or not all(isinstance(label, str | int | float) for label in labels)
+        ):
+            raise ValueError(f"classes: expected a label for each output, got {labels!r}")
 
 
 def outputs_of(fit: Fit, features: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from fastbp.data.rows import Rows
 from fastbp.data.split import split
 from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout
+from fastbp.system import archive
 from fastbp.system.interrupts import WaitInterruptedError, deferred_interrupts
 from fastbp.system.progress import Progress
 from fastbp.training import checkpoints
@@ -137,9 +138,15 @@ class _Fitting:
     def resume(self, saved: Saved) -> None:
         """Continue from a checkpoint as if the fit had never stopped."""
         run, memory, state = self.run, self.memory, saved.now.state
-        memory.start_from(saved.now.parameters)
-        run.restore(state, saved.losses)
         assert self.checkpoint is not None
+        with archive.refusing(self.checkpoint.path, "a checkpoint of this fit"):
+            for snapshot in filter(None, (saved.now, saved.best)):
+                run.check(snapshot.parameters, snapshot.state)
+            self.validation.check(saved.validation_losses, saved.best)
+            if saved.rates.size and not callable(self.options.learning_rate):
+                raise ValueError("rates: expected none with a number for a learning rate")
+            memory.start_from(saved.now.parameters)
+            run.restore(state, saved.losses)
         self.checkpoint.refuse(run.rates.call_again(saved.rates.tolist(), run.first_epoch))
         self.validation.continue_from(state, saved.validation_losses.tolist(), saved.best)
         self.reported = saved.reported

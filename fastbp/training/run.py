@@ -191,27 +191,30 @@ class Run:
 
     def continue_from(self, state: TrainingState) -> None:
         """Take over where another fit stopped, whose parameters are the start values."""
-        own = zlib.crc32(self.memory.parameters.data)
-        if not (isinstance(state.checksum, int) and state.checksum == own):
+        self.check(self.memory.parameters, state)
+        self.restore(state)
+
+    def check(self, parameters: np.ndarray, state: TrainingState) -> None:
+        """Raise the ValueError of parameters and a state that no such fit leaves behind."""
+        memory = self.memory
+        if parameters.dtype != np.float64 or parameters.shape != memory.parameters.shape:
+            got = arguments.describe(parameters)
+            raise ValueError(f"parameters: expected {memory.parameters.size} numbers, got {got}")
+        checksum = zlib.crc32(parameters.data)
+        if not (isinstance(state.checksum, int) and state.checksum == checksum):
             raise ValueError(
                 "state: expected the parameters of its fit as start values, got others"
             )
-        self.restore(state)
+        if state.optimizer != self.options.optimizer:
+            raise ValueError(f"state: expected that of {self.options.optimizer}")
+        state.check(memory.parameters.size, self._batching, memory.chunk_rows)
 
     def restore(self, state: TrainingState, losses: np.ndarray = NO_FLOATS) -> None:
-        """Restore everything but the parameters; `losses` are those of this fit's own epochs.
-
-        Raises
-        ------
-        ValueError
-            If the state is none of such a fit.
-        """
-        memory = self.memory
-        state.check(memory.parameters.size, self._batching, memory.chunk_rows)
+        """Restore everything but the parameters; `losses` are those of this fit's own epochs."""
         self._orders.restore(state.random_state)
         self.first_epoch = state.epoch - len(losses)
         self.losses = np.resize(losses, max(len(losses), self.losses.size))
-        memory.restore(state, len(losses))
+        self.memory.restore(state, len(losses))
 
     def training_state(self) -> TrainingState:
         """Return what another fit needs to continue."""

@@ -18,7 +18,7 @@ from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.mlp import network
 from fastbp.estimators.mlp.exchange import Exchange
-from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit, Learned
+from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit, Learned, check_stored
 from fastbp.estimators.mlp.lbfgs import Lbfgs, WholeLoss
 from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.mlp.stochastic import Stochastic
@@ -169,6 +169,9 @@ class BaseMLP(Exchange):
         """Return the layers of this estimator, or of what a fit of it has learned."""
         output = learned.out_activation_
         return network.layers_of(learned.coefs_, self.activation, output, self.loss)
+
+    def _check_stored(self) -> None:
+        check_stored(self)
 
     def _attributes(self, weights: Any, biases: Any) -> dict[str, Any]:
         """Return what an estimator must have to predict with these parameters."""

@@ -31,6 +31,7 @@ from fastbp.estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_method,
 )
+from fastbp.estimators.stored import check_array, check_attributes, check_classes
 from fastbp.models.initialization import initialize_network
 from fastbp.models.losses import neuron_losses
 from fastbp.models.network import NetworkFit, fit_network, predict_network
@@ -43,6 +44,13 @@ Fitted = NeuronFit | NetworkFit
 Begin = tuple[Any, Any, Any, int]
 """Start values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
 KNOWN_LOSSES = [*OWN_LOSSES, *neuron_losses()]
+KINDS: dict[str, Any] = {
+    "n_features_in_": int, "classes_": np.ndarray, "coef_": np.ndarray, "n_iter_": int,
+    "intercept_": np.ndarray | float, "loss_curve_": list, "validation_loss_curve_": list,
+    "stopped_": str, "_smoothness": float, "_reached": list, "feature_names_in_": np.ndarray,
+}  # fmt: skip
+"""Of attributes, in a file."""
+TOGETHER = "coef_", "intercept_", "loss_curve_", "n_iter_"
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
 """Parameters that the engine takes as they are."""
 
@@ -256,6 +264,20 @@ class Neurons(Estimator):
         none = np.empty(0)
         fresh: TrainingState = replace(state, partial_sums=none, epoch_start=none, **begun)
         return fresh
+
+    def _check_stored(self) -> None:
+        if not check_attributes(self, KINDS, TOGETHER):
+            return
+        d, classifies = self.n_features_in_, isinstance(self, ClassifierMixin)
+        k = 1 if np.ndim(self.coef_) == 1 else len(self.coef_)
+        single = k == 1 and not classifies
+        check_array("coef_", self.coef_, (d,) if single else (k, d))
+        check_array("intercept_", np.asarray(self.intercept_), () if single else (k,))
+        if classifies:
+            check_classes(self.classes_, k)
+        state, *arrays = vars(self).get("_reached", [None, None, None])
+        if not isinstance(state, TrainingState | None) or len(arrays) != 2:
+            raise TypeError("_reached: expected the state of a fit, and its parameters")
 
     # --- what comes of it ---------------------------------------------------------------------
 
