@@ -43,6 +43,13 @@ class Validation:
         if self._objective is not None:
             self._objective.check_all()
 
+    def check(self, losses: np.ndarray, best: Snapshot | None) -> None:
+        """Refuse what a file holds if no fit with such validation data leaves it behind."""
+        if losses.size and self._objective is None:
+            raise ValueError("validation_losses: expected none without validation data")
+        if (best is not None) != (losses.size > 0 and self._tol is not None):
+            raise ValueError("best: expected the best parameters with tol and validation data only")
+
     def continue_from(
         self, state: TrainingState, losses: list[float] | None = None, best: Snapshot | None = None
     ) -> None:

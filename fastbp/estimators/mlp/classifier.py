@@ -183,8 +183,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     - Training ends as soon as the loss or a parameter is not finite, without NumPy's warnings on
       the way: with scikit-learn's `ValueError` and the parameters from before that epoch, or with
       `early_stopping` the best ones and a `ConvergenceWarning`.
-    - A `ValueError` refuses negative weights of samples, and batches whose weights sum to 0
-      (`ZeroDivisionError` in scikit-learn). A `fit` that is refused leaves the model as it was.
+    - A `ValueError` refuses negative weights of samples. A batch whose weights sum to 0 changes
+      nothing (`ZeroDivisionError` in scikit-learn); rows held out that all weigh 0 are refused. A
+      `fit` that is refused leaves the model as it was.
     - float32 features are computed with in float64, which is slower in wide layers. Losses are
       those of float64; "log_loss" is clipped at its epsilon. ``coefs_`` and predictions are
       float32, with "lbfgs" as well.
