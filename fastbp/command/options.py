@@ -21,6 +21,8 @@ from fastbp.data.sources.text import TextLayout
 from fastbp.errors import FastbpError
 from fastbp.system import output
 
+MOST = 2**62
+"""Larger whole numbers are refused by all of the library."""
 STANDARD = Path("-")
 """Standard input or output, by the convention of shells."""
 STDIN = "fastbp-stdin.csv"
@@ -38,6 +40,17 @@ class Real(click.FloatRange):
         return number
 
 
+class Whole(click.IntRange):
+    """A whole number from a least one on, not beyond what the library takes."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number, or refuse the value."""
+        number: int = super().convert(value, param, ctx)
+        if number > MOST:
+            self.fail(f"{value} is larger than {MOST}.", param, ctx)
+        return number
+
+
 def echo(text: object, err: bool = False) -> None:
     """Print a line; click's own function writes UTF-8 to a console that is for ASCII only."""
     print(text, file=sys.stderr if err else sys.stdout, flush=True)
@@ -51,7 +64,7 @@ def one_line_errors() -> Iterator[None]:
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda text, *_: echo(f"Warning: {reworded(text)}", err=True)
             yield
-    except (FastbpError, ValueError, TypeError, ImportError) as error:
+    except (FastbpError, ValueError, TypeError, ImportError, MemoryError) as error:
         raise click.ClickException(reworded(error)) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError) and error.filename is None:

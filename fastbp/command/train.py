@@ -23,6 +23,7 @@ from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import (
     Real,
+    Whole,
     echo,
     input_argument,
     layout_options,
@@ -51,7 +52,7 @@ from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 from fastbp.training.optimizers import OPTIMIZERS
 
-COUNT = click.IntRange(min=1)
+COUNT = Whole(min=1)
 NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_classes)
 
 
@@ -100,7 +101,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     metavar="SIZES",
     help="Train a network with hidden layers of these sizes, such as 64,32.",
 )
-@click.option("--epochs", type=click.IntRange(min=0), default=100, help="Passes over all rows.")
+@click.option("--epochs", type=Whole(min=0), default=100, help="Passes over all rows.")
 @click.option(
     "--learning-rate",
     type=Real(min=0.0),
@@ -161,7 +162,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=0,
     help="Of start values, order of rows and built-in rows. Held-out rows do not depend on it.",
 )
@@ -247,10 +248,12 @@ def _check_classes(parts: Parts, settings: Settings) -> None:
     numbers = parts.source.classes is None
     network = "" if settings.hidden else " --hidden 16"
     if numbers and settings.classes is None and are_ambiguous(labels):
-        n = len(labels) if len(labels) <= MOST_CLASSES else f"more than {MOST_CLASSES}"
+        n, way = f"{len(labels)}", f", --classes{network} takes each for a class"
+        if len(labels) > MOST_CLASSES:
+            n, way = f"more than {MOST_CLASSES}", ""
         raise ValueError(
             f"{name}: expected --number or --classes for {n} different numbers, got none"
-            f" ({shown(labels)}); --number predicts them, --classes{network} takes each for a class"
+            f" ({shown(labels)}); --number predicts them{way}"
         )
     hint = "for more classes give --hidden 16" if network else ""
     hint = f"--number predicts a number; {hint}".removesuffix("; ") if numbers else hint
