@@ -170,3 +170,26 @@ def test_a_first_line_without_an_end(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_bytes(b"12 " * 1000)
     with pytest.raises(DataError, match=r"rows\.csv: expected a first line of at most 1000 bytes"):
         open_rows(tmp_path / "rows.csv")
+
+
+ROWS = b'{"x": 1, "y": 0}\n' * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (ROWS + b'{"x": 1, "y":\n' + ROWS, "expected JSON, one object a line, got .* in row 3$"),
+        (ROWS + b'{"x": "a", "y": 1}\n', "got .* changed from number to string in row 3$"),
+        (ROWS + b"[1, 2]\n" + ROWS, "expected JSON, one object a line, got .* in row 3$"),
+        (ROWS * 40 + b"no\n" + ROWS, "expected JSON, one object a line, got .* in row 120$"),
+        (ROWS.replace(b"x", b"\xe9"), "got text that is not UTF-8, byte 0xe9$"),
+        (ROWS.replace(b"0", b'"\xe9"'), "got text that is not UTF-8, byte 0xe9$"),
+    ],
+)
+def test_messages_of_json_lines(content, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("fastbp.data.sources.json_lines.BLOCK_BYTES", 1000)
+    (tmp_path / "rows.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=rf"rows\.jsonl: .*{message}") as caught:
+        open_rows(tmp_path / "rows.jsonl", target="y").block(0, 3)
+    if "in row" in message:
+        assert str(caught.value).endswith(f" in row {caught.value.row}")

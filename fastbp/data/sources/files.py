@@ -140,6 +140,8 @@ def damage_named(name: object, expected: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # from the file system; pyarrow's errors have no number
         got = str(error).strip().splitlines() or [type(error).__name__]
+        if isinstance(error, UnicodeDecodeError):
+            got = [f"text that is not UTF-8, byte {error.object[error.start]:#04x}"]
         raise DataError(f"{name}: expected {expected}, got {got[0]}") from error
 
 
