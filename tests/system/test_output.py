@@ -305,6 +305,21 @@ def test_what_cannot_be_written_is_refused_before(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["loop", "socket"]
 
 
+def test_what_is_written_in_place_needs_no_new_file(tmp_path, monkeypatch):
+    """A log that was made for a user in a folder that is not his."""
+
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    log(tmp_path / "losses.csv")
+    monkeypatch.setattr(output, "_new_file", refuse)
+    output.check(tmp_path / "losses.csv", replaced=False)
+    log(tmp_path / "losses.csv")
+    for path, replaced in (("losses.csv", True), ("new", False)):
+        with pytest.raises(PermissionError):
+            output.check(tmp_path / path, replaced)
+
+
 def test_a_file_that_must_not_be_written_is_not_replaced(tmp_path, monkeypatch):
     path = tmp_path / "p"
     path.write_bytes(b"old")
