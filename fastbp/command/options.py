@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import re
+import shutil
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +16,26 @@ from typing import Any
 
 import click
 
-from fastbp.data.sources.formats import is_known
+from fastbp.data.sources.formats import FORMATS, is_known
+from fastbp.data.sources.text import TextLayout
 from fastbp.errors import FastbpError
 from fastbp.system import output
+
+STANDARD = Path("-")
+"""Standard input or output, by the convention of shells."""
+STDIN = "fastbp-stdin.csv"
+"""How the copy of standard input is called."""
+
+
+class Real(click.FloatRange):
+    """A finite number in a range; NaN is in every range of click's."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number, or refuse the value."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def echo(text: object, err: bool = False) -> None:
@@ -23,16 +45,26 @@ def echo(text: object, err: bool = False) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error that a user can mend into one clear line and exit code 1."""
+    """Turn an error that a user can mend into one clear line and exit code 1, a warning, too."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = lambda text, *_: echo(f"Warning: {reworded(text)}", err=True)
+            yield
     except (FastbpError, ValueError, TypeError, ImportError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(reworded(error)) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError) and error.filename is None:
             raise  # of standard output
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise click.ClickException(named) from None
+
+
+def reworded(text: object) -> str:
+    """Return a message with options for arguments of `open_rows`, and `-` by its usual name."""
+    named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", str(text))
+    named = re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
+    return re.sub(rf"\S*{STDIN}", "standard input", named)
 
 
 def parse_sizes(
@@ -55,12 +87,79 @@ def parse_shape(context: click.Context, parameter: click.Parameter, value: str) 
     return numbers[0], numbers[1]
 
 
+def check_input(
+    context: click.Context, parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    """Refuse a file that is not of a known format."""
+    if path is not None and path != STANDARD and not path.is_dir() and not is_known(path):
+        expected = f"expected a folder, or a file that ends in {', '.join(FORMATS)}"
+        raise click.BadParameter(f"{expected}, got {path}")
+    return path
+
+
+def input_argument(name: str, *, required: bool = True) -> Callable[[Any], Any]:
+    """Return the argument of a file or folder of rows, or - for standard input."""
+    kind = click.Path(path_type=Path, exists=True, allow_dash=True)
+    return click.argument(name, type=kind, callback=check_input, required=required)
+
+
+def check_mark(context: click.Context, parameter: click.Parameter, mark: str | None) -> str | None:
+    r"""Refuse what is no mark to separate cells or decimals; a tab may be written as \t."""
+    if mark is None:
+        return None
+    layout: dict[str, Any] = {"delimiter": None, "decimal": ".", "header": True}
+    layout[str(parameter.name)] = mark = "\t" if mark == "\\t" else mark
+    try:
+        TextLayout.checked(**layout)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return mark
+
+
+def layout_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of text; `layout` gets those that are given, as `open_rows` calls them."""
+
+    @functools.wraps(command)
+    def with_layout(
+        delimiter: str | None, decimal: str | None, no_header: bool, **rest: Any
+    ) -> Any:
+        given = {"delimiter": delimiter, "decimal": decimal, "header": False if no_header else None}
+        layout = {name: value for name, value in given.items() if value is not None}
+        return command(layout=layout, **rest)
+
+    mark: dict[str, Any] = {"callback": check_mark, "metavar": "MARK"}
+    for option in (
+        click.option("--no-header", is_flag=True, help="Take the first line of text for a row."),
+        click.option("--decimal", **mark, help="Decimal mark in text, such as a comma."),
+        click.option("--delimiter", **mark, help="What separates cells in text, such as ';'."),
+    ):
+        with_layout = option(with_layout)
+    return with_layout
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[Path]:
+    """Give the path of a file to read; standard input is copied, since rows are read repeatedly."""
+    if path != STANDARD:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / STDIN
+        with copied.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield copied
+
+
 def check_output(
     context: click.Context, parameter: click.Parameter, path: Path | None
 ) -> Path | None:
     """Refuse a file that cannot be written before anything is done."""
     # A finished checkpoint is only read: the fit looks at whether it has to be written.
     if path is None or (parameter.name == "checkpoint" and path.is_file()):
+        return path
+    if path == STANDARD:
+        if parameter.name != "out":
+            raise click.BadParameter("expected a file, got standard output")
         return path
     try:
         output.check(path, replaced=parameter.name != "log_file")

@@ -12,7 +12,15 @@ from typing import Any
 import click
 import numpy as np
 
-from fastbp.command.options import one_line_errors, output_option, refuse_overwriting
+from fastbp.command.options import (
+    STANDARD,
+    input_argument,
+    layout_options,
+    on_disk,
+    one_line_errors,
+    output_option,
+    refuse_overwriting,
+)
 from fastbp.data.arrays import loaded_if_small
 from fastbp.data.rows import Rows
 from fastbp.data.sources.formats import has_names
@@ -25,21 +33,23 @@ from fastbp.system.progress import rows_bar
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@input_argument("file")
+@layout_options
 @output_option("--out", text="Write here instead of printing.")
-def predict(model: Path, file: Path, out: Path | None) -> None:
+def predict(model: Path, file: Path, layout: dict[str, Any], out: Path | None) -> None:
     """Predict the rows of FILE with MODEL, which `fastbp train --save` wrote; the output is CSV.
 
     FILE is of any kind that `fastbp train` takes, and may be larger than memory. A predicted class
     is followed by probabilities: of the second of two classes, or of each of several.
     """
+    out = None if out == STANDARD else out
     refuse_overwriting([] if out is None else [out], [model, file])
-    with one_line_errors():
+    with one_line_errors(), on_disk(file) as path:
         loaded = load(model)
         if not isinstance(loaded, TableModel):
             raise click.ClickException(f"{model}: expected a model of the train command")
-        rows = loaded_if_small(_columns_for(loaded, file))
+        rows = loaded_if_small(_columns_for(loaded, path, layout))
         if rows.in_memory is not None:  # an error leaves nothing written
             rows.raise_if_not_finite(0, rows.in_memory.features)
         raise_on_interrupt()
@@ -54,11 +64,11 @@ def predict(model: Path, file: Path, out: Path | None) -> None:
             stream.flush()
 
 
-def _columns_for(model: TableModel, path: Path) -> Rows:
+def _columns_for(model: TableModel, path: Path, layout: dict[str, Any]) -> Rows:
     """Open a file or folder with the columns that the model needs, in their order."""
-    if has_names(path):
-        return open_rows(path, columns=model.columns)
-    rows = open_rows(path)
+    if has_names(path, layout.get("header", True)):
+        return open_rows(path, columns=model.columns, **layout)
+    rows = open_rows(path, **layout)
     if model.positional and rows.n_features == len(model.columns):
         return rows  # a matrix without the target
     known = [str(j) for j in range(rows.n_features)]
@@ -68,7 +78,7 @@ def _columns_for(model: TableModel, path: Path) -> Rows:
             f"{path}: expected the columns of the model, got none named"
             f" {', '.join(map(repr, missing))}"
         )
-    return open_rows(path, columns=[int(name) for name in model.columns])
+    return open_rows(path, columns=[int(name) for name in model.columns], **layout)
 
 
 def _write_predictions(stream: Any, model: TableModel, rows: Rows) -> None:
@@ -91,7 +101,7 @@ def _header(model: TableModel, outputs: np.ndarray) -> list[str]:
 
 
 def _lines(model: TableModel, outputs: np.ndarray) -> Iterator[Any]:
-    labels = model.labels(outputs)
+    labels = model.labels(outputs).tolist()
     if model.classes is None:
         return ([label] for label in labels)
     probabilities = outputs.reshape(len(outputs), -1).tolist()

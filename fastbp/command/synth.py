@@ -11,7 +11,7 @@ import click
 import numpy as np
 from rich.filesize import decimal
 
-from fastbp.command.options import one_line_errors, output_option, parse_shape
+from fastbp.command.options import Real, one_line_errors, output_option, parse_shape
 from fastbp.command.report import print_grid
 from fastbp.data.rows import Block, Rows, Wrapped
 from fastbp.data.sources.writing import write_npy
@@ -27,7 +27,7 @@ from fastbp.system.progress import rows_bar
 @click.option("--seed", type=click.IntRange(min=0), default=0)
 @click.option(
     "--noise",
-    type=click.FloatRange(min=0.0),
+    type=Real(min=0.0),
     default=1.0,
     help="Standard deviation of the noise added before the label is decided; 3 drowns the rest.",
 )

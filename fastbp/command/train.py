@@ -9,24 +9,43 @@ from typing import Any
 import click
 
 from fastbp.command import plot
-from fastbp.command.data import Parts, Source, built_in, open_source, prepare, refuse_text
+from fastbp.command.data import (
+    Parts,
+    Source,
+    Table,
+    built_in,
+    open_source,
+    opened_table,
+    prepare,
+    refuse_text,
+)
 from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import (
+    Real,
     echo,
+    input_argument,
+    layout_options,
     one_line_errors,
     output_option,
     parse_sizes,
     refuse_overwriting,
+    reworded,
 )
 from fastbp.command.report import described, print_report
-from fastbp.command.settings import ADAPTIVE, ADAPTIVE_RATE, NETWORK_BATCH, Settings
-from fastbp.data.classes import check_classes
-from fastbp.data.sources.formats import FORMATS, has_names
+from fastbp.command.settings import (
+    ADAPTIVE,
+    ADAPTIVE_RATE,
+    NETWORK_BATCH,
+    Settings,
+    settings_of,
+)
+from fastbp.data.classes import MOST_CLASSES, are_ambiguous, check_classes, shown
+from fastbp.data.sources.formats import FORMATS
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
 from fastbp.models.fits import Fit
-from fastbp.models.losses import LOSSES, neuron_losses
+from fastbp.models.losses import LOSSES
 from fastbp.models.table_model import TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
@@ -40,17 +59,40 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     help=f"""Train a neuron, or a network, on the rows of FILE.
 
     FILE ends in {", ".join(FORMATS)}, or is a folder of such files, and may be larger than memory.
-    Text files have a header. A target of text makes classes. Without FILE: a built-in synthetic
+    On standard input, for which FILE is "-", a CSV is expected. Without FILE: a built-in synthetic
     set of 1,000,000 rows and 20 features.
+
+    COLUMN is a name or, where there are none, a number: from 0, or -1 for the last one.
 
     Ctrl-C ends training: the model so far is saved, and the exit code is 130.
     """
 )
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@input_argument("file", required=False)
 @click.option(
     "--target",
-    help="Column of FILE to predict. In a .npy it is a number: from 0, or -1 for the last one,"
-    " which is the default there.",
+    metavar="COLUMN",
+    help="To predict. Default where columns have no names: the last one.",
+)
+@click.option(
+    "--columns",
+    multiple=True,
+    metavar="COLUMN",
+    help="A feature; give it again for each. Default: all other columns.",
+)
+@click.option(
+    "--exclude", multiple=True, metavar="COLUMN", help="No feature; give it again for each."
+)
+@click.option("--weights", metavar="COLUMN", help="Holds the weight of each row.")
+@layout_options
+@click.option(
+    "--classes/--number",
+    default=None,
+    help="What the target is. Default: classes, if it is text, true and false, or few numbers.",
+)
+@click.option(
+    "--class-weight",
+    type=click.Choice(["balanced"]),
+    help="Weigh rows so that every class counts the same.",
 )
 @click.option(
     "--hidden",
@@ -58,10 +100,10 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     metavar="SIZES",
     help="Train a network with hidden layers of these sizes, such as 64,32.",
 )
-@click.option("--epochs", default=100, help="Passes over all rows.")
+@click.option("--epochs", type=click.IntRange(min=0), default=100, help="Passes over all rows.")
 @click.option(
     "--learning-rate",
-    type=float,
+    type=Real(min=0.0),
     help=f"Default: {ADAPTIVE_RATE} with {' or '.join(ADAPTIVE)}, 0.5 for a sigmoid neuron with"
     " sgd, 0.05 otherwise.",
 )
@@ -73,13 +115,14 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--activation",
     type=click.Choice(list(hidden_activations())),
-    help="Of the neuron (default: sigmoid) or the hidden layers (default: relu).",
+    help="Of the neuron (default: sigmoid for classes, identity for a number) or the hidden layers"
+    " (default: relu).",
 )
 @click.option(
     "--loss",
     type=click.Choice(list(LOSSES)),
     help="Default: bce for two classes, cross_entropy for more, mse for a number. A network"
-    f" predicts a number with {NUMBER_LOSSES}, a neuron with another activation than sigmoid.",
+    f" predicts a number with {NUMBER_LOSSES}.",
 )
 @click.option(
     "--batch-size",
@@ -91,17 +134,21 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     default=None,
     help="Mix the rows anew in each epoch. Default: with batches.",
 )
-@click.option("--alpha", type=click.FloatRange(min=0.0), default=0.0, help="L2 penalty on weights.")
-@click.option("--standardize", is_flag=True, help="Bring every feature to mean 0, deviation 1.")
+@click.option("--alpha", type=Real(min=0.0), default=0.0, help="L2 penalty on weights.")
+@click.option(
+    "--standardize/--no-standardize",
+    default=True,
+    help="Bring every feature to mean 0, deviation 1.",
+)
 @click.option(
     "--held-out",
-    type=click.FloatRange(min=0.0, max=1.0, max_open=True),
+    type=Real(min=0.0, max=1.0, max_open=True),
     default=0.2,
     help="Share of rows to test on at the end.",
 )
 @click.option(
     "--validation",
-    type=click.FloatRange(min=0.0, max=1.0, min_open=True, max_open=True),
+    type=Real(min=0.0, max=1.0, min_open=True, max_open=True),
     metavar="FRACTION",
     help="Share of the other rows to compute a loss on after each epoch.",
 )
@@ -126,11 +173,14 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @output_option(
     "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
 )
-@click.option("--checkpoint-every", type=click.FloatRange(min=0.0), default=30.0, metavar="SECONDS")
+@click.option("--checkpoint-every", type=Real(min=0.0), default=30.0, metavar="SECONDS")
 def train(
     file: Path | None,
     target: str | None,
-    standardize: bool,
+    columns: tuple[str, ...],
+    exclude: tuple[str, ...],
+    weights: str | None,
+    layout: dict[str, Any],
     held_out: float,
     compare: bool,
     model_file: Path | None,
@@ -139,15 +189,17 @@ def train(
     **options: Any,
 ) -> None:
     """Open the rows, train on them, report."""
-    settings = _settings(options)
+    settings = settings_of(options)
     outputs = [model_file, log_file, plot_file, settings.checkpoint]
-    _check_target(file, target)
     refuse_overwriting([path for path in outputs if path is not None], [file] if file else [])
-    with one_line_errors():
-        if plot_file is not None:
-            plot.check_suffix(plot_file)
-        source = _open(file, target, settings)
-        parts = prepare(source, held_out, standardize, settings.predicts_classes)
+    if plot_file is not None:
+        plot.check_suffix(plot_file)
+    chosen = target, columns, exclude, weights, layout
+    if file is None and any(chosen):
+        raise click.UsageError("the options of columns and of text go with FILE")
+    with one_line_errors(), opened_table(file, *chosen) as table:
+        source = _open(table, settings)
+        parts = prepare(source, held_out, settings)
         _check_classes(parts, settings)
         before = epochs_in(settings.checkpoint)
         get_ready(settings)
@@ -160,8 +212,10 @@ def train(
         if log is not None:
             log.finish(fit)
         if plot_file is not None:
-            shape = f"{source.rows.n_rows:,} rows x {source.rows.n_features:,} features"
-            plot.plot_losses(plot_file, f"{described(parts, settings)}: {shape}", fit)
+            n = parts.rows_trained_on(settings)
+            title = f"{described(parts, settings)}: {n:,} rows x {len(source.names):,} features"
+            batches = settings.batch_size is not None and settings.batch_size < n
+            plot.plot_losses(plot_file, title, fit, batches)
         print_report(fit, parts, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
@@ -170,50 +224,37 @@ def train(
         _end_interrupted(fit, settings, model_file)
 
 
-def _settings(options: dict[str, Any]) -> Settings:
-    """Fill in the defaults that depend on other options."""
-    hidden, loss = options["hidden"], options["loss"]
-    if not hidden and loss not in (None, *neuron_losses()):
-        raise click.UsageError(f"--loss {loss} goes with --hidden: a neuron has one output")
-    found: dict[str, Any] = {"activation": "sigmoid", "optimizer": "sgd"}
-    if hidden:
-        found = {"activation": "relu", "optimizer": "adam", "batch_size": NETWORK_BATCH}
-    found |= {name: value for name, value in options.items() if value is not None}
-    rate = 0.5 if found["activation"] == "sigmoid" and not hidden else 0.05
-    if found["optimizer"] in ADAPTIVE:
-        rate = ADAPTIVE_RATE
-    usual = {"learning_rate": rate, "shuffle": "batch_size" in found}
-    return Settings(**{**options, **usual, **found})
-
-
-def _check_target(file: Path | None, target: str | None) -> None:
-    """Refuse a target without a file, and a file of named columns without a target."""
-    guessed = file is not None and file.exists() and not has_names(file)
-    if (file is None) != (target is None) and not (target is None and guessed):
-        raise click.UsageError("FILE and --target go together")
-
-
-def _open(file: Path | None, target: str | None, settings: Settings) -> Source:
+def _open(table: Table | None, settings: Settings) -> Source:
     """Open the file, or make the built-in rows."""
-    if file is None:
+    if table is None:
         return built_in(settings.seed)
-    source = open_source(file, target or "-1")
+    if table.target is None and table.named:
+        raise click.UsageError(reworded(f"--target: {table.expected_target()}"))
+    source = open_source(table)
     refuse_text(source, settings.number_option)
-    if target is None:
+    if table.target is None:
         echo(f"no --target: column {source.target}, the last one, is predicted", err=True)
     return source
 
 
 def _check_classes(parts: Parts, settings: Settings) -> None:
     """Refuse labels that are not two classes or, with several outputs, a number of classes."""
-    if parts.classes is None:
+    labels = parts.classes
+    if labels is None:
         return
-    hint = "--loss mse"
-    if not settings.hidden:
-        hint = "--activation identity --loss mse, for more classes --hidden"
     name = f"{parts.source.rows.name}: column {parts.source.target!r}"
     two = settings.output(3)[0] == 1  # one output cannot tell three classes apart
-    check_classes(name, parts.classes, f"for numbers give {hint}", two=two)
+    numbers = parts.source.classes is None
+    network = "" if settings.hidden else " --hidden 16"
+    if numbers and settings.classes is None and are_ambiguous(labels):
+        n = len(labels) if len(labels) <= MOST_CLASSES else f"more than {MOST_CLASSES}"
+        raise ValueError(
+            f"{name}: expected --number or --classes for {n} different numbers, got none"
+            f" ({shown(labels)}); --number predicts them, --classes{network} takes each for a class"
+        )
+    hint = "for more classes give --hidden 16" if network else ""
+    hint = f"--number predicts a number; {hint}".removesuffix("; ") if numbers else hint
+    check_classes(name, labels, hint, two=two, fractions=bool(settings.classes))
 
 
 def _fit(
@@ -225,7 +266,7 @@ def _fit(
     except DivergenceError as error:
         raise click.ClickException(
             f"the loss is no longer finite in epoch {error.epoch}: try a lower --learning-rate"
-            f" than {settings.learning_rate:g}, or --standardize"
+            f" than {settings.learning_rate:g}{_remedy(settings)}"
         ) from None
     except Exception as error:
         fit = getattr(error, "fit", None)
@@ -245,7 +286,8 @@ def _fit(
 def _model(fit: Fit, parts: Parts) -> TableModel:
     source = parts.source
     about = (source.names, source.target, parts.means, parts.scales)
-    return TableModel(fit, *about, parts.classes, source.positional)
+    scaling = (parts.target_mean, parts.target_scale)
+    return TableModel(fit, *about, parts.classes, source.positional, *scaling)
 
 
 def _warn(fit: Fit, settings: Settings, before: int) -> None:
@@ -256,9 +298,13 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
     if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
         echo(
             f"Warning: the loss rose from {fit.losses[0]:.6g} to {fit.losses[-1]:.6g}:"
-            f" try a lower --learning-rate than {settings.learning_rate:g}, or --standardize",
+            f" try a lower --learning-rate than {settings.learning_rate:g}{_remedy(settings)}",
             err=True,
         )
+
+
+def _remedy(settings: Settings) -> str:
+    return "" if settings.standardize else ", or leave out --no-standardize"
 
 
 def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> None:

@@ -20,8 +20,11 @@ TEXT_KINDS = "SU"
 SCAN_ELEMENTS = 2**17  # searched at once for bad rows, so that temporaries stay small
 
 
-def number_array(name: str, value: Any) -> np.ndarray:
-    """Return `value` as an array of real numbers of its own dtype (objects become float64)."""
+def number_array(name: str, value: Any, first_row: int = 0) -> np.ndarray:
+    """Return `value` as an array of real numbers of its own dtype (objects become float64).
+
+    Messages count its rows from `first_row` on.
+    """
     value = frames.array_like(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise DataError(f"{name}: expected numbers, got masked elements")
@@ -32,11 +35,11 @@ def number_array(name: str, value: Any) -> np.ndarray:
             raise DataError(
                 f"{name}: expected an array of numbers, got an error: {error}"
             ) from error
-        _raise_ragged(name, value)
+        _raise_ragged(name, value, first_row)
     except (TypeError, RuntimeError) as error:  # of an object that cannot become an array
         raise TypeError(f"{name}: expected an array of numbers, got an error: {error}") from error
     if array.dtype.kind == "O":
-        return _from_objects(name, array)
+        return _from_objects(name, array, first_row)
     if array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"{name}: expected real numbers, got {kind_of(array.dtype)}")
     return array
@@ -52,12 +55,12 @@ def kind_of(dtype: np.dtype[Any]) -> str:
     return names.get(dtype.kind, f"dtype {dtype}")
 
 
-def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
+def _from_objects(name: str, array: np.ndarray, first_row: int) -> np.ndarray:
     if array.ndim == 0:
         raise TypeError(
             f"{name}: expected an array of real numbers, got {type(array.item()).__name__}"
         )
-    for row, element in enumerate(array):
+    for row, element in enumerate(array, first_row):
         for column, entry in enumerate(np.ravel(np.asarray(element, dtype=object))):
             if isinstance(entry, (str, bytes, complex, type(None))) or not hasattr(
                 entry, "__float__"
@@ -71,9 +74,9 @@ def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
         raise DataError(f"{name}: expected numbers that float64 can hold, got {error}") from None
 
 
-def _raise_ragged(name: str, value: Any) -> NoReturn:
+def _raise_ragged(name: str, value: Any, first_row: int) -> NoReturn:
     lengths = [len(row) if hasattr(row, "__len__") else None for row in value]
-    for row, length in enumerate(lengths):
+    for row, length in enumerate(lengths, first_row):
         if length != lengths[0]:
             got = "a single value" if length is None else f"{length}"
             expected = "a single value" if lengths[0] is None else f"{lengths[0]} values"
@@ -140,10 +143,11 @@ def raise_for_row(
 ) -> NoReturn:
     """Raise the DataError of a row that is not finite; `columns` are the names of its values."""
     index = int(np.argmax(~np.isfinite(values)))
-    where = f"row {row}"
+    where, column = f"row {row}", index if columns is None else columns[index]
     if columns is not None or len(values) > 1:
-        where += f", column {index if columns is None else repr(columns[index])}"
-    raise DataError(f"{name}: expected finite numbers, got {values[index]} in {where}", row)
+        where += f", column {column!r}"
+    text = f"{name}: expected finite numbers, got {values[index]} in {where}"
+    raise DataError(text, row, column)
 
 
 def finite_rows(name: str, array: np.ndarray) -> None:

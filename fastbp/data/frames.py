@@ -77,12 +77,17 @@ def _from_pandas(value: Any) -> Any:
     columns = [value] if flat else [value.iloc[:, j] for j in range(value.shape[1])]
     dtypes = {column.dtype for column in columns}
     as_it_is = len(dtypes) == 1 and isinstance(next(iter(dtypes)), np.dtype)
-    if as_it_is or not all(dtype.kind in "fiub" for dtype in dtypes):
+    if as_it_is or not all(map(_is_numeric, dtypes)):
         return value
     array = np.empty((len(value), len(columns)))
     for j, column in enumerate(columns):
         array[:, j] = column.to_numpy(dtype=np.float64, na_value=np.nan)
     return array[:, 0] if flat else array
+
+
+def _is_numeric(dtype: Any) -> bool:
+    """Return whether a dtype of pandas can become float64; decimals of Arrow are objects to it."""
+    return dtype.kind in "fiub" or getattr(dtype, "name", "").startswith("decimal")
 
 
 def as_arrow(value: Any, name: str) -> Any:
@@ -134,6 +139,15 @@ def numbers(column: Any) -> np.ndarray:
         column = column.cast(pa.float64(), safe=False)  # large integers are rounded, not refused
     array: np.ndarray = column.to_numpy(zero_copy_only=False)
     return array
+
+
+def index_names(schema: Any) -> frozenset[str]:
+    """Return the columns that metadata of pandas in a schema of Arrow call the index."""
+    try:
+        index = list(schema.pandas_metadata["index_columns"])
+    except (KeyError, TypeError, ValueError):  # there are none, or none that can be read
+        index = []
+    return frozenset(name for name in index if isinstance(name, str))
 
 
 def names_of(value: Any) -> list[str] | None:

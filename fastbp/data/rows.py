@@ -123,6 +123,8 @@ class Rows(ABC):
         Otherwise blocks come from front to back, and going back means starting again.
     in_memory : Block or None
         All rows, if they are in memory as kernels read them.
+    remarks : tuple of str
+        What the user should know about the choice of columns.
     """
 
     name = "features"
@@ -136,6 +138,7 @@ class Rows(ABC):
     random_access = False
     any_order = True
     in_memory: Block | None = None
+    remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         carried = f", {self.n_labels} of labels" if self.n_labels else ""

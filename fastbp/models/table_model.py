@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from fastbp.data import checks, frames
+from fastbp.data.classes import shown
 from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.models.fits import Fit
 from fastbp.models.network import NetworkFit
 from fastbp.models.neuron import NeuronFit
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TableModel:
     """A trained neuron or network with everything that a prediction for a table needs.
 
@@ -32,6 +33,8 @@ class TableModel:
         other for the second; of several outputs, each stands for its own. None for a number.
     positional : bool
         Whether the columns had no names, only numbers.
+    target_mean, target_scale : float
+        A number is predicted as output * scale + mean.
     """
 
     fit: Fit
@@ -41,9 +44,18 @@ class TableModel:
     scales: np.ndarray
     classes: list[Any] | None
     positional: bool = False
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+
+    def __repr__(self) -> str:
+        predicts = "a number" if self.classes is None else f"classes {shown(self.classes)}"
+        kind = f"{type(self.fit).__name__} of {len(self.columns)} columns"
+        return f"<TableModel: {kind}, predicts {self.target!r}, {predicts}>"
 
     def outputs(self, table: Any) -> np.ndarray:
         """Return the outputs: shape (n_samples,), or (n_samples, n_outputs) if there are several.
+
+        Numbers are in the units of the target.
 
         Parameters
         ----------
@@ -54,18 +66,37 @@ class TableModel:
         if not self.positional and frames.names_of(table) is not None:
             table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
         features = checks.matrix("table", table)
-        return outputs_of(self.fit, (features - self.means) / self.scales)
+        outputs = outputs_of(self.fit, (features - self.means) / self.scales)
+        return outputs * self.target_scale + self.target_mean
 
-    def predict(self, table: Any) -> list[Any]:
-        """Return the predicted labels, or numbers without classes: see :meth:`outputs`."""
+    def predict(self, table: Any) -> np.ndarray:
+        """Return the labels, or numbers without classes, of shape (n_samples,): see `outputs`."""
         return self.labels(self.outputs(table))
 
-    def labels(self, outputs: np.ndarray) -> list[Any]:
+    def predict_proba(self, table: Any) -> np.ndarray:
+        """Return the probability of each of `classes`, of shape (n_samples, n_classes).
+
+        Parameters
+        ----------
+        table : table or array-like, shape (n_samples, n_features)
+            As for :meth:`outputs`.
+
+        Raises
+        ------
+        TypeError
+            If a number is predicted.
+        """
+        if self.classes is None:
+            raise TypeError(f"predict_proba: expected a model of classes, got {self!r}")
+        outputs = self.outputs(table)
+        return np.column_stack([1.0 - outputs, outputs]) if outputs.ndim == 1 else outputs
+
+    def labels(self, outputs: np.ndarray) -> np.ndarray:
         """Return the classes that outputs stand for, or the outputs if there are none."""
         if self.classes is None:
-            values: list[Any] = outputs.tolist()
-            return values
-        return [self.classes[index] for index in class_indices_of(outputs).tolist()]
+            return outputs
+        labels: np.ndarray = np.array(self.classes)[class_indices_of(outputs)]
+        return labels
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what a file holds of it."""
@@ -77,6 +108,8 @@ class TableModel:
             "target": self.target,
             "classes": self.classes,
             "positional": self.positional,
+            "target_mean": self.target_mean,
+            "target_scale": self.target_scale,
         }
 
     @classmethod

@@ -66,7 +66,8 @@ def read(path: Path) -> tuple[str, Content]:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: expected a safetensors file, got {error}") from None
+        got = f"a damaged one, or a file of another kind ({error})"
+        raise CheckpointError(f"{path}: expected a safetensors file, got {got}") from None
     if "fastbp" not in metadata:
         raise CheckpointError(f"{path}: expected a file of fastbp, got other safetensors")
     digest, _, header = metadata["fastbp"].partition(" ")

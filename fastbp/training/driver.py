@@ -177,6 +177,8 @@ class _Fitting:
         progress.begin(memory.epoch, memory.position)
         while True:
             stopped = self._after_epoch() if memory.position == 0 and memory.epoch else None
+            loss = run.losses[memory.epoch - 1] if memory.epoch else None
+            progress.show(memory.epoch, memory.position, loss, self.validation.last)
             if stopped is not None:
                 return stopped
             if memory.epoch >= self.options.epochs:
@@ -189,8 +191,6 @@ class _Fitting:
                 run.slice()
             except WaitInterruptedError:
                 return "interrupted"
-            loss = run.losses[memory.epoch - 1] if memory.epoch else None
-            progress.show(memory.epoch, memory.position, loss, self.validation.last)
             if memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED):
                 run.raise_bad_row()
                 raise self._divergence()

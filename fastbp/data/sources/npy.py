@@ -55,9 +55,12 @@ class Array:
     def check(self, name: str, kinds: str = checks.REAL_KINDS) -> None:
         """Refuse what is not a matrix, or column, of real numbers or other kinds of dtypes."""
         if self.dtype.kind not in kinds:
-            raise DataError(f"{name}: expected real numbers, got {checks.kind_of(self.dtype)}")
-        if len(self.shape) not in (1, 2):
-            raise DataError(f"{name}: expected 1 or 2 dimensions, got shape {self.shape}")
+            got = f"expected real numbers, got {checks.kind_of(self.dtype)}"
+        elif len(self.shape) not in (1, 2):
+            got = f"expected 1 or 2 dimensions, got shape {self.shape}"
+        else:
+            return
+        raise DataError(f"{name}: {got}", column=self.name or None)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,21 @@ from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.data.sources.folder import Folder
 from fastbp.data.sources.formats import FORMATS, is_known, open_file
 from fastbp.data.sources.iterator import Called
+from fastbp.data.sources.text import TextLayout
 from fastbp.errors import DataError
 
 
-def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: Any = None) -> Rows:
+def open_rows(
+    source: Any,
+    *,
+    target: Any = None,
+    weight: Any = None,
+    columns: Any = None,
+    exclude: Any = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    header: bool = True,
+) -> Rows:
     """Open rows of features, with the labels and weights that the source has.
 
     Files are read a block at a time, the next one during the computation on this one; a fit maps
@@ -50,6 +62,15 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
         The column of the rows' weights.
     columns : list of str or int, optional
         The features, in this order. All others by default.
+    exclude : list of str or int, optional
+        Columns that are no features.
+    delimiter : str, optional
+        What separates the cells of a ``.csv`` (a comma by default) or ``.tsv`` (a tab).
+    decimal : str
+        The decimal mark of a ``.csv`` or ``.tsv``.
+    header : bool
+        Whether the first line of a ``.csv`` or ``.tsv`` holds names. Without them, columns are
+        given by index.
 
     Returns
     -------
@@ -94,33 +115,38 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     >>> block.features.tolist(), block.labels.tolist()
     ([[4.0, 5.0, 6.0], [8.0, 9.0, 10.0]], [[7.0], [11.0]])
     """
-    request = ColumnRequest(target, weight, columns)
+    request = ColumnRequest(target, weight, columns, exclude)
+    layout = TextLayout.checked(delimiter, decimal, header)
     if isinstance(source, Rows):
+        layout.refuse(source.name)
         if request != ColumnRequest():
             raise TypeError("source: expected a file or the like to choose columns of, got Rows")
         return source
     rows: Rows
     if isinstance(source, str | os.PathLike):
-        rows = _from_path(Path(source), request)
-    elif callable(source):
-        rows = Called(source, request)
+        rows = _from_path(arguments.path("source", source), request, layout)
     else:
-        rows = _in_memory(source, request)
-    if rows.n_rows == 0 or rows.n_features == 0:
+        layout.refuse("source")
+        rows = Called(source, request) if callable(source) else _in_memory(source, request)
+    if rows.n_rows < 1 or rows.n_features == 0:
         raise DataError(
             f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
             f" and {rows.n_features}"
         )
+    for remark in rows.remarks:
+        warnings.warn(f"{rows.name}: {remark}", stacklevel=2)
     return rows
 
 
-def _from_path(path: Path, request: ColumnRequest) -> Rows:
+def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
     mode = path.stat().st_mode  # a missing one is an OSError that names it
     if stat.S_ISDIR(mode):
-        return Folder(path, request)
+        return Folder(path, request, layout)
     if not stat.S_ISREG(mode) or not is_known(path):
-        raise ValueError(f"{path}: expected a folder, or a file that ends in {', '.join(FORMATS)}")
-    return open_file(path, request)
+        got = "" if stat.S_ISREG(mode) else ", got a pipe or device: write it into a file first"
+        expected = f"expected a folder, or a file that ends in {', '.join(FORMATS)}"
+        raise ValueError(f"{path}: {expected}{got}")
+    return open_file(path, request, layout)
 
 
 def _in_memory(value: Any, request: ColumnRequest) -> Rows:
@@ -129,9 +155,9 @@ def _in_memory(value: Any, request: ColumnRequest) -> Rows:
             "source: expected a callable that returns a fresh iterator at every call, got"
             f" {arguments.describe(value)}"
         )
-    features, extra, names = parts_of("source", value, request)
+    features, extra, names, remarks = parts_of("source", value, request)
     rows: Rows = ArrayRows(features, "source")
     if extra.labels is not None or extra.weight is not None:
         rows = Labelled(rows, extra.labels, extra.weight)
-    rows.feature_names = names
+    rows.feature_names, rows.remarks = names, remarks
     return rows
