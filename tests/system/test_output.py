@@ -57,7 +57,7 @@ def predictions(path):
 WRITERS = {
     "model.safetensors": lambda path: fastbp.save(FIT, path),
     "losses.csv": log,
-    "losses.pdf": lambda path: plot_losses(path, "losses", FIT),
+    "losses.pdf": lambda path: plot_losses(path, "losses", FIT, batches=False),
     "rows.npy": rows,
     "predictions.csv": predictions,
 }
