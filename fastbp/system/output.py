@@ -114,7 +114,8 @@ def errors_named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         name = error.filename
-        if name is not None and not TEMPORARY.fullmatch(Path(str(name)).name):
+        others = name is not None and not TEMPORARY.fullmatch(Path(str(name)).name)
+        if others or error.errno is None:  # the latter is a library's, not the system's
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 

@@ -201,6 +201,8 @@ def test_what_cannot_take_its_place_stays_beside_it(tmp_path, monkeypatch):
 def test_an_error_of_the_contents_keeps_its_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"rows\.csv"), output.replacing(tmp_path / "p"):
         (tmp_path / "rows.csv").open()
+    with pytest.raises(OSError, match="of a library"), output.replacing(tmp_path / "p"):
+        raise OSError("an error of a library")
     assert list(tmp_path.iterdir()) == []
 
 
