@@ -167,18 +167,21 @@ def check_output(
     context: click.Context, parameter: click.Parameter, path: Path | None
 ) -> Path | None:
     """Refuse a file that cannot be written before anything is done."""
-    if path == STANDARD and parameter.name != "out":
-        raise click.BadParameter("expected a file, got standard output")
-    finished = parameter.name == "checkpoint" and path is not None and path.is_file()
-    if path is not None and not finished:  # perhaps: the fit itself looks at an old checkpoint
-        try:
-            output.check(path)
-        except FileNotFoundError:
-            raise click.BadParameter(f"{path.parent} is not a folder") from None
-        except IsADirectoryError:
-            raise click.BadParameter(f"{path} is a folder") from None
-        except OSError as error:
-            raise click.BadParameter(f"{path} cannot be written: {error.strerror}") from None
+    # A finished checkpoint is only read: the fit looks at whether it has to be written.
+    if path is None or (parameter.name == "checkpoint" and path.is_file()):
+        return path
+    if path == STANDARD:
+        if parameter.name != "out":
+            raise click.BadParameter("expected a file, got standard output")
+        return path
+    try:
+        output.check(path, replaced=parameter.name != "log_file")
+    except FileNotFoundError:
+        raise click.BadParameter(f"{path.parent} is not a folder") from None
+    except IsADirectoryError:
+        raise click.BadParameter(f"{path} is a folder") from None
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be written: {error.strerror}") from None
     return path
 
 

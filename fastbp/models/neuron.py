@@ -333,8 +333,8 @@ def fit_neuron(
     DivergenceError
         The loss or the parameters stopped being finite; it carries those from before.
     CheckpointError
-        The checkpoint is that of another fit, or damaged, or it cannot be written (then its
-        attribute ``fit`` is the fit so far).
+        The checkpoint is that of another fit, or damaged, or it cannot be written (if that is
+        found only during the fit, its attribute ``fit`` is the fit so far).
 
     Warns
     -----
