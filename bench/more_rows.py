@@ -89,7 +89,7 @@ def main() -> None:
             fastbp.load(folder / f"{model}.safetensors").fit for model in ("whole", "resumed")
         )
         same = whole.weights.tobytes() == resumed.weights.tobytes() and whole.bias == resumed.bias
-        print(f"the same bits as without the kill: {same}")
+        print(f"bit-identical to the run without the kill: {same}")
         if size == SIZE:
             shutil.copy(folder / "loss.png", PICTURE)
         if not same:

@@ -131,7 +131,7 @@ def make_network_dataset(
     layer_sizes : sequence of int
         Features, the neurons of each hidden layer, outputs.
     activations : sequence of str, optional
-        One a layer, as for :func:`fastbp.fit_network`; tanh and, at the end, identity if None.
+        One per layer, as for :func:`fastbp.fit_network`; tanh and, at the end, identity if None.
     task : {"regression", "classification"}
         Labels are the outputs plus noise, or the number of the output that is then the largest.
     noise : float
@@ -149,7 +149,7 @@ def make_network_dataset(
         `virtual`.
     weights : list of numpy.ndarray of float64, shape (n_inputs, n_outputs)
     biases : list of numpy.ndarray of float64, shape (n_outputs,)
-        Those of the teacher, one a layer: normal with standard deviations 2 / sqrt(n_inputs)
+        Those of the teacher, one per layer: normal with standard deviations 2 / sqrt(n_inputs)
         and 1/2.
 
     Raises

@@ -20,7 +20,7 @@ Line = tuple[str, ...]
 
 
 class LossLog:
-    """A CSV of losses: a line an epoch as it ends; at the end the whole file once more.
+    """A CSV of losses: one line per epoch as it ends; at the end the whole file once more.
 
     Its seconds count from when it is made.
 

@@ -171,8 +171,8 @@ def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) 
 
 
 def sample_weights(name: str, value: Any, n_rows: int) -> np.ndarray:
-    """Return one weight a row, none negative."""
-    array = vector(name, value, n_rows, "one a row of features")
+    """Return one weight per row, none negative."""
+    array = vector(name, value, n_rows, "one per row of features")
     refuse_rows(name, array, array < 0.0, "no negative weight")
     return array
 

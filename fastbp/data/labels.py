@@ -35,7 +35,7 @@ class Targets:
     takes : LabelKind
     n_outputs : int
     vector : bool
-        Whether labels are one number a row, of shape (N,), as for a neuron.
+        Whether labels are one number per row, of shape (N,), as for a neuron.
     """
 
     loss: str
@@ -49,7 +49,7 @@ class Targets:
         Class indices have the shape (n_rows, 1), others (n_rows, n_outputs).
         """
         if self.vector:
-            array = checks.vector(name, value, n_rows, "one a row of features")[:, None]
+            array = checks.vector(name, value, n_rows, "one per row of features")[:, None]
             check_labels(name, array, self.takes, self.loss)
             return array, False
         by_class = self.takes is LabelKind.DISTRIBUTIONS
@@ -66,8 +66,8 @@ class Targets:
             array = array.reshape(-1, 1)
         if not class_indices and array.shape != (n_rows, self.n_outputs):
             raise ValueError(
-                f"{name}: expected shape ({n_rows}, {self.n_outputs}), one row a row of features"
-                f" and one column an output, got {array.shape}"
+                f"{name}: expected shape ({n_rows}, {self.n_outputs}), one row per row of features,"
+                f" one column per output, got {array.shape}"
             )
         array = np.ascontiguousarray(array, dtype=np.float64)
         self.check(name, array, class_indices)
@@ -79,7 +79,7 @@ class Targets:
         indices = single and self.takes is LabelKind.DISTRIBUTIONS
         if rows.n_labels != self.n_outputs and not indices:
             raise ValueError(
-                f"{rows.name}: expected {self.n_outputs} target columns (one an output), got"
+                f"{rows.name}: expected {self.n_outputs} target columns (one per output), got"
                 f" {rows.n_labels}"
             )
         return indices

@@ -7,7 +7,7 @@ which it may call; :func:`template` for those that take a function as an argumen
 part of the kernel that calls them (Numba would compile them twice).
 
 No fast-math flag is ever set. Whatever may be reordered or fused is written out with
-explicit lanes and explicit fused multiply-adds (see ``vector.py``), so the bits do not depend
+explicit lanes and explicit fused multiply-adds (see ``vector.py``), so results do not depend
 on what the compiler finds profitable.
 """
 

@@ -254,7 +254,7 @@ def multiply_row(
 ) -> None:
     """Compute start + sum over t of a[t] w[t, o] for one row; OUT result, in whole vectors.
 
-    The outputs lie side by side, so that no lane is empty. The bits are those of `multiply`.
+    The outputs lie side by side, so that no lane is empty. Bit-identical to `multiply`.
     """
     o = 0
     while o + 4 * LANES <= outputs:

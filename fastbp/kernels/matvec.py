@@ -2,7 +2,7 @@
 
 Row i of x (rows, D) begins at i * stride. There are two layouts, chosen by D alone. *Wide* (3
 features or more) reads rows as they lie: the dot products of eight rows at once, then 32 columns of
-dw at once, in registers. *Narrow* splits the rows into one vector a feature, so that no lane is
+dw at once, in registers. *Narrow* splits the rows into one vector per feature, so that no lane is
 empty: 1.3 times as fast at 2 features. (Packing 10 and 20 features that way, by scalar loads, was
 0.4 times as fast as wide.)
 """
@@ -157,7 +157,7 @@ def add_products(rows: Any, j: int, n: int, w: Vector, sums: Any) -> Any:
 
 @device_function
 def dot_row(x: Pointer, d: int, w: Pointer) -> float:
-    """Return one row's dot product with w, with the bits of :func:`dot_8_rows`."""
+    """Return one row's dot product with w, bit-identical to that of :func:`dot_8_rows`."""
     s = broadcast(0.0)
     j = 0
     while j + LANES <= d:

@@ -74,7 +74,8 @@ def tile_step(
     floats: Pointer,
     memory: Memory,
 ) -> bool:
-    """Do one step of plain SGD with a batch of one tile, with the bits of a step by its gradient.
+    """Do one step of plain SGD with a batch of one tile, bit-identical to one that stores its
+    gradient.
 
     OUT loss and weight in `partial`, work; ACC parameters. Not storing the gradient and loading it
     again took a twentieth off 64-100-10 with 32 rows. Returns whether x was finite.
@@ -348,7 +349,7 @@ def network_outputs(x: Any, parameters: Any, integers: Any, work: Any, outputs: 
 
 @subroutine
 def row_forward(integers: Pointer, x: Pointer, parameters: Pointer, work: Pointer) -> None:
-    """Do for a single row what `forward` does, to the bit, its neurons side by side.
+    """Do for a single row what `forward` does, bit for bit, its neurons side by side.
 
     The output's z goes to the first lane of a tile.
     """

@@ -54,12 +54,12 @@ WIDE_CHUNK_WORK, WIDE = 2**18, 32  # memory is the limit: 1.05 times as fast at 
 CACHED_ELEMENTS = 2**20  # a block of more, 8 MB, is prefetched (0.95 times as fast for smaller)
 AHEAD_ROWS, AHEAD_ELEMENTS = 64, 2**15  # how far: 32 rows were slower, 96 and 128 no better
 
-# A chunk's sums, a vector each: those of its tiles, lane by lane.
+# A chunk's sums, one vector each: those of its tiles, lane by lane.
 SUM_OF_LOSS = 0
 SUM_OF_DZ = 8
 SUM_OF_WEIGHT = 16
-CHECK = 24  # z - z: 0 while every z was finite
-SUM_OF_DW = 32  # of the narrow layout, a vector a feature
+CHECK = 24  # sum of z - z: 0 if every z is finite
+SUM_OF_DW = 32  # of the narrow layout, one vector per feature
 N_SUMS = 48
 
 Tile = tuple[Pointer, Pointer, Pointer]
@@ -313,8 +313,8 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
 
     x (N, D), `tile` its :func:`tile_rows`; values (N + D + 2,): labels, weights, bias and rate.
     OUT results (D + 1 + epochs,): weights, bias, losses, rounded to four decimals. Returns False,
-    and useless results, if anything was not finite: the caller finds out what. The bits before the
-    rounding are those of :func:`neuron_steps`, whose calls take longer to prepare.
+    and useless results, if anything was not finite: the caller finds out what. Before the rounding,
+    they are bit-identical to those of :func:`neuron_steps`, whose calls take longer to prepare.
     """
     n, d = x.shape
     p = padded(d) + LANES

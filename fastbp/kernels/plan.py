@@ -69,8 +69,8 @@ def plan_network(
 ) -> Plan:
     """Lay out a network of these sizes (inputs first) for batches of `batch_rows` rows.
 
-    All batches larger than a tile have the same layout: no bit depends on the number of rows.
-    `sparse` rows need no tile of inputs, and their work is taken to be that of FEW_INPUTS.
+    All batches larger than a tile have the same layout: results do not depend on the number of
+    rows. `sparse` rows need no tile of inputs, and their work is taken to be that of FEW_INPUTS.
     """
     outputs = sizes[1:]
     weights = [whole_vectors(n * m) for n, m in pairwise(sizes)]

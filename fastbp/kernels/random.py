@@ -103,7 +103,7 @@ def derived(key: int, number: int) -> int:
 
 
 def signed_bits(key: int, counter: int) -> Vector:
-    """Return the whole numbers, -2**52 to 2**52 - 1, that eight counters' upper bits make."""
+    """Return the integers, -2**52 to 2**52 - 1, that eight counters' upper bits make."""
     bits = stream_bits(int(key), np.arange(LANES) + counter)
     return (bits.view(np.int64) >> (64 - BITS)).astype(np.float64)
 
@@ -119,9 +119,9 @@ def _(builder: Any, key: ir.Value, counter: ir.Value) -> ir.Value:
 
 
 @device_function
-def radius(bits: Vector) -> Vector:
-    """Return sqrt(-2 ln u) for u = (bits + 2**52 + 1) / 2**53, exact, in (0, 1]."""
-    u = fma(bits, broadcast(2.0**-53), broadcast(0.5 + 2.0**-53))
+def radius(integers: Vector) -> Vector:
+    """Return sqrt(-2 ln u) for u = (integers + 2**52 + 1) / 2**53, exact, in (0, 1]."""
+    u = fma(integers, broadcast(2.0**-53), broadcast(0.5 + 2.0**-53))
     return square_root(log_of_sum(u, broadcast(0.0)) * broadcast(-2.0))
 
 
@@ -237,7 +237,7 @@ def neuron_rows(
 
     Rows as for :func:`random_rows`; keys of int64: the features' stream and the noise's.
     A label is 1 if x w + b + noise * normal > 0, else 0; parameters: w (D, rounded up to whole
-    vectors, zeros beyond D), then b. A row's bits do not depend on the rows around it.
+    vectors, zeros beyond D), then b. A row does not depend on the rows around it.
     """
     rows, d = x.shape
     bias = parameters[parameters.size - 1]

@@ -27,7 +27,7 @@ def initialize_network(
     layer_sizes : sequence of int
         Inputs, the neurons of each hidden layer, outputs.
     activations : sequence of str
-        One a layer, as for :func:`fit_network`.
+        One per layer, as for :func:`fit_network`.
     scheme : str
         How the weights of n inputs and m outputs are drawn: ``"glorot_uniform"`` (within
         sqrt(6/(n + m)) of 0) and ``"glorot_normal"`` (standard deviation sqrt(2/(n + m))) suit

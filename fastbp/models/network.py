@@ -44,7 +44,7 @@ class NetworkFit(Fit):
     Attributes
     ----------
     weights : list of numpy.ndarray of float64, shape (n_inputs, n_outputs)
-        One a layer.
+        One per layer.
     biases : list of numpy.ndarray of float64, shape (n_outputs,)
     losses : numpy.ndarray of float64, shape (n_epochs,)
         The loss of each whole epoch, taken before its updates.
@@ -131,12 +131,12 @@ def fit_network(
         From 0 to 1 for the loss ``"bce"``. For ``"cross_entropy"``, rows that are not negative
         and sum to 1, or class indices, from 0, of shape (n_samples,).
     initial_weights : sequence of array-like, shape (n_inputs, n_outputs)
-        One a layer, the first with `n_features` inputs. See :func:`initialize_network`.
+        One per layer, the first with `n_features` inputs. See :func:`initialize_network`.
     initial_biases : sequence of array-like, shape (n_outputs,)
     learning_rate, epochs
         As for :func:`fit_neuron`.
     activations : sequence of {activations}
-        One a layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
+        One per layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
     loss : {losses}, default "mse"
         - ``"mse"``: the squared errors' mean over the outputs;
         - ``"half_mse"``: half of their sum;

@@ -253,7 +253,7 @@ def fit_neuron(
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
     learning_rate : float or callable
-        A number, or a function from the epoch (from 0) to one. The function is called once an
+        A number, or a function from the epoch (from 0) to one. The function is called once per
         epoch, in order, possibly some epochs ahead.
     epochs : int
         Passes over all rows.
@@ -295,9 +295,10 @@ def fit_neuron(
         True shows a bar in a terminal or a notebook, ``"always"`` everywhere.
     checkpoint : path-like, optional
         A file for the state of the fit, written now and then, also within epochs, and when the
-        fit ends. The same call in another process continues from there and gives the bits of a
-        fit that was never stopped. A fit that has finished returns at once, or continues if
-        `epochs` is larger now. (`n_threads`, `callback` and `progress` may differ as well.)
+        fit ends. The same call in another process continues from there and gives a result
+        bit-identical to that of a fit that was never stopped. A fit that has finished returns at
+        once, or continues if `epochs` is larger now. (`n_threads`, `callback` and `progress` may
+        differ as well.)
     checkpoint_every : float
         Seconds between two writings.
     state : TrainingState, optional
@@ -382,7 +383,7 @@ class NeuronModel(Model[NeuronFit]):
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""
-        # One row in all is a full batch, with the bits of train_neuron.
+        # A single row is a full batch: its result must be bit-identical to train_neuron's.
         single = options.batch_rows == 1 < samples.rows.n_rows
         online = single and options.optimizer.code == PLAIN_SGD
         return Problem(
@@ -441,7 +442,7 @@ def predict_neuron(
     n_weights = checks.number_array("weights", weights).size
     if n_weights != rows.n_features:
         raise ValueError(
-            f"features: expected {n_weights} columns (one a weight), got {rows.n_features}"
+            f"features: expected {n_weights} columns (one per weight), got {rows.n_features}"
         )
     parameters = _checked_vector("weights", weights, "bias", bias, n_weights)
     return predicted_by_neuron(rows, parameters, code)
@@ -451,5 +452,5 @@ def _checked_vector(
     weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
 ) -> np.ndarray:
     """Return a neuron's weights and bias, checked, in one vector."""
-    w = checks.vector(weights_name, weights, d, "one a feature", rows=False)
+    w = checks.vector(weights_name, weights, d, "one per feature", rows=False)
     return neuron_vector(w, arguments.real(bias_name, bias))

@@ -140,7 +140,8 @@ class Layer:
         single = rows.ndim == 1
         rows = checks.matrix("inputs", rows[None, :] if single else rows)
         if rows.shape[1] != self.n_inputs:
-            raise ValueError(f"inputs: expected {self.n_inputs} numbers a row, got {rows.shape[1]}")
+            raise ValueError(f"inputs: expected {self.n_inputs} numbers per row, got
+            {rows.shape[1]}")
         checks.finite_rows("inputs", rows)
         z, output = (
             predict_network(rows, [self.weights], [self.biases], activations=[name])
@@ -288,7 +289,7 @@ class Perceptron:
                 raise ValueError(f"layers[{index}]: expected a layer of its own, got one again")
             if layer.n_inputs != before.n_neurons:
                 raise ValueError(
-                    f"layers[{index}]: expected {before.n_neurons} inputs, one a neuron of the"
+                    f"layers[{index}]: expected {before.n_neurons} inputs, one per neuron of the"
                     f" layer before, got {layer.n_inputs}"
                 )
         activations_of("layers", self._activations, len(self.layers))

@@ -65,7 +65,7 @@ class Neuron:
         if weights is None:
             weights = random.standard_normal(self.n_inputs)
         self.weights = checks.vector(
-            "weights", weights, self.n_inputs, "one an input", rows=False
+            "weights", weights, self.n_inputs, "one per input", rows=False
         ).copy()
         self.bias = float(random.uniform()) if bias is None else arguments.real("bias", bias)
         self.inputs: np.ndarray | None = None
@@ -83,7 +83,7 @@ class Neuron:
 
     def forward(self, x: Any) -> float:
         """Return phi(x w + b) for one row of shape (n_inputs,); keep `inputs`, `z` and `output`."""
-        inputs = checks.vector("x", x, self.n_inputs, "one an input").copy()
+        inputs = checks.vector("x", x, self.n_inputs, "one per input").copy()
         z, output = (
             float(predict_neuron(inputs[None, :], self.weights, self.bias, activation=name)[0])
             for name in ("identity", self.activation)
@@ -128,7 +128,7 @@ class Neuron:
         if hidden:
             deltas = np.atleast_1d(checks.number_array("downstream_deltas", downstream_deltas))
             weights = np.atleast_1d(checks.number_array("downstream_weights", downstream_weights))
-            each = "one a neuron downstream"
+            each = "one per neuron downstream"
             deltas = checks.vector("downstream_deltas", deltas, deltas.size, each)
             weights = checks.vector("downstream_weights", weights, deltas.size, each)
             error = float(deltas @ weights)

@@ -1,4 +1,4 @@
-"""BLAS on one thread while a fit runs, since its bits depend on its number of threads."""
+"""BLAS on one thread while a fit runs, since its results depend on the number of threads."""
 
 from __future__ import annotations
 

@@ -129,7 +129,8 @@ def threads_for(batch_work: int, fit_work: int, pieces: int, requested: int | No
     """Return the number of threads for a fit: what was requested, or what its size is worth.
 
     The work of a batch and of the whole fit is in units of about a third of a nanosecond. More
-    threads than a batch has pieces would find nothing to do. The bits do not depend on the number.
+    threads than a batch has pieces would find nothing to do. Results do not depend on the number of
+    threads.
     """
     if not JIT_ENABLED:
         return 1  # plain Python has no atomic operations

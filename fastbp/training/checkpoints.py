@@ -191,7 +191,7 @@ def fingerprint(
     validation: Any,
     held_out: Samples | None,
 ) -> dict[str, Any]:
-    """Return all that the bits of a fit depend on: its model, its options, its rows."""
+    """Return everything that the result of a fit depends on: its model, its options, its rows."""
     rate, state = options.learning_rate, options.state
     described = {
         **identity,

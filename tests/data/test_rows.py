@@ -365,7 +365,7 @@ class TestDamage:
             neuron(X)
         rows.close()
         rows = fastbp.open_rows(tmp_path / "rows.npy", target=[0, 1])
-        with pytest.raises(ValueError, match=r"expected 1 target columns .one an output., got 2"):
+        with pytest.raises(ValueError, match=r"expected 1 target columns .one per output., got 2"):
             fastbp.fit_neuron(rows, None, np.zeros(D), 0.0, 0.1, 1)
         rows.close()
 

@@ -220,7 +220,7 @@ L32, L23 = Layer(3, 2, random_state=0), Layer(2, 3, random_state=0)
             r"weights: expected finite numbers, got nan at \(0, 0\)",
         ),
         (lambda: Layer(3, 2, scheme="best"), ValueError, "scheme: expected one of"),
-        (lambda: Layer(3, 2).forward([1.0]), ValueError, "inputs: expected 3 numbers a row, got 1"),
+        (lambda: Layer(3, 2).forward([1.0]), ValueError, "inputs: expected 3 numbers per row, got 1"),
         (lambda: Layer(3, 2).forward("abc"), TypeError, "inputs: expected real numbers"),
         (lambda: Layer(3, 2).backward([1, 2], 0.1), RuntimeError, "a call of forward before"),
         (lambda: L32.forward([1, 2, 3]) is L32.backward([1.0], 0.1), ValueError, r"d_activation: expected shape \(2,\)"),

@@ -64,7 +64,7 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
 
 
 def _check(name: str, owners: list[Array], roles: Roles) -> int:
-    """Return how many rows the arrays used have; refuse others. `owners` has one a column."""
+    """Return how many rows the arrays used have; refuse others. `owners` has one per column."""
     used = [owners[index] for index in roles.all]
     for index, array in zip(roles.all, used, strict=True):
         text = checks.TEXT_KINDS if roles.labels == [index] else ""

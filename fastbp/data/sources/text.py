@@ -1,4 +1,4 @@
-"""Text with a header, one row a line: ``.csv`` and ``.tsv``."""
+"""Text with a header, one row per line: ``.csv`` and ``.tsv``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
 class Csv(FileRows):
-    """Text with a header, one row a line; parsed by pyarrow, from any row on.
+    """Text with a header, one row per line; parsed by pyarrow, from any row on.
 
     Lines are separated before they are parsed, so no cell may contain a line's end. Blank lines do
     not count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in
@@ -94,7 +94,7 @@ class Csv(FileRows):
         table = self._table(self._lines(start, stop), start, kinds)
         if table.num_rows != stop - start:
             raise DataError(
-                f"{self.name}: expected {stop - start} rows from row {start} on, one a line, got"
+                f"{self.name}: expected {stop - start} rows from row {start} on, one per line, got"
                 f" {table.num_rows}: a cell holds the end of a line, or a line ends otherwise",
                 start,
             )

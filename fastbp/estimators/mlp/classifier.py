@@ -85,11 +85,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The greatest number of evaluations of the loss by "lbfgs".
     class_weight : dict, list of dict, "balanced" or None, default=None
         Multiplies the weights of each class's samples; "balanced" makes the sums of all classes
-        equal. For several labels a row, a dict for each. It counts in the score on the rows that
+        equal. For several labels per row, a dict for each. It counts in the score on the rows that
         `early_stopping` holds out as well.
     loss : {losses}, default="log_loss"
         "log_loss" is scikit-learn's: cross-entropy of a softmax for more than two classes, binary
-        cross-entropy of a sigmoid for two, or for several labels a row. The others are those of
+        cross-entropy of a sigmoid for two, or for several labels per row. The others are those of
         :func:`fastbp.fit_network`, and reported as it reports them, log losses never clipped:
         "cross_entropy" is the first of the two; all that need no softmax are taken of sigmoids,
         which for more than two classes tell one class against the rest each.
@@ -191,7 +191,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     - :meth:`predict_log_proba` stays finite where a probability underflows.
     - A warm start with `early_stopping` keeps the best parameters even if no later epoch is
       better; scikit-learn then has the last ones.
-    - `verbose` with "lbfgs" prints a line an iteration, not what SciPy prints.
+    - `verbose` with "lbfgs" prints one line per iteration, not what SciPy prints.
     - ``_optimizer`` has the rate (of Adam without its correction) but no lists of means.
     - It is no subclass of scikit-learn's: `isinstance` tells them apart.
 

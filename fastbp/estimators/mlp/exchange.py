@@ -75,7 +75,7 @@ class Exchange(Estimator):
             Linear layers with the same activation after all hidden ones: ReLU, Tanh, Sigmoid or
             another that the estimator has, or none. At the end nothing, Sigmoid or Softmax; a
             classifier takes outputs without one as the logits of its classes, and several labels
-            a row need Sigmoid. Dropout and Flatten are skipped. Parameters that are neither
+            per row need Sigmoid. Dropout and Flatten are skipped. Parameters that are neither
             float64 nor float32 become float32.
         classes : array-like of shape (n_classes,), default=None
             A classifier's classes in rising order; by default numbers from 0. Two outputs become
@@ -237,7 +237,7 @@ class Module:
         if n > 1 and self.last == "Sigmoid":
             if classes is not None:
                 raise ValueError(
-                    "classes: expected None for several labels a row (a Sigmoid of each)"
+                    "classes: expected None for several labels per row (a Sigmoid of each)"
                 )
             return LabelBinarizer().fit(np.array([[0] * n, [1] * n]))
         if n == 2:  # e**z1/(e**z0 + e**z1) = 1/(1 + e**-(z1 - z0))

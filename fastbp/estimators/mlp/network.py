@@ -17,7 +17,7 @@ from fastbp.models.layers import Layers
 from fastbp.models.prediction import predicted
 
 Parameters = tuple[list[np.ndarray], list[np.ndarray]]
-"""Weights and biases, one of each a layer."""
+"""Weights and biases, one of each per layer."""
 
 
 class Data(NamedTuple):

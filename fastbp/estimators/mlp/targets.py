@@ -21,7 +21,7 @@ class Targets(ABC):
     """What an estimator's targets are, and what its outputs say of them."""
 
     many = False
-    """Whether there are more than two classes, one a row."""
+    """Whether there are more than two classes, of which each row has one."""
 
     @property
     @abstractmethod
@@ -99,7 +99,7 @@ class Numbers(Targets):
 
 
 class Classes(Targets):
-    """Two classes, more of them, or several labels a row.
+    """Two classes, more of them, or several labels per row (multilabel).
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     With the default loss this is logistic regression by gradient descent, one against the rest
     for more than two classes. By default there is no rate to choose: every epoch is one update
     with the gradient of all rows, Nesterov's momentum, and a rate that is found from the rows and
-    cannot diverge; every fit to the same rows then gives the same bits. Standardised features
+    cannot diverge; all fits to the same rows are then bit-identical. Standardised features
     converge fastest. For many rows, ``batch_size=100, n_iter_no_change=5`` is faster.
 
     Parameters
