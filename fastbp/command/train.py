@@ -116,9 +116,9 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option("--threads", type=COUNT, help="Default: as many as are of use.")
 @click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
 @output_option("--save", "model_file", text="Write the model here.")
-@output_option("--log", "log_file", text="Write the losses to a CSV, one line per epoch as it
-ends.") @output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf
-(Matplotlib).") @output_option(
+@output_option("--log", "log_file", text="Write the losses to a CSV as the epochs end.")
+@output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")
+@output_option(
     "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
 )
 @click.option("--checkpoint-every", type=click.FloatRange(min=0.0), default=30.0, metavar="SECONDS")

@@ -1,4 +1,4 @@
-"""Tables of pandas, Polars and Arrow; none of these is imported before such a table comes."""
+"""Tables of pandas, Polars and Arrow; none is imported before such a table is passed in."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def speaks_arrow(value: object) -> bool:
 def array_like(value: Any, name: str = "value") -> Any:
     """Return what `numpy.asarray` makes numbers of: tables and columns as float64 arrays.
 
-    Gaps become NaN. Arrays, sequences, pandas objects that NumPy can convert by itself, and
-    whatever holds no numbers are returned unchanged.
+    Missing values become NaN. Arrays, sequences, pandas objects that are left to NumPy, and objects
+    that are not tables are returned unchanged.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def array_like(value: Any, name: str = "value") -> Any:
     TypeError
         For text, dates and the like in a table of Arrow.
     ImportError
-        If only pyarrow could read it, and is not installed.
+        If only pyarrow could read it, and it is not installed.
     """
     if isinstance(value, PLAIN):
         return value
@@ -127,7 +127,7 @@ def _is_one_of(kind: Any, *names: str) -> bool:
 
 
 def numbers(column: Any) -> np.ndarray:
-    """Return a column of Arrow as float64, with NaN where it has gaps."""
+    """Return a column of Arrow as float64, with NaN for nulls."""
     import pyarrow as pa
 
     if column.type != pa.float64():

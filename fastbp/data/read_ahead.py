@@ -27,7 +27,7 @@ class ReadAhead:
     readers : int
         Threads to read with; one if the rows come from front to back.
     check : callable
-        Takes the index of the first row and the block; raises the error of a bad label or weight.
+        Takes the index of the first row and the block; raises an error for a bad label or weight.
     requests : Requests
         Interrupts, which end a wait.
     """
@@ -131,7 +131,7 @@ class ReadAhead:
         return buffer
 
     def _check_weights(self, start: int, stop: int, block: Block) -> None:
-        """Refuse the source's own weights if they sum to zero over a batch."""
+        """Refuse the source's own sample weights if they sum to zero over a batch."""
         if block.weight is None:
             return
         batch = self._batch_rows

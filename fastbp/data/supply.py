@@ -37,7 +37,7 @@ class Supply(ABC):
     def used(self, start: int, stop: int | None) -> None:
         """Check the rows that a slice has used, up to a position or to the epoch's end.
 
-        Raises the DataError of a mapped file that was shortened meanwhile, or of a label.
+        Raises a DataError if a mapped file was shortened meanwhile, or if a label is invalid.
         """
 
     @abstractmethod
@@ -148,7 +148,7 @@ class RowIndices(Wrapped):
             indices = self._choose(indices)
         block.features[:, 0] = indices
         for source, target in list(pairs(self._whole, block))[1:]:
-            target[:] = source[indices]  # numpy.take would first copy all of a source with gaps
+            target[:] = source[indices]  # numpy.take would first copy a source with a stride
 
 
 def open_supply(

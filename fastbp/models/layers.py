@@ -180,10 +180,10 @@ class Layers:
 
 
 def _kernel(plan: plans.Plan, options: Options) -> Kernel:
-    """Return the kernel for batches of this kind; where two would do, their results are
-    bit-identical.
+    """Return the kernel for batches of this kind.
 
-    A batch of one tile is part of one chunk, which is never cut between two blocks of rows.
+    Where two would do, their results are bit-identical. A batch of one tile is part of one chunk,
+    which is never cut between two blocks of rows.
     """
     plain = options.optimizer.code == PLAIN_SGD
     if plain and options.batch_rows == 1:

@@ -140,8 +140,9 @@ class Layer:
         single = rows.ndim == 1
         rows = checks.matrix("inputs", rows[None, :] if single else rows)
         if rows.shape[1] != self.n_inputs:
-            raise ValueError(f"inputs: expected {self.n_inputs} numbers per row, got
-            {rows.shape[1]}")
+            raise ValueError(
+                f"inputs: expected {self.n_inputs} numbers per row, got {rows.shape[1]}"
+            )
         checks.finite_rows("inputs", rows)
         z, output = (
             predict_network(rows, [self.weights], [self.biases], activations=[name])

@@ -43,7 +43,7 @@ def fit(
     checkpoint_every: Any,
     **keywords: Any,
 ) -> FitType:
-    """Train; the arguments are those of ``fit_*``, of which the model has checked its own only."""
+    """Train; the arguments are those of ``fit_*``; the model has already checked its own."""
     names = "features", "labels", "sample_weight"
     data = whole = samples(features, labels, sample_weight, model.targets, names)
     held_out = None
@@ -144,7 +144,8 @@ class _Fitting:
         stale = 0 < memory.n_iter_no_change <= state.stale_epochs
         if stale and memory.position == 0:
             memory.status = layout.NO_IMPROVEMENT
-        more = self.options.epochs > saved.epochs  # than when the callback stopped it
+        # More epochs are asked for than when the callback stopped the fit.
+        more = self.options.epochs > saved.epochs
         if saved.stopped == "tol" or (saved.stopped == "callback" and not more):
             self.stopped = saved.stopped
 
@@ -256,7 +257,7 @@ class _Fitting:
         return DivergenceError(
             f"the loss or the parameters are no longer finite in epoch {epoch};"
             f" {', '.join(parameters)} and losses before it are attributes of this exception."
-            " Lower learning_rate, or bring the features to a similar scale (standardise them)",
+            " Lower learning_rate, or bring the features to a similar scale (standardize them)",
             epoch=epoch,
             losses=run.losses[: memory.epoch].copy(),
             parameters=parameters,

@@ -52,7 +52,7 @@ class Objective(Run):
 def objective(
     problem: Problem, passes: int = 1, requests: Requests | None = None
 ) -> Iterator[Objective]:
-    """Give the loss of a problem, to be computed about `passes` times."""
+    """Yield the loss of a problem, to be computed about `passes` times."""
     with (
         workers(problem, passes, problem.uses_blas) as (team, readers),
         contextlib.closing(Objective(problem, team, readers, requests)) as found,

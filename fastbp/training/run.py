@@ -118,7 +118,7 @@ class Orders:
 
 @contextlib.contextmanager
 def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
-    """Give the threads that compute `passes` over the rows, and how many threads read for them.
+    """Yield the threads that compute `passes` over the rows, and how many threads read for them.
 
     Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
     (With all of them computing as well, an epoch took half as long again.) For a network, reading
@@ -186,19 +186,20 @@ class Run:
         self._supply.close()
 
     def check_all(self) -> None:
-        """Raise what is wrong with the first bad row, which may take long."""
+        """Raise an error for the first invalid row; reads all rows, so it may take long."""
         self.problem.samples.check_all(self.requests.raise_if_any)
 
     def continue_from(self, state: TrainingState) -> None:
-        """Take over where another fit stopped, whose parameters are the start values."""
+        """Continue where another fit stopped, whose parameters are the initial ones."""
         if state.checksum != zlib.crc32(self.memory.parameters.data):
             raise ValueError(
-                "state: expected the parameters of its fit as start values, got others"
+                "state: expected the parameters of the fit that it came from as initial values,"
+                " got others"
             )
         within = state.batch_start or state.next_chunk
         if within and state.batching != self._batching:
             raise ValueError(
-                f"state: expected, to continue within an epoch, {_described(state.batching)},"
+                f"state: to continue within an epoch, expected {_described(state.batching)},"
                 f" got {_described(self._batching)}"
             )
         self.restore(state)
@@ -299,7 +300,7 @@ class Run:
             )
 
     def raise_bad_row(self) -> None:
-        """Raise the DataError of a row that is not finite, if the kernel has found one."""
+        """Raise a DataError for a non-finite row, if the kernel has found one."""
         memory = self.memory
         if memory.status != layout.ROW_NOT_FINITE:
             return

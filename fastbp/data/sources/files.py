@@ -20,7 +20,7 @@ from fastbp.errors import DataError
 from fastbp.system.mapping import Mapping, opened
 
 PIECE_BYTES = 2**20
-"""Bytes of a read whose rows are converted: larger ones leave the cache before they are."""
+"""Bytes to read at a time if rows must be converted: a larger read would leave the cache first."""
 
 
 class Descriptor:
@@ -157,7 +157,7 @@ def scratch(size: int) -> np.ndarray:
 class Sequential(Rows):
     """Rows that come from front to back, in pieces of any size.
 
-    To continue where the last `fill` ended costs nothing; to go back means to begin again.
+    To continue where the last `fill` ended costs nothing; to go back means to start over.
     """
 
     any_order = False
