@@ -101,8 +101,8 @@ def make_neuron_dataset(
     >>> bool((rows.block(0, 1000).features == X).all())
     True
     """
-    n = arguments.whole("n_samples", n_samples, minimum=1)
-    d = arguments.whole("n_features", n_features, minimum=1)
+    n = arguments.integer("n_samples", n_samples, minimum=1)
+    d = arguments.integer("n_features", n_features, minimum=1)
     rows = _NeuronRows(n, d, (distribution, noise, seed))
     features, labels = _delivered(rows, out, virtual)
     return features, None if labels is None else labels[:, 0], rows.weights, rows.bias
@@ -171,7 +171,7 @@ def make_network_dataset(
     >>> bool((classes == y.argmax(axis=1)).all())
     True
     """
-    n = arguments.whole("n_samples", n_samples, minimum=1)
+    n = arguments.integer("n_samples", n_samples, minimum=1)
     sizes = layers.layer_sizes(layer_sizes)
     classes = arguments.choice("task", task, TASKS) == "classification"
     if classes and sizes[-1] < 2:
@@ -316,7 +316,7 @@ def _key(seed: Seed) -> int:
     """Return 64 bits: those of an integer, mixed, or 8 bytes of a generator."""
     if seed is None or isinstance(seed, np.random.Generator | np.random.RandomState):
         return int.from_bytes(arguments.random_generator("seed", seed).bytes(8), "little")
-    return kernels.derived(arguments.whole("seed", seed, minimum=0), SEED)
+    return kernels.derived(arguments.integer("seed", seed, minimum=0), SEED)
 
 
 def _delivered(

@@ -14,7 +14,7 @@ from fastbp.errors import DataError
 from fastbp.system.progress import rows_bar
 
 
-def survey(
+def first_pass(
     rows: Rows, held_out: Subset | None, moments: Moments | None, target: str | None
 ) -> np.ndarray:
     """Go through all rows once; return the distinct labels, if there is a target.

@@ -21,7 +21,7 @@ from fastbp.data.sources.formats import FORMATS, has_names, is_known
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
 from fastbp.models.fits import Fit
-from fastbp.models.losses import LOSSES, neuron_losses
+from fastbp.models.losses import LOSSES, neuron_loss_names
 from fastbp.models.table_model import TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
@@ -167,7 +167,7 @@ def train(
 def _settings(options: dict[str, Any]) -> Settings:
     """Fill in the defaults that depend on other options."""
     hidden, loss = options["hidden"], options["loss"]
-    if not hidden and loss not in (None, *neuron_losses()):
+    if not hidden and loss not in (None, *neuron_loss_names()):
         raise click.UsageError(f"--loss {loss} goes with --hidden: a neuron has one output")
     found: dict[str, Any] = {"activation": "sigmoid", "optimizer": "sgd"}
     if hidden:

@@ -83,7 +83,7 @@ class Mapped:
 
     def verify(self) -> None:
         """Raise a DataError if the file was shortened: zeros were read instead of rows."""
-        if not self.mapping.whole():
+        if not self.mapping.intact():
             size, now = self.mapping.size, self.mapping.size_now()
             raise DataError(
                 f"{self.name}: expected {size} bytes, got {min(size - 1, now)}: the file was"

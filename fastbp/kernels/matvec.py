@@ -91,7 +91,8 @@ def wide_forward(
 ) -> None:
     """Compute z = x w + b for a tile; OUT z.
 
-    Unless `ahead` is 0, the even rows that far ahead are prefetched, and what backward leaves.
+    Unless `ahead` is 0, the even rows that far ahead are prefetched, and the parts of the odd rows
+    that `add_4_columns` does not prefetch.
     """
     whole = rows // LANES * LANES
     b = broadcast(bias)
@@ -105,7 +106,7 @@ def wide_forward(
 
 @device_function
 def prefetch_even_rows(x: Pointer, d: int, stride: int, first: int) -> None:
-    """Prefetch rows 0, 2, 4, 6 from `first` on, and of the odd ones what add_4_columns leaves.
+    """Prefetch rows 0, 2, 4, 6 from `first` on, and the rest of the odd ones after `add_4_columns`.
 
     Half of a tile in forward and half in backward keeps memory busy all the time: 1.3 times as
     fast at 50 and 100 features as all of it in forward, 1.6 and 2 times as fast as none.

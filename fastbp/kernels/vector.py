@@ -1,6 +1,6 @@
 """Eight float64 numbers side by side, and the operations that the kernels are made of.
 
-Numba has no vector type, and a loop that LLVM vectorises by itself needs `reassoc` for every
+Numba has no vector type, and a loop that LLVM vectorizes by itself needs `reassoc` for every
 sum: its result then depends on the vector width that LLVM picks. Here the lanes are explicit.
 A vector has eight lanes on every machine (one AVX-512 register, two of AVX2, four of NEON),
 every sum has one fixed order, every fused multiply-add is asked for, and no fast-math flag is
@@ -129,7 +129,7 @@ def _intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Valu
 
 
 def constant(value: float) -> ir.Constant:
-    """Return a vector of eight equal numbers, of integers or floats as `value` is one."""
+    """Return a vector of eight equal numbers: integers or floats, as is the type of `value`."""
     return ir.Constant(VECTOR if isinstance(value, float) else INTEGERS, [value] * LANES)
 
 
@@ -200,9 +200,9 @@ compiled_as(where_less, *[vector_type] * 5)(
 
 
 def power_of_two(shifted: Vector) -> Vector:
-    """Return 2**n for shifted = n + SHIFT, with whole n from -1022 to 1023.
+    """Return 2**n for shifted = n + SHIFT, with an integer n from -1022 to 1023.
 
-    Adding SHIFT to a number rounds it to the whole n (ties to even) and leaves n + 1023, the
+    Adding SHIFT to a number rounds it to the integer n (ties to even) and leaves n + 1023, the
     exponent's bits, in the lowest bits: one shift puts them into place.
     """
     return np.exp2(shifted - SHIFT)
@@ -220,11 +220,11 @@ _ROOT_BITS = _ROOTS.view(np.int64) - (np.arange(LANES) << 49)
 
 
 def two_to_eighths(shifted: Vector) -> Vector:
-    """Return 2**(n/8), half a unit in the last place off, for shifted = n + EIGHTHS.
+    """Return 2**(n/8) for shifted = n + EIGHTHS, with an error of at most half an ulp.
 
-    n is whole, and n/8 from -1022 to 1023. The lowest three bits of n choose one of the eight
-    roots; a shift takes the others to the exponent, and leaves those three below it, which the
-    table holds subtracted.
+    n is an integer, and n/8 from -1022 to 1023. The lowest three bits of n choose one of the eight
+    roots; a shift takes the others to the exponent and leaves those three below it, but the table
+    has them already subtracted.
     """
     bits = shifted.view(np.int64)
     return (_ROOT_BITS[bits & (LANES - 1)] + (bits << 49)).view(np.float64)

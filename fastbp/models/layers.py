@@ -27,7 +27,7 @@ def layer_sizes(value: Any) -> list[int]:
     """Return the inputs, the neurons of each hidden layer, and the outputs."""
     value = value.tolist() if isinstance(value, np.ndarray) else value
     sizes = [
-        arguments.whole(f"layer_sizes[{i}]", n, minimum=1)
+        arguments.integer(f"layer_sizes[{i}]", n, minimum=1)
         for i, n in enumerate(arguments.sequence("layer_sizes", value, "integers"))
     ]
     if len(sizes) < 2:

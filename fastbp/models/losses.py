@@ -53,7 +53,7 @@ LOSSES = {
 
 
 @cache
-def neuron_losses() -> tuple[str, ...]:
+def neuron_loss_names() -> tuple[str, ...]:
     """Return the names of those that a neuron may have: whose activation a neuron may have."""
     usual = (None, *hidden_activations())
     return tuple(name for name, row in LOSSES.items() if row.activation in usual)

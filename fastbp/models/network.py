@@ -274,7 +274,7 @@ def loss_and_gradient(
     check_weights("sample_weight", data.rows, rows.n_rows)
     penalty = arguments.real("alpha", alpha, minimum=0.0)
     problem = model.problem(data, pass_options(rows.n_rows, GRADIENT_ONLY, penalty))
-    with deferred_interrupts() as requests, objective(problem, 1, requests) as whole:
+    with deferred_interrupts() as interrupts, objective(problem, 1, interrupts) as whole:
         total = whole.loss(problem.parameters)
         gradient = model.named(whole.gradient.copy())
     assert total is not None  # an interrupt has raised KeyboardInterrupt
@@ -316,6 +316,7 @@ class NetworkModel(Model[NetworkFit]):
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""
+        # The kernel is chosen in models/layers.py.
         return self._layers.problem(self._start, samples, options)
 
 

@@ -21,7 +21,7 @@ from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
 from fastbp.models.fits import Fit, fields_of, restored, without
 from fastbp.models.layers import neuron_vector
-from fastbp.models.losses import LOSSES, check_pair, neuron_losses
+from fastbp.models.losses import LOSSES, check_pair, neuron_loss_names
 from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_as_it_is
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
@@ -162,7 +162,7 @@ def train_neuron(
     data = samples(rows, labels, None, model.targets, ("features", "labels", ""))
     options = Options(
         learning_rate=arguments.real("learning_rate", learning_rate),
-        epochs=arguments.whole("epochs", epochs, minimum=0),
+        epochs=arguments.integer("epochs", epochs, minimum=0),
         batch_rows=rows.n_rows,
         returns_on_interrupt=False,
     )
@@ -207,7 +207,7 @@ def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
 
 
 @arguments.names_in_docs(
-    activations=hidden_activations(), losses=neuron_losses(), optimizers=OPTIMIZERS
+    activations=hidden_activations(), losses=neuron_loss_names(), optimizers=OPTIMIZERS
 )
 def fit_neuron(
     features: Any,
@@ -362,7 +362,7 @@ class NeuronModel(Model[NeuronFit]):
 
     def __init__(self, d: int, weights: Any, bias: Any, activation: str, loss: str) -> None:
         arguments.choice("activation", activation, hidden_activations())
-        arguments.choice("loss", loss, neuron_losses())
+        arguments.choice("loss", loss, neuron_loss_names())
         check_pair(loss, activation)
         self._d = d
         self._start = _checked_vector("initial_weights", weights, "initial_bias", bias, d)

@@ -76,8 +76,8 @@ class Layer:
         scheme: str = "glorot_uniform",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
     ) -> None:
-        self.n_inputs = arguments.whole("n_inputs", n_inputs, minimum=1)
-        self.n_neurons = arguments.whole("n_neurons", n_neurons, minimum=1)
+        self.n_inputs = arguments.integer("n_inputs", n_inputs, minimum=1)
+        self.n_neurons = arguments.integer("n_neurons", n_neurons, minimum=1)
         self.activation = arguments.choice("activation", activation, ACTIVATIONS)
         arguments.choice("scheme", scheme, SCHEMES)
         if weights is None:

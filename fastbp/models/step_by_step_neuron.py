@@ -59,7 +59,7 @@ class Neuron:
         activation: str = "sigmoid",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
     ) -> None:
-        self.n_inputs = arguments.whole("n_inputs", n_inputs, minimum=1)
+        self.n_inputs = arguments.integer("n_inputs", n_inputs, minimum=1)
         self.activation = arguments.choice("activation", activation, hidden_activations())
         random = arguments.random_generator("random_state", random_state)
         if weights is None:

@@ -172,7 +172,9 @@ def _difference(name: str, theirs: Any, ours: Any) -> str:
     return f"{name} differ" if any(digests) else f"{name} was {theirs!r}, is {ours!r}"
 
 
-def opened(path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]) -> Checkpoint | None:
+def open_checkpoint(
+    path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]
+) -> Checkpoint | None:
     """Return the checkpoint of the arguments, if a path is given."""
     seconds = arguments.real("checkpoint_every", every, minimum=0.0)
     if path is None:

@@ -157,7 +157,7 @@ def checked_options(
     """Check the keywords that all ``fit_*`` share."""
     batch_rows = rows.n_rows
     if batch_size is not None:
-        batch_rows = min(rows.n_rows, arguments.whole("batch_size", batch_size, minimum=1))
+        batch_rows = min(rows.n_rows, arguments.integer("batch_size", batch_size, minimum=1))
     how = _checked_shuffle(shuffle, rows)
     rule = optimizer_of(optimizer)
     if state is not None and not isinstance(state, TrainingState):
@@ -175,17 +175,20 @@ def checked_options(
         check_weights("sample_weight", rows, batch_rows)
     if not callable(learning_rate):
         learning_rate = arguments.real("learning_rate", learning_rate)
+    threads = n_threads
+    if threads is not None:
+        threads = arguments.integer("n_threads", threads, minimum=1)
     return Options(
         learning_rate=learning_rate,
-        epochs=arguments.whole("epochs", epochs, minimum=0),
+        epochs=arguments.integer("epochs", epochs, minimum=0),
         batch_rows=batch_rows,
         optimizer=rule,
         shuffle=how,
         random=random,
         alpha=arguments.real("alpha", alpha, minimum=0.0),
         tol=None if tol is None else arguments.real("tol", tol, minimum=0.0),
-        n_iter_no_change=arguments.whole("n_iter_no_change", n_iter_no_change, minimum=1),
-        n_threads=None if n_threads is None else arguments.whole("n_threads", n_threads, minimum=1),
+        n_iter_no_change=arguments.integer("n_iter_no_change", n_iter_no_change, minimum=1),
+        n_threads=threads,
         callback=arguments.optional_callable("callback", callback),
         progress=arguments.progress("progress", progress),
         state=state,

@@ -24,7 +24,7 @@ from fastbp.errors import DataError
 from fastbp.kernels import layout
 from fastbp.kernels.steps import CLOSED, UNOPENED
 from fastbp.system.blas import limit_this_thread, one_blas_thread
-from fastbp.system.interrupts import Requests
+from fastbp.system.interrupts import Interrupts
 from fastbp.system.threads import Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Optimizer
@@ -149,7 +149,7 @@ class Run:
         The parameters and the position, among others.
     losses : numpy.ndarray of float64
         The losses of the completed epochs, and room for more.
-    requests : Requests
+    interrupts : Interrupts
         Interrupts, which end a wait for rows.
     first_epoch : int
         The number of this fit's first epoch, counted over all fits that it continues.
@@ -160,10 +160,10 @@ class Run:
         problem: Problem,
         threads: Team,
         readers: int = 1,
-        requests: Requests | None = None,
+        interrupts: Interrupts | None = None,
     ) -> None:
         self.problem, self.options = problem, problem.options
-        self.requests = requests or Requests()
+        self.interrupts = interrupts or Interrupts()
         self.memory = Memory(problem, threads.size)
         self.rates = Rates(self.options.learning_rate)
         self.losses = np.empty(min(self.options.epochs, 1024))  # grows
@@ -178,7 +178,7 @@ class Run:
             self.memory.chunk_rows,
             readers,
             self.options.shuffle,
-            self.requests,
+            self.interrupts,
         )
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ class Run:
 
     def check_all(self) -> None:
         """Raise an error for the first invalid row; reads all rows, so it may take long."""
-        self.problem.samples.check_all(self.requests.raise_if_any)
+        self.problem.samples.check_all(self.interrupts.raise_if_any)
 
     def continue_from(self, state: TrainingState) -> None:
         """Continue where another fit stopped, whose parameters are the initial ones."""
@@ -231,11 +231,12 @@ class Run:
         memory = self.memory
         epoch, position = memory.epoch, memory.position
         if self._orders.lacks(epoch):
-            self.new_order()
+            self._new_order()
         rates = self._set_rates(epoch)
         data = self._set_block(epoch, position)
         memory.budget, memory.ticket = self._budget, UNOPENED
         started = time.perf_counter()
+        # The model's kernel: neuron_steps, network_steps, ...
         self._threads.run(
             lambda worker: self.problem.kernel(
                 data, memory.integers, memory.floats, rates, self.losses, worker
@@ -287,7 +288,7 @@ class Run:
             weight, memory.weight_stride = contiguous_view(block.weight)
         return x, y, weight
 
-    def new_order(self) -> None:
+    def _new_order(self) -> None:
         """Draw the order in which this epoch visits the rows."""
         epoch = self.memory.epoch
         weights = self._supply.reorder(self._orders.draw(epoch))

@@ -580,7 +580,7 @@ def test_the_target_of_a_matrix(tmp_path):
 
 
 def test_means_and_deviations(tmp_path):
-    from fastbp.command.scaling import Moments, survey
+    from fastbp.command.scaling import Moments, first_pass
     from fastbp.data.arrays import ArrayRows
     from fastbp.data.split import Subset
 
@@ -599,7 +599,7 @@ def test_means_and_deviations(tmp_path):
         moments, rows = Moments(3), ArrayRows(x)
         kept = Subset(rows, n_held_out, False).block(0, 1000 - n_held_out).features
         rows.blocks = lambda: ((s, ArrayRows(x).block(s, s + 10)) for s in range(0, 1000, 10))
-        survey(rows, Subset(rows, n_held_out, True), moments, None)
+        first_pass(rows, Subset(rows, n_held_out, True), moments, None)
         np.testing.assert_allclose(moments.means, kept.mean(axis=0), rtol=1e-13)
 
 

@@ -32,7 +32,7 @@ from fastbp import (
     save,
 )
 from fastbp.estimators.neuron.rates import curvature
-from fastbp.system.interrupts import Requests
+from fastbp.system.interrupts import Interrupts
 from tests.tolerances import ROUNDING
 
 
@@ -135,7 +135,7 @@ def test_several_outputs_are_a_neuron_each():
 
 
 @pytest.mark.parametrize("load", [load_breast_cancer, load_iris])
-def test_it_finds_the_optimum_of_the_penalised_log_loss(load):
+def test_it_finds_the_optimum_of_the_penalized_log_loss(load):
     X, y = standardised(load)
     alpha = 1.0
     model = NeuronClassifier(alpha=alpha, tol=0.0, n_iter_no_change=500, max_iter=100_000)
@@ -681,14 +681,14 @@ def test_an_interrupted_fit_returns_what_there_is():
     interrupted = []
     before = signal.getsignal(signal.SIGINT)
     model = NeuronClassifier(callback=callback, max_iter=10**6, tol=None)
-    handle = Requests.handle
+    handle = Interrupts.handle
 
     def noted(self, signum, frame):
         interrupted.append(True)
         handle(self, signum, frame)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Requests, "handle", noted)
+        patch.setattr(Interrupts, "handle", noted)
         with pytest.warns(UserWarning, match="interrupted"):
             model.fit(X, y)
     assert signal.getsignal(signal.SIGINT) is before

@@ -214,20 +214,17 @@ def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
             network(None, rate, 6, **keywords)
         first = caught.value.fit
     else:
-        original = fastbp.training.run.Run.new_order
+        original = fastbp.training.run.Orders.draw
 
-        def counted(self):
-            original(self)
-            if self.memory.epoch == 3:
-                self.options.callback(None)
-
-        def stop(state):
-            if state is None:
+        def draw(self, epoch):
+            order = original(self, epoch)
+            if epoch == 3:
                 raise LookupError
+            return order
 
-        monkeypatch.setattr(fastbp.training.run.Run, "new_order", counted)
+        monkeypatch.setattr(fastbp.training.run.Orders, "draw", draw)
         with pytest.raises(LookupError) as caught:
-            network(None, 0.05, 6, callback=stop, **keywords)
+            network(None, 0.05, 6, **keywords)
         first = caught.value.fit
         monkeypatch.undo()
     assert (first.n_epochs, first.state.batch_start) == (3, 0)

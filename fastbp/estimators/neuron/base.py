@@ -31,7 +31,7 @@ from fastbp.estimators.scikit_learn import (
     fit_method,
 )
 from fastbp.models.initialization import initialize_network
-from fastbp.models.losses import neuron_losses
+from fastbp.models.losses import neuron_loss_names
 from fastbp.models.network import NetworkFit, fit_network, predict_network
 from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
@@ -41,7 +41,7 @@ from fastbp.training.state import TrainingState
 Fitted = NeuronFit | NetworkFit
 Begin = tuple[Any, Any, Any, int]
 """Start values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
-KNOWN_LOSSES = [*OWN_LOSSES, *neuron_losses()]
+KNOWN_LOSSES = [*OWN_LOSSES, *neuron_loss_names()]
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
 """Parameters that the engine takes as they are."""
 
