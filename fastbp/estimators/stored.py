@@ -24,14 +24,14 @@ class Stored(BaseEstimator):  # type: ignore[misc]
     """An estimator that :func:`fastbp.save` can write."""
 
     def to_stored(self) -> tuple[Arrays, dict[str, Any]]:
-        """Return what a file holds of it: its parameters, and all that it has learned."""
+        """Return its arrays and JSON fields for saving: its parameters and what it has learned."""
         arrays: Arrays = {}
         kept = [name for name in vars(self) if not name.startswith(LEFT_OUT)]
         return arrays, {name: _encoded(arrays, name, getattr(self, name)) for name in kept}
 
     @classmethod
     def from_stored(cls, arrays: Arrays, fields: dict[str, Any]) -> Any:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         estimator = cls()
         estimator.__dict__.update((name, _decoded(arrays, value)) for name, value in fields.items())
         return estimator

@@ -1,4 +1,4 @@
-"""Start values of networks."""
+"""Initial parameters of networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def initialize_network(
     scheme: str = "glorot_uniform",
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return start values for :func:`fit_network`.
+    """Return initial parameters for :func:`fit_network`.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def initialize_network(
         sqrt(6/(n + m)) of 0) and ``"glorot_normal"`` (standard deviation sqrt(2/(n + m))) suit
         sigmoid and tanh (Glorot and Bengio, AISTATS 2010); ``"he_uniform"`` (within sqrt(6/n))
         and ``"he_normal"`` (standard deviation sqrt(2/n)) suit ReLU (He et al., ICCV 2015);
-        ``"normal"`` is the standard normal distribution; ``"zeros"`` keeps the neurons
-        of a hidden layer identical forever. Biases are zeros.
+        ``"normal"`` is the standard normal distribution; ``"zeros"`` keeps the neurons of a hidden
+        layer identical forever. Biases are zeros.
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
 
     Returns

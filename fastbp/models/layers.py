@@ -83,7 +83,7 @@ def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
 def checked_parameters(
     prefix: str, weights: Any, biases: Any, n_features: int | None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return weights and biases of layers that fit each other and, if given, the features."""
+    """Return weights and biases of layers that match each other and, if given, the features."""
     w_name, b_name = f"{prefix}weights", f"{prefix}biases"
     weights = arguments.sequence(w_name, weights, "2-D arrays, one per layer")
     biases = arguments.sequence(b_name, biases, "arrays, one per layer")
@@ -148,7 +148,7 @@ class Layers:
         return {"weights": weights, "biases": biases}
 
     def problem(self, parameters: np.ndarray, samples: Samples, options: Options) -> Problem:
-        """Return the problem of these rows, from flat start values."""
+        """Return the problem of these rows, from flat initial values."""
         label_columns = samples.rows.n_labels
         inside = samples.rows.in_memory
         compressed = inside is not None and isinstance(inside.features, tuple)

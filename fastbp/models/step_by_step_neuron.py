@@ -118,7 +118,7 @@ class Neuron:
             If neither or both of the two kinds of argument are given.
         """
         if self.inputs is None or self.output is None:
-            raise RuntimeError("backward: expected a call of forward before it")
+            raise RuntimeError("backward: expected forward to be called first")
         rate = arguments.real("learning_rate", learning_rate)
         hidden = downstream_deltas is not None or downstream_weights is not None
         if hidden == (target is not None):
@@ -149,7 +149,7 @@ class Neuron:
         epochs: int = 100,
         **keywords: Any,
     ) -> Neuron:
-        """Train from the present weights and bias; the keywords are those of :func:`fit_neuron`."""
+        """Train from the current weights and bias; the keywords are those of :func:`fit_neuron`."""
         start = self.weights, self.bias
         fit = fit_neuron(
             features, labels, *start, learning_rate, epochs, activation=self.activation, **keywords
@@ -163,12 +163,12 @@ class Neuron:
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
+        """Return its arrays and JSON fields for saving."""
         arrays = {"weights": self.weights, "bias": np.array([self.bias])}
         return arrays, {"activation": self.activation}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Neuron:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         weights = arrays["weights"]
         return cls(weights.size, weights, float(arrays["bias"][0]), fields["activation"])

@@ -33,7 +33,7 @@ from fastbp.estimators.scikit_learn import (
     validate,
 )
 from fastbp.models.layers import Layers
-from fastbp.models.prediction import predicted_as_it_is
+from fastbp.models.prediction import predicted_directly
 from fastbp.training.optimizers import OPTIMIZERS
 
 CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
@@ -219,11 +219,11 @@ class BaseMLP(Exchange):
         """Return the outputs of rows that need no check, if they are few."""
         activations = network.activation_codes(self.activation, output, len(self.coefs_))
         if X.dtype == np.float64:
-            return predicted_as_it_is(X, self.coefs_, self.intercepts_, activations)
+            return predicted_directly(X, self.coefs_, self.intercepts_, activations)
         if X.dtype != np.float32 or X.size > FEW or self._dtype != "float32":
             return None
         parameters = network.as_float64(self.coefs_, self.intercepts_)
-        outputs = predicted_as_it_is(X.astype(np.float64), *parameters, activations)
+        outputs = predicted_directly(X.astype(np.float64), *parameters, activations)
         return None if outputs is None else outputs.astype(np.float32)
 
 
