@@ -1,4 +1,4 @@
-"""An estimator as arrays and what JSON can hold, for files that hold nothing that runs."""
+"""An estimator as arrays and what JSON can hold, for files without executable content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORDS: dict[str, Any] = {
 }
 Arrays = dict[str, np.ndarray]
 LEFT_OUT = "_skl_callbacks", "_callback_fit_ctx", "_parent_callback_ctx"
-"""How the names begin of what scikit-learn's callbacks leave behind."""
+"""Prefixes of the attributes that scikit-learn's callbacks leave behind."""
 
 
 class Stored(BaseEstimator):  # type: ignore[misc]

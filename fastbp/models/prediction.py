@@ -105,7 +105,7 @@ def _in_calls(
 def predicted_directly(
     features: Any, weights: list[Any], biases: list[Any], activations: tuple[int, ...]
 ) -> np.ndarray | None:
-    """Return a network's outputs for a few rows in arrays that the kernel takes as they are, or None.
+    """Return a network's outputs for a few rows in arrays that kernels take as they are, or None.
 
     For one row it takes half the time of the general path, to which it leaves all other arrays and
     all errors.

@@ -370,9 +370,7 @@ class Perceptron:
                 f" {rows.n_features}"
             )
         if "activations" in keywords:
-            raise TypeError(
-                "activations: expected no argument, since the layers have theirs, got one"
-            )
+            raise TypeError("activations: expected none, since the layers have theirs, got some")
 
         def show(state: EpochState) -> Any:
             sys.stdout.write(f"epoch {state.epoch + 1}: average loss {state.loss:.3f}\n")

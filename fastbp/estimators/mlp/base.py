@@ -38,7 +38,7 @@ from fastbp.training.optimizers import OPTIMIZERS
 
 CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 SOLVERS = ["lbfgs", *OPTIMIZERS]
-FEW = 2**14  # numbers of rows that are converted at once
+FEW = 2**14  # numbers of rows that are converted without scikit-learn's checks
 
 
 class BaseMLP(Exchange):
@@ -92,7 +92,7 @@ class BaseMLP(Exchange):
         Raises
         ------
         ValueError
-            Data or parameters that do not fit, or parameters that stopped being finite:
+            Data or parameters that are inconsistent, or parameters that stopped being finite:
             ``coefs_`` are then those from before that epoch.
         """
         return self._fit(X, y, sample_weight, X_val, y_val)
@@ -177,8 +177,8 @@ class BaseMLP(Exchange):
     ) -> tuple[float, np.ndarray]:
         """Return loss and gradient at packed parameters, for targets (N, K).
 
-        The name and the arguments are scikit-learn's, for what looks at its inside; `rest` begins
-        with the weights of the samples, from its release 1.7 on.
+        The name and the arguments are scikit-learn's, for code that relies on its internals; `rest`
+        begins with the sample weights, from its release 1.7 on.
         """
         weight = rest[0] if rest and isinstance(rest[0], np.ndarray) else None
         data = Data(X, np.ascontiguousarray(y, dtype=np.float64), weight)
@@ -202,7 +202,7 @@ class BaseMLP(Exchange):
             check_is_fitted(self, ["coefs_", "out_activation_"])
         output = out_activation or self.out_activation_
         if type(X) is np.ndarray and "feature_names_in_" not in self.__dict__:
-            # scikit-learn's checks take 100 microseconds; what is not right here is left to them
+            # scikit-learn's checks take 100 microseconds; anything unusual is left to them
             outputs = self._outputs_of_few(X, output)
             if outputs is not None:
                 return outputs

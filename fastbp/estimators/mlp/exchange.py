@@ -38,12 +38,12 @@ class Exchange(Estimator):
 
     @property
     def _one_against_rest(self) -> bool:
-        """Whether each of several outputs tells one class from the rest."""
+        """Whether several outputs are one-vs-rest."""
         return self._known.many and self.out_activation_ == "logistic"
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:
-        """Return a model that goes on where one of scikit-learn's stands.
+        """Return a model that continues where a scikit-learn model left off.
 
         Parameters
         ----------
@@ -75,10 +75,10 @@ class Exchange(Estimator):
             Linear layers with the same activation after all hidden ones: ReLU, Tanh, Sigmoid or
             another that the estimator has, or none. At the end nothing, Sigmoid or Softmax; a
             classifier takes outputs without one as the logits of its classes, and several labels
-            per row need Sigmoid. Dropout and Flatten are skipped. Parameters that are neither
-            float64 nor float32 become float32.
+            per row (multilabel) need Sigmoid. Dropout and Flatten are skipped. Parameters that are
+            neither float64 nor float32 become float32.
         classes : array-like of shape (n_classes,), default=None
-            A classifier's classes in rising order; by default numbers from 0. Two outputs become
+            A classifier's classes in ascending order; by default numbers from 0. Two outputs become
             one, with the same probabilities. Not with a Sigmoid for each of several labels.
         **parameters
             Those of the estimator, such as `solver`.
@@ -87,7 +87,7 @@ class Exchange(Estimator):
         -------
         model : object
             Fitted, but without curves: it can predict, and `partial_fit`, or `fit` with
-            ``warm_start=True``, goes on; another `fit` begins anew.
+            ``warm_start=True``, continues; another `fit` starts over.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Exchange(Estimator):
             If PyTorch is not installed.
         ValueError
             If it has no module for an activation. The exponential of the Poisson loss and several
-            classes told one against the rest need ``logits=True``.
+            one-vs-rest classes need ``logits=True``.
         """
         check_is_fitted(self)
         if self.activation not in TORCH:
@@ -150,8 +150,8 @@ class Exchange(Estimator):
             )
         if not logits and self._one_against_rest:
             raise ValueError(
-                "logits: expected True for one class against the rest: PyTorch has no module that"
-                " divides by the sum"
+                "logits: expected True for one-vs-rest classes: PyTorch has no module that divides"
+                " by the sum"
             )
         coefs, intercepts = checked(self.coefs_, self.intercepts_, len(self.coefs_[0]))
         output = "identity" if logits else self.out_activation_
@@ -184,7 +184,7 @@ def _read_sklearn(name: str, model: Any) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def _solver_from(optimizer: Any, n_layers: int) -> Solver:
-    """Return scikit-learn's optimizer as ours, with its running means."""
+    """Return scikit-learn's optimizer as ours, with its moments."""
 
     def moment(arrays: list[np.ndarray]) -> np.ndarray:
         return flat(arrays[:n_layers], arrays[n_layers:])
@@ -247,7 +247,8 @@ class Module:
         known = np.arange(n) if classes is None else np.asarray(classes)
         if known.shape != (n,) or np.any(known[1:] <= known[:-1]):
             raise ValueError(
-                f"classes: expected {n} classes in rising order, got {arguments.describe(classes)}"
+                f"classes: expected {n} classes in ascending order, got"
+                f" {arguments.describe(classes)}"
             )
         return LabelBinarizer().fit(known)
 
@@ -303,7 +304,7 @@ def _is_activation(part: Any) -> bool:
 
 
 def _parts(module: Any) -> Iterator[Any]:
-    """Give the modules of a Sequential in order, those of Sequentials in it as well."""
+    """Yield the modules of a Sequential in order, those of Sequentials in it as well."""
     if not _is_sequential(module):
         raise TypeError(f"module: expected torch.nn.Sequential, got {arguments.describe(module)}")
     for child in module:  # unlike `children()`, with all that is there twice

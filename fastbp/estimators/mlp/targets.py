@@ -45,11 +45,11 @@ class Targets(ABC):
         return int(labels.shape[1])
 
     def strata(self, labels: np.ndarray) -> np.ndarray | None:
-        """Return what held-out rows are to hold in the same proportions, if anything."""
+        """Return the classes to stratify held-out rows by, if any."""
         return None
 
     def weighted(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Return weights of samples, with those of their classes."""
+        """Return sample weights, multiplied with those of their classes."""
         return sample_weight
 
 
@@ -165,7 +165,7 @@ class Classes(Targets):
         if incremental and self._class_weight == "balanced":
             raise ValueError(
                 "class_weight: 'balanced' is for fit, which sees all classes; for partial_fit"
-                " expected a dict, as of sklearn.utils.class_weight.compute_class_weight"
+                " expected a dict, such as sklearn.utils.class_weight.compute_class_weight gives"
             )
         if self.several:
             weight = compute_sample_weight(self._class_weight, y)
