@@ -83,7 +83,7 @@ def main() -> None:
         kept = folder / "rows.checkpoint"
         size_kept = f"{kept.stat().st_size:,} bytes" if kept.exists() else "not written yet"
         print(f"killed after {seconds / 2:.1f} s: exit status {status}, checkpoint {size_kept}")
-        print(f"memory of its own, at most {peak:.0f} MB\n", flush=True)
+        print(f"private memory, at most {peak:.0f} MB\n", flush=True)
         print(f"{run(folder, *again):.1f} s\n", flush=True)
         whole, resumed = (
             fastbp.load(folder / f"{model}.safetensors").fit for model in ("whole", "resumed")

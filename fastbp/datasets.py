@@ -49,7 +49,7 @@ def make_neuron_dataset(
     out: str | os.PathLike[str] | None = None,
     virtual: bool = False,
 ) -> tuple[Any, Any, np.ndarray, float]:
-    """Make rows whose labels a known neuron decides: 1 if x w + b + noise > 0, else 0.
+    """Make rows labelled by a known neuron: 1 if x w + b + noise > 0, else 0.
 
     The rows are the same, bit for bit, in memory, with `out` and with `virtual`; with the same
     seed, more samples only add rows, and the teacher stays.
@@ -57,12 +57,12 @@ def make_neuron_dataset(
     Parameters
     ----------
     n_samples, n_features : int
-        At least 1; their product is below 2**63 (in memory, what fits).
+        At least 1; their product is below 2**63 (for arrays, as much as memory holds).
     noise : float
         Standard deviation of the noise added to the teacher's pre-activation, whose own is
         about 3 (1.7 for uniform features).
     seed : int, numpy.random.Generator or numpy.random.RandomState, optional
-        A generator gives 8 bytes. None: other rows in every call.
+        A generator is asked for 8 bytes. None draws different rows in every call.
     distribution : {"normal", "uniform"}
         Of each feature: standard normal, or uniform on [-1, 1).
     out : path-like ending in ".npy", optional
@@ -85,7 +85,7 @@ def make_neuron_dataset(
     Raises
     ------
     TypeError, ValueError
-        For numbers of another kind, too small or too large; `out` with `virtual`.
+        For values of the wrong type, too small or too large; `out` with `virtual`.
     OSError
         If the file cannot be written: nothing is left of it.
 
@@ -120,7 +120,7 @@ def make_network_dataset(
     out: str | os.PathLike[str] | None = None,
     virtual: bool = False,
 ) -> tuple[Any, Any, list[np.ndarray], list[np.ndarray]]:
-    """Make rows whose labels a known network gives: its outputs plus noise, or classes.
+    """Make rows labelled by a known network: its outputs plus noise, or classes.
 
     The rows are the same, bit for bit, in memory, with `out` and with `virtual`; with the same
     seed, more samples only add rows, and the teacher stays.
@@ -155,7 +155,7 @@ def make_network_dataset(
     Raises
     ------
     TypeError, ValueError
-        For arguments of another kind, too small or too large; `out` with `virtual`; a
+        For values of the wrong type, too small or too large; `out` with `virtual`; a
         classification with fewer than two outputs.
     OSError
         If the file cannot be written: nothing is left of it.
@@ -196,7 +196,7 @@ class VirtualRows(Rows):
     name = "virtual rows"
     random_access = True
     teacher: str
-    _teacher_arrays: list[np.ndarray]  # what the labels depend on, beside the noise
+    _teacher_arrays: list[np.ndarray]  # what the labels depend on, besides the noise
 
     def __init__(self, n_rows: int, n_features: int, n_labels: int, randomness: Randomness) -> None:
         distribution, noise, seed = randomness

@@ -129,7 +129,7 @@ def prepare(source: Source, held_out: float, standardize: bool, classes: bool) -
             labels = listed(found if labels is None else found.astype(bool))
             codes = None if np.array_equal(found, np.arange(found.size)) else found
     prepared: Rows = rows
-    # Rows in memory have two digests, rows of files a single one, as prepared rows have.
+    # Rows in memory, too, so that a checkpoint's fingerprint has one form for every source.
     if standardize or codes is not None or rows.in_memory is not None:
         scaling = (moments.means, moments.scales) if standardize else None
         prepared = Prepared(rows, scaling, codes)

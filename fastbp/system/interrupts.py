@@ -1,8 +1,8 @@
 """Ctrl-C during a fit: the first one is a request, the second an exception.
 
-While a kernel is compiled or loaded, Ctrl-C waits: an exception raised in a function that LLVM
-calls back is lost, and the process may crash. (pyarrow loses it, too, while it imports pandas.) A
-command that has nothing to finish yet ends at once.
+While a kernel is compiled or loaded, Ctrl-C waits: an exception raised in an LLVM callback is lost,
+and the process may crash. (pyarrow loses it, too, while it imports pandas.) A command that has
+nothing to finish yet ends immediately.
 """
 
 from __future__ import annotations

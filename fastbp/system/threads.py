@@ -27,7 +27,7 @@ _chosen: int | None = None
 def available_threads() -> int:
     """Return how many processors this process may use.
 
-    That depends on the affinity mask, a container's quota of processor time and, in a worker of
+    That depends on the affinity mask, a container's CPU quota and, in a worker of
     joblib, the share that it was given.
     """
     known = hasattr(os, "sched_getaffinity")
