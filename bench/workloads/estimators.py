@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 
 
 def problem(data: str, **parameters: Any) -> Problem:
-    """Return "digits", or "breast cancer" or "diabetes" with standardised numbers."""
+    """Return "digits", or "breast cancer" or "diabetes" with standardized numbers."""
     from sklearn import datasets
     from sklearn.preprocessing import scale
 

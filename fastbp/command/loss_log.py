@@ -59,7 +59,7 @@ class LossLog:
         return self._lines[epoch][3] if epoch in self._lines else ""
 
     def finish(self, fit: Fit) -> None:
-        """Rewrite the file with all epochs, also those whose lines were lost; close the log first."""
+        """Rewrite the file with all epochs, also those that it has lost; close the log first."""
         validation = fit.validation_losses
         against = itertools.repeat(None) if validation is None else validation
         pairs = zip(fit.losses, against, strict=False)

@@ -1,4 +1,4 @@
-"""Features scaled to mean 0, standard deviation 1, and labels as class indices, as rows are read."""
+"""Features scaled to mean 0, standard deviation 1, and labels as class indices, when read."""
 
 from __future__ import annotations
 

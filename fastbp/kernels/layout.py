@@ -45,7 +45,7 @@ BATCH_START = 32  # rows completed in this epoch
 NEXT_CHUNK = 33  # chunks summed up in this batch
 STATUS = 34
 BAD_ROW = 35  # first non-finite row, found in the first epoch
-STALE_EPOCHS = 36  # epochs in a row without improvement
+STALE_EPOCHS = 36  # consecutive epochs without improvement
 SEGMENT_FIRST = 37  # the chunks now handed out: the first one
 SEGMENT_CHUNKS = 38  # and how many
 # TICKET and DONE have cache lines of their own, if the array begins with one.

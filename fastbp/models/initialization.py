@@ -45,7 +45,7 @@ def initialize_network(
     Raises
     ------
     TypeError, ValueError
-        If sizes, activations or the scheme do not fit.
+        If sizes, activations or the scheme are not allowed.
 
     Examples
     --------

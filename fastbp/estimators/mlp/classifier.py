@@ -327,7 +327,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         outputs = self._outputs(X)
         if self.n_outputs_ == 1:
             return np.concatenate([1 - outputs, outputs], axis=1)
-        if self._one_against_rest:
+        if self._one_vs_rest:
             outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 
@@ -359,7 +359,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self.n_outputs_ == 1:
             z = np.concatenate([-z, z], axis=1)
         logs = -np.logaddexp(0.0, -z)
-        if self._one_against_rest:
+        if self._one_vs_rest:
             logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
         return logs
 

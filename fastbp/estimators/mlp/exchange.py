@@ -37,7 +37,7 @@ class Exchange(Estimator):
         """What the targets are, as far as that is known."""
 
     @property
-    def _one_against_rest(self) -> bool:
+    def _one_vs_rest(self) -> bool:
         """Whether several outputs are one-vs-rest."""
         return self._known.many and self.out_activation_ == "logistic"
 
@@ -148,7 +148,7 @@ class Exchange(Estimator):
                 "logits: expected True with loss='poisson': PyTorch has no module for the"
                 " exponential"
             )
-        if not logits and self._one_against_rest:
+        if not logits and self._one_vs_rest:
             raise ValueError(
                 "logits: expected True for one-vs-rest classes: PyTorch has no module that divides"
                 " by the sum"
