@@ -286,7 +286,7 @@ class TestDamage:
             (2, np.nan, "b.npy: expected finite numbers, got nan in row 61, column 2"),
             (D, np.inf, "b.npy: target: expected finite numbers, got inf in row 61"),
             (D, 1.5, "b.npy: target: expected values from 0 to 1 for 'bce', got 1.5 in row 61"),
-            (D + 1, -1.0, "b.npy: weight: expected no negative weight, got -1.0 in row 61"),
+            (D + 1, -1.0, "b.npy: weight: expected non-negative weights, got -1.0 in row 61"),
             (D + 1, np.nan, "b.npy: weight: expected finite numbers, got nan in row 61"),
         ],
     )

@@ -309,7 +309,7 @@ def test_partial_fit_takes_other_rows_classes_and_parameters():
     with pytest.raises(ValueError, match="row 1"):
         model.partial_fit(X[:2], [0, 5])
     for settings in ({"solver": "adam"}, {"solver": "adam", "learning_rate_init": 0.5}):
-        model.coef_, model.intercept_ = np.zeros((3, 4)), np.zeros(3)  # the optimizer begins anew
+        model.coef_, model.intercept_ = np.zeros((3, 4)), np.zeros(3)  # the optimizer starts over
         model.set_params(**settings).partial_fit(X, y)
         fresh = NeuronClassifier(**settings).partial_fit(X, y, classes=[0, 1, 2])
         np.testing.assert_array_equal(model.coef_, fresh.coef_)
@@ -553,7 +553,9 @@ def test_what_is_wrong_with_rows_is_said():
     refused(ValueError, "one column", open_rows(X, target=[2, 3]))
     refused(ValueError, "fractions", open_rows(X, target=-1))
     refused(ValueError, "at least two classes", open_rows(np.column_stack([X, 0 * y]), target=-1))
-    refused(ValueError, "carry weights", open_rows(np.abs(X), target=0, weight=1), None, y + 1)
+    refused(
+        ValueError, "carry sample weights", open_rows(np.abs(X), target=0, weight=1), None, y + 1
+    )
     table = np.column_stack([X, y])
     for row, column, match in ((5, 1, "nan in row 5, column 1"), (7, 4, "nan in row 7")):
         bad = table.copy()
@@ -701,7 +703,7 @@ def test_it_warns_where_max_iter_came_first():
     X, y = two_classes()
     with pytest.warns(ConvergenceWarning, match="max_iter=3"):
         NeuronClassifier(max_iter=3).fit(X, y)
-    with pytest.warns(ConvergenceWarning, match="greater loss") as told:
+    with pytest.warns(ConvergenceWarning, match="higher loss") as told:
         NeuronRegressor(learning_rate_init=2.0, momentum=0.0).fit(X, y)
     assert told[0].filename == __file__
     NeuronClassifier(max_iter=3, tol=None).fit(X, y)

@@ -187,13 +187,15 @@ def test_a_state_of_other_parameters_or_another_place():
     first = network(None, 0.05, 1, optimizer="adam")
     other = neuron(None, 0.05, 1, optimizer="adam")
     for state in (first.state, other.state):
-        with pytest.raises(ValueError, match="state: expected the parameters of its fit as start"):
+        with pytest.raises(
+            ValueError, match="state: expected the parameters of the fit that it came"
+        ):
             network(None, 0.05, 1, optimizer="adam", state=state)
     inside = network(None, 0.0, 1, batch_size=7).state
     inside = changed(inside, batch_start=14)
     for keywords in ({"batch_size": 14}, {}, {"batch_size": 7, "shuffle": True}):
         with pytest.raises(
-            ValueError, match=r"state: .* within an epoch, 30 rows in batches of 7, got"
+            ValueError, match=r"state: .* within an epoch, expected 30 rows in batches of 7, got"
         ):
             network(None, 0.05, 1, state=inside, **keywords)
 
