@@ -64,7 +64,7 @@ def make_neuron_dataset(
     seed : int, numpy.random.Generator or numpy.random.RandomState, optional
         A generator is asked for 8 bytes. None draws different rows in every call.
     distribution : {"normal", "uniform"}
-        Of each feature: standard normal, or uniform on [-1, 1).
+        Each feature's: standard normal, or uniform on [-1, 1).
     out : path-like ending in ".npy", optional
         Write a float64 matrix to this file, labels in its last column, in constant memory. An
         old file is replaced when the new one is complete.

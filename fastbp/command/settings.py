@@ -24,7 +24,7 @@ class Settings:
     hidden : tuple of int
         Sizes of hidden layers; none for a neuron.
     activation : str
-        Activation of the neuron or of the hidden layers.
+        That of the neuron or of the hidden layers.
     loss : str or None
         None follows from the target.
     """

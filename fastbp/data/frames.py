@@ -28,7 +28,7 @@ def is_pandas(value: object) -> bool:
     )
 
 
-def speaks_arrow(value: object) -> bool:
+def exports_arrow(value: object) -> bool:
     """Return whether pyarrow can read it: a table of its own, of Polars or another library."""
     return any(hasattr(type(value), protocol) for protocol in ARROW)
 
@@ -56,7 +56,7 @@ def array_like(value: Any, name: str = "value") -> Any:
         return value
     if is_pandas(value):
         return _from_pandas(value)
-    if not speaks_arrow(value):
+    if not exports_arrow(value):
         return value
     try:
         table = as_arrow(value, name)
@@ -143,7 +143,7 @@ def names_of(value: Any) -> list[str] | None:
     if is_pandas(value):
         names = list(value.columns) if value.ndim == 2 else []
         return names if names and all(isinstance(name, str) for name in names) else None
-    if not speaks_arrow(value):
+    if not exports_arrow(value):
         return None
     schema = getattr(value, "schema", None)
     for found in (getattr(value, "columns", None), getattr(schema, "names", None)):

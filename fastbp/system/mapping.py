@@ -87,7 +87,7 @@ class Mapping:
     first, last : int
         The first of its addresses, and one past the last.
     size : int
-        Of the file when it was mapped.
+        The file's size when it was mapped.
     truncated : bool
         Whether zeros have taken the place of a part that was missing.
     """

@@ -15,7 +15,7 @@ from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.data.sources.folder import Folder
 from fastbp.data.sources.formats import FORMATS, is_known, open_file
-from fastbp.data.sources.iterator import Called
+from fastbp.data.sources.iterator import IteratorRows
 from fastbp.errors import DataError
 
 
@@ -104,7 +104,7 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     if isinstance(source, str | os.PathLike):
         rows = _from_path(Path(source), request)
     elif callable(source):
-        rows = Called(source, request)
+        rows = IteratorRows(source, request)
     else:
         rows = _in_memory(source, request)
     if rows.n_rows == 0 or rows.n_features == 0:
@@ -125,7 +125,7 @@ def _from_path(path: Path, request: ColumnRequest) -> Rows:
 
 
 def _in_memory(value: Any, request: ColumnRequest) -> Rows:
-    if isinstance(value, Iterator) and not frames.speaks_arrow(value):
+    if isinstance(value, Iterator) and not frames.exports_arrow(value):
         raise TypeError(
             "source: expected a callable that returns a fresh iterator at every call, got"
             f" {arguments.describe(value)}"

@@ -48,7 +48,7 @@ class Exchange(Estimator):
         Parameters
         ----------
         model : estimator
-            Of scikit-learn's class of the same name, fitted or not. Its parameters, all that it
+            One of scikit-learn's class of the same name, fitted or not. Its parameters, all that it
             has learned, and its optimizer are copied: `partial_fit` continues as it would have.
 
         Returns
@@ -127,7 +127,7 @@ class Exchange(Estimator):
         Returns
         -------
         module : torch.nn.Sequential
-            Of the dtype of ``coefs_``. A classifier of two classes has one output, the
+            In the dtype of ``coefs_``. A classifier of two classes has one output, the
             probability of the second.
 
         Raises
@@ -213,7 +213,7 @@ class Module:
     ----------
     coefs, intercepts : list of numpy.ndarray
     activation : str
-        Of the hidden layers.
+        That of the hidden layers.
     last : str or None
         PyTorch's name of the output's activation, if it has one.
     """

@@ -36,7 +36,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Neurons of each hidden layer.
     activation : {activations}, default="relu"
-        Of the hidden layers; "logistic" is the sigmoid.
+        That of the hidden layers; "logistic" is the sigmoid.
     solver : {solvers}, default="adam"
         "lbfgs" is L-BFGS-B, by SciPy, on the loss of all rows at once; on small data it is often
         the fastest. The others are stochastic: they update after every mini-batch, as

@@ -34,7 +34,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         is the squared error's mean over them. "log_loss" (also "bce"), which needs the sigmoid and
         y from 0 to 1, is the binary cross-entropy, summed.
     activation : {activations}, default="identity"
-        Of each output.
+        That of each output.
     solver : {solvers}, or an optimizer, default="sgd"
         By name with its defaults ("sgd" with `momentum` and `nesterovs_momentum`), or one with
         values of your own, such as ``fastbp.Adam(beta_1=0.8)``. Adam's steps do not
