@@ -36,7 +36,7 @@ class Block:
 
     Attributes
     ----------
-        features : numpy.ndarray, shape (rows, D)
+    features : numpy.ndarray, shape (rows, D)
         With two exceptions: `CompressedRows` has a tuple of two arrays here, on which `map` and
         `part` fail, and `RowIndices` indices of int64.
     labels : numpy.ndarray, shape (rows, K), or None

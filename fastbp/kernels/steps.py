@@ -54,7 +54,7 @@ def run_steps(
     losses: Any,
     worker: int,
 ) -> bool:
-    """Run until the budget, the block, the epochs or the fit is exhausted; return True.
+    """Run until budget, block or epochs are exhausted or the fit ends; return True.
 
     A thread that has found nothing to do for a while returns False: call it again.
     data: the arrays of :data:`Data`. ACC integers, floats; OUT losses (epochs,).

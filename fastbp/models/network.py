@@ -139,10 +139,9 @@ def fit_network(
         One per layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
     loss : {losses}, default "mse"
         - ``"mse"``: the squared errors' mean over the outputs;
-                - ``"half_mse"``: half of their sum;
+        - ``"half_mse"``: half of their sum;
         - ``"huber"``: the mean over the outputs of e**2 / 2 for an error e up to 1 in magnitude,
           |e| - 1/2 beyond;
-
         - ``"bce"``: binary cross-entropy (log loss), summed over the outputs, of ``"sigmoid"``
           only, computed from the pre-activation, so that it stays finite;
         - ``"cross_entropy"``: cross-entropy of ``"softmax"`` only, computed likewise.

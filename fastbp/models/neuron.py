@@ -108,9 +108,9 @@ def train_neuron(
     """Train one sigmoid neuron on the mean squared error by full-batch gradient descent.
 
     The drop-in for the plain NumPy function of this name: the same numbers, rounded to four
-    decimals as :func:`numpy.round` does, as plain Python objects. Unlike it, this function requires
-    that features, labels and initial values are finite. The arguments are never changed. Ctrl-C
-    raises ``KeyboardInterrupt``.
+    decimals as :func:`numpy.round` does, as plain Python objects. Unlike that one, it requires
+    finite features, labels and initial values. The arguments are never changed. Ctrl-C raises
+    ``KeyboardInterrupt``.
 
     Parameters
     ----------

@@ -168,7 +168,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
       ``set_callbacks``, where its release has them (1.9).
     - `X_val` and `y_val` of :meth:`fit` and :meth:`partial_fit`, which allow early stopping in a
       loop of your own (see the examples).
-        - The solver "rmsprop" and the activation "softplus".
+    - The solver "rmsprop" and the activation "softplus".
     - :meth:`from_sklearn`, :meth:`from_torch` and :meth:`to_torch`.
     - :func:`fastbp.save` and :func:`fastbp.load`: files without pickle, from which `partial_fit`
       continues. They take the estimator itself, not a pipeline.

@@ -26,8 +26,7 @@ def smoothness(
     Gower et al., SGD: General Analysis and Improved Rates, ICML 2019, for batches drawn from all
     rows. In the part of the single rows, another 4 mean |x|**2 keeps the excess loss due to
     gradient noise at one eighth (Widrow and Stearns, Adaptive Signal Processing, 1985: rate times
-    trace over two). The penalty adds alpha
-    over the smallest batch's mean sum of weights.
+    trace over two). The penalty adds alpha over the smallest batch's mean sum of weights.
     """
     n_rows, total = rows.n_rows, float(weights @ found.weights)
     mean = float(weights @ found.squares) / total if total > 0.0 else found.longest

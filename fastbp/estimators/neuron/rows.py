@@ -36,7 +36,7 @@ def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
     if y is None and X.n_labels == 0:
         raise ValueError(
             f"y: expected labels, got None; {X.name} carries none, unlike"
-            " those of open_rows(..., target=...)"
+            " rows of open_rows(..., target=...)"
         )
     if y is not None:
         if X.n_labels > 0:
