@@ -167,7 +167,7 @@ def test_other_mistakes(tmp_path, table):
         in run("train", table, "--target", "y", "--save", tmp_path / "no" / "m", code=2).stderr
     )
     assert (
-        "loss: 'bce'"
+        "loss: expected output activation 'sigmoid' with 'bce'"
         in run(
             "train", table, "--target", "y", "--activation", "tanh", "--loss", "bce", code=1
         ).stderr
