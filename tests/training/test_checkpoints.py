@@ -81,7 +81,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(keywords, every, tmp_pa
     fastbp.kernels.plan.plan_network.cache_clear()
 
 
-def test_a_finished_run_returns_at_once_and_goes_on_with_more_epochs(tmp_path, monkeypatch):
+def test_a_finished_run_returns_immediately_and_continues_with_more_epochs(tmp_path, monkeypatch):
     path = tmp_path / "c"
     keywords = {"batch_size": 7, "shuffle": True, "optimizer": "adam"}
     first = fit(4, checkpoint=path, **keywords)
@@ -89,7 +89,7 @@ def test_a_finished_run_returns_at_once_and_goes_on_with_more_epochs(tmp_path, m
         patch.setattr(fastbp.training.run.Run, "slice", None)  # not a single one is run
         same(fit(4, checkpoint=path, **keywords), first)
     same(fit(9, checkpoint=str(path), n_threads=1, progress=True, **keywords), fit(9, **keywords))
-    with pytest.raises(fastbp.CheckpointError, match=r"c: expected epochs to be at least 9, which"):
+    with pytest.raises(fastbp.CheckpointError, match=r"c: expected epochs to be at least 9: the"):
         fit(5, checkpoint=path, **keywords)
 
 
