@@ -748,7 +748,7 @@ def test_arguments_are_validated():
         NeuronClassifier().fit(X, X[:, 0])
     with pytest.raises(DataError, match="squares"):
         NeuronRegressor().fit(1e200 * X, y)
-    with pytest.raises(ValueError, match="'sigmoid' only"):
+    with pytest.raises(ValueError, match="expected output activation 'sigmoid' with 'bce'"):
         NeuronRegressor("log_loss").fit(X, y)
     share = 1 / (1 + np.exp(-X @ np.arange(4.0)))
     model = NeuronRegressor("log_loss", activation="sigmoid", alpha=0, tol=1e-13, max_iter=10**5)
