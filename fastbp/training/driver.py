@@ -186,7 +186,8 @@ class _Fitting:
         run, memory = self.run, self.memory
         progress.begin(memory.epoch, memory.position)
         while True:
-            stopped = self._after_epoch() if memory.position == 0 and memory.epoch else None
+            ended = memory.position == 0 and (memory.epoch or self.validation.due)
+            stopped = self._after_epoch() if ended else None
             if stopped is not None:
                 return stopped
             if memory.epoch >= self.options.epochs:
@@ -256,12 +257,14 @@ class _Fitting:
     def _outcome(self, stopped: str, interrupted: bool = False) -> Outcome:
         """Return what training has given so far; Ctrl-C may have come when it had just ended."""
         losses = self.run.losses[: self.memory.epoch].copy()
-        best, ended = self.validation.best, stopped not in ("interrupted", "error")
-        chosen = best if best is not None and ended else self.validation.snapshot()
-        validation_losses, state = self.validation.losses_of(len(losses)), chosen.state
-        if interrupted:
-            state = replace(state, ended=stopped if stopped in ("tol", "callback") else None)
-            stopped = "interrupted"
+        validation_losses = self.validation.losses_of(len(losses))
+        chosen, ended = self.validation.snapshot(), stopped not in ("interrupted", "error")
+        if ended and self.validation.best is not None:
+            chosen = self.validation.best
+        state = chosen.state if ended else self.validation.unfinished(chosen.state)
+        if ended and interrupted:
+            state = replace(state, ended=None if stopped == "epochs" else stopped)
+        stopped = "interrupted" if interrupted else stopped
         names = self.problem.rows.feature_names
         return Outcome(chosen.parameters, losses, stopped, state, validation_losses, names)
 

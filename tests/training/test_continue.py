@@ -262,6 +262,64 @@ def test_a_foreign_bit_generator():
 
 
 @pytest.mark.filterwarnings("ignore:interrupted")
+@pytest.mark.parametrize("stored", [False, True], ids=["state", "file"])
+@pytest.mark.parametrize("labels", [Y, -Y], ids=["falls", "rises"])
+def test_an_interrupt_in_any_slice_of_a_fit_with_early_stopping(
+    labels, stored, tmp_path, monkeypatch
+):
+    """Also in one of the validation pass, or where the best parameters are those of an epoch before."""
+    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
+    keywords = {
+        "validation": (X, labels), "tol": 1e-4, "n_iter_no_change": 2, "batch_size": 10,
+        "optimizer": "adam", "shuffle": True, "random_state": 1,
+    }  # fmt: skip
+    whole = network(None, 0.05, 6, **keywords)
+    original, slices = fastbp.training.run.Run.slice, 0
+
+    def interrupted(self):
+        nonlocal slices
+        original(self)
+        slices += 1
+        if slices == last:
+            signal.raise_signal(signal.SIGINT)
+
+    for last in range(1, 30):
+        slices = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(fastbp.training.run.Run, "slice", interrupted)
+            first = network(None, 0.05, 6, **keywords)
+        if slices < last:
+            break
+        assert first.stopped == "interrupted"
+        if stored:
+            fastbp.save(first, tmp_path / "m")
+            first = fastbp.load(tmp_path / "m")
+        rest = 6 - first.n_epochs
+        second = network(parameters(first), 0.05, rest, state=first.state, **keywords)
+        same(whole, first, second)
+        assert second.stopped == whole.stopped
+        checkpointed = network(
+            parameters(first),
+            0.05,
+            rest,
+            state=first.state,
+            checkpoint=tmp_path / f"{last}",
+            **keywords,
+        )
+        again = network(
+            parameters(first),
+            0.05,
+            rest,
+            state=first.state,
+            checkpoint=tmp_path / f"{last}",
+            **keywords,
+        )
+        same(second, checkpointed)
+        same(second, again)
+    assert last > 10
+
+
+@pytest.mark.filterwarnings("ignore:interrupted")
 @pytest.mark.parametrize("fit", [network, neuron])
 def test_an_interrupt_in_the_slice_in_which_tol_ends_a_fit(fit, monkeypatch):
     """The result says so, but the two fits together are the one that was not disturbed."""

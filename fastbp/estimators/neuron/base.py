@@ -260,7 +260,8 @@ class Neurons(Estimator):
         if not same or state.optimizer != optimizer_of(self):
             return None
         # The next rows are others: of an epoch under way nothing is left.
-        begun = {"batch_start": 0, "next_chunk": 0, "epoch_sums": (0.0, 0.0, 0.0), "ended": None}
+        begun = {"batch_start": 0, "next_chunk": 0, "epoch_sums": (0.0, 0.0, 0.0)}
+        begun |= {"ended": None, "best": None, "validation_due": False}
         none = np.empty(0)
         fresh: TrainingState = replace(state, partial_sums=none, epoch_start=none, **begun)
         return fresh
