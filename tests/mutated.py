@@ -151,16 +151,28 @@ class Mutations:
 
 
 def use(model: Any) -> None:
-    """Do with a loaded model what is done with one: whatever it is, that works."""
+    """Do with a loaded model what is done with one: it works, or says what does not fit."""
     repr(model)
-    if isinstance(model, fastbp.Layer):
-        model.forward(X)
-    elif hasattr(model, "predict") and (hasattr(model, "get_params") <= hasattr(model, "n_iter_")):
-        try:
+    try:
+        if isinstance(model, fastbp.Layer):
+            model.forward(X)
+        elif not hasattr(model, "get_params") or hasattr(model, "n_iter_"):
             assert len(model.predict(X)) == len(X)
-        except ValueError as error:
-            if "columns" not in str(error):  # a model of rows of another length
-                raise
+        if hasattr(model, "state"):
+            keywords = {"state": model.state, "optimizer": model.state and model.state.optimizer}
+            going_on = {**keywords, "shuffle": True, "batch_size": 7} if model.state else {}
+            if isinstance(model, fastbp.models.network.NetworkFit):
+                names = model.activations
+                start = model.weights, model.biases
+                fastbp.fit_network(X, CLASSES, *start, 0.0, 1, activations=names, **going_on)
+            else:
+                fastbp.fit_neuron(X, CLASSES, model.weights, model.bias, 0.0, 1, **going_on)
+        elif hasattr(model, "n_iter_") and not getattr(model, "early_stopping", False):
+            labels = model.classes_[CLASSES] if hasattr(model, "classes_") else CLASSES
+            model.partial_fit(X, labels)
+    except (ValueError, TypeError, DivergenceError) as error:
+        if not any(word in str(error) for word in ("expected", "no longer finite", "non-finite")):
+            raise
 
 
 def names_file(path: Path, error: CheckpointError) -> bool:

@@ -22,7 +22,7 @@ from fastbp.errors import FastbpError
 from fastbp.system import output
 
 MOST = 2**62
-"""Larger whole numbers are refused by all of the library."""
+"""The library takes no larger integers."""
 STANDARD = Path("-")
 """Standard input or output, by the convention of shells."""
 STDIN = "fastbp-stdin.csv"
@@ -41,7 +41,7 @@ class Real(click.FloatRange):
 
 
 class Whole(click.IntRange):
-    """A whole number from a least one on, not beyond what the library takes."""
+    """An integer that the library takes."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Return the number, or refuse the value."""
@@ -58,7 +58,7 @@ def echo(text: object, err: bool = False) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error that a user can mend into one clear line and exit code 1, a warning, too."""
+    """Turn an error that a user can fix into one clear line and exit code 1, a warning, too."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)

@@ -72,28 +72,29 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--target",
     metavar="COLUMN",
-    help="To predict. Default where columns have no names: the last one.",
+    help="Column to predict. Default where columns have no names: the last one.",
 )
 @click.option(
     "--columns",
     multiple=True,
     metavar="COLUMN",
-    help="A feature; give it again for each. Default: all other columns.",
+    help="Feature column; repeat for several. Default: all others.",
 )
 @click.option(
-    "--exclude", multiple=True, metavar="COLUMN", help="No feature; give it again for each."
+    "--exclude", multiple=True, metavar="COLUMN", help="Column to leave out; repeat for several."
 )
-@click.option("--weights", metavar="COLUMN", help="Holds the weight of each row.")
+@click.option("--weights", metavar="COLUMN", help="Column of sample weights.")
 @layout_options
 @click.option(
     "--classes/--number",
     default=None,
-    help="What the target is. Default: classes, if it is text, true and false, or few numbers.",
+    help="Predict classes or a number. Default: classes, if the target is text, true and false, or"
+    " few distinct numbers.",
 )
 @click.option(
     "--class-weight",
     type=click.Choice(["balanced"]),
-    help="Weigh rows so that every class counts the same.",
+    help="Weight rows so that all classes count the same.",
 )
 @click.option(
     "--hidden",
@@ -116,7 +117,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--activation",
     type=click.Choice(list(hidden_activations())),
-    help="Of the neuron (default: sigmoid for classes, identity for a number) or the hidden layers"
+    help="Activation of the neuron (default: sigmoid for classes, identity for a number) or the hidden layers"
     " (default: relu).",
 )
 @click.option(
@@ -133,25 +134,25 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--shuffle/--no-shuffle",
     default=None,
-    help="Mix the rows anew in each epoch. Default: with batches.",
+    help="Reshuffle the rows in every epoch. Default: if there are batches.",
 )
 @click.option("--alpha", type=Real(min=0.0), default=0.0, help="L2 penalty on weights.")
 @click.option(
     "--standardize/--no-standardize",
     default=True,
-    help="Bring every feature to mean 0, deviation 1.",
+    help="Scale every feature to mean 0, standard deviation 1.",
 )
 @click.option(
     "--held-out",
     type=Real(min=0.0, max=1.0, max_open=True),
     default=0.2,
-    help="Share of rows to test on at the end.",
+    help="Fraction of the rows held out for the final test.",
 )
 @click.option(
     "--validation",
     type=Real(min=0.0, max=1.0, min_open=True, max_open=True),
     metavar="FRACTION",
-    help="Share of the other rows to compute a loss on after each epoch.",
+    help="Fraction of the other rows, to compute a loss on after each epoch.",
 )
 @click.option(
     "--patience",
@@ -164,15 +165,16 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--seed",
     type=Whole(min=0),
     default=0,
-    help="Of start values, order of rows and built-in rows. Held-out rows do not depend on it.",
+    help="Seed for the initial weights, the shuffles and the built-in rows; held-out rows do not"
+    " depend on it.",
 )
-@click.option("--threads", type=COUNT, help="Default: as many as are of use.")
+@click.option("--threads", type=COUNT, help="Default: chosen by the amount of work.")
 @click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
 @output_option("--save", "model_file", text="Write the model here.")
-@output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
+@output_option("--log", "log_file", text="Write the losses to a CSV as the epochs end.")
 @output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")
 @output_option(
-    "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
+    "--checkpoint", text="Save the state here periodically, and continue from it if it exists."
 )
 @click.option("--checkpoint-every", type=Real(min=0.0), default=30.0, metavar="SECONDS")
 def train(
@@ -294,7 +296,7 @@ def _model(fit: Fit, parts: Parts) -> TableModel:
 
 
 def _warn(fit: Fit, settings: Settings, before: int) -> None:
-    """Say what may not be as expected; the checkpoint held `before` epochs."""
+    """Warn of what may be unexpected; the checkpoint held `before` epochs."""
     if before:
         more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
         echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)

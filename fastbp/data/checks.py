@@ -1,4 +1,4 @@
-"""Checks of arrays, labels and weights that come in, once: the kernels make none.
+"""Checks of arrays, labels and sample weights that come in, once: the kernels make none.
 
 Each function takes the argument's name and the caller's value, and returns what kernels read.
 Every message has the form ``name: expected ..., got ...``.
@@ -21,7 +21,7 @@ TEXT_KINDS = "SU"
 DATES = np.datetime64, np.timedelta64, datetime.date, datetime.timedelta
 LEAST_WEIGHT = float(np.finfo(np.float64).tiny)
 MOST_WEIGHT = 2.0**960  # 2**63 of them have a finite sum
-SCAN_ELEMENTS = 2**17  # searched at once for bad rows, so that temporaries stay small
+SCAN_ELEMENTS = 2**17  # searched at a time for bad rows, so that temporaries stay small
 
 
 def number_array(name: str, value: Any, first_row: int = 0) -> np.ndarray:
@@ -37,11 +37,13 @@ def number_array(name: str, value: Any, first_row: int = 0) -> np.ndarray:
     except ValueError as error:
         if not isinstance(value, Sequence | np.ndarray):
             raise DataError(
-                f"{name}: expected an array of numbers, got an error: {error}"
+                f"{name}: expected an array of numbers, got what cannot become one: {error}"
             ) from error
         _raise_ragged(name, value, first_row)
     except (TypeError, RuntimeError) as error:  # of an object that cannot become an array
-        raise TypeError(f"{name}: expected an array of numbers, got an error: {error}") from error
+        raise TypeError(
+            f"{name}: expected an array of numbers, got what cannot become one: {error}"
+        ) from error
     if array.dtype.kind == "O":
         return _from_objects(name, array, first_row)
     if array.dtype.kind not in REAL_KINDS:
@@ -132,7 +134,7 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
     """Return a finite contiguous float64 vector; `of` says what determines its length.
 
     A column of shape (length, 1) passes as a vector. The result may share memory with `value`.
-    With `rows`, each element belongs to a row, and a wrong one is a DataError.
+    With `rows`, each element belongs to a row, and an invalid one raises a DataError.
     """
     array = number_array(name, value)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -166,7 +168,7 @@ def first_bad_row(array: np.ndarray) -> int | None:
 def raise_for_row(
     name: str, row: int, values: np.ndarray, columns: Sequence[str] | None = None
 ) -> NoReturn:
-    """Raise the DataError of a row that is not finite; `columns` are the names of its values."""
+    """Raise a DataError for a row that is not finite; `columns` are the names of its values."""
     index = int(np.argmax(~np.isfinite(values)))
     where, column = f"row {row}", index if columns is None else columns[index]
     if columns is not None or len(values) > 1:
@@ -213,7 +215,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) -> None:
-    """Raise the DataError of the first row of an array that holds something wrong, if any does."""
+    """Raise a DataError for the first row of an array that holds something wrong, if any does."""
     if wrong.any():
         row = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
         got = array[row].item() if array[row].size == 1 else array[row].tolist()
@@ -221,12 +223,12 @@ def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) 
 
 
 def sample_weights(name: str, value: Any, n_rows: int) -> np.ndarray:
-    """Return one weight a row, none negative.
+    """Return one weight per row, none negative.
 
     Nor so small or large that a sum of some of them could be no divisor.
     """
-    array = vector(name, value, n_rows, "one a row of features")
-    refuse_rows(name, array, array < 0.0, "no negative weight")
+    array = vector(name, value, n_rows, "one per row of features")
+    refuse_rows(name, array, array < 0.0, "non-negative weights")
     extreme = (array > MOST_WEIGHT) | ((array < LEAST_WEIGHT) & (array != 0.0))
     expected = f"0, or a weight from {LEAST_WEIGHT:.1e} to {MOST_WEIGHT:.1e}"
     refuse_rows(name, array, extreme, expected)

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from fastbp.data.arrays import read_only
 from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
-from fastbp.system.interrupts import Requests, WaitInterruptedError
+from fastbp.system.interrupts import Interrupts, WaitInterruptedError
 
 WAIT_SECONDS = 0.1  # between checks for Ctrl-C
 
@@ -24,9 +24,9 @@ class ReadAhead:
     readers : int
         Threads to read with; one if the rows come from front to back.
     check : callable
-        Takes the index of the first row and the block; raises the error of a bad label or weight.
+        Takes the index of the first row and the block; raises an error for a bad label or weight.
         It is called in the first pass over the rows only, as features are checked.
-    requests : Requests
+    interrupts : Interrupts
         Interrupts, which end a wait.
     """
 
@@ -37,13 +37,13 @@ class ReadAhead:
         chunk_rows: int,
         readers: int,
         check: Callable[[int, Block], None],
-        requests: Requests,
+        interrupts: Interrupts,
     ) -> None:
         self._source = self._rows = rows
         self._in_order = True
         self._check = check
         self._checked = False  # whether all rows have been
-        self._requests = requests
+        self._interrupts = interrupts
         self._batch_rows = batch_rows
         self._unit = batch_rows if batch_rows <= rows.block_rows else chunk_rows
         self._block_rows = min(max(1, rows.block_rows // self._unit) * self._unit, rows.n_rows)
@@ -89,7 +89,7 @@ class ReadAhead:
                 start, checked = 0, True
         stop = self._stop(position)
         while not wait([self._pending[position]], WAIT_SECONDS).done:
-            if self._requests.count:
+            if self._interrupts.count:
                 raise WaitInterruptedError
         buffer = self._pending.pop(position).result()
         self._checked |= stop == self._rows.n_rows

@@ -1,4 +1,4 @@
-"""Checkpoints: a fit under way, written now and then, and found again by the same call."""
+"""Checkpoints: the state of a running fit, saved periodically and resumed by the same call."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from fastbp.training.problem import Options
 from fastbp.training.state import TrainingState, generator_state
 
 KIND = "Checkpoint"
-REMEDY = "Give another path, or remove the file to begin anew"
-OTHER_PATH = "Give another path for the checkpoint"
+REMEDY = "Use another path, or delete the file to start over"
+OTHER_PATH = "Use another path for the checkpoint"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Saved:
     epochs : int
         How many were asked for.
     best : Snapshot or None
-        That of the least loss, with early stopping on validation data.
+        That of the lowest loss, with early stopping on validation data.
     """
 
     now: Snapshot
@@ -73,7 +73,7 @@ class Checkpoint:
     ----------
     path : Path
     every : float
-        Seconds between two writings.
+        Seconds between saves.
     fingerprint : dict
         What distinguishes the fit from others: see :func:`fingerprint`.
     """
@@ -122,13 +122,13 @@ class Checkpoint:
             self._check_writable()
         if begun > epochs:
             raise CheckpointError(
-                f"{self.path}: expected epochs to be at least {begun}, which it has begun, got"
-                f" {epochs}"
+                f"{self.path}: expected epochs to be at least {begun}: the checkpoint has begun"
+                f" that many; got {epochs}"
             )
         return saved
 
     def refuse(self, different: str) -> None:
-        """Raise the CheckpointError of another fit's file, if anything is different."""
+        """Raise a CheckpointError for another fit's file if anything is different."""
         if different:
             raise CheckpointError(
                 f"{self.path}: expected the checkpoint of this fit, got that of another one:"
@@ -136,12 +136,12 @@ class Checkpoint:
             )
 
     def write(self, saved: Saved) -> None:
-        """Replace the file, at once.
+        """Replace the file atomically.
 
         Raises
         ------
         CheckpointError
-            If that cannot be done; the old file is as it was.
+            If that cannot be done; the old file is unchanged.
         """
         arrays = {name: getattr(saved, name) for name in ARRAYS}
         fields = {name: getattr(saved, name) for name in FIELDS}
@@ -155,8 +155,8 @@ class Checkpoint:
             archive.write(self.path, KIND, (arrays, fields))
         except OSError as error:
             raise CheckpointError(
-                f"{self.path}: the checkpoint cannot be written: {error.strerror}; an older one is"
-                " as it was, and the fit so far is the attribute fit of this exception"
+                f"{self.path}: the checkpoint cannot be written: {error.strerror}; an earlier"
+                " checkpoint is unchanged, and the fit so far is this exception's attribute fit"
             ) from error
         self._written = time.monotonic()
 
@@ -186,9 +186,9 @@ def _taken_apart(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Saved
             raise ValueError(f"{name}: expected one an epoch, got {arguments.describe(array)}")
     if not (np.isfinite(saved.losses).all() and np.isfinite(saved.rates).all()):
         raise ValueError("losses, rates: expected finite numbers")
-    arguments.whole("reported", saved.reported, minimum=0, maximum=n)
-    arguments.whole("epochs", saved.epochs, minimum=0)
-    arguments.whole("epoch", saved.now.state.epoch, minimum=n)
+    arguments.integer("reported", saved.reported, minimum=0, maximum=n)
+    arguments.integer("epochs", saved.epochs, minimum=0)
+    arguments.integer("epoch", saved.now.state.epoch, minimum=n)
     if saved.stopped not in (None, "epochs", "tol", "callback", "interrupted"):
         raise ValueError(f"stopped: expected why a fit stopped, got {saved.stopped!r}")
     return saved
@@ -205,7 +205,9 @@ def _difference(name: str, theirs: Any, ours: Any) -> str:
     return f"{name} differ" if any(digests) else f"{name} was {theirs!r}, is {ours!r}"
 
 
-def opened(path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]) -> Checkpoint | None:
+def open_checkpoint(
+    path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]
+) -> Checkpoint | None:
     """Return the checkpoint of the arguments, if a path is given."""
     seconds = arguments.real("checkpoint_every", every, minimum=0.0)
     if path is None:
@@ -222,7 +224,7 @@ def fingerprint(
     validation: Any,
     held_out: Samples | None,
 ) -> dict[str, Any]:
-    """Return all that the bits of a fit depend on: its model, its options, its rows."""
+    """Return everything that the result of a fit depends on: its model, its options, its rows."""
     rate, state = options.learning_rate, options.state
     described = {
         **identity,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -15,27 +15,37 @@ from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 Batching = tuple[int, int, bool | str]
 ARRAYS = "moments", "partial_sums", "epoch_start"
 MOST = 2**62 - 1
+BEST = "best_state."
+"""How the names of the arrays begin that belong to the best parameters."""
 DRAWN_AHEAD = {"MT19937": 624, "Philox": 4}
 """How many numbers these generators of NumPy draw at once and keep."""
+
+
+class Best(NamedTuple):
+    """What validation has found best: its loss, the parameters, and the state that is theirs."""
+
+    loss: float
+    parameters: np.ndarray
+    state: TrainingState
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
     """What a fit leaves behind, besides its parameters, so that another can continue it.
 
-    Pass it as `state`, with the fit's parameters as start values and otherwise the same arguments:
-    the two fits together equal one that never stopped, bit for bit, even if the first one was
-    interrupted within an epoch. The start values and the optimizer are checked and, within an
-    epoch, how it is divided; other rows, losses or rates may be intended and are accepted. A
-    generator whose state it holds is used again, whatever `random_state` says.
+    Pass it as `state`, with the fit's parameters as initial values and otherwise the same
+    arguments: the two fits together equal one that never stopped, bit for bit, even if the first
+    one was interrupted within an epoch. The initial values and the optimizer are checked and,
+    within an epoch, how it is divided; other rows, losses or rates may be intended and are
+    accepted. A generator whose state it holds is used again, whatever `random_state` says.
 
     Attributes
     ----------
-    optimizer : SGD or Adam
+    optimizer : SGD, Adam or RMSprop
     epoch : int
-        Whole epochs completed, of all fits together.
+        Epochs completed, of all fits together.
     moments : numpy.ndarray of float64, shape (0, 1 or 2, n)
-        The optimizer's running means for each parameter, in the order of the kernels.
+        The optimizer's moments of each parameter, in the order of the kernels.
     powers : tuple of float
         beta_1 and beta_2 of Adam to the power of the updates made.
     random_state : dict or None
@@ -52,12 +62,16 @@ class TrainingState:
     epoch_sums : tuple of float
         The loss of the epoch so far, what its rounding lost, and its weight.
     best_loss, stale_epochs
-        The least loss, and the epochs since it fell by more than `tol`.
+        The lowest loss, and the epochs since it fell by more than `tol`.
     checksum : int
         CRC-32 of the parameters that belong to it.
     ended : str or None
         Why the fit had ended, ``"tol"`` or ``"callback"``, when Ctrl-C came just then: a fit that
         continues it returns at once.
+    best : Best or None
+        Of an interrupted fit whose validation loss decides what it returns: the best so far.
+    validation_due : bool
+        Whether Ctrl-C came before the validation loss of the last epoch.
     """
 
     optimizer: Optimizer
@@ -75,6 +89,8 @@ class TrainingState:
     stale_epochs: int = 0
     checksum: int = 0
     ended: str | None = None
+    best: Best | None = field(default=None, repr=False)
+    validation_due: bool = False
 
     def check(self, n_parameters: int, batching: Batching, chunk_rows: int) -> None:
         """Refuse what no fit of so many flat parameters leaves behind that divides epochs so.
@@ -95,7 +111,7 @@ class TrainingState:
             _refuse("batching to be a tuple of rows, rows of a batch and shuffling", own)
         if self.within_epoch and own != batching:
             raise ValueError(
-                f"state: expected, to continue within an epoch, {_described(*own)}, got"
+                f"state: expected a fit of {_described(*own)}, to continue within an epoch, got"
                 f" {_described(*batching)}"
             )
         n_rows, batch_rows, _ = batching
@@ -106,6 +122,9 @@ class TrainingState:
         _check_whole("next_chunk", self.next_chunk, -(-rows // chunk_rows) - 1)
         self._check_arrays(n_parameters)
         self._check_numbers()
+        if self.best is not None:
+            self._check_best(self.best)
+            self.best.state.check(n_parameters, batching, chunk_rows)
 
     @property
     def within_epoch(self) -> bool:
@@ -142,25 +161,48 @@ class TrainingState:
         _check_weight("epoch_sums", self.epoch_sums[2])
         if not self.within_epoch and any(self.epoch_sums):
             _refuse("epoch_sums to be 0 between epochs", self.epoch_sums)
+        if not isinstance(self.validation_due, bool):
+            _refuse("validation_due to be True or False", self.validation_due)
         if self.ended not in (None, "tol", "callback"):
             _refuse("ended to be None, 'tol' or 'callback'", self.ended)
         if not (all_real([self.best_loss]) and self.best_loss > -np.inf):
             _refuse("best_loss to be a number", self.best_loss)
 
+    def _check_best(self, best: Any) -> None:
+        if not isinstance(best, Best) or not isinstance(best.state, TrainingState):
+            _refuse("best to be a loss, parameters and their state", best)
+        array, same = best.parameters, best.state.optimizer == self.optimizer
+        is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
+        if not is_array or array.shape != self.moments.shape[1:] or not np.isfinite(array).all():
+            _refuse("best to have finite parameters, as many as the fit", array)
+        if not same or best.state.best is not None or best.state.within_epoch:
+            _refuse("best to have the state after an epoch", best.state)
+        if not all_real([best.loss]):
+            _refuse("best to have a loss", best.loss)
+
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return its arrays, and the rest as JSON can hold it."""
         fields = dict(vars(self))
         arrays = {name: fields.pop(name) for name in ARRAYS}
+        if self.best is not None:
+            of_best, kept = self.best.state.to_stored()
+            of_best["parameters"] = self.best.parameters
+            arrays |= {BEST + name: array for name, array in of_best.items()}
+            fields["best"] = {"loss": self.best.loss, "state": kept}
         kind = type(self.optimizer).__name__
         return arrays, {**fields, "optimizer": {"kind": kind, **vars(self.optimizer)}}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> TrainingState:
-        """Make it again; other arrays may be among its own."""
+        """Rebuild it; `arrays` may hold others too."""
         optimizer = dict(fields["optimizer"])
         kind = {kind.__name__: kind for kind in OPTIMIZERS.values()}[optimizer.pop("kind")]
         tuples = {name: tuple(fields[name]) for name in ("powers", "epoch_sums", "batching")}
-        own = {name: arrays[name] for name in ARRAYS}
+        own: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+        if fields["best"] is not None:
+            of_best = {n.removeprefix(BEST): a for n, a in arrays.items() if n.startswith(BEST)}
+            state = cls.from_stored(of_best, fields["best"]["state"])
+            own["best"] = Best(fields["best"]["loss"], of_best["parameters"], state)
         return cls(**{**fields, **tuples, **own, "optimizer": kind(**optimizer)})
 
 

@@ -572,7 +572,9 @@ def test_messages_of_damaged_arrays(tmp_path):
     path = tmp_path / "rows.npy"
     write_npy(path, problem())
     cut(path, 1000)
-    with pytest.raises(DataError, match=r"rows\.npy: expected 8128 bytes .*, got 1000.*was cut"):
+    with pytest.raises(
+        DataError, match=r"rows\.npy: expected 8128 bytes .*, got 1000.*is truncated"
+    ):
         open_rows(path)
     for array, message in [
         (np.array([[1, "a"]], dtype=object), "expected real numbers, got Python objects, .*pickle"),

@@ -193,12 +193,15 @@ def test_a_state_of_other_parameters_or_another_place():
     first = network(None, 0.05, 1, optimizer="adam")
     other = neuron(None, 0.05, 1, optimizer="adam")
     for state in (first.state, other.state):
-        with pytest.raises(ValueError, match="state: expected the parameters of its fit as start"):
+        with pytest.raises(
+            ValueError, match="state: expected the parameters of the fit that it came"
+        ):
             network(None, 0.05, 1, optimizer="adam", state=state)
     inside = within(network(None, 0.0, 1, batch_size=7))
     for keywords in ({"batch_size": 14}, {}, {"batch_size": 7, "shuffle": True}):
         with pytest.raises(
-            ValueError, match=r"state: .* within an epoch, 30 rows in batches of 7, got"
+            ValueError,
+            match=r"state: expected a fit of 30 rows in batches of 7, .* within an epoch, got",
         ):
             network(None, 0.05, 1, state=inside, **keywords)
 
@@ -219,20 +222,17 @@ def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
             network(None, rate, 6, **keywords)
         first = caught.value.fit
     else:
-        original = fastbp.training.run.Run.new_order
+        original = fastbp.training.run.Orders.draw
 
-        def counted(self):
-            original(self)
-            if self.memory.epoch == 3:
-                self.options.callback(None)
-
-        def stop(state):
-            if state is None:
+        def draw(self, epoch):
+            order = original(self, epoch)
+            if epoch == 3:
                 raise LookupError
+            return order
 
-        monkeypatch.setattr(fastbp.training.run.Run, "new_order", counted)
+        monkeypatch.setattr(fastbp.training.run.Orders, "draw", draw)
         with pytest.raises(LookupError) as caught:
-            network(None, 0.05, 6, callback=stop, **keywords)
+            network(None, 0.05, 6, **keywords)
         first = caught.value.fit
         monkeypatch.undo()
     assert (first.n_epochs, first.state.batch_start) == (3, 0)
@@ -259,6 +259,64 @@ def test_a_foreign_bit_generator():
     state = changed(first.state, random_state=state)
     with pytest.raises(ValueError, match="state: expected a bit generator of NumPy, got 'Nowhere'"):
         network(parameters(first), 0.05, 1, shuffle=True, state=state)
+
+
+@pytest.mark.filterwarnings("ignore:interrupted")
+@pytest.mark.parametrize("stored", [False, True], ids=["state", "file"])
+@pytest.mark.parametrize("labels", [Y, -Y], ids=["falls", "rises"])
+def test_an_interrupt_in_any_slice_of_a_fit_with_early_stopping(
+    labels, stored, tmp_path, monkeypatch
+):
+    """Also in one of the validation pass, or where the best parameters are those of an epoch before."""
+    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
+    keywords = {
+        "validation": (X, labels), "tol": 1e-4, "n_iter_no_change": 2, "batch_size": 10,
+        "optimizer": "adam", "shuffle": True, "random_state": 1,
+    }  # fmt: skip
+    whole = network(None, 0.05, 6, **keywords)
+    original, slices = fastbp.training.run.Run.slice, 0
+
+    def interrupted(self):
+        nonlocal slices
+        original(self)
+        slices += 1
+        if slices == last:
+            signal.raise_signal(signal.SIGINT)
+
+    for last in range(1, 30):
+        slices = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(fastbp.training.run.Run, "slice", interrupted)
+            first = network(None, 0.05, 6, **keywords)
+        if slices < last:
+            break
+        assert first.stopped == "interrupted"
+        if stored:
+            fastbp.save(first, tmp_path / "m")
+            first = fastbp.load(tmp_path / "m")
+        rest = 6 - first.n_epochs
+        second = network(parameters(first), 0.05, rest, state=first.state, **keywords)
+        same(whole, first, second)
+        assert second.stopped == whole.stopped
+        checkpointed = network(
+            parameters(first),
+            0.05,
+            rest,
+            state=first.state,
+            checkpoint=tmp_path / f"{last}",
+            **keywords,
+        )
+        again = network(
+            parameters(first),
+            0.05,
+            rest,
+            state=first.state,
+            checkpoint=tmp_path / f"{last}",
+            **keywords,
+        )
+        same(second, checkpointed)
+        same(second, again)
+    assert last > 10
 
 
 @pytest.mark.filterwarnings("ignore:interrupted")

@@ -1,4 +1,4 @@
-"""Text, one row a line: ``.csv`` and ``.tsv``, compressed or not."""
+"""Text, one row per line: ``.csv`` and ``.tsv``, compressed or not."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class TextLayout(NamedTuple):
 
 
 class Csv(FileRows):
-    """Text, one row a line, with a header or without; parsed by pyarrow, from any row on.
+    """Text, one row per line, with a header or without; parsed by pyarrow, from any row on.
 
-    Lines are separated before they are parsed, so no cell may contain a line's end. Blank lines do
+    Lines are separated before they are parsed, so no cell may contain a line break. Blank lines do
     not count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in
     the first mebibyte are not all numbers holds classes.
     """
@@ -229,7 +229,7 @@ class Csv(FileRows):
         return frames.numbers(column)
 
     def _words(self, column: Any) -> Any:
-        """Return trimmed text, with NULL for gaps, 1 for true and 0 for false."""
+        """Return trimmed text, with NULL for missing values, 1 for true and 0 for false."""
         from pyarrow import compute, csv
 
         gap = compute.is_in(column, self._arrow.array(csv.ConvertOptions().null_values))
