@@ -117,8 +117,8 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--activation",
     type=click.Choice(list(hidden_activations())),
-    help="Activation of the neuron (default: sigmoid for classes, identity for a number) or the hidden layers"
-    " (default: relu).",
+    help="Activation of the neuron (default: sigmoid for classes, identity for a number) or the"
+    " hidden layers (default: relu).",
 )
 @click.option(
     "--loss",
