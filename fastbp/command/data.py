@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.command.options import on_disk
-from fastbp.command.scaling import Balanced, Moments, Prepared, check_block, survey
+from fastbp.command.scaling import Balanced, Moments, Prepared, check_block, first_pass
 from fastbp.command.settings import Settings
 from fastbp.data.arrays import ArrayRows, Labelled, Loaded, loaded_if_small
 from fastbp.data.classes import listed
@@ -239,7 +239,7 @@ def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
     numbers = settings.scales_target
     if searches or numbers or settings.standardize or rows.weighted:
         moments = (features if settings.standardize else None, target if numbers else None)
-        found = survey(rows, source.target, unseen, *moments, searches)
+        found = first_pass(rows, source.target, unseen, *moments, searches)
         if searches:
             labels = listed(found if labels is None else found.astype(bool))
             codes = None if np.array_equal(found, np.arange(found.size)) else found

@@ -82,7 +82,7 @@ class LossLog:
 
 
 def _read(path: Path) -> dict[int, Line]:
-    """Return the lines of an earlier run by epoch, as far as they are whole."""
+    """Return the lines of an earlier run by epoch, as far as they are complete."""
     lines: dict[int, Line] = {}
     with contextlib.suppress(OSError, ValueError), path.open(newline="", encoding="utf-8") as file:
         for row in csv.reader(file):

@@ -78,7 +78,7 @@ def _line(axes: Axes, values: np.ndarray, first: float, colour: str, label: str)
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:
-    """Take a log scale for losses over more than a decade, and whole epochs."""
+    """Take a log scale for losses over more than a decade, and integers for epochs."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     if values.size and values.min() > 0.0 and values.max() > DECADE * values.min():

@@ -1,4 +1,4 @@
-"""Features scaled to mean 0 and deviation 1, and labels as class indices, as rows are read."""
+"""Features scaled to mean 0, standard deviation 1, and labels as class indices, when read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastbp.errors import DataError
 from fastbp.system.progress import rows_bar
 
 
-def survey(
+def first_pass(
     rows: Rows,
     target: str,
     held_out: Subset | None,
@@ -99,7 +99,7 @@ class Moments:
 
     @property
     def scales(self) -> np.ndarray:
-        """The deviations, 1 where they are 0."""
+        """The standard deviations, 1 where they are 0."""
         scales = np.sqrt(self._squares / max(self._n, 1))
         scales[scales == 0.0] = 1.0
         return scales

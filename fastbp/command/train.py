@@ -132,7 +132,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--shuffle/--no-shuffle",
     default=None,
-    help="Mix the rows anew in each epoch. Default: with batches.",
+    help="Reshuffle the rows in every epoch. Default: if there are batches.",
 )
 @click.option("--alpha", type=Real(min=0.0), default=0.0, help="L2 penalty on weights.")
 @click.option(
@@ -144,13 +144,13 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--held-out",
     type=Real(min=0.0, max=1.0, max_open=True),
     default=0.2,
-    help="Share of rows to test on at the end.",
+    help="Fraction of the rows held out for the final test.",
 )
 @click.option(
     "--validation",
     type=Real(min=0.0, max=1.0, min_open=True, max_open=True),
     metavar="FRACTION",
-    help="Share of the other rows to compute a loss on after each epoch.",
+    help="Fraction of the other rows, to compute a loss on after each epoch.",
 )
 @click.option(
     "--patience",
@@ -163,15 +163,16 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    help="Of start values, order of rows and built-in rows. Held-out rows do not depend on it.",
+    help="Seed for the initial weights, the shuffles and the built-in rows; held-out rows do not"
+    " depend on it.",
 )
-@click.option("--threads", type=COUNT, help="Default: as many as are of use.")
+@click.option("--threads", type=COUNT, help="Default: chosen by the amount of work.")
 @click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
 @output_option("--save", "model_file", text="Write the model here.")
-@output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
+@output_option("--log", "log_file", text="Write the losses to a CSV as the epochs end.")
 @output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")
 @output_option(
-    "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
+    "--checkpoint", text="Save the state here periodically, and continue from it if it exists."
 )
 @click.option("--checkpoint-every", type=Real(min=0.0), default=30.0, metavar="SECONDS")
 def train(
@@ -291,7 +292,7 @@ def _model(fit: Fit, parts: Parts) -> TableModel:
 
 
 def _warn(fit: Fit, settings: Settings, before: int) -> None:
-    """Say what may not be as expected; the checkpoint held `before` epochs."""
+    """Warn of what may be unexpected; the checkpoint held `before` epochs."""
     if before:
         more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
         echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)

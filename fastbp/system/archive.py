@@ -1,4 +1,4 @@
-"""Arrays and a line of JSON in a safetensors file: nothing in it runs when it is read."""
+"""Arrays and a line of JSON in a safetensors file, without executable content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Content = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def to_json(fields: dict[str, Any]) -> str:
-    """Return fields as text; small arrays among them, as of a generator's state, as lists."""
+    """Return fields as text; small arrays in them, such as a generator's state, become lists."""
     return json.dumps(fields, sort_keys=True, default=_plain)
 
 
@@ -69,7 +69,7 @@ def read(path: Path) -> tuple[str, Content]:
         got = f"a damaged one, or a file of another kind ({error})"
         raise CheckpointError(f"{path}: expected a safetensors file, got {got}") from None
     if "fastbp" not in metadata:
-        raise CheckpointError(f"{path}: expected a file of fastbp, got other safetensors")
+        raise CheckpointError(f"{path}: expected a safetensors file written by fastbp")
     digest, _, header = metadata["fastbp"].partition(" ")
     if _digest(header, arrays) != digest:
         raise CheckpointError(f"{path}: the file was altered: its digest does not match")

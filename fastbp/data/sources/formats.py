@@ -1,4 +1,4 @@
-"""The file formats, each a row of `FORMATS`: a suffix, and what opens such a file."""
+"""The file formats, each an entry of `FORMATS`: a suffix, and what opens such a file."""
 
 from __future__ import annotations
 

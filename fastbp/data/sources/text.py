@@ -1,4 +1,4 @@
-"""Text, one row a line: ``.csv`` and ``.tsv``, compressed or not."""
+"""Text, one row per line: ``.csv`` and ``.tsv``, compressed or not."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class TextLayout(NamedTuple):
 
 
 class Csv(FileRows):
-    """Text, one row a line, with a header or without; parsed by pyarrow, from any row on.
+    """Text, one row per line, with a header or without; parsed by pyarrow, from any row on.
 
-    Lines are separated before they are parsed, so no cell may contain a line's end. Blank lines do
+    Lines are separated before they are parsed, so no cell may contain a line break. Blank lines do
     not count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in
     the first mebibyte are not all numbers holds classes.
     """
@@ -202,9 +202,11 @@ class Csv(FileRows):
             got = "one that ends within quotes" if line.count(b'"') % 2 else ""
             got = r"one with \r inside" if b"\r" in line.rstrip(b"\r\n") else got
             if got:
-                raise DataError(f"{self.name}: expected a row a line, got {got} in row {row}", row)
+                raise DataError(
+                    f"{self.name}: expected one row per line, got {got} in row {row}", row
+                )
         raise DataError(
-            f"{self.name}: expected a row a line, got others from row {first} on", first
+            f"{self.name}: expected one row per line, got others from row {first} on", first
         )
 
     def _refuse_text(self, text: np.ndarray, first: int, error: Exception) -> NoReturn:
@@ -229,7 +231,7 @@ class Csv(FileRows):
         return frames.numbers(column)
 
     def _words(self, column: Any) -> Any:
-        """Return trimmed text, with NULL for gaps, 1 for true and 0 for false."""
+        """Return trimmed text, with NULL for missing values, 1 for true and 0 for false."""
         from pyarrow import compute, csv
 
         gap = compute.is_in(column, self._arrow.array(csv.ConvertOptions().null_values))
@@ -244,7 +246,7 @@ class Csv(FileRows):
         """Return numbers in a column that pyarrow could not parse as numbers."""
         text = self._words(column)
         if {*text.unique().tolist()} <= {"0", "1"}:
-            self._logical |= {index}  # later pieces are parsed as booleans at once
+            self._logical |= {index}  # later pieces are parsed as booleans immediately
         if self._is_number(text):
             return self._with_point(text).cast(self._arrow.float64())
         row = bisect_left(range(len(text)), True, key=lambda i: not self._is_number(text[: i + 1]))
