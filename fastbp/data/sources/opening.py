@@ -128,7 +128,7 @@ def open_rows(
         return source
     rows: Rows
     if isinstance(source, str | os.PathLike):
-        rows = _from_path(Path(source), request, layout)
+        rows = _from_path(arguments.path("source", source), request, layout)
     else:
         layout.refuse("source")
         rows = IteratorRows(source, request) if callable(source) else _in_memory(source, request)
