@@ -110,6 +110,12 @@ def test_a_device_is_refused():
         open_rows("/dev/zero")
 
 
+@pytest.mark.parametrize("path", ["a\0b.csv", "a\0b.npy", "\0"])
+def test_a_path_that_no_file_can_have(path):
+    with pytest.raises(ValueError, match="source: expected a path that a file can have"):
+        open_rows(path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_that_are_overwritten(kind, tmp_path):
     suffix, write, options = KINDS[kind]

@@ -54,7 +54,7 @@ def opened(reader, folder, rows, **options):
 FAULTS = {
     "feature": (1, np.nan, r"expected finite numbers, got nan in row {row}, column (1|'b'|'abc1')"),
     "label": (3, np.inf, r"target: expected finite numbers, got inf in row {row}"),
-    "weight": (4, -1.0, r"weight: expected no negative weight, got -1\.0 in row {row}"),
+    "weight": (4, -1.0, r"weight: expected non-negative weights, got -1\.0 in row {row}"),
 }
 
 
@@ -89,7 +89,7 @@ def test_an_error_names_the_argument_the_row_and_what_was_expected(reader, fault
 
 TEXT_MESSAGES = {
     "csv": r"column 'b': expected a number, got 'x' in row 13$",
-    "jsonl": r"expected JSON, one object a line, got .* in row 13$",
+    "jsonl": r"expected JSON, one object per line, got .* in row 13$",
     "objects": r"expected real numbers, got str 'x' in row 13, column 1$",
     "pandas": r"expected real numbers, got str 'x' in row 13, column 1$",
 }

@@ -604,7 +604,7 @@ def test_messages_of_damaged_arrays(tmp_path):
         ("a,b\n1,2\n\n3,4,5\n", "expected 2 cells, got 3 in row 1", 1),
         ("a,b\n1,2\n3\n", "expected 2 cells, got 1 in row 1", 1),
         ('a,b\n1,2\n"3\n",4\n', "", None),
-        ("a,b\n1,2\r3,4\n", r"expected a row a line, got one with \\r inside in row 0", 0),
+        ("a,b\n1,2\r3,4\n", r"expected one row per line, got one with \\r inside in row 0", 0),
         ("a,a\n1,2\n", "expected columns of different names, got 'a' twice", None),
         ("a,b\n", "expected at least one row", None),
         ("\n\n", "expected a header, got an empty file", None),

@@ -50,6 +50,17 @@ def test_durations_and_dates_are_no_numbers(kind, role, source_of):
         open_rows(source, **options)
 
 
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.parametrize("dtype", ["m8[s]", "M8[D]"])
+def test_durations_and_dates_of_numpy_are_no_numbers(dtype, suffix, tmp_path):
+    array = np.array([[1, 2]]).astype(dtype)
+    path = tmp_path / f"rows.{suffix}"
+    np.save(path, array) if suffix == "npy" else np.savez(path, x=array)
+    expected = r"rows\.np.: (x: )?expected real numbers, got (dates|durations)"
+    with pytest.raises(DataError, match=expected):
+        open_rows(path)
+
+
 def test_decimals_are_numbers(source_of):
     table = pa.table({"p": [Decimal("10.5"), Decimal("9.25"), None], "x": [1.0, 2.0, 3.0]})
     rows = open_rows(source_of(table), target="p")

@@ -91,7 +91,7 @@ def array_of(stream: IO[bytes], name: str, n_bytes: int, inside: str = "") -> Ar
         raise DataError(f"{name}: expected a shape, got {shape}")
     expected = array.offset + array.n_bytes
     if dtype.kind != "O" and expected != n_bytes:
-        why = "the file was cut" if expected > n_bytes else "there is more than one array"
+        why = "the file is truncated" if expected > n_bytes else "there is more than one array"
         raise DataError(
             f"{name}: expected {expected} bytes (shape {shape}, {dtype}), got {n_bytes}: {why}"
         )

@@ -43,9 +43,9 @@ def open_rows(
         * A ``.npy`` matrix, in any order and byte order; one dimension is one column.
         * A ``.npz`` archive of arrays of equally many rows: ``x`` of one dimension is a column,
           of two it has the columns ``x0``, ``x1``..., for all of which ``x`` stands as well.
-        * ``.csv``, or ``.tsv``: text in UTF-8, one row per line. Blank lines do not count, an empty
-          cell is NaN, true and false are 1 and 0.
-        * ``.jsonl``: JSON, one object per line. What is null or missing is NaN.
+        * ``.csv``, or ``.tsv``: text in UTF-8, one row per line. Blank lines do not count, an
+          empty cell is NaN, true and false are 1 and 0.
+        * ``.jsonl``: JSON, one object per line. What is missing or null is NaN.
         * Such text compressed, its name followed by ``.gz`` or ``.zst``.
         * ``.parquet``, ``.pq``, and Arrow's ``.arrow``, ``.feather`` and ``.ipc``. NULL is NaN.
         * A folder of such files, which are taken in the order of their names as if they were one.
@@ -99,9 +99,9 @@ def open_rows(
     A fit calls a callable, and advances its iterator, on a separate thread.
 
     Compressed text and archives, JSON, Parquet, Arrow's files and callables are read from front to
-    back; to go back means to begin again. In a compressed archive, a matrix in Fortran order is
-    decompressed once a column. Of Parquet and Arrow files a batch of rows is in memory, of a
-    ``.csv`` the text of a block and the offset of a row every 256 KiB.
+    back; to go back means to start over. In a compressed archive, a matrix in Fortran order is
+    decompressed once per column. For Parquet and Arrow files, one batch of rows is in memory; for a
+    ``.csv``, the text of one block and one row offset per 256 KiB.
 
     The digest of files covers 66 chunks of 64 KiB, that of a callable the CRC-32 of every 4096
     rows.

@@ -202,9 +202,11 @@ class Csv(FileRows):
             got = "one that ends within quotes" if line.count(b'"') % 2 else ""
             got = r"one with \r inside" if b"\r" in line.rstrip(b"\r\n") else got
             if got:
-                raise DataError(f"{self.name}: expected a row a line, got {got} in row {row}", row)
+                raise DataError(
+                    f"{self.name}: expected one row per line, got {got} in row {row}", row
+                )
         raise DataError(
-            f"{self.name}: expected a row a line, got others from row {first} on", first
+            f"{self.name}: expected one row per line, got others from row {first} on", first
         )
 
     def _refuse_text(self, text: np.ndarray, first: int, error: Exception) -> NoReturn:
@@ -244,7 +246,7 @@ class Csv(FileRows):
         """Return numbers in a column that pyarrow could not parse as numbers."""
         text = self._words(column)
         if {*text.unique().tolist()} <= {"0", "1"}:
-            self._logical |= {index}  # later pieces are parsed as booleans at once
+            self._logical |= {index}  # later pieces are parsed as booleans immediately
         if self._is_number(text):
             return self._with_point(text).cast(self._arrow.float64())
         row = bisect_left(range(len(text)), True, key=lambda i: not self._is_number(text[: i + 1]))
