@@ -10,7 +10,7 @@ settings.py
     The options of training, with their defaults.
 data.py, scaling.py
     Rows to train on: opened, split, scaled, their classes as indices.
-fit.py, plain_loop.py
+fit.py, figures.py, plain_loop.py
     The fit, how good it is, and the NumPy loop that it is timed against.
 loss_log.py, plot.py, report.py
     What is written and printed.

@@ -62,7 +62,7 @@ class Settings:
 
     @property
     def scales_target(self) -> bool:
-        """Whether the target is a number that is standardised: activations have their own range."""
+        """Whether the target is a number that is standardized: activations have their own range."""
         return not self.predicts_classes and self.output(0)[1] == "identity"
 
     @property

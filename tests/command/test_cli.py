@@ -12,16 +12,7 @@ import fastbp
 from fastbp.command import plain_loop
 from fastbp.command.app import command
 from tests import reference
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    if code == 1:
-        assert result.stderr.startswith("Error: ")
-        assert result.stderr.count("\n") == 1
-        assert "Traceback" not in result.stderr
-    return result
+from tests.command.running import run
 
 
 @pytest.fixture

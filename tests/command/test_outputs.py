@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import fastbp
 from fastbp.command.app import command
-from tests.command.test_cli import run
+from tests.command.running import run
 
 X = np.random.default_rng(0).normal(size=(40, 2))
 

@@ -238,7 +238,7 @@ def test_activations_with_a_range_of_their_own_leave_the_target(tmp_path):
     assert (model.predict(x[:, None]) > 0.0).all()
 
 
-def test_features_are_standardised_unless_told_otherwise(tmp_path):
+def test_features_are_standardized_unless_told_otherwise(tmp_path):
     data = columns()
     path = write(tmp_path, {"a": [1e6 * v for v in data["a"]], "b": data["b"], "y": data["y"]})
     result = run("train", path, "--target", "y", "--save", tmp_path / "m")
@@ -261,7 +261,7 @@ def test_a_model_too_large_for_memory_is_an_error_of_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("large", ["a", "y"])
-def test_numbers_too_large_to_standardise(tmp_path, large):
+def test_numbers_too_large_to_standardize(tmp_path, large):
     data = {"a": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 5.0]}
     data[large] = [1e200 * value for value in data[large]]
     refused = run("train", write(tmp_path, data), *TARGET, "--number", code=1).stderr
