@@ -380,6 +380,15 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value, a: ir.Value, count: ir.V
     _intrinsic(builder, name, result, a, address, _INT32(8), mask)
 
 
+@device_function
+def store_up_to(pointer: Pointer, index: int, a: Vector, count: int) -> None:
+    """Write the first `count` lanes, eight at most, from `index` on: see `load_up_to`."""
+    if count >= LANES:
+        store(pointer, index, a)
+    else:
+        store_first(pointer, index, a, count)
+
+
 def _vector_address(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
     return builder.bitcast(builder.gep(pointer, [index]), VECTOR.as_pointer())
 
@@ -475,18 +484,41 @@ def sum_each(
     return np.array([sum_lanes(a) for a in (a0, a1, a2, a3, a4, a5, a6, a7)])
 
 
+# Each level exchanges lanes of two vectors whose numbers differ in one bit: neighbours, pairs,
+# halves. Registers of 256 bits exchange their halves for nothing.
+_LEVELS = (
+    ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),
+    ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
+    ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
+)
+
+
 @compiled_as(sum_each, vector_type, *[vector_type] * LANES)
 def _(builder: Any, *rows: ir.Value) -> ir.Value:
-    # Add neighbours, then pairs, then halves, merging two vectors into one at each level: 14
-    # shuffles and 7 additions for 8 rows, where eight separate sums take 24 of each.
-    levels = (
-        ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),
-        ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
-        ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
-    )
-    for left, right in levels:
+    # Add what each level exchanges, merging two vectors into one: 14 shuffles and 7 additions for
+    # 8 rows, where eight separate sums take 24 of each.
+    for left, right in _LEVELS:
         rows = tuple(
             builder.fadd(_shuffle(builder, a, b, left), _shuffle(builder, a, b, right))
             for a, b in zip(rows[::2], rows[1::2], strict=True)
         )
     return rows[0]
+
+
+def columns_of(
+    a0: Vector, a1: Vector, a2: Vector, a3: Vector, a4: Vector, a5: Vector, a6: Vector, a7: Vector
+) -> tuple[Vector, ...]:
+    """Return the eight columns of eight rows."""
+    return tuple(np.array([a0, a1, a2, a3, a4, a5, a6, a7]).T)
+
+
+@compiled_as(columns_of, types.UniTuple(vector_type, LANES), *[vector_type] * LANES)
+def _(builder: Any, *rows: ir.Value) -> ir.Value:
+    for bit, lanes in enumerate(_LEVELS):
+        step = 1 << bit
+        exchanged = list(rows)
+        for i in (i for i in range(LANES) if not i & step):
+            a, b = rows[i], rows[i + step]
+            exchanged[i], exchanged[i + step] = (_shuffle(builder, a, b, s) for s in lanes)
+        rows = tuple(exchanged)
+    return cgutils.pack_array(builder, rows)
