@@ -1,13 +1,19 @@
-"""Matrix products of a tile, whose rows lie side by side: one neuron's numbers after another's.
+"""Matrix products of a tile, transposed: the row index varies fastest.
 
-A tile of B rows (padded to whole vectors) holds (n, B) numbers for n neurons, so that a weight
-meets eight rows at once, whatever the width of a layer, and no product needs a transposed copy
-of the weights. One blocked loop serves forward and backward and, with the neurons side by side
-instead, the gradient of the weights.
+A tile of B rows (padded to whole vectors) holds (n, B) numbers for n neurons, so that a weight is
+multiplied with eight rows at once, whatever the width of a layer, and no product needs a transposed
+copy of the weights. One blocked loop serves forward and backward and, with the neuron index varying
+fastest instead, the gradient of the weights.
 
+<<<<<<< HEAD
 With 512-bit vectors, blocks of 4 x 4 run at 97 % of what the processor's multiply-adds can
 deliver, from 20 x 64 to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape changes no
 bit: every result is one chain of multiply-adds over the terms in order.
+=======
+Blocks of 4 x 4 vectors run at 97 % of what the processor's multiply-adds can deliver, from 20 x 64
+to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape does not change the result: each
+is one chain of multiply-adds over the terms in order.
+>>>>>>> faf45788648606b4e8f5e83bac4e1425753a19e1
 """
 
 from __future__ import annotations
@@ -51,7 +57,7 @@ Strided = tuple[Pointer, int, int]
 PLAIN = 0  # OUT: product
 PLUS = 1  # ACC: result + product
 PLUS_START = 2  # OUT: start + product, with one start for each row of results
-PLUS_START_RELU = 3  # OUT: relu of that: as a pass of its own it took a tenth of 4-8-1
+PLUS_START_RELU = 3  # OUT: relu of that: a separate pass took a tenth of the time of 4-8-1
 TIMES = 4  # OUT: other * product
 WHERE_POSITIVE = 5  # OUT: product where other is above 0, else 0
 DESCEND = 6  # ACC: result + factor * product: gradient descent without storing the gradient
@@ -260,7 +266,7 @@ def multiply_row(
 ) -> None:
     """Compute start + sum over t of a[t] w[t, o] for one row; OUT result, in whole vectors.
 
-    The outputs lie side by side, so that no lane is empty. The bits are those of `multiply`.
+    The outputs lie side by side, so that no lane is empty. Bit-identical to `multiply`.
     """
     o = 0
     while o + 4 * LANES <= outputs:
@@ -304,7 +310,7 @@ def sums_of_products(
     p (n_p, width) and q (n_q, width); sum j, k is result[j * p_stride + k * q_stride]. With few
     sums, or long ones, this beats `multiply`, which needs one side transposed.
     """
-    for j in range(0, n_p, LANES):  # outside: eight rows of p stay in the nearest cache
+    for j in range(0, n_p, LANES):  # outside: eight rows of p stay in the L1 cache
         p_j = at(p, j * width)
         for k in range(n_q):
             q_k = at(q, k * width)
@@ -347,7 +353,7 @@ def sums_of_rows(
 
 @subroutine
 def transpose(x: Pointer, columns: int, rows: int, result: Pointer) -> None:
-    """Lay rows of x side by side: result[j, i] = x[i, j]; zero beyond the rows.
+    """Transpose rows of x: result[j, i] = x[i, j]; zero beyond the rows.
 
     x (rows, columns); OUT result (columns, rows), both rounded up to whole vectors.
     """
@@ -363,10 +369,31 @@ def transpose(x: Pointer, columns: int, rows: int, result: Pointer) -> None:
 
 @device_function
 def transpose_8(x: Pointer, columns: int, n: int, j: int, stride: int, result: Pointer) -> None:
+<<<<<<< HEAD
     """Transpose eight columns of eight rows, of which n exist; x begins at column j."""
     # The constant spares the masks of rows that do not exist.
     rows = eight_rows(x, columns, LANES, j) if n == LANES else eight_rows(x, columns, n, j)
     c = columns_of(*rows)
+=======
+    """Transpose eight columns of eight rows, of which n exist; x begins at column j.
+
+    In each of three rounds, taking the even and the odd lanes of a pair moves one bit of the
+    column's number into the row's and one of the row's into the column's. (Shuffles within 128
+    and 256 bits, which are faster, gained a hundredth of a step.)
+    """
+    if n == LANES:
+        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, LANES, j)
+    else:
+        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, n, j)
+    r0, r1 = evens(r0, r1), odds(r0, r1)
+    r2, r3 = evens(r2, r3), odds(r2, r3)
+    r4, r5 = evens(r4, r5), odds(r4, r5)
+    r6, r7 = evens(r6, r7), odds(r6, r7)
+    r0, r2 = evens(r0, r2), odds(r0, r2)
+    r1, r3 = evens(r1, r3), odds(r1, r3)
+    r4, r6 = evens(r4, r6), odds(r4, r6)
+    r5, r7 = evens(r5, r7), odds(r5, r7)
+>>>>>>> faf45788648606b4e8f5e83bac4e1425753a19e1
     o = j * stride
     store(result, o, c[0])
     store(result, o + stride, c[1])
