@@ -5,15 +5,9 @@ multiplied with eight rows at once, whatever the width of a layer, and no produc
 copy of the weights. One blocked loop serves forward and backward and, with the neuron index varying
 fastest instead, the gradient of the weights.
 
-<<<<<<< HEAD
 With 512-bit vectors, blocks of 4 x 4 run at 97 % of what the processor's multiply-adds can
 deliver, from 20 x 64 to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape changes no
 bit: every result is one chain of multiply-adds over the terms in order.
-=======
-Blocks of 4 x 4 vectors run at 97 % of what the processor's multiply-adds can deliver, from 20 x 64
-to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape does not change the result: each
-is one chain of multiply-adds over the terms in order.
->>>>>>> faf45788648606b4e8f5e83bac4e1425753a19e1
 """
 
 from __future__ import annotations
@@ -369,31 +363,10 @@ def transpose(x: Pointer, columns: int, rows: int, result: Pointer) -> None:
 
 @device_function
 def transpose_8(x: Pointer, columns: int, n: int, j: int, stride: int, result: Pointer) -> None:
-<<<<<<< HEAD
     """Transpose eight columns of eight rows, of which n exist; x begins at column j."""
     # The constant spares the masks of rows that do not exist.
     rows = eight_rows(x, columns, LANES, j) if n == LANES else eight_rows(x, columns, n, j)
     c = columns_of(*rows)
-=======
-    """Transpose eight columns of eight rows, of which n exist; x begins at column j.
-
-    In each of three rounds, taking the even and the odd lanes of a pair moves one bit of the
-    column's number into the row's and one of the row's into the column's. (Shuffles within 128
-    and 256 bits, which are faster, gained a hundredth of a step.)
-    """
-    if n == LANES:
-        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, LANES, j)
-    else:
-        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, n, j)
-    r0, r1 = evens(r0, r1), odds(r0, r1)
-    r2, r3 = evens(r2, r3), odds(r2, r3)
-    r4, r5 = evens(r4, r5), odds(r4, r5)
-    r6, r7 = evens(r6, r7), odds(r6, r7)
-    r0, r2 = evens(r0, r2), odds(r0, r2)
-    r1, r3 = evens(r1, r3), odds(r1, r3)
-    r4, r6 = evens(r4, r6), odds(r4, r6)
-    r5, r7 = evens(r5, r7), odds(r5, r7)
->>>>>>> faf45788648606b4e8f5e83bac4e1425753a19e1
     o = j * stride
     store(result, o, c[0])
     store(result, o + stride, c[1])
