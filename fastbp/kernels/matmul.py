@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from fastbp.kernels.exponential import NAN
 from fastbp.kernels.jit import device_function, subroutine, vector_width
+from fastbp.kernels.lanes import columns_of, lane, sum_lanes
 from fastbp.kernels.matvec import dot_8_rows, dot_row
 from fastbp.kernels.vector import (
     LANES,
@@ -22,10 +23,8 @@ from fastbp.kernels.vector import (
     Vector,
     at,
     broadcast,
-    columns_of,
     fma,
     fma_4,
-    lane,
     load,
     load_4,
     load_first,
@@ -34,7 +33,6 @@ from fastbp.kernels.vector import (
     store,
     store_4,
     store_up_to,
-    sum_lanes,
     where_less,
 )
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -133,14 +132,15 @@ def constant(value: float) -> ir.Constant:
     return ir.Constant(VECTOR if isinstance(value, float) else INTEGERS, [value] * LANES)
 
 
-def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+def shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    """Return these lanes of a (0 to 7) and b (8 to 15)."""
     return builder.shuffle_vector(a, b, ir.VectorType(_INT32, LANES)(list(lanes)))
 
 
 def splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
     """Return a vector of eight copies of a scalar."""
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INT32(0))
-    return _shuffle(builder, first, first, [0] * LANES)
+    return shuffle(builder, first, first, [0] * LANES)
 
 
 def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
@@ -427,98 +427,3 @@ def store_4(pointer: Pointer, index: int, a: Four) -> None:
 def fma_4(c: Vector, a: Four, s: Four) -> Four:
     """Return c * a + s, each rounded once."""
     return fma(c, a[0], s[0]), fma(c, a[1], s[1]), fma(c, a[2], s[2]), fma(c, a[3], s[3])
-
-
-# --- across lanes -------------------------------------------------------------------------
-
-
-def evens(a: Vector, b: Vector) -> Vector:
-    """Return lanes 0, 2, 4, 6 of a, then those of b."""
-    return np.concatenate([a[::2], b[::2]])
-
-
-def odds(a: Vector, b: Vector) -> Vector:
-    """Return lanes 1, 3, 5, 7 of a, then those of b."""
-    return np.concatenate([a[1::2], b[1::2]])
-
-
-compiled_as(evens, *[vector_type] * 3)(partial(_shuffle, lanes=range(0, 2 * LANES, 2)))
-compiled_as(odds, *[vector_type] * 3)(partial(_shuffle, lanes=range(1, 2 * LANES, 2)))
-
-
-def lane(a: Vector, index: int) -> float:
-    """Return one lane."""
-    return float(a[index])
-
-
-compiled_as(lane, types.float64, vector_type, types.Integer)(ir.IRBuilder.extract_element)
-
-
-def sum_lanes(a: Vector) -> float:
-    """Return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))."""
-    return float(((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7])))
-
-
-def sum_everywhere(a: Vector) -> Vector:
-    """Return the sum of the lanes, bit-identical to :func:`sum_lanes`, in every lane."""
-    return broadcast(sum_lanes(a))
-
-
-def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
-    for step in (1, 2, 4):
-        partner = [lane ^ step for lane in range(LANES)]
-        a = builder.fadd(a, _shuffle(builder, a, a, partner))
-    return a
-
-
-compiled_as(sum_everywhere, vector_type, vector_type)(_added_to_partners)
-compiled_as(sum_lanes, types.float64, vector_type)(
-    lambda builder, a: builder.extract_element(_added_to_partners(builder, a), _INT32(0))
-)
-
-
-def sum_each(
-    a0: Vector, a1: Vector, a2: Vector, a3: Vector, a4: Vector, a5: Vector, a6: Vector, a7: Vector
-) -> Vector:
-    """Return the eight sums of lanes, each bit-identical to :func:`sum_lanes`."""
-    return np.array([sum_lanes(a) for a in (a0, a1, a2, a3, a4, a5, a6, a7)])
-
-
-# Each level exchanges lanes of two vectors whose numbers differ in one bit: neighbours, pairs,
-# halves. Registers of 256 bits exchange their halves for nothing.
-_LEVELS = (
-    ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),
-    ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
-    ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
-)
-
-
-@compiled_as(sum_each, vector_type, *[vector_type] * LANES)
-def _(builder: Any, *rows: ir.Value) -> ir.Value:
-    # Add what each level exchanges, merging two vectors into one: 14 shuffles and 7 additions for
-    # 8 rows, where eight separate sums take 24 of each.
-    for left, right in _LEVELS:
-        rows = tuple(
-            builder.fadd(_shuffle(builder, a, b, left), _shuffle(builder, a, b, right))
-            for a, b in zip(rows[::2], rows[1::2], strict=True)
-        )
-    return rows[0]
-
-
-def columns_of(
-    a0: Vector, a1: Vector, a2: Vector, a3: Vector, a4: Vector, a5: Vector, a6: Vector, a7: Vector
-) -> tuple[Vector, ...]:
-    """Return the eight columns of eight rows."""
-    return tuple(np.array([a0, a1, a2, a3, a4, a5, a6, a7]).T)
-
-
-@compiled_as(columns_of, types.UniTuple(vector_type, LANES), *[vector_type] * LANES)
-def _(builder: Any, *rows: ir.Value) -> ir.Value:
-    for bit, lanes in enumerate(_LEVELS):
-        step = 1 << bit
-        exchanged = list(rows)
-        for i in (i for i in range(LANES) if not i & step):
-            a, b = rows[i], rows[i + step]
-            exchanged[i], exchanged[i + step] = (_shuffle(builder, a, b, s) for s in lanes)
-        rows = tuple(exchanged)
-    return cgutils.pack_array(builder, rows)

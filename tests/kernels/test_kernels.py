@@ -18,6 +18,7 @@ from fastbp.kernels import (
     activations,
     atomics,
     exponential,
+    lanes,
     layout,
     losses,
     neuron,
@@ -199,15 +200,15 @@ def vector_operations(a, b, out):
     vector.store(p, 80, vector.mantissa(vector.absolute(u)))
     vector.store(p, 88, vector.keep_first(u, 3))
     vector.store(p, 96, vector.load_first(vector.at(vector.pointer_to(a), 2), 1, 4))
-    vector.store(p, 104, vector.evens(u, v))
-    vector.store(p, 112, vector.odds(u, v))
-    vector.store(p, 120, vector.sum_each(u, v, -u, -v, u + v, u - v, u * v, u))
+    vector.store(p, 104, lanes.evens(u, v))
+    vector.store(p, 112, lanes.odds(u, v))
+    vector.store(p, 120, lanes.sum_each(u, v, -u, -v, u + v, u - v, u * v, u))
     vector.store(p, 128, vector.fma(u, v, u))
     eighths = u * vector.broadcast(8.0) + vector.broadcast(vector.EIGHTHS)
     vector.store(p, 136, vector.two_to_eighths(eighths))
-    vector.store(p, 144, vector.sum_everywhere(u))
-    out[152] = vector.sum_lanes(u)
-    columns = vector.columns_of(u, v, -u, -v, u + v, u - v, u * v, u)
+    vector.store(p, 144, lanes.sum_everywhere(u))
+    out[152] = lanes.sum_lanes(u)
+    columns = lanes.columns_of(u, v, -u, -v, u + v, u - v, u * v, u)
     vector.store(p, 160, columns[0])
     vector.store(p, 168, columns[1])
     vector.store(p, 176, columns[2])

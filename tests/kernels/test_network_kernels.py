@@ -21,7 +21,8 @@ from fastbp.kernels import blas, layout, losses, matmul, plan, update
 from fastbp.kernels import network as kernels
 from fastbp.kernels import sparse_network as sparse_kernels
 from fastbp.kernels.jit import JIT_ENABLED, kernel, vector_width
-from fastbp.kernels.vector import lane, load, pointer_to, square_root, store, store_first
+from fastbp.kernels.lanes import lane
+from fastbp.kernels.vector import load, pointer_to, square_root, store, store_first
 from fastbp.models import prediction
 from fastbp.models.layers import Layers
 from fastbp.training.driver import train
