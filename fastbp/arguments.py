@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numbers
 import operator
+import os
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -64,6 +66,20 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
         listed = ", ".join(repr(k) for k in known)
         raise ValueError(f"{name}: expected one of {listed}, got {value!r}")
     return value
+
+
+def path(name: str, value: Any) -> Path:
+    """Return a path that a file can have, whether there is one or not."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: expected a path, got {describe(value)}")
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise ValueError(f"{name}: expected a path that a file can have, got {text!r}")
+    return Path(text)
 
 
 def names_in_docs(**known: Iterable[str]) -> Callable[[Documented], Documented]:
