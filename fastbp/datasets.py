@@ -67,7 +67,7 @@ def make_neuron_dataset(
         Each feature's: standard normal, or uniform on [-1, 1).
     out : path-like ending in ".npy", optional
         Write a float64 matrix to this file, labels in its last column, in constant memory. An
-        old file is replaced when the new one is complete.
+        old file is replaced when the new one is complete; a pipe or a device is refused.
     virtual : bool
         Compute the rows whenever they are read, and keep none.
 

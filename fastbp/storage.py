@@ -104,7 +104,11 @@ def load(path: str | os.PathLike[str]) -> Any:
     found = _class_named(kind)
     if found is None:
         raise CheckpointError(f"{path}: expected {', '.join(HOMES)}, got {kind}")
-    return found.from_stored(*content)
+    with archive.refusing(path, f"a {kind}"):
+        model: Storable = found.from_stored(*content)
+        if not archive.same(model.to_stored(), content):  # a field is missing, or one too many
+            raise ValueError("more or less than it is made of")
+    return model
 
 
 def _class_named(name: str) -> type[Storable] | None:

@@ -90,6 +90,8 @@ class Table:
         nowhere = "\0"
         try:
             open_rows(self.path, target=nowhere, **self.layout)
+        except DataError:  # of a damaged file
+            raise
         except ValueError as error:
             return str(error).removeprefix("target: ").replace(repr(nowhere), "none")
         raise AssertionError
@@ -240,6 +242,8 @@ def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
     if searches or numbers or settings.standardize or rows.weighted:
         moments = (features if settings.standardize else None, target if numbers else None)
         found = first_pass(rows, source.target, unseen, *moments, searches)
+        features.refuse_too_large(rows.name, source.names)
+        target.refuse_too_large(rows.name, [source.target])
         if searches:
             labels = listed(found if labels is None else found.astype(bool))
             codes = None if np.array_equal(found, np.arange(found.size)) else found

@@ -21,6 +21,8 @@ from fastbp.data.sources.text import TextLayout
 from fastbp.errors import FastbpError
 from fastbp.system import output
 
+MOST = 2**62
+"""The library takes no larger integers."""
 STANDARD = Path("-")
 """Standard input or output, by the convention of shells."""
 STDIN = "fastbp-stdin.csv"
@@ -38,6 +40,17 @@ class Real(click.FloatRange):
         return number
 
 
+class Whole(click.IntRange):
+    """An integer that the library takes."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number, or refuse the value."""
+        number: int = super().convert(value, param, ctx)
+        if number > MOST:
+            self.fail(f"{value} is larger than {MOST}.", param, ctx)
+        return number
+
+
 def echo(text: object, err: bool = False) -> None:
     """Print a line; click's own function writes UTF-8 to a console that is for ASCII only."""
     print(text, file=sys.stderr if err else sys.stdout, flush=True)
@@ -45,13 +58,13 @@ def echo(text: object, err: bool = False) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error that a user can mend into one clear line and exit code 1, a warning, too."""
+    """Turn an error that a user can fix into one clear line and exit code 1, a warning, too."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda text, *_: echo(f"Warning: {reworded(text)}", err=True)
             yield
-    except (FastbpError, ValueError, TypeError, ImportError) as error:
+    except (FastbpError, ValueError, TypeError, ImportError, MemoryError) as error:
         raise click.ClickException(reworded(error)) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError) and error.filename is None:
@@ -154,18 +167,21 @@ def check_output(
     context: click.Context, parameter: click.Parameter, path: Path | None
 ) -> Path | None:
     """Refuse a file that cannot be written before anything is done."""
-    if path == STANDARD and parameter.name != "out":
-        raise click.BadParameter("expected a file, got standard output")
-    finished = parameter.name == "checkpoint" and path is not None and path.is_file()
-    if path is not None and not finished:  # perhaps: the fit itself looks at an old checkpoint
-        try:
-            output.check(path)
-        except FileNotFoundError:
-            raise click.BadParameter(f"{path.parent} is not a folder") from None
-        except IsADirectoryError:
-            raise click.BadParameter(f"{path} is a folder") from None
-        except OSError as error:
-            raise click.BadParameter(f"{path} cannot be written: {error.strerror}") from None
+    # A finished checkpoint is only read: the fit looks at whether it has to be written.
+    if path is None or (parameter.name == "checkpoint" and path.is_file()):
+        return path
+    if path == STANDARD:
+        if parameter.name != "out":
+            raise click.BadParameter("expected a file, got standard output")
+        return path
+    try:
+        output.check(path, replaced=parameter.name != "log_file")
+    except FileNotFoundError:
+        raise click.BadParameter(f"{path.parent} is not a folder") from None
+    except IsADirectoryError:
+        raise click.BadParameter(f"{path} is a folder") from None
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be written: {error.strerror}") from None
     return path
 
 

@@ -37,7 +37,7 @@ def check_suffix(path: Path) -> None:
 def plot_losses(path: Path, title: str, fit: Fit, batches: bool) -> None:
     """Draw losses by the epochs that were complete when they were taken.
 
-    A validation loss comes after its epoch; the least one is marked. A training loss comes before
+    A validation loss comes after its epoch; the lowest one is marked. A training loss comes before
     the only update of its epoch, or is the mean over all updates in batches: it is drawn an epoch
     or half an epoch earlier. The suffix of the file says what it is.
     """
@@ -54,7 +54,7 @@ def plot_losses(path: Path, title: str, fit: Fit, batches: bool) -> None:
         _line(axes, validation, 1.0, ORANGE, "validation (after an epoch)")
     best = best_epoch(fit)
     if best is not None:
-        label = f"least: {best[1]:.4g}, epoch {best[0]:,}"
+        label = f"lowest: {best[1]:.4g}, epoch {best[0]:,}"
         axes.plot(*best, "o", color=ORANGE, markersize=7, markerfacecolor="white", label=label)
     figure.legend(frameon=False, loc="outside lower left", ncols=3, fontsize=9)  # over no curve
     drawn = losses if validation is None else np.concatenate([losses, validation])
@@ -71,10 +71,10 @@ def plot_losses(path: Path, title: str, fit: Fit, batches: bool) -> None:
         file.write(picture.getvalue())
 
 
-def _line(axes: Axes, values: np.ndarray, first: float, colour: str, label: str) -> None:
+def _line(axes: Axes, values: np.ndarray, first: float, color: str, label: str) -> None:
     dots = "o" if len(values) <= SINGLE_POINTS else None
     epochs = np.arange(len(values)) + first
-    axes.plot(epochs, values, color=colour, label=label, linewidth=1.6, marker=dots, markersize=3.5)
+    axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker=dots, markersize=3.5)
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:

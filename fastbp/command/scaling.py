@@ -83,14 +83,23 @@ class Moments:
             return
         if self._n == 0:
             self._origin = rows[0].copy()
-        x = rows - self._origin
-        mean = x.mean(axis=0)
-        x -= mean
-        shift = mean - self._mean
         total = self._n + m
-        self._squares += np.einsum("ij,ij->j", x, x) + shift**2 * (self._n * (m / total))
-        self._mean = self._mean + shift * (m / total)
+        with np.errstate(over="ignore", invalid="ignore"):  # `refuse_too_large` tells
+            x = rows - self._origin
+            mean = x.mean(axis=0)
+            x -= mean
+            shift = mean - self._mean
+            self._squares += np.einsum("ij,ij->j", x, x) + shift**2 * (self._n * (m / total))
+            self._mean = self._mean + shift * (m / total)
         self._n = total
+
+    def refuse_too_large(self, name: str, columns: list[str]) -> None:
+        """Refuse columns whose deviation float64 cannot hold."""
+        wrong = np.flatnonzero(~np.isfinite(self.scales))
+        if wrong.size:
+            column = columns[wrong[0]]
+            expected = "expected numbers whose squares float64 can hold, got larger ones"
+            raise DataError(f"{name}: column {column!r}: {expected}", column=column)
 
     @property
     def means(self) -> np.ndarray:

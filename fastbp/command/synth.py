@@ -11,7 +11,7 @@ import click
 import numpy as np
 from rich.filesize import decimal
 
-from fastbp.command.options import Real, one_line_errors, output_option, parse_shape
+from fastbp.command.options import Real, Whole, one_line_errors, output_option, parse_shape
 from fastbp.command.report import print_grid
 from fastbp.data.rows import Block, Rows, Wrapped
 from fastbp.data.sources.writing import write_npy
@@ -24,7 +24,7 @@ from fastbp.system.progress import rows_bar
 @click.command()
 @click.argument("shape", callback=parse_shape, metavar="ROWSxFEATURES")
 @output_option("--out", text="The .npy file to write; an old one is replaced.", required=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0)
+@click.option("--seed", type=Whole(min=0), default=0)
 @click.option(
     "--noise",
     type=Real(min=0.0),

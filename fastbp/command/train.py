@@ -23,6 +23,7 @@ from fastbp.command.fit import epochs_in, fit_rows, get_ready
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import (
     Real,
+    Whole,
     echo,
     input_argument,
     layout_options,
@@ -51,7 +52,7 @@ from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
 from fastbp.training.optimizers import OPTIMIZERS
 
-COUNT = click.IntRange(min=1)
+COUNT = Whole(min=1)
 NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_classes)
 
 
@@ -71,28 +72,29 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--target",
     metavar="COLUMN",
-    help="To predict. Default where columns have no names: the last one.",
+    help="Column to predict. Default where columns have no names: the last one.",
 )
 @click.option(
     "--columns",
     multiple=True,
     metavar="COLUMN",
-    help="A feature; give it again for each. Default: all other columns.",
+    help="Feature column; repeat for several. Default: all others.",
 )
 @click.option(
-    "--exclude", multiple=True, metavar="COLUMN", help="No feature; give it again for each."
+    "--exclude", multiple=True, metavar="COLUMN", help="Column to leave out; repeat for several."
 )
-@click.option("--weights", metavar="COLUMN", help="Holds the weight of each row.")
+@click.option("--weights", metavar="COLUMN", help="Column of sample weights.")
 @layout_options
 @click.option(
     "--classes/--number",
     default=None,
-    help="What the target is. Default: classes, if it is text, true and false, or few numbers.",
+    help="Predict classes or a number. Default: classes, if the target is text, true and false, or"
+    " few distinct numbers.",
 )
 @click.option(
     "--class-weight",
     type=click.Choice(["balanced"]),
-    help="Weigh rows so that every class counts the same.",
+    help="Weight rows so that all classes count the same.",
 )
 @click.option(
     "--hidden",
@@ -100,7 +102,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     metavar="SIZES",
     help="Train a network with hidden layers of these sizes, such as 64,32.",
 )
-@click.option("--epochs", type=click.IntRange(min=0), default=100, help="Passes over all rows.")
+@click.option("--epochs", type=Whole(min=0), default=100, help="Passes over all rows.")
 @click.option(
     "--learning-rate",
     type=Real(min=0.0),
@@ -115,8 +117,8 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--activation",
     type=click.Choice(list(hidden_activations())),
-    help="Of the neuron (default: sigmoid for classes, identity for a number) or the hidden layers"
-    " (default: relu).",
+    help="Activation of the neuron (default: sigmoid for classes, identity for a number) or the"
+    " hidden layers (default: relu).",
 )
 @click.option(
     "--loss",
@@ -138,7 +140,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--standardize/--no-standardize",
     default=True,
-    help="Bring every feature to mean 0, deviation 1.",
+    help="Scale every feature to mean 0, standard deviation 1.",
 )
 @click.option(
     "--held-out",
@@ -161,7 +163,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=0,
     help="Seed for the initial weights, the shuffles and the built-in rows; held-out rows do not"
     " depend on it.",
@@ -248,10 +250,12 @@ def _check_classes(parts: Parts, settings: Settings) -> None:
     numbers = parts.source.classes is None
     network = "" if settings.hidden else " --hidden 16"
     if numbers and settings.classes is None and are_ambiguous(labels):
-        n = len(labels) if len(labels) <= MOST_CLASSES else f"more than {MOST_CLASSES}"
+        n, way = f"{len(labels)}", f", --classes{network} takes each for a class"
+        if len(labels) > MOST_CLASSES:
+            n, way = f"more than {MOST_CLASSES}", ""
         raise ValueError(
             f"{name}: expected --number or --classes for {n} different numbers, got none"
-            f" ({shown(labels)}); --number predicts them, --classes{network} takes each for a class"
+            f" ({shown(labels)}); --number predicts them{way}"
         )
     hint = "for more classes give --hidden 16" if network else ""
     hint = f"--number predicts a number; {hint}".removesuffix("; ") if numbers else hint

@@ -59,7 +59,9 @@ def online_step(
     online_forward(integers, row, parameters, work)
     output_dz(integers, at(y, i * integers[layout.LABEL_STRIDE]), weight, work, partial)
     partial[p + layout.LOSS_SUM] += penalty(integers, floats)
-    online_backward(integers, row, parameters, work, rate / weight[0], floats[layout.ALPHA])
+    if weight[0] > 0.0:
+        step = rate / weight[0]
+        online_backward(integers, row, parameters, work, step, floats[layout.ALPHA])
     return integers[layout.EPOCH] > 0 or all_finite(integers[layout.N_FEATURES], row)
 
 

@@ -78,11 +78,14 @@ def in_place(path: Path) -> BinaryIO:
     return open(path, "wb", opener=lambda name, flags: os.open(name, flags & ~kept, 0o666))
 
 
-def check(path: Path) -> None:
-    """Raise the OSError of a file that cannot be written, before there is something to write."""
+def check(path: Path, replaced: bool = True) -> None:
+    """Raise the OSError of what cannot be written, or replaced, before there is something to write.
+
+    A new file is made beside it, and removed.
+    """
     with errors_named(path):
         old = _status(path)
-        if old is None or stat.S_ISREG(old.st_mode):
+        if old is None or (replaced and stat.S_ISREG(old.st_mode)):
             temporary, descriptor = _new_file(Path(os.path.realpath(path)).parent, old)
             os.close(descriptor)
             temporary.unlink(missing_ok=True)
@@ -111,7 +114,8 @@ def errors_named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         name = error.filename
-        if name is not None and not TEMPORARY.fullmatch(Path(str(name)).name):
+        others = name is not None and not TEMPORARY.fullmatch(Path(str(name)).name)
+        if others or error.errno is None:  # the latter is a library's, not the system's
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 

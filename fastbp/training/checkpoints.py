@@ -21,8 +21,8 @@ from fastbp.training.problem import Options
 from fastbp.training.state import TrainingState, generator_state
 
 KIND = "Checkpoint"
-REMEDY = "Give another path, or remove the file to begin anew"
-OTHER_PATH = "Give another path for the checkpoint"
+REMEDY = "Use another path, or delete the file to start over"
+OTHER_PATH = "Use another path for the checkpoint"
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,21 +112,20 @@ class Checkpoint:
             raise CheckpointError(f"{error}. {OTHER_PATH}") from None
         if kind != KIND:
             raise CheckpointError(f"{self.path}: expected a checkpoint, got a {kind}. {OTHER_PATH}")
-        ours, theirs = self._fingerprint, fields["fingerprint"]
-        different = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-        self.refuse("; ".join(_difference(n, theirs.get(n), ours.get(n)) for n in different))
-        if len(arrays["losses"]) < epochs and fields["stopped"] not in ("tol", "callback"):
+        with archive.refusing(self.path, "a checkpoint"):
+            ours, theirs = self._fingerprint, dict(fields["fingerprint"])
+            different = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+            self.refuse("; ".join(_difference(n, theirs.get(n), ours.get(n)) for n in different))
+            saved = _taken_apart(arrays, fields)
+            begun = len(saved.losses) + saved.now.state.within_epoch
+        if len(saved.losses) < epochs and saved.stopped not in ("tol", "callback"):
             self._check_writable()
-        now = _snapshot("", arrays, fields)
-        begun = len(arrays["losses"]) + (now.state.batch_start > 0 or now.state.next_chunk > 0)
         if begun > epochs:
             raise CheckpointError(
                 f"{self.path}: expected epochs to be at least {begun}: the checkpoint has begun"
                 f" that many; got {epochs}"
             )
-        kept = {name: fields[name] for name in FIELDS} | {name: arrays[name] for name in ARRAYS}
-        best = _snapshot("best.", arrays, fields) if "best.state" in fields else None
-        return Saved(now=now, best=best, **kept)
+        return saved
 
     def refuse(self, different: str) -> None:
         """Raise a CheckpointError for another fit's file if anything is different."""
@@ -169,6 +168,30 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.path}: the checkpoint cannot be written: {error.strerror}"
             ) from error
+
+
+def _taken_apart(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Saved:
+    """Return what a file holds. What depends on the fit is checked where that continues."""
+    best = _snapshot("best.", arrays, fields) if "best.state" in fields else None
+    kept = {name: fields[name] for name in FIELDS} | {name: arrays[name] for name in ARRAYS}
+    saved = Saved(now=_snapshot("", arrays, fields), best=best, **kept)
+    n = len(saved.losses)
+    for name, sizes in (
+        ("losses", (n,)),
+        ("validation_losses", (0, n - 1, n)),
+        ("rates", (0, n, n + 1)),
+    ):
+        array = kept[name]
+        if array.dtype != np.float64 or array.ndim != 1 or array.size not in sizes:
+            raise ValueError(f"{name}: expected one an epoch, got {arguments.describe(array)}")
+    if not (np.isfinite(saved.losses).all() and np.isfinite(saved.rates).all()):
+        raise ValueError("losses, rates: expected finite numbers")
+    arguments.integer("reported", saved.reported, minimum=0, maximum=n)
+    arguments.integer("epochs", saved.epochs, minimum=0)
+    arguments.integer("epoch", saved.now.state.epoch, minimum=n)
+    if saved.stopped not in (None, "epochs", "tol", "callback", "interrupted"):
+        raise ValueError(f"stopped: expected why a fit stopped, got {saved.stopped!r}")
+    return saved
 
 
 def _snapshot(prefix: str, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Snapshot:

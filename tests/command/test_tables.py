@@ -248,6 +248,27 @@ def test_features_are_standardised_unless_told_otherwise(tmp_path):
     assert fastbp.load(tmp_path / "m").scales.tolist() == [1.0, 1.0]
 
 
+def test_more_numbers_than_there_can_be_classes_have_one_way_out(tmp_path):
+    path = write(tmp_path, {"x": list(range(1002)), "y": [i / 2 for i in range(1002)]})
+    refused = run("train", path, *TARGET, "--hidden", 2, code=1).stderr
+    assert "more than 1000 different numbers" in refused
+    assert refused.endswith("; --number predicts them\n")
+
+
+def test_a_model_too_large_for_memory_is_an_error_of_one_line(tmp_path):
+    path = write(tmp_path, {"x": [1.0, 2.0], "y": [0, 1]})
+    assert "allocate" in run("train", path, *TARGET, "--hidden", 10**13, code=1).stderr
+
+
+@pytest.mark.parametrize("large", ["a", "y"])
+def test_numbers_too_large_to_standardise(tmp_path, large):
+    data = {"a": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 5.0]}
+    data[large] = [1e200 * value for value in data[large]]
+    refused = run("train", write(tmp_path, data), *TARGET, "--number", code=1).stderr
+    assert f"column {large!r}: expected numbers whose squares float64 can hold" in refused
+    assert ("--exclude a" in refused) == (large == "a")
+
+
 USAGE = [
     (["FILE"], "--target: expected a column of "),
     (["FILE"], "('a', 'b', 'y'), got none"),
@@ -266,6 +287,8 @@ USAGE = [
     (["FILE", *TARGET, "--validation", "nan"], "--validation"),
     (["FILE", *TARGET, "--checkpoint-every", "nan"], "--checkpoint-every"),
     (["FILE", *TARGET, "--epochs", -1], "--epochs"),
+    (["FILE", *TARGET, "--seed", 10**20], "--seed"),
+    (["FILE", *TARGET, "--save", "-"], "--save"),
     (["FILE", *TARGET, "--delimiter", ";;"], "--delimiter"),
     (["FILE", *TARGET, "--decimal", "5"], "--decimal"),
     (["FILE", *TARGET, "--plot", "l.txt"], "l.txt: expected a file that ends in"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastbp import DataError, open_rows
+from fastbp import DataError, fit_neuron, open_rows
 
 NAMES = ["a", "b", "c", "y"]
 VALUES = np.arange(12.0).reshape(3, 4)
@@ -48,6 +48,16 @@ def test_columns_without_names_are_excluded_by_index(tmp_path):
     np.save(tmp_path / "t.npy", VALUES)
     rows = open_rows(tmp_path / "t.npy", target=-1, exclude=[1])
     np.testing.assert_array_equal(rows.block(0, 3).features, VALUES[:, [0, 2]])
+
+
+def test_weights_of_an_array_are_contiguous_as_the_kernels_were_compiled_for():
+    from fastbp.kernels.neuron import neuron_steps
+
+    for names in ({}, {"weight": 2}):
+        rows = open_rows(VALUES, target=-1, columns=[0], **names)
+        fit_neuron(rows, None, [0.0], 0.0, 0.01, 1, activation="identity")
+        assert rows.weight_array is None or rows.weight_array.flags.c_contiguous
+    assert len(neuron_steps.signatures) == 1
 
 
 def test_the_column_of_a_value_that_is_not_finite(tmp_path):

@@ -57,7 +57,7 @@ def predictions(path):
 WRITERS = {
     "model.safetensors": lambda path: fastbp.save(FIT, path),
     "losses.csv": log,
-    "losses.pdf": lambda path: plot_losses(path, "losses", FIT),
+    "losses.pdf": lambda path: plot_losses(path, "losses", FIT, batches=False),
     "rows.npy": rows,
     "predictions.csv": predictions,
 }
@@ -201,6 +201,8 @@ def test_what_cannot_take_its_place_stays_beside_it(tmp_path, monkeypatch):
 def test_an_error_of_the_contents_keeps_its_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"rows\.csv"), output.replacing(tmp_path / "p"):
         (tmp_path / "rows.csv").open()
+    with pytest.raises(OSError, match="of a library"), output.replacing(tmp_path / "p"):
+        raise OSError("an error of a library")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -303,6 +305,21 @@ def test_what_cannot_be_written_is_refused_before(tmp_path):
                 use(bad)
             assert (caught.value.errno, caught.value.filename) == (error, str(bad))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["loop", "socket"]
+
+
+def test_what_is_written_in_place_needs_no_new_file(tmp_path, monkeypatch):
+    """A log that was made for a user in a folder that is not his."""
+
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    log(tmp_path / "losses.csv")
+    monkeypatch.setattr(output, "_new_file", refuse)
+    output.check(tmp_path / "losses.csv", replaced=False)
+    log(tmp_path / "losses.csv")
+    for path, replaced in (("losses.csv", True), ("new", False)):
+        with pytest.raises(PermissionError):
+            output.check(tmp_path / path, replaced)
 
 
 def test_a_file_that_must_not_be_written_is_not_replaced(tmp_path, monkeypatch):

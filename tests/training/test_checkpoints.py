@@ -341,7 +341,7 @@ def test_damaged_and_foreign_files_are_refused_and_left_alone(tmp_path, monkeypa
             path.write_bytes(content)
             with pytest.raises(fastbp.CheckpointError, match=message) as caught:
                 fit(4, checkpoint=path)
-            assert str(caught.value).endswith("Give another path for the checkpoint")
+            assert str(caught.value).endswith("Use another path for the checkpoint")
             assert path.read_bytes() == content
     fastbp.save(fit(1), path)
     with pytest.raises(fastbp.CheckpointError, match="expected a checkpoint, got a NetworkFit"):

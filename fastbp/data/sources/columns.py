@@ -203,7 +203,7 @@ def parts_of(
     block = Block(
         features,
         readable(labels) if roles.labels else None,
-        readable(weight[:, 0]) if roles.weight is not None else None,
+        np.ascontiguousarray(weight[:, 0], np.float64) if roles.weight is not None else None,
     )
     chosen = None if names is None else [names[j] for j in roles.features]
     return features, block, chosen, roles.remarks
