@@ -94,7 +94,7 @@ class NetworkFit(Fit):
         names, loss = tuple(fields["activations"]), fields["loss"]
         weights, biases = checked_parameters("", *layers_in(arrays, len(names)), None)
         d = weights[0].shape[0]
-        NetworkModel(d, weights, biases, names, loss, prefix="")  # checks them
+        NetworkModel(d, weights, biases, names, loss, prefix="")  # checks them, and the names
         return cls(weights, biases, **{**restored(arrays, fields, d), "activations": names})
 
 

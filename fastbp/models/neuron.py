@@ -101,9 +101,8 @@ class NeuronFit(Fit):
         """Rebuild it from saved arrays and fields."""
         stored, bias = arrays["weights"], float(arrays["bias"][0])
         weights = checks.vector("weights", stored, stored.size, "one a feature", rows=False)
-        NeuronModel(
-            weights.size, weights, bias, fields["activation"], fields["loss"]
-        )  # checks them
+        # Checks them, and the names.
+        NeuronModel(weights.size, weights, bias, fields["activation"], fields["loss"])
         return cls(weights, bias, **restored(arrays, fields, weights.size))
 
 

@@ -122,9 +122,12 @@ class TrainingState:
         _check_whole("next_chunk", self.next_chunk, -(-rows // chunk_rows) - 1)
         self._check_arrays(n_parameters)
         self._check_numbers()
-        if self.best is not None:
-            self._check_best(self.best)
-            self.best.state.check(n_parameters, batching, chunk_rows)
+        if self.best is None:
+            return
+        if not isinstance(self.best, Best) or not isinstance(self.best.state, TrainingState):
+            _refuse("best to be a loss, parameters and their state", self.best)
+        self.best.state.check(n_parameters, batching, chunk_rows)
+        self._check_best(self.best)
 
     @property
     def within_epoch(self) -> bool:
@@ -143,11 +146,12 @@ class TrainingState:
             is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
             if not is_array or array.shape != shape:
                 _refuse(f"{name} to be an array of shape {shape} and dtype float64", array)
-        if not np.isfinite(self.epoch_start).all():
+        if self.epoch_start.size and not np.isfinite(self.epoch_start).all():
             _refuse("epoch_start to be finite", self.epoch_start)
         # Squares may have become infinite; what a sum of a batch holds is found at its end.
-        if np.isnan(self.moments).any() or (self.moments[self.optimizer.squares] < 0.0).any():
-            _refuse("moments to be numbers, and means of squares not negative", self.moments)
+        moments, squares = self.moments, self.moments[self.optimizer.squares]
+        if moments.size and (np.isnan(moments).any() or (squares < 0.0).any()):
+            _refuse("moments to be numbers, and means of squares not negative", moments)
         if self.next_chunk:
             _check_weight("partial_sums", self.partial_sums[n_parameters + layout.WEIGHT_SUM])
 
@@ -163,14 +167,12 @@ class TrainingState:
             _refuse("epoch_sums to be 0 between epochs", self.epoch_sums)
         if not isinstance(self.validation_due, bool):
             _refuse("validation_due to be True or False", self.validation_due)
-        if self.ended not in (None, "tol", "callback"):
+        if not isinstance(self.ended, str | None) or self.ended not in (None, "tol", "callback"):
             _refuse("ended to be None, 'tol' or 'callback'", self.ended)
         if not (all_real([self.best_loss]) and self.best_loss > -np.inf):
             _refuse("best_loss to be a number", self.best_loss)
 
-    def _check_best(self, best: Any) -> None:
-        if not isinstance(best, Best) or not isinstance(best.state, TrainingState):
-            _refuse("best to be a loss, parameters and their state", best)
+    def _check_best(self, best: Best) -> None:
         array, same = best.parameters, best.state.optimizer == self.optimizer
         is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
         if not is_array or array.shape != self.moments.shape[1:] or not np.isfinite(array).all():

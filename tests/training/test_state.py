@@ -1,12 +1,13 @@
 """A state that somebody made: every field is checked against the fit that it is handed to."""
 
-import dataclasses
+from dataclasses import replace as changed
 
 import numpy as np
 import pytest
 
 import fastbp
 from fastbp import Adam
+from fastbp.training.state import Best
 from tests.problems import network_problem
 
 X, Y, W, B, _ = network_problem((4, 6, 1), 300)
@@ -52,7 +53,9 @@ WRONG = [
     ("batching", [None, (), (300, 70), (300, 70, True, 1), "abc", (300.0, 70, True), np.zeros(3)]),
     ("epoch_sums", [(np.nan, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0), None, ("a", 0.0, 0.0)]),
     ("best_loss", [np.nan, -np.inf, "x", None, True]),
-    ("ended", ["epochs", 3, []]),
+    ("ended", ["epochs", 3, [], np.zeros(2)]),
+    ("validation_due", [None, 1, "x", np.zeros(2)]),
+    ("best", [5, (), (0.5, np.zeros(3), None), Best(0.5, np.zeros(3), None), []]),
 ]  # fmt: skip
 WITHIN = [
     ("epoch_start", [np.zeros(0), np.zeros(3), np.nan, np.inf, np.float32(0.0)]),
@@ -72,7 +75,7 @@ def refused(function, start, state, message="state: expected.*, got "):
 def test_a_field_that_no_fit_leaves_behind(field, values, function, fits):
     function, start, state = fits[function]
     for value in values:
-        refused(function, start, dataclasses.replace(state, **{field: value}))
+        refused(function, start, changed(state, **{field: value}))
 
 
 @pytest.mark.parametrize("function", ["network", "neuron"])
@@ -84,8 +87,8 @@ def test_a_field_of_an_epoch_under_way(field, values, function, fits):
     for value in values:
         if np.isscalar(value) and field == "epoch_start":
             value = np.full(size, value)
-        refused(function, start, dataclasses.replace(state, **{**begun, field: value}))
-    assert function(start, dataclasses.replace(state, **begun)).n_epochs == 2
+        refused(function, start, changed(state, **{**begun, field: value}))
+    assert function(start, changed(state, **begun)).n_epochs == 2
 
 
 def test_moments_and_sums(fits):
@@ -93,10 +96,10 @@ def test_moments_and_sums(fits):
     for row, value in [(0, np.nan), (1, np.nan), (1, -1.0)]:
         moments = state.moments.copy()
         moments[row, 3] = value
-        refused(function, start, dataclasses.replace(state, moments=moments))
+        refused(function, start, changed(state, moments=moments))
     moments = state.moments.copy()
     moments[1, 3] = np.inf  # the square of a gradient of 1e200
-    assert function(start, dataclasses.replace(state, moments=moments)).n_epochs == 2
+    assert function(start, changed(state, moments=moments)).n_epochs == 2
 
 
 def test_sums_of_a_batch_under_way(monkeypatch):
@@ -117,24 +120,39 @@ def test_sums_of_a_batch_under_way(monkeypatch):
         {"next_chunk": 19}, {"partial_sums": np.zeros(size)}, {"partial_sums": np.zeros(0)},
         {"partial_sums": heavy}, {"epoch_start": np.zeros(0)},
     ]:  # fmt: skip
-        refused(going_on, start, dataclasses.replace(start.state, **{**good, **wrong}))
-    assert going_on(start, dataclasses.replace(start.state, **good)).n_epochs == 2
+        refused(going_on, start, changed(start.state, **{**good, **wrong}))
+    assert going_on(start, changed(start.state, **good)).n_epochs == 2
 
 
 def test_an_optimizer_that_is_none(fits):
     function, start, state = fits["network"]
     for value in (None, 5, np.zeros(3), "adam"):
         refused(
-            function, start, dataclasses.replace(state, optimizer=value),
+            function, start, changed(state, optimizer=value),
             "state: expected that of a fit with optimizer=",
         )  # fmt: skip
 
 
 def test_a_state_that_load_gave(tmp_path):
     fit = network((W, B))
-    crafted = dataclasses.replace(fit, state=dataclasses.replace(fit.state, next_chunk=-5))
+    crafted = changed(fit, state=changed(fit.state, next_chunk=-5))
     fastbp.save(crafted, tmp_path / "m")
     again = fastbp.load(tmp_path / "m")
     refused(
         network, [*again][:2], again.state, "state: expected next_chunk to be an integer from 0"
     )
+
+
+def test_the_best_of_a_fit_that_was_cut_short(fits):
+    function, start, state = fits["network"]
+    parameters = np.zeros(state.moments.shape[1])
+    begun = {"batch_start": 70, "epoch_start": parameters, "epoch_sums": (3.0, 0.0, 70.0)}
+    for wrong in [
+        Best("x", parameters, state), Best(0.5, parameters[1:], state), Best(0.5, None, state),
+        Best(0.5, parameters * np.nan, state), Best(0.5, parameters, changed(state, epoch=-1)),
+        Best(0.5, parameters, changed(state, **begun)),
+        Best(0.5, parameters, changed(state, best=Best(0.5, parameters, state))),
+        Best(0.5, parameters, changed(state, optimizer=fastbp.SGD())),
+    ]:  # fmt: skip
+        refused(function, start, changed(state, best=wrong))
+    assert function(start, changed(state, best=Best(0.5, parameters, state))).n_epochs == 2

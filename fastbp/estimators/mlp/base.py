@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -12,6 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.rows import Rows
 from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE
@@ -171,6 +171,7 @@ class BaseMLP(Exchange):
         return network.layers_of(learned.coefs_, self.activation, output, self.loss)
 
     def _check_stored(self) -> None:
+        _hidden_sizes(self.hidden_layer_sizes)
         check_stored(self)
 
     def _attributes(self, weights: Any, biases: Any) -> dict[str, Any]:
@@ -235,9 +236,10 @@ class BaseMLP(Exchange):
 
 def _hidden_sizes(sizes: Any) -> list[int]:
     hidden = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-    if np.any(np.array(hidden) <= 0):
+    whole = [arguments.integer("hidden_layer_sizes", n, minimum=-(2**62)) for n in hidden]
+    if any(size <= 0 for size in whole):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-    return [operator.index(size) for size in hidden]
+    return whole
 
 
 def _refuse_rows(X: Any) -> None:
