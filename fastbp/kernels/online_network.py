@@ -9,6 +9,7 @@ from __future__ import annotations
 from fastbp.kernels import layout
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.jit import device_function, subroutine
+from fastbp.kernels.lanes import sum_lanes
 from fastbp.kernels.layers import inputs_of, layer, output_losses
 from fastbp.kernels.matmul import multiply_row
 from fastbp.kernels.matvec import row_at
@@ -26,7 +27,6 @@ from fastbp.kernels.vector import (
     padded,
     store,
     store_first,
-    sum_lanes,
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, kernel, subroutine
+from fastbp.kernels.lanes import lane, sum_everywhere, sum_lanes
 from fastbp.kernels.losses import output_loss
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.steps import (
@@ -29,13 +30,10 @@ from fastbp.kernels.vector import (
     broadcast,
     fma,
     keep_first,
-    lane,
     load,
     load_up_to,
     pointer_to,
     store,
-    sum_everywhere,
-    sum_lanes,
 )
 
 
