@@ -21,6 +21,7 @@ TEXT_KINDS = "SU"
 DATES = np.datetime64, np.timedelta64, datetime.date, datetime.timedelta
 LEAST_WEIGHT = float(np.finfo(np.float64).tiny)
 MOST_WEIGHT = 2.0**960  # 2**63 of them have a finite sum
+LISTED = 20  # names, in a message
 SCAN_ELEMENTS = 2**17  # searched at a time for bad rows, so that temporaries stay small
 
 
@@ -194,24 +195,31 @@ def all_finite(name: str, array: np.ndarray) -> None:
 
 
 def same_names(name: str, names: list[str] | None, expected: list[str] | None) -> None:
-    """Refuse columns of other names, or in another order, than those that a model was fitted to.
+    """Refuse columns of other names, or in another order, than those that a model was fitted to."""
+    if expected is not None and (got := difference(expected, names)) is not None:
+        raise ValueError(f"{name}: expected the columns of the fit ({listed(expected)}), got {got}")
+
+
+def difference(expected: list[str] | None, names: list[str] | None) -> str | None:
+    """Return what messages tell of names that differ from those that are expected, or None.
 
     Without names on either side there is nothing to compare.
     """
     if names is None or expected is None or names == expected:
-        return
+        return None
     missing = [column for column in expected if column not in set(names)]
     new = [column for column in names if column not in set(expected)]
-    got = f"{listed(names)} in another order"
     if missing or new:
         lacking = [f"none named {listed(missing)}"] if missing else []
-        got = ", but ".join(lacking + ([f"also {listed(new)}"] if new else []))
-    raise ValueError(f"{name}: expected the columns of the fit ({listed(expected)}), got {got}")
+        return ", but ".join(lacking + ([f"also {listed(new)}"] if new else []))
+    pairs = enumerate(zip(expected, names, strict=False))  # a name may occur twice
+    first = next((j for j, (column, name) in pairs if column != name), 0)
+    return f"{listed(names[first:])} in another order"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as messages list them: not more than twenty."""
-    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+    """Return names as messages list them: not all if there are many."""
+    return ", ".join(map(repr, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
 
 
 def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) -> None:

@@ -515,7 +515,8 @@ def test_names_of_a_folder_are_compared_with_the_first_that_there_are(tmp_path):
     for name, columns in (("b", NAMES), ("c", NAMES[::-1])):
         csv.write_csv(table().select(columns), tmp_path / f"{name}.csv")
     with pytest.raises(
-        fastbp.DataError, match=r"c.csv: expected the columns of .*b.csv, got 'x4' before 'x0'"
+        fastbp.DataError,
+        match=r"c.csv: expected the columns of .*b.csv, got 'x4', .* in another order",
     ):
         fastbp.open_rows(tmp_path)
 

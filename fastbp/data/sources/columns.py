@@ -16,8 +16,6 @@ from fastbp.data.arrays import readable
 from fastbp.data.rows import Block
 from fastbp.errors import DataError
 
-LISTED = 20
-"""Names that a message lists."""
 NAMELESS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 """How an index that pandas wrote is called where no metadata say so."""
 
@@ -63,10 +61,10 @@ class ColumnRequest(NamedTuple):
             features = [j for j in rest if known[j] not in index]
             if left_out := [str(known[j]) for j in rest if known[j] in index]:
                 told = "its metadata call the index; columns=[...] takes it"
-                remarks.append(f"left out {_listed(left_out)}, which {told}")
+                remarks.append(f"left out {checks.listed(left_out)}, which {told}")
             if nameless := [n for j in features if NAMELESS.fullmatch(n := str(known[j]))]:
                 told = "has no name, as an index that was written; exclude=[...] leaves it out"
-                remarks.append(f"the feature {_listed(nameless)} {told}")
+                remarks.append(f"the feature {checks.listed(nameless)} {told}")
         else:
             features = find("columns", arguments.sequence("columns", self.columns, "columns"))
             features = [j for j in features if j not in exclude]
@@ -102,25 +100,10 @@ def _indices(
     found = {column: j for j, column in enumerate(known)}
     unknown = [value for value in values if value not in found]
     if unknown:
-        similar = difflib.get_close_matches(unknown[0], known, LISTED)
-        expected = f"a column of {name} ({_listed(list(dict.fromkeys([*similar, *known])))})"
-        raise ValueError(f"{argument}: expected {expected}, got {_listed(unknown)}")
+        similar = difflib.get_close_matches(unknown[0], known, checks.LISTED)
+        expected = f"a column of {name} ({checks.listed(list(dict.fromkeys([*similar, *known])))})"
+        raise ValueError(f"{argument}: expected {expected}, got {checks.listed(unknown)}")
     return [found[value] for value in values]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
-
-
-def difference(expected: list[str] | None, names: list[str] | None) -> str | None:
-    """Say how names differ from those that are expected; None if they do not, or there are none."""
-    if expected is None or names is None or expected == names:
-        return None
-    if missing := [column for column in expected if column not in set(names)]:
-        return f"none named {_listed(missing)}"
-    if more := [column for column in names if column not in set(expected)]:
-        return f"{_listed(more)} as well"
-    return next(f"{b!r} before {a!r}" for a, b in zip(expected, names, strict=True) if a != b)
 
 
 def _refuse_repeated(name: str, names: Sequence[str]) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.data import checks
 from fastbp.data.rows import Block, Rows, combined, pairs
-from fastbp.data.sources.columns import ColumnRequest, difference
+from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows, digest_of_files
 from fastbp.data.sources.formats import FORMATS, files_of, open_file
 from fastbp.data.sources.partitions import Partitions
@@ -122,7 +123,7 @@ class Folder(Rows):
 
 def _check_alike(shard: FileRows, first: FileRows) -> None:
     """Refuse a file whose columns are not those of the first."""
-    if (got := difference(first.feature_names, shard.feature_names)) is not None:
+    if (got := checks.difference(first.feature_names, shard.feature_names)) is not None:
         raise DataError(f"{shard.name}: expected the columns of {first.name}, got {got}")
     alike = zip(_columns_of(first).items(), _columns_of(shard).values(), strict=True)
     for (of, expected), got in alike:

@@ -13,7 +13,7 @@ from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import readable
 from fastbp.data.rows import Block
-from fastbp.data.sources.columns import ColumnRequest, difference, parts_of, side_by_side
+from fastbp.data.sources.columns import ColumnRequest, parts_of, side_by_side
 from fastbp.data.sources.files import Sequential
 from fastbp.errors import DataError
 
@@ -102,7 +102,7 @@ class IteratorRows(Sequential):
             self.weighted, self.feature_names = weighted, names
         if columns != self._columns:
             raise DataError(f"{name}: expected {self._columns}, got {columns}", row)
-        if (got := difference(self.feature_names, names)) is not None:
+        if (got := checks.difference(self.feature_names, names)) is not None:
             raise DataError(f"{name}: expected the columns of the first block, got {got}", row)
 
     def digest(self) -> str:
