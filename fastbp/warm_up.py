@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp import arguments, datasets
+from fastbp.kernels.cache import why_not_kept
 from fastbp.kernels.jit import JIT_ENABLED
 from fastbp.models import network, neuron
 from fastbp.system.interrupts import deferred_interrupts
@@ -68,14 +69,24 @@ class Readiness(NamedTuple):
 
 
 class Warmup(dict[str, Readiness]):
-    """What :func:`warmup` did, by the names of the functions; shown as a table."""
+    """What :func:`warmup` did, by the names of the functions; shown as a table.
+
+    Attributes
+    ----------
+    not_kept : str
+        Why the kernels that were compiled are not kept on disk, so that the next process must
+        compile them again; "" if they are.
+    """
+
+    not_kept = ""
 
     def __repr__(self) -> str:
         name, did = (max(map(len, column), default=0) for column in (self, map(str, self.values())))
-        return "\n".join(
+        lines = [
             f"{function:{name}}  {ready!s:{did}}  {ready.seconds:6.2f} s"
             for function, ready in self.items()
-        )
+        ]
+        return "\n".join([*lines, *([f"not kept: {self.not_kept}"] if self.not_kept else [])])
 
 
 def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -> Warmup:
@@ -99,7 +110,8 @@ def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -
     Warmup
         A dictionary: for the name of each function a tuple of ``seconds``, the number of kernels
         ``compiled`` and the number ``loaded`` from the cache. A kernel that functions share
-        counts for the first of them. It is shown as a table.
+        counts for the first of them. It is shown as a table. Its attribute ``not_kept`` says why
+        the compiled kernels are not kept on disk, if they are not.
 
     Raises
     ------
@@ -128,6 +140,8 @@ def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -
         seconds = time.perf_counter() - started
         compiled_now, loaded_now = _counts()
         done[name] = Readiness(seconds, compiled_now - compiled, loaded_now - loaded)
+    if any(ready.compiled for ready in done.values()):
+        done.not_kept = why_not_kept()
     return done
 
 

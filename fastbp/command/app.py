@@ -29,14 +29,18 @@ def command() -> None:
     help=f"""Compile the kernels of each FUNCTION ahead of time, say in a container's image.
 
     They are kept in a cache on disk, for this user, these versions and this kind of processor.
-    Without FUNCTION: {", ".join(CALLS)}.
+    Without FUNCTION: {", ".join(CALLS)}. The exit status is 1 if kernels were
+    compiled and cannot be kept.
     """,
 )
 @click.argument("functions", nargs=-1, type=click.Choice(list(CALLS)), metavar="[FUNCTION]...")
 def compile_ahead(functions: tuple[str, ...]) -> None:
     """Compile ahead of time."""
     with one_line_errors():
-        click.echo(warmup(*functions, progress=True))
+        done = warmup(*functions, progress=True)
+        click.echo(done)
+    if done.not_kept:
+        sys.exit(1)
     click.echo(f"kernel cache: {kernel_cache()}")
 
 
