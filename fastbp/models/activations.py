@@ -50,7 +50,8 @@ def _expit(z: Any, out: Any = None) -> Any:
 
 
 def _sigmoid_derivative(z: Any, a: Any) -> Any:
-    return a / (1.0 + np.exp(np.minimum(z, 700.0)))  # a (1 - a), with all its digits
+    with np.errstate(over="ignore"):  # it underflows to 0
+        return a / (1.0 + np.exp(z))  # a (1 - a), with all its digits
 
 
 def _relu(z: Any, out: Any = None) -> Any:
