@@ -12,6 +12,7 @@ import numpy as np
 
 from fastbp.data.arrays import aligned_zeros
 from fastbp.kernels import layout
+from fastbp.kernels.vector import whole_vectors
 from fastbp.training.problem import Problem
 from fastbp.training.state import TrainingState
 
@@ -82,7 +83,11 @@ class Memory:
         sums = p + layout.PARTIAL_EXTRA
         slots = max(2 * workers, MOST_SLOT_ELEMENTS // sums)
         slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
-        self.integers = np.zeros(layout.N_INTEGERS + len(problem.table), dtype=np.int64)
+        n_integers = layout.N_INTEGERS + len(problem.table)
+        first = whole_vectors(n_integers)  # of the floats: both begin with a cache line
+        partials = layout.PARAMETERS + (2 + rule.n_moments) * p
+        both = aligned_zeros(first + partials + (slots + 1) * sums + workers * problem.work_size)
+        self.integers, self.floats = both[:n_integers].view(np.int64), both[first:]
         self.integers[layout.LAYERS :] = problem.table
         self.plain = self.integers.data
         for index, value in (
@@ -104,8 +109,6 @@ class Memory:
             *problem.settings.items(),
         ):
             self.plain[index] = value
-        partials = layout.PARAMETERS + (2 + rule.n_moments) * p
-        self.floats = aligned_zeros(partials + (slots + 1) * sums + workers * problem.work_size)
         self.floats[layout.RULE : layout.RULE + len(rule.constants)] = rule.constants
         self.floats[layout.ALPHA] = options.alpha
         self.floats[layout.TOL] = options.tol or 0.0

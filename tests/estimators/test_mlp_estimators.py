@@ -145,8 +145,9 @@ def test_lbfgs_is_that_of_scikit_learn(name, activation):
         assert loss == pytest.approx(other, rel=1e-12)
         size = np.abs(other_gradient).max()
         np.testing.assert_allclose(gradient, other_gradient, rtol=1e-12, atol=1e-12 * size)
-    their, our = both(name, solver="lbfgs", activation=activation, max_iter=300, random_state=0)
-    assert our.score(X, y) == pytest.approx(their.score(X, y), abs=0.01)
+    # Beyond 50 iterations scikit-learn's own path leaves itself if X is disturbed by 1e-15.
+    their, our = both(name, solver="lbfgs", activation=activation, max_iter=50, random_state=0)
+    assert our.loss_ == pytest.approx(their.loss_, rel=LOSS)
 
 
 def _their_loss(model, packed, X, y, sample_weight):
