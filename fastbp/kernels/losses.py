@@ -125,14 +125,15 @@ def as_scikit_learn_reports(loss: int, value: Vector, y: Vector, n_outputs: int)
 
     Its squared error is a mean over the outputs. Its log loss, for labels 0 and 1, is the logarithm
     of a probability that was rounded, for label 0 one minus that of label 1, and moved away from
-    0 and 1 by the machine's epsilon.
+    0 and 1 by the machine's epsilon. That of label 1 is 1/(1 + e), here e = p/(1 - p): the sum
+    rounds to twice the spacing of the numbers below 1, which the line search of L-BFGS sees.
     """
     if loss == HALF_MSE:
         value = value * broadcast(1.0 / n_outputs)
     elif loss in (BCE, CROSS_ENTROPY):
         one, least, most = broadcast(1.0), broadcast(EPSILON), broadcast(1.0 - EPSILON)
         p = exp(-value)
-        p = where_less(y, broadcast(0.5), one - (one - p), p)
+        p = where_less(y, broadcast(0.5), one - one / (one + p / (one - p)), p)
         p = where_less(p, least, least, p)
         p = where_less(most, p, most, p)
         value = (value - value) - log_of_sum(p, broadcast(0.0))  # NaN stays NaN
