@@ -35,6 +35,8 @@ def real(name: str, value: Any, *, minimum: float | None = None) -> float:
         number = float(scalar)
     except OverflowError:
         number = np.inf
+    except ValueError:  # of Decimal("sNaN")
+        number = np.nan
     if not np.isfinite(number):
         raise ValueError(f"{name}: expected a finite number, got {number}")
     if minimum is not None and number < minimum:
@@ -43,11 +45,13 @@ def real(name: str, value: Any, *, minimum: float | None = None) -> float:
 
 
 def whole(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int:
-    """Return an integer from `minimum` to `maximum`."""
+    """Return an integer from `minimum` to `maximum`; True is none, though Python counts it."""
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {describe(value)}")
     if number < minimum:
         raise ValueError(f"{name}: expected at least {minimum}, got {number}")
     if number > maximum:
@@ -77,6 +81,13 @@ def names_in_docs(**known: Iterable[str]) -> Callable[[Documented], Documented]:
         return documented
 
     return fill
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
+    return bool(value)
 
 
 def progress(name: str, value: Any) -> bool | str:

@@ -323,7 +323,7 @@ def _delivered(
     rows: VirtualRows, out: str | os.PathLike[str] | None, virtual: bool
 ) -> tuple[Any, np.ndarray | None]:
     """Return features and labels: the rows themselves, those of a file, or arrays."""
-    if virtual:
+    if arguments.flag("virtual", virtual):
         if out is not None:
             raise ValueError("out: expected None with virtual=True, got a path")
         return rows, None

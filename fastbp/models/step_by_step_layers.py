@@ -359,6 +359,7 @@ class Perceptron:
             Itself.
         """
         arguments.optional_callable("callback", callback)
+        verbose = arguments.flag("verbose", verbose)
         rows = rows_of("training_data", training_data)
         if rows.n_features != self.layers[0].n_inputs:
             raise ValueError(

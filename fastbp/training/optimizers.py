@@ -9,8 +9,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from fastbp import arguments
 from fastbp.kernels import update
 
@@ -85,9 +83,7 @@ class SGD(Optimizer):
         object.__setattr__(self, "momentum", arguments.real("momentum", self.momentum))
         if not 0.0 <= self.momentum <= 1.0:
             raise ValueError(f"momentum: expected a number from 0 to 1, got {self.momentum}")
-        if not isinstance(self.nesterov, bool | np.bool_):
-            raise TypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
-        object.__setattr__(self, "nesterov", bool(self.nesterov))
+        object.__setattr__(self, "nesterov", arguments.flag("nesterov", self.nesterov))
 
     @property
     def code(self) -> int:
