@@ -430,3 +430,13 @@ def test_a_saturated_neuron_stays_where_it_is(activation, loss, batch_size):
         neuron.weights[:] = 1.0
         neuron.forward(x[0])
         np.testing.assert_array_equal(neuron.backward(1.0), 0.0)
+
+
+def test_products_that_overflow():
+    """Of one sign they saturate the neuron, of both signs there is no sum."""
+    w = [1e200, 1e200, 1e200]
+    same = [[1e200, 1e200, 1e200], [-1e200, -1e200, -1e200]]
+    fit = fastbp.fit_neuron(same, [1, 0], w, 0.0, 1.0, 2)
+    assert (fit.weights.tolist(), fit.losses.tolist()) == (w, [0.0, 0.0])
+    with pytest.raises(fastbp.DivergenceError):
+        fastbp.fit_neuron([[1e200, -1e200, 1e200]], [1], w, 0.0, 1.0, 1)
