@@ -2,9 +2,9 @@
 
     pytest bench                      # everything; --quick: check the answers, time them briefly
     python -m bench.gate              # is fastbp slower, relative to NumPy, than the stored ratios?
-    python -m bench.compare COMMIT    # a commit against the working tree, in turns
+    python -m bench.compare COMMIT    # a commit against the working tree, alternating
     python -m bench.report            # tables and charts of the last saved run, into the READMEs
-    python -m bench.estimators        # whole trainings of the perceptrons, beside scikit-learn's
+    python -m bench.estimators        # full training runs of the perceptrons and scikit-learn's
     python -m bench.accuracy          # errors of functions and of trained parameters
     python -m bench.more_rows         # a file larger than the memory used: trained, killed, resumed
     python -m bench.prove             # a kernel made slower on purpose is found by gate and compare

@@ -1,4 +1,4 @@
-"""A commit against the working tree: every workload in turns, each in its own environment.
+"""A commit against the working tree: every workload alternating, each in its own environment.
 
     python -m bench.compare HEAD~1               # what did the last commit and my edits change?
     python -m bench.compare v1 --only neuron     # workloads whose names begin so
@@ -80,7 +80,7 @@ class Change:
 
 
 def change(title: str, pythons: list[str], top: Path, rounds: int) -> Change:
-    """Measure a workload on both sides, in turns: base head, head base, base head..."""
+    """Measure a workload on both sides, alternating: base head, head base, base head..."""
     times: list[list[float]] = [[], []]
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(Worker(CASES[title].threads, p, top)) for p in pythons]

@@ -1,4 +1,4 @@
-"""Whole trainings of the multi-layer perceptrons, fastbp's and scikit-learn's.
+"""Full training runs of the multi-layer perceptrons, fastbp's and scikit-learn's.
 
     python -m bench.estimators
 

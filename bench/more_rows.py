@@ -83,13 +83,13 @@ def main() -> None:
         kept = folder / "rows.checkpoint"
         size_kept = f"{kept.stat().st_size:,} bytes" if kept.exists() else "not written yet"
         print(f"killed after {seconds / 2:.1f} s: exit status {status}, checkpoint {size_kept}")
-        print(f"memory of its own, at most {peak:.0f} MB\n", flush=True)
+        print(f"private memory, at most {peak:.0f} MB\n", flush=True)
         print(f"{run(folder, *again):.1f} s\n", flush=True)
         whole, resumed = (
             fastbp.load(folder / f"{model}.safetensors").fit for model in ("whole", "resumed")
         )
         same = whole.weights.tobytes() == resumed.weights.tobytes() and whole.bias == resumed.bias
-        print(f"the same bits as without the kill: {same}")
+        print(f"bit-identical to the run without the kill: {same}")
         if size == SIZE:
             shutil.copy(folder / "loss.png", PICTURE)
         if not same:

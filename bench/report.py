@@ -139,7 +139,7 @@ def sources(run: Saved) -> str:
         relative = a_row / (memory.seconds / int(memory.known["rows"]))
         rate = number(1e-6 / a_row)
         rows.append([name, rate, number(relative), *(number(run.ratio(title, p)) for p in PEERS)])
-    return table(["rows from", "million rows a second", "time, memory = 1", *PEERS], rows)
+    return table(["rows from", "million rows per second", "time, memory = 1", *PEERS], rows)
 
 
 def errors(run: Saved) -> str:

@@ -25,7 +25,7 @@ class Saved:
     Parameters
     ----------
     path : Path
-        Of the JSON that pytest-benchmark wrote.
+        That of the JSON that pytest-benchmark wrote.
     """
 
     def __init__(self, path: Path) -> None:

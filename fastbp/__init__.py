@@ -9,7 +9,7 @@ One neuron
 Networks of fully connected layers
     fit_network         arrays in and out, the same options; returns a NetworkFit
     predict_network     outputs for rows of features
-    initialize_network  start values
+    initialize_network  initial parameters
     loss_and_gradient   one pass, for optimizers of your own
     Layer, Perceptron   layers that train step by step
 
@@ -20,7 +20,7 @@ Optimizers
     SGD, Adam, RMSprop  with values of your own; "sgd", "adam" and "rmsprop" name them
 
 Data and models
-    open_rows           rows in files, also more than memory holds
+    open_rows           rows in files, even larger than memory
     datasets            synthetic data
     save, load          models in safetensors files
 
@@ -32,14 +32,14 @@ The machine
 Exceptions
     FastbpError         the base of DataError, DivergenceError and CheckpointError
 
-Inside, a room imports only from itself and from those below it:
+Internally, a subpackage imports only from itself and from those below it:
 
     command             the command ``fastbp``
     warm_up  storage  datasets
     estimators          scikit-learn's classifiers and regressors
     models              neuron and network, and the objects that train step by step
     training            one fit, whatever the model: optimizers, epochs, checkpoints
-    data                rows from arrays, tables, files and iterators; labels, weights, order
+    data                rows from arrays, tables, files, iterators; labels, sample weights, order
     system              threads, interrupts, progress, files; knows nothing of neurons
     kernels             compiled code, and the layout of its arrays
 
@@ -107,9 +107,9 @@ __all__ = ["__version__", "datasets", *_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: Numba takes a third of a second, other parts add to it.
+    """Import a name when it is first used: Numba alone takes a third of a second to import.
 
-    So the command can set its handler of Ctrl-C before anything else is imported.
+    This also lets the command install its Ctrl-C handler before anything else is imported.
     """
     if name in _HOME_OF:
         value = globals()[name] = getattr(import_module(f"fastbp.{_HOME_OF[name]}"), name)

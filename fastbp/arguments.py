@@ -44,7 +44,7 @@ def real(name: str, value: Any, *, minimum: float | None = None) -> float:
     return number
 
 
-def whole(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int:
+def integer(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int:
     """Return an integer from `minimum` to `maximum`; True is none, though Python counts it."""
     try:
         number = operator.index(value)
@@ -110,7 +110,7 @@ def random_generator(name: str, value: Any) -> np.random.Generator | np.random.R
         return value
     if value is None:
         return np.random.default_rng()
-    return np.random.default_rng(whole(name, value, minimum=0))
+    return np.random.default_rng(integer(name, value, minimum=0))
 
 
 def describe(value: Any) -> str:

@@ -49,7 +49,7 @@ def make_neuron_dataset(
     out: str | os.PathLike[str] | None = None,
     virtual: bool = False,
 ) -> tuple[Any, Any, np.ndarray, float]:
-    """Make rows whose labels a known neuron decides: 1 if x w + b + noise > 0, else 0.
+    """Make rows labelled by a known neuron: 1 if x w + b + noise > 0, else 0.
 
     The rows are the same, bit for bit, in memory, with `out` and with `virtual`; with the same
     seed, more samples only add rows, and the teacher stays.
@@ -57,14 +57,14 @@ def make_neuron_dataset(
     Parameters
     ----------
     n_samples, n_features : int
-        At least 1; their product is below 2**63 (in memory, what fits).
+        At least 1; their product is below 2**63 (for arrays, as much as memory holds).
     noise : float
         Standard deviation of the noise added to the teacher's pre-activation, whose own is
         about 3 (1.7 for uniform features).
     seed : int, numpy.random.Generator or numpy.random.RandomState, optional
-        A generator gives 8 bytes. None: other rows in every call.
+        A generator is asked for 8 bytes. None draws different rows in every call.
     distribution : {"normal", "uniform"}
-        Of each feature: standard normal, or uniform on [-1, 1).
+        Each feature's: standard normal, or uniform on [-1, 1).
     out : path-like ending in ".npy", optional
         Write a float64 matrix to this file, labels in its last column, in constant memory. An
         old file is replaced when the new one is complete.
@@ -85,7 +85,7 @@ def make_neuron_dataset(
     Raises
     ------
     TypeError, ValueError
-        For numbers of another kind, too small or too large; `out` with `virtual`.
+        For values of the wrong type, too small or too large; `out` with `virtual`.
     OSError
         If the file cannot be written: nothing is left of it.
 
@@ -101,8 +101,8 @@ def make_neuron_dataset(
     >>> bool((rows.block(0, 1000).features == X).all())
     True
     """
-    n = arguments.whole("n_samples", n_samples, minimum=1)
-    d = arguments.whole("n_features", n_features, minimum=1)
+    n = arguments.integer("n_samples", n_samples, minimum=1)
+    d = arguments.integer("n_features", n_features, minimum=1)
     rows = _NeuronRows(n, d, (distribution, noise, seed))
     features, labels = _delivered(rows, out, virtual)
     return features, None if labels is None else labels[:, 0], rows.weights, rows.bias
@@ -120,7 +120,7 @@ def make_network_dataset(
     out: str | os.PathLike[str] | None = None,
     virtual: bool = False,
 ) -> tuple[Any, Any, list[np.ndarray], list[np.ndarray]]:
-    """Make rows whose labels a known network gives: its outputs plus noise, or classes.
+    """Make rows labelled by a known network: its outputs plus noise, or classes.
 
     The rows are the same, bit for bit, in memory, with `out` and with `virtual`; with the same
     seed, more samples only add rows, and the teacher stays.
@@ -131,7 +131,7 @@ def make_network_dataset(
     layer_sizes : sequence of int
         Features, the neurons of each hidden layer, outputs.
     activations : sequence of str, optional
-        One a layer, as for :func:`fastbp.fit_network`; tanh and, at the end, identity if None.
+        One per layer, as for :func:`fastbp.fit_network`; tanh and, at the end, identity if None.
     task : {"regression", "classification"}
         Labels are the outputs plus noise, or the number of the output that is then the largest.
     noise : float
@@ -149,13 +149,13 @@ def make_network_dataset(
         `virtual`.
     weights : list of numpy.ndarray of float64, shape (n_inputs, n_outputs)
     biases : list of numpy.ndarray of float64, shape (n_outputs,)
-        Those of the teacher, one a layer: normal with standard deviations 2 / sqrt(n_inputs)
+        Those of the teacher, one per layer: normal with standard deviations 2 / sqrt(n_inputs)
         and 1/2.
 
     Raises
     ------
     TypeError, ValueError
-        For arguments of another kind, too small or too large; `out` with `virtual`; a
+        For values of the wrong type, too small or too large; `out` with `virtual`; a
         classification with fewer than two outputs.
     OSError
         If the file cannot be written: nothing is left of it.
@@ -171,7 +171,7 @@ def make_network_dataset(
     >>> bool((classes == y.argmax(axis=1)).all())
     True
     """
-    n = arguments.whole("n_samples", n_samples, minimum=1)
+    n = arguments.integer("n_samples", n_samples, minimum=1)
     sizes = layers.layer_sizes(layer_sizes)
     classes = arguments.choice("task", task, TASKS) == "classification"
     if classes and sizes[-1] < 2:
@@ -196,7 +196,7 @@ class VirtualRows(Rows):
     name = "virtual rows"
     random_access = True
     teacher: str
-    _teacher_arrays: list[np.ndarray]  # what the labels depend on, beside the noise
+    _teacher_arrays: list[np.ndarray]  # what the labels depend on, besides the noise
 
     def __init__(self, n_rows: int, n_features: int, n_labels: int, randomness: Randomness) -> None:
         distribution, noise, seed = randomness
@@ -316,7 +316,7 @@ def _key(seed: Seed) -> int:
     """Return 64 bits: those of an integer, mixed, or 8 bytes of a generator."""
     if seed is None or isinstance(seed, np.random.Generator | np.random.RandomState):
         return int.from_bytes(arguments.random_generator("seed", seed).bytes(8), "little")
-    return kernels.derived(arguments.whole("seed", seed, minimum=0), SEED)
+    return kernels.derived(arguments.integer("seed", seed, minimum=0), SEED)
 
 
 def _delivered(

@@ -1,4 +1,4 @@
-"""The exceptions that fastbp raises beside TypeError and ValueError."""
+"""The exceptions that fastbp raises besides TypeError and ValueError."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FastbpError(Exception):
 
 
 class DataError(FastbpError, ValueError):
-    """A row cannot be used: it is ragged, or holds a value that no fit can take.
+    """A row cannot be used: it is ragged, or holds an invalid value.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class DivergenceError(FastbpError, ArithmeticError):
     losses : numpy.ndarray of float64, shape (epoch,)
         The losses before that epoch.
     weights, and bias or biases
-        The parameters at the start of that epoch: of a neuron an array and a float, of a network
+        The parameters at the start of that epoch: for a neuron an array and a float, for a network
         lists of arrays.
     """
 
@@ -57,7 +57,7 @@ class DivergenceError(FastbpError, ArithmeticError):
         vars(self).update(parameters)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception would be made again by its class, from the message alone.
+        # By default pickle would rebuild the exception from its message alone.
         return copyreg.__newobj__, (type(self), str(self)), vars(self)  # type: ignore[attr-defined]
 
 

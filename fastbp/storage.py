@@ -1,4 +1,4 @@
-"""Models on disk, in safetensors: numbers and a line of JSON, nothing that runs."""
+"""Models on disk, in safetensors: numbers and a line of JSON, no executable content."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ estimators need scikit-learn."""
 
 
 class Storable(Protocol):
-    """A model that can say what it is made of, and be made again from that."""
+    """A model that can be turned into arrays and JSON, and rebuilt from them."""
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays, and what JSON can hold."""
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Any:
-        """Make the model again."""
+        """Rebuild the model."""
 
 
 def save(model: Storable, path: str | os.PathLike[str]) -> None:
@@ -47,9 +47,10 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     model : NeuronFit, NetworkFit, Neuron, Layer, Perceptron, TableModel or an estimator
         A fit's `state` is kept with it, and all of an estimator, so that training can continue from
         the file. (An estimator's `callback` cannot be kept; scikit-learn's own callbacks are left
-        out. A pipeline is no model of this library: it can be pickled.)
+        out. A scikit-learn pipeline is not supported; pickle it instead.)
     path : path-like
-        Its folder must exist. An old file is replaced at once or, if writing fails, left as it is.
+        Its folder must exist. An old file is replaced atomically or, if writing fails, left
+        unchanged.
 
     Raises
     ------

@@ -49,7 +49,7 @@ CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
 
 
 class Readiness(NamedTuple):
-    """What it took to have the kernels of a function ready.
+    """What it took to prepare a function's kernels.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Warmup(dict[str, Readiness]):
 def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -> Warmup:
     """Compile the kernels of functions now, or load them from the cache on disk.
 
-    Otherwise the first call of a function does that, which takes seconds. After it, no call of
+    Otherwise the first call to a function does that, which takes seconds. After it, no call of
     these functions compiles anything, whatever its arguments.
 
     Parameters
@@ -100,7 +100,7 @@ def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -
     *functions : str or callable
         The functions, or their names: ``train_neuron``, ``fit_neuron``, ``predict_neuron``,
         ``fit_network``, ``loss_and_gradient``, ``predict_network``, ``make_neuron_dataset``,
-        ``make_network_dataset``. None at all: every one. (``Neuron``, ``Layer`` and
+        ``make_network_dataset``. With no arguments, all of them. (``Neuron``, ``Layer`` and
         ``Perceptron`` call the functions that fit and predict.)
     progress : bool or "always"
         True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
@@ -116,7 +116,7 @@ def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -
     Raises
     ------
     TypeError, ValueError
-        If something else is among the functions.
+        If an argument is not one of these functions.
 
     Examples
     --------

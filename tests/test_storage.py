@@ -1,4 +1,4 @@
-"""Models on disk: the same bits back, or a clear refusal."""
+"""Models on disk: bit-identical models back, or a clear error."""
 
 import json
 
@@ -99,7 +99,9 @@ def test_newer_and_foreign_files(tmp_path, monkeypatch):
 
     path = tmp_path / "model"
     save_file({"weights": np.zeros(2)}, path)
-    with pytest.raises(fastbp.CheckpointError, match="expected a file of fastbp"):
+    with pytest.raises(
+        fastbp.CheckpointError, match="expected a safetensors file written by fastbp"
+    ):
         fastbp.load(path)
     monkeypatch.setattr("fastbp.system.archive.FORMAT", 2)
     fastbp.save(models()[0], path)

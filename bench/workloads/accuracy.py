@@ -1,7 +1,7 @@
 """Errors of fastbp, NumPy, PyTorch and JAX in float64, against 50 digits.
 
-Of the elementary functions, each computed as its users would with that library; and of the
-parameters of a trained neuron, against the same training without rounding. The errors depend on
+The errors of the elementary functions, each computed as its users would with that library; and of
+the parameters of a trained neuron, against the same training without rounding. The errors depend on
 the processor: the libraries choose their code by its vector registers.
 """
 

@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 
 
 def problem(data: str, **parameters: Any) -> Problem:
-    """Return "digits", or "breast cancer" or "diabetes" with standardised numbers."""
+    """Return "digits", or "breast cancer" or "diabetes" with standardized numbers."""
     from sklearn import datasets
     from sklearn.preprocessing import scale
 
@@ -65,7 +65,7 @@ def fitted(p: Problem, provider: str) -> Any:
 
 
 def training(provider: str) -> Callable[[Problem], Callable[[int], Any]]:
-    """Return what prepares whole trainings, which give losses and predictions."""
+    """Return what prepares full training runs, which give losses and predictions."""
 
     def prepare(p: Problem) -> Callable[[int], Any]:
         def run(fits: int) -> Any:

@@ -18,7 +18,7 @@ from bench import THREADS
 
 
 class Problem(NamedTuple):
-    """Rows in whole batches, start values and the learning rate."""
+    """Rows in whole batches, initial parameters and the learning rate."""
 
     x: np.ndarray
     y: np.ndarray
@@ -37,7 +37,7 @@ def activations(p: Problem) -> list[str]:
 
 
 def problem(sizes: tuple[int, ...], rows: int, batch_size: int) -> Problem:
-    """Return a problem of the given size, the same each time: start values as Glorot's."""
+    """Return a problem of the given size, the same each time: initial parameters as Glorot's."""
     rng = np.random.default_rng([rows, *sizes])
     weights = [
         rng.uniform(-1.0, 1.0, (i, o)) * np.sqrt(6.0 / (i + o))

@@ -1,7 +1,7 @@
 """One sigmoid neuron, trained by different libraries.
 
 Each provider takes a problem and returns a function of the number of epochs that trains from the
-start values and gives weights, bias and losses (None where the library defines its loss
+initial values and gives weights, bias and losses (None where the library defines its loss
 differently). Conversion and compilation are done before that. All compute in float64, with the
 gradient written out, which is faster here than automatic differentiation.
 """

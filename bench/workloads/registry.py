@@ -83,7 +83,7 @@ def _start(group: str, name: str, providers: Any, checked: bool) -> Case:
 
 
 def _estimators() -> list[Case]:
-    """Return whole trainings and a prediction; without scikit-learn there are no estimators."""
+    """Return full training runs and a prediction; without scikit-learn there are no estimators."""
     if not installed("scikit-learn"):
         return []
     prediction = Case(

@@ -84,7 +84,7 @@ def first_call(name: str, begin: Callable[[list[str]], Run]) -> Callable[[Any], 
 
 
 def smallest_kernel(begin: Callable[[list[str]], Run]) -> Callable[[Any], Run]:
-    """Return the provider of the least that Numba itself takes."""
+    """Return the provider of the minimum that Numba itself takes."""
 
     def provider(problem: Any) -> Run:
         folder = tempfile.TemporaryDirectory()

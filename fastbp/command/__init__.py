@@ -3,7 +3,7 @@
 app.py
     The group of commands, and the two short ones.
 train.py, predict.py, synth.py
-    A command each.
+    One command each.
 options.py
     What the commands share.
 settings.py
@@ -15,5 +15,5 @@ fit.py, plain_loop.py
 loss_log.py, plot.py, report.py
     What is written and printed.
 
-It may import every other room; none imports it.
+It may import every other subpackage; none imports it.
 """

@@ -26,7 +26,7 @@ def command() -> None:
 
 @command.command(
     "warmup",
-    help=f"""Compile the kernels of each FUNCTION ahead of time, say in a container's image.
+    help=f"""Compile the kernels of each FUNCTION ahead of time, for example in a container image.
 
     They are kept in a cache on disk, for this user, these versions and this kind of processor.
     Without FUNCTION: {", ".join(CALLS)}. The exit status is 1 if kernels were

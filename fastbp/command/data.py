@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.command.scaling import Moments, Prepared, check_labels, survey
+from fastbp.command.scaling import Moments, Prepared, check_labels, first_pass
 from fastbp.data.arrays import ArrayRows, Labelled, Loaded, loaded_if_small
 from fastbp.data.classes import listed
 from fastbp.data.rows import Rows
@@ -124,12 +124,12 @@ def prepare(source: Source, held_out: float, standardize: bool, classes: bool) -
     searches = classes and (labels is None or isinstance(labels[0], bool))
     if searches or standardize:
         target = source.target if searches else None
-        found = survey(rows, unseen, moments if standardize else None, target)
+        found = first_pass(rows, unseen, moments if standardize else None, target)
         if searches:
             labels = listed(found if labels is None else found.astype(bool))
             codes = None if np.array_equal(found, np.arange(found.size)) else found
     prepared: Rows = rows
-    # Rows in memory have two digests, rows of files a single one, as prepared rows have.
+    # Rows in memory, too, so that a checkpoint's fingerprint has one form for every source.
     if standardize or codes is not None or rows.in_memory is not None:
         scaling = (moments.means, moments.scales) if standardize else None
         prepared = Prepared(rows, scaling, codes)

@@ -80,7 +80,7 @@ def get_ready(settings: Settings) -> None:
 
 
 def epochs_in(checkpoint: Path | None) -> int:
-    """Return how many whole epochs a checkpoint holds; 0 without one."""
+    """Return how many completed epochs a checkpoint holds; 0 without one."""
     if checkpoint is None:
         return 0
     with contextlib.suppress(OSError, CheckpointError):  # the fit itself will say what is wrong
@@ -122,7 +122,7 @@ def time_plain_loop(
 
 
 def best_epoch(fit: Fit) -> tuple[int, float] | None:
-    """Return the epoch of the least validation loss, counted from 1, and the loss, if any."""
+    """Return the epoch of the lowest validation loss, counted from 1, and the loss, if any."""
     validation = fit.validation_losses
     if validation is None or not np.isfinite(validation).any():
         return None

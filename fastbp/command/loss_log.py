@@ -20,7 +20,7 @@ Line = tuple[str, ...]
 
 
 class LossLog:
-    """A CSV of losses: a line an epoch as it ends; at the end the whole file once more.
+    """A CSV of losses: one line per epoch as it ends; at the end the whole file once more.
 
     Its seconds count from when it is made.
 
@@ -59,7 +59,7 @@ class LossLog:
         return self._lines[epoch][3] if epoch in self._lines else ""
 
     def finish(self, fit: Fit) -> None:
-        """Write all epochs of the fit, also those whose lines were lost; close it before."""
+        """Rewrite the file with all epochs, also those that it has lost; close the log first."""
         validation = fit.validation_losses
         against = itertools.repeat(None) if validation is None else validation
         pairs = zip(fit.losses, against, strict=False)
@@ -74,7 +74,7 @@ class LossLog:
 
 
 def _read(path: Path) -> dict[int, Line]:
-    """Return the lines of an earlier run by epoch, as far as they are whole."""
+    """Return the lines of an earlier run by epoch, as far as they are complete."""
     lines: dict[int, Line] = {}
     with contextlib.suppress(OSError, ValueError), path.open(newline="") as file:
         for row in csv.reader(file):

@@ -16,7 +16,7 @@ from fastbp.errors import FastbpError
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error that a user can mend into one clear line and exit code 1."""
+    """Turn an error that a user can fix into one clear line and exit code 1."""
     try:
         yield
     except (FastbpError, ValueError, TypeError, ImportError) as error:

@@ -33,7 +33,7 @@ def check_suffix(path: Path) -> None:
 def plot_losses(path: Path, title: str, fit: Fit) -> None:
     """Draw losses by epoch, counted from 1; the suffix of the file says what it is.
 
-    The least validation loss is marked.
+    The lowest validation loss is marked.
     """
     losses, validation = fit.losses, fit.validation_losses
     from matplotlib.figure import Figure  # not pyplot: no state, no window
@@ -43,7 +43,7 @@ def plot_losses(path: Path, title: str, fit: Fit) -> None:
     _line(axes, losses, BLUE, "training")
     if validation is not None:
         _line(axes, validation, ORANGE, "validation")
-        _mark_least(axes, fit)
+        _mark_lowest(axes, fit)
         axes.legend(frameon=False, loc="upper right")
     drawn = losses if validation is None else np.concatenate([losses, validation])
     _scale(axes, drawn[np.isfinite(drawn)])
@@ -56,21 +56,21 @@ def plot_losses(path: Path, title: str, fit: Fit) -> None:
     figure.savefig(path)
 
 
-def _line(axes: Axes, values: np.ndarray, colour: str, label: str) -> None:
+def _line(axes: Axes, values: np.ndarray, color: str, label: str) -> None:
     dots = "o" if len(values) <= SINGLE_POINTS else None
     epochs = np.arange(1, len(values) + 1)
-    axes.plot(epochs, values, color=colour, label=label, linewidth=1.6, marker=dots, markersize=3.5)
+    axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker=dots, markersize=3.5)
 
 
-def _mark_least(axes: Axes, fit: Fit) -> None:
+def _mark_lowest(axes: Axes, fit: Fit) -> None:
     best = best_epoch(fit)
     if best is None:
         return
-    epoch, least = best
-    axes.plot(epoch, least, "o", color=ORANGE, markersize=7, markerfacecolor="white")
+    epoch, lowest = best
+    axes.plot(epoch, lowest, "o", color=ORANGE, markersize=7, markerfacecolor="white")
     late = epoch - 1 > fit.n_epochs / 2
     axes.annotate(
-        f"least: {least:.4g} in epoch {epoch:,}",
+        f"lowest: {lowest:.4g} in epoch {epoch:,}",
         best,
         xytext=(-6 if late else 6, 10),
         textcoords="offset points",
@@ -81,7 +81,7 @@ def _mark_least(axes: Axes, fit: Fit) -> None:
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:
-    """Take a log scale for losses over more than a decade, and whole epochs."""
+    """Take a log scale for losses over more than a decade, and integers for epochs."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     if values.size and values.min() > 0.0 and values.max() > DECADE * values.min():

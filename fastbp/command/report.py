@@ -36,8 +36,8 @@ def print_report(
         lines.append(("loss", f"{fit.losses[0]:.6g} -> {fit.losses[-1]:.6g}", how))
     best = best_epoch(fit)
     if best is not None:
-        epoch, least = best
-        lines.append(("validation loss", f"{least:.6g}", f"the least, in epoch {epoch:,}"))
+        epoch, lowest = best
+        lines.append(("validation loss", f"{lowest:.6g}", f"lowest, in epoch {epoch:,}"))
     # Whoever pressed Ctrl-C does not want to wait for another pass over a large file.
     if held_out is not None and not (interrupted and held_out.in_memory is None):
         name, figure = held_out_figure(fit, held_out, parts.classes is not None)

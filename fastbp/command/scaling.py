@@ -1,4 +1,4 @@
-"""Features scaled to mean 0 and deviation 1, and labels as class indices, as rows are read."""
+"""Features scaled to mean 0, standard deviation 1, and labels as class indices, when read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastbp.errors import DataError
 from fastbp.system.progress import rows_bar
 
 
-def survey(
+def first_pass(
     rows: Rows, held_out: Subset | None, moments: Moments | None, target: str | None
 ) -> np.ndarray:
     """Go through all rows once; return the distinct labels, if there is a target.
@@ -38,7 +38,7 @@ def survey(
 
 
 def check_labels(rows: Rows, target: str, start: int, block: Block) -> None:
-    """Raise the DataError of the first label that is not finite, if there is one."""
+    """Raise a DataError for the first non-finite label, if there is one."""
     assert block.labels is not None
     row = checks.first_bad_row(block.labels)
     if row is not None:
@@ -83,7 +83,7 @@ class Moments:
 
     @property
     def scales(self) -> np.ndarray:
-        """The deviations, 1 where they are 0."""
+        """The standard deviations, 1 where they are 0."""
         scales = np.sqrt(self._squares / max(self._n, 1))
         scales[scales == 0.0] = 1.0
         return scales

@@ -24,7 +24,7 @@ class Settings:
     hidden : tuple of int
         Sizes of hidden layers; none for a neuron.
     activation : str
-        Of the neuron or of the hidden layers.
+        That of the neuron or of the hidden layers.
     loss : str or None
         None follows from the target.
     """
@@ -47,7 +47,7 @@ class Settings:
 
     @property
     def predicts_classes(self) -> bool:
-        """Whether the target is classes: of a neuron with sigmoid, of a network by the loss."""
+        """Whether the target is a class: for a sigmoid neuron, or a network whose loss says so."""
         if self.hidden:
             return self.loss is None or LOSSES[self.loss].for_classes
         return self.activation == "sigmoid"

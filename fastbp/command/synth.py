@@ -28,11 +28,12 @@ from fastbp.system.progress import rows_bar
     "--noise",
     type=click.FloatRange(min=0.0),
     default=1.0,
-    help="Standard deviation of the noise added before the label is decided; 3 drowns the rest.",
+    help="Standard deviation of the noise added before the label is decided; 3 is as large as the"
+    " signal.",
 )
 @click.option("--distribution", type=click.Choice(list(DISTRIBUTIONS)), default="normal")
 def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distribution: str) -> None:
-    """Write a file of synthetic rows, larger than memory if need be.
+    """Write a file of synthetic rows, even larger than memory.
 
     1000000x20 is a million rows of 20 features. The column after them is the target: 0 or 1, as
     decided by a neuron with random weights.
@@ -43,7 +44,7 @@ def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distributi
     size, free = 8 * n_rows * (n_features + 1), shutil.disk_usage(out.absolute().parent).free
     if size > free:
         raise click.ClickException(
-            f"{out}: {decimal(size)} expected to be free, got {decimal(free)}"
+            f"{out}: expected {decimal(size)} of free disk space, got {decimal(free)}"
         )
     raise_on_interrupt()
     with one_line_errors(), rows_bar(n_rows, "writing") as bar:

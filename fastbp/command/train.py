@@ -21,7 +21,7 @@ from fastbp.data.sources.formats import FORMATS, has_names, is_known
 from fastbp.errors import DivergenceError
 from fastbp.models.activations import hidden_activations
 from fastbp.models.fits import Fit
-from fastbp.models.losses import LOSSES, neuron_losses
+from fastbp.models.losses import LOSSES, neuron_loss_names
 from fastbp.models.table_model import TableModel
 from fastbp.storage import save
 from fastbp.system.interrupts import EXIT_CODE, raise_on_interrupt
@@ -68,7 +68,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--activation",
     type=click.Choice(list(hidden_activations())),
-    help="Of the neuron (default: sigmoid) or the hidden layers (default: relu).",
+    help="Activation of the neuron (default: sigmoid) or the hidden layers (default: relu).",
 )
 @click.option(
     "--loss",
@@ -84,21 +84,23 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--shuffle/--no-shuffle",
     default=None,
-    help="Mix the rows anew in each epoch. Default: with batches.",
+    help="Reshuffle the rows in every epoch. Default: if there are batches.",
 )
 @click.option("--alpha", type=click.FloatRange(min=0.0), default=0.0, help="L2 penalty on weights.")
-@click.option("--standardize", is_flag=True, help="Bring every feature to mean 0, deviation 1.")
+@click.option(
+    "--standardize", is_flag=True, help="Scale every feature to mean 0, standard deviation 1."
+)
 @click.option(
     "--held-out",
     type=click.FloatRange(min=0.0, max=1.0, max_open=True),
     default=0.2,
-    help="Share of rows to test on at the end.",
+    help="Fraction of the rows held out for the final test.",
 )
 @click.option(
     "--validation",
     type=click.FloatRange(min=0.0, max=1.0, min_open=True, max_open=True),
     metavar="FRACTION",
-    help="Share of the other rows to compute a loss on after each epoch.",
+    help="Fraction of the other rows, to compute a loss on after each epoch.",
 )
 @click.option(
     "--patience",
@@ -111,15 +113,16 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    help="Of start values, order of rows and built-in rows. Held-out rows do not depend on it.",
+    help="Seed for the initial weights, the shuffles and the built-in rows; held-out rows do not"
+    " depend on it.",
 )
-@click.option("--threads", type=COUNT, help="Default: as many as are of use.")
+@click.option("--threads", type=COUNT, help="Default: chosen by the amount of work.")
 @click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
 @output_option("--save", "model_file", text="Write the model here.")
-@output_option("--log", "log_file", text="Write a CSV of losses, a line an epoch as it ends.")
+@output_option("--log", "log_file", text="Write the losses to a CSV as the epochs end.")
 @output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")
 @output_option(
-    "--checkpoint", text="Save the state here now and then, and continue from it if it is there."
+    "--checkpoint", text="Save the state here periodically, and continue from it if it exists."
 )
 @click.option("--checkpoint-every", type=click.FloatRange(min=0.0), default=30.0, metavar="SECONDS")
 def train(
@@ -167,7 +170,7 @@ def train(
 def _settings(options: dict[str, Any]) -> Settings:
     """Fill in the defaults that depend on other options."""
     hidden, loss = options["hidden"], options["loss"]
-    if not hidden and loss not in (None, *neuron_losses()):
+    if not hidden and loss not in (None, *neuron_loss_names()):
         raise click.UsageError(f"--loss {loss} goes with --hidden: a neuron has one output")
     found: dict[str, Any] = {"activation": "sigmoid", "optimizer": "sgd"}
     if hidden:
@@ -250,7 +253,7 @@ def _model(fit: Fit, parts: Parts) -> TableModel:
 
 
 def _warn(fit: Fit, settings: Settings, before: int) -> None:
-    """Say what may not be as expected; the checkpoint held `before` epochs."""
+    """Warn of what may be unexpected; the checkpoint held `before` epochs."""
     if before:
         more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
         click.echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)

@@ -25,7 +25,7 @@ class ArrayRows(Rows):
     """An array of features (N, D).
 
     A float64 array is read in place if the numbers of each row are contiguous (the rows may lie
-    apart). Any other layout or dtype is converted: at once if the result takes at most 64 MiB,
+    apart). Any other layout or dtype is converted: as a whole if the result takes at most 64 MiB,
     otherwise a block of rows at a time, again in every epoch.
     """
 
@@ -164,7 +164,7 @@ def contiguous_view(array: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a read-only view: kernels compile once for one kind of array."""
+    """Return a read-only view, so that kernels are compiled for one array type only."""
     view = array.view()
     view.flags.writeable = False
     return view

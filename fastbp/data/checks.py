@@ -1,4 +1,4 @@
-"""Checks of arrays, labels and weights that come in, once: the kernels make none.
+"""Checks of arrays, labels and sample weights that come in, once: the kernels make none.
 
 Each function takes the argument's name and the caller's value, and returns what kernels read.
 Every message has the form ``name: expected ..., got ...``.
@@ -18,7 +18,7 @@ from fastbp.errors import DataError
 
 REAL_KINDS = "fiub"  # of a dtype: floating, signed, unsigned, boolean
 TEXT_KINDS = "SU"
-SCAN_ELEMENTS = 2**17  # searched at once for bad rows, so that temporaries stay small
+SCAN_ELEMENTS = 2**17  # searched at a time for bad rows, so that temporaries stay small
 
 
 def number_array(name: str, value: Any) -> np.ndarray:
@@ -32,7 +32,9 @@ def number_array(name: str, value: Any) -> np.ndarray:
         if isinstance(error, ValueError) and isinstance(value, Sequence | np.ndarray):
             _raise_ragged(name, value)
         kind = TypeError if isinstance(error, TypeError | RuntimeError) else DataError
-        raise kind(f"{name}: expected an array of numbers, got an error: {error}") from error
+        raise kind(
+            f"{name}: expected an array of numbers, got what cannot become one: {error}"
+        ) from error
     if array.dtype.kind == "O":
         return _from_objects(name, array)
     if array.dtype.kind not in REAL_KINDS:
@@ -105,7 +107,7 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
     """Return a finite contiguous float64 vector; `of` says what determines its length.
 
     A column of shape (length, 1) passes as a vector. The result may share memory with `value`.
-    With `rows`, each element belongs to a row, and a wrong one is a DataError.
+    With `rows`, each element belongs to a row, and an invalid one raises a DataError.
     """
     array = number_array(name, value)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -139,7 +141,7 @@ def first_bad_row(array: np.ndarray) -> int | None:
 def raise_for_row(
     name: str, row: int, values: np.ndarray, columns: Sequence[str] | None = None
 ) -> NoReturn:
-    """Raise the DataError of a row that is not finite; `columns` are the names of its values."""
+    """Raise a DataError for a row that is not finite; `columns` are the names of its values."""
     index = int(np.argmax(~np.isfinite(values)))
     where = f"row {row}"
     if columns is not None or len(values) > 1:
@@ -164,7 +166,7 @@ def all_finite(name: str, array: np.ndarray) -> None:
 
 
 def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) -> None:
-    """Raise the DataError of the first row of an array that holds something wrong, if any does."""
+    """Raise a DataError for the first row of an array that holds something wrong, if any does."""
     if wrong.any():
         row = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
         got = array[row].item() if array[row].size == 1 else array[row].tolist()
@@ -172,14 +174,14 @@ def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) 
 
 
 def sample_weights(name: str, value: Any, n_rows: int) -> np.ndarray:
-    """Return one weight a row, none negative."""
-    array = vector(name, value, n_rows, "one a row of features")
-    refuse_rows(name, array, array < 0.0, "no negative weight")
+    """Return one weight per row, none negative."""
+    array = vector(name, value, n_rows, "one per row of features")
+    refuse_rows(name, array, array < 0.0, "non-negative weights")
     return array
 
 
 def batches_have_weight(name: str, weights: np.ndarray, batch_rows: int, of: str = "") -> None:
-    """Refuse weights, in visiting order, whose sum over some batch is no divisor."""
+    """Refuse weights, in visiting order, whose sum over some batch is not positive and finite."""
     starts = np.arange(0, weights.shape[0], batch_rows)
     with np.errstate(over="ignore"):
         sums = np.add.reduceat(weights, starts)
@@ -189,7 +191,7 @@ def batches_have_weight(name: str, weights: np.ndarray, batch_rows: int, of: str
 def sums_of_weights(
     name: str, starts: np.ndarray, sums: np.ndarray, batch_rows: int, n_rows: int, of: str = ""
 ) -> None:
-    """Refuse sums of weights that are no divisors, of the batches that begin at `starts`."""
+    """Refuse sums that are not positive and finite, for the batches that begin at `starts`."""
     bad = ~((sums >= np.finfo(np.float64).tiny) & (sums < np.inf))
     if bad.any():
         batch = int(np.argmax(bad))

@@ -36,7 +36,7 @@ def class_indices(
 
 
 def listed(classes: np.ndarray) -> list[Any]:
-    """Return labels as plain objects: whole numbers as integers, whatever their dtype."""
+    """Return labels as plain objects: integral numbers as integers, whatever their dtype."""
     exact = classes.dtype.kind == "f" and bool((np.abs(classes) < 2.0**53).all())
     whole = exact and bool((classes == np.round(classes)).all())
     labels: list[Any] = (classes.astype(np.int64) if whole else classes).tolist()
@@ -69,8 +69,8 @@ def with_distinct_labels(
 ) -> Iterator[tuple[int, Block, np.ndarray]]:
     """Go through all rows once.
 
-    `check` takes the index of a block's first row and the block, and raises what is wrong with the
-    labels.
+    `check` takes the index of a block's first row and the block, and raises an error if its labels
+    are invalid.
 
     Yields
     ------
@@ -78,8 +78,8 @@ def with_distinct_labels(
         The index of the block's first row.
     block : Block
     labels : numpy.ndarray of float64
-        The distinct labels up to the end of the block, in order, if they are to be collected; of
-        more than `MOST_CLASSES` only one too many.
+        The distinct labels up to the end of the block, in order, if they are to be collected; if
+        there are more than `MOST_CLASSES`, only the first `MOST_CLASSES` + 1.
     """
     distinct = np.empty(0)
     for start, block in rows.blocks():

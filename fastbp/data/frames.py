@@ -1,4 +1,4 @@
-"""Tables of pandas, Polars and Arrow; none of these is imported before such a table comes."""
+"""Tables of pandas, Polars and Arrow; none is imported before such a table is passed in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_pandas(value: object) -> bool:
     )
 
 
-def speaks_arrow(value: object) -> bool:
+def exports_arrow(value: object) -> bool:
     """Return whether pyarrow can read it: a table of its own, of Polars or another library."""
     return any(hasattr(type(value), protocol) for protocol in ARROW)
 
@@ -38,8 +38,8 @@ def speaks_arrow(value: object) -> bool:
 def array_like(value: Any, name: str = "value") -> Any:
     """Return what `numpy.asarray` makes numbers of: tables and columns as float64 arrays.
 
-    Gaps become NaN. Arrays, sequences, pandas objects that NumPy can convert by itself, and
-    whatever holds no numbers are returned unchanged.
+    Missing values become NaN. Arrays, sequences, pandas objects that are left to NumPy, and objects
+    that are not tables are returned unchanged.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ def array_like(value: Any, name: str = "value") -> Any:
     TypeError
         For text, dates and the like in a table of Arrow.
     ImportError
-        If only pyarrow could read it, and is not installed.
+        If only pyarrow could read it, and it is not installed.
     """
     if isinstance(value, PLAIN):
         return value
     if is_pandas(value):
         return _from_pandas(value)
-    if not speaks_arrow(value):
+    if not exports_arrow(value):
         return value
     try:
         table = as_arrow(value, name)
@@ -93,7 +93,9 @@ def as_arrow(value: Any, name: str) -> Any:
     try:
         return _from_protocol(value, pa)
     except Exception as error:  # of whatever object speaks Arrow
-        raise DataError(f"{name}: expected rows of Arrow, got an error: {error!r}") from error
+        raise DataError(
+            f"{name}: expected a table of Arrow, got what cannot be read: {error!r}"
+        ) from error
 
 
 def _from_protocol(value: Any, pa: Any) -> Any:
@@ -136,7 +138,7 @@ def _is_one_of(kind: Any, *names: str) -> bool:
 
 
 def numbers(column: Any) -> np.ndarray:
-    """Return a column of Arrow as float64, with NaN where it has gaps."""
+    """Return a column of Arrow as float64, with NaN for nulls."""
     import pyarrow as pa
 
     if column.type != pa.float64():
@@ -152,7 +154,7 @@ def names_of(value: Any) -> list[str] | None:
     if is_pandas(value):
         names = list(value.columns) if value.ndim == 2 else []
         return names if names and all(isinstance(name, str) for name in names) else None
-    if not speaks_arrow(value):
+    if not exports_arrow(value):
         return None
     schema = getattr(value, "schema", None)
     for found in (getattr(value, "columns", None), getattr(schema, "names", None)):

@@ -1,4 +1,4 @@
-"""Checks of labels and weights, whether arrays or carried by the rows."""
+"""Checks of labels and sample weights, whether arrays or carried by the rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Targets:
     takes : LabelKind
     n_outputs : int
     vector : bool
-        Whether labels are one number a row, of shape (N,), as for a neuron.
+        Whether labels are one number per row, of shape (N,), as for a neuron.
     """
 
     loss: str
@@ -49,7 +49,7 @@ class Targets:
         Class indices have the shape (n_rows, 1), others (n_rows, n_outputs).
         """
         if self.vector:
-            array = checks.vector(name, value, n_rows, "one a row of features")[:, None]
+            array = checks.vector(name, value, n_rows, "one per row of features")[:, None]
             check_labels(name, array, self.takes, self.loss)
             return array, False
         by_class = self.takes is LabelKind.DISTRIBUTIONS
@@ -66,8 +66,8 @@ class Targets:
             array = array.reshape(-1, 1)
         if not class_indices and array.shape != (n_rows, self.n_outputs):
             raise ValueError(
-                f"{name}: expected shape ({n_rows}, {self.n_outputs}), one row a row of features"
-                f" and one column an output, got {array.shape}"
+                f"{name}: expected shape ({n_rows}, {self.n_outputs}), one row per row of features,"
+                f" one column per output, got {array.shape}"
             )
         array = np.ascontiguousarray(array, dtype=np.float64)
         self.check(name, array, class_indices)
@@ -79,13 +79,13 @@ class Targets:
         indices = single and self.takes is LabelKind.DISTRIBUTIONS
         if rows.n_labels != self.n_outputs and not indices:
             raise ValueError(
-                f"{rows.name}: expected {self.n_outputs} target columns (one an output), got"
+                f"{rows.name}: expected {self.n_outputs} target columns (one per output), got"
                 f" {rows.n_labels}"
             )
         return indices
 
     def check(self, name: str, labels: np.ndarray, class_indices: bool) -> None:
-        """Raise the DataError of the first row of labels that the loss is not defined for."""
+        """Raise a DataError for the first row of labels that the loss is not defined for."""
         if class_indices:
             inside = (labels >= 0) & (labels < self.n_outputs)
             expected = f"class indices from 0 to {self.n_outputs - 1}"
@@ -131,7 +131,7 @@ class Samples:
         return replace(self, targets=None)
 
     def check(self, start: int, block: Block) -> None:
-        """Raise what is wrong with the labels or weights of a block that was just read."""
+        """Raise an error if the labels or weights of a block that was just read are invalid."""
         if self.targets is None:
             return
         try:
@@ -146,7 +146,7 @@ class Samples:
             raise DataError(f"{name}: {text}row {index}{column}", index) from None
 
     def check_all(self, between: Callable[[], None] = lambda: None) -> None:
-        """Raise the DataError of the first row with a bad label, weight or feature.
+        """Raise a DataError for the first row with a bad label, weight or feature.
 
         All rows are read: `between` is called between blocks.
         """
@@ -163,13 +163,15 @@ def samples(
     features_name, labels_name, weight_name = names
     if labels is None and features.n_labels == 0:
         raise TypeError(
-            f"{labels_name}: expected labels, got None; only rows that carry their own, as of"
-            " open_rows(..., target=...), need none"
+            f"{labels_name}: expected labels, got None; only rows that carry labels, such as"
+            " those of open_rows(..., target=...), need none"
         )
     if labels is not None and features.n_labels > 0:
         raise ValueError(f"{labels_name}: expected None with {features_name} that carry labels")
     if sample_weight is not None and features.weighted:
-        raise ValueError(f"{weight_name}: expected None with {features_name} that carry weights")
+        raise ValueError(
+            f"{weight_name}: expected None with {features_name} that carry sample weights"
+        )
     array = weight = None
     if labels is None:
         class_indices = targets.are_class_indices(features)
@@ -184,7 +186,7 @@ def samples(
 
 
 def check_weights(name: str, rows: Rows, batch_rows: int) -> None:
-    """Refuse weights in memory that sum to zero over a batch; others are checked when read."""
+    """Refuse sample weights in memory that sum to zero over a batch; the rest is checked later."""
     weight = rows.weight_array
     if weight is not None:
         checks.batches_have_weight(name, weight, batch_rows)

@@ -11,14 +11,14 @@ import numpy as np
 from fastbp.data.rows import Block, Rows, Wrapped, gather
 
 BLOCK_ELEMENTS = 2**18  # feature values in a block that stays together: 2 MiB
-WINDOW_BLOCKS = 8  # blocks whose rows are mixed: 16 MiB
-HELD_WINDOWS = 3
+WINDOW_BLOCKS = 8  # blocks whose rows are shuffled together: 16 MiB
+HELD_WINDOWS = 3  # 48 MiB of features; 64 MiB in all are promised
 
 Random = np.random.Generator | np.random.RandomState
 
 
 class WindowOrder:
-    """The window shuffle: blocks in random order, then the rows of every eight blocks mixed.
+    """The window shuffle: blocks in random order, then the rows of every eight blocks shuffled.
 
     A slice of it is what that slice of an array of all row indices would be, int64, but it takes
     no more memory than a window. A block is as many rows as hold 2**18 feature values, so the
@@ -47,7 +47,7 @@ class WindowOrder:
         starts = (blocks * self._block_rows).tolist()
         return [(start, min(start + self._block_rows, self._n_rows)) for start in starts]
 
-    def mixing(self, window: int) -> np.ndarray:
+    def shuffling(self, window: int) -> np.ndarray:
         """Return the order of the rows within a window."""
         size = int(self.starts[window + 1] - self.starts[window])
         return np.random.default_rng([self._seed, window + 1]).permutation(size)
@@ -63,8 +63,8 @@ class WindowOrder:
         for window in self.windows(start, stop):
             rows = np.concatenate([np.arange(*r) for r in self.ranges(window)])
             first = int(self.starts[window])
-            mixing = self.mixing(window)[max(0, start - first) : stop - first]
-            parts.append(rows[mixing])
+            shuffling = self.shuffling(window)[max(0, start - first) : stop - first]
+            parts.append(rows[shuffling])
         return np.concatenate(parts)
 
 
@@ -104,11 +104,11 @@ class Windowed(Ordered):
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         for window in self._order.windows(start, stop):
-            rows, mixing = self._window(window)
+            rows, shuffling = self._window(window)
             begin, end = self._order.starts[window : window + 2].tolist()
             first, last = max(start, begin), min(stop, end)
             part = block.part(first - start, last - start)
-            gather(rows, mixing[first - begin : last - begin], part)
+            gather(rows, shuffling[first - begin : last - begin], part)
 
     def _window(self, window: int) -> tuple[Block, np.ndarray]:
         """Return the rows of a window and their order; the first thread to ask reads them."""
@@ -119,7 +119,7 @@ class Windowed(Ordered):
                 self._held.popitem(last=False)
         with lock:
             if not content:
-                content += [self._read(window), self._order.mixing(window)]
+                content += [self._read(window), self._order.shuffling(window)]
         return content[0], content[1]
 
     def _read(self, window: int) -> Block:

@@ -11,7 +11,7 @@ from fastbp.data import checks
 from fastbp.data.arrays import read_only
 from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
-from fastbp.system.interrupts import Requests, WaitInterruptedError
+from fastbp.system.interrupts import Interrupts, WaitInterruptedError
 from fastbp.system.threads import start_threads
 
 WAIT_SECONDS = 0.1  # between checks for Ctrl-C
@@ -28,8 +28,8 @@ class ReadAhead:
     readers : int
         Threads to read with; one if the rows come from front to back.
     check : callable
-        Takes the index of the first row and the block; raises the error of a bad label or weight.
-    requests : Requests
+        Takes the index of the first row and the block; raises an error for a bad label or weight.
+    interrupts : Interrupts
         Interrupts, which end a wait.
     """
 
@@ -40,12 +40,12 @@ class ReadAhead:
         chunk_rows: int,
         readers: int,
         check: Callable[[int, Block], None],
-        requests: Requests,
+        interrupts: Interrupts,
     ) -> None:
         self._source = self._rows = rows
         self._in_order = True
         self._check = check
-        self._requests = requests
+        self._interrupts = interrupts
         self._batch_rows = batch_rows
         self._unit = batch_rows if batch_rows <= rows.block_rows else chunk_rows
         self._block_rows = min(max(1, rows.block_rows // self._unit) * self._unit, rows.n_rows)
@@ -93,7 +93,7 @@ class ReadAhead:
                 start = 0
         stop = self._stop(position)
         while not wait([self._pending[position]], WAIT_SECONDS).done:
-            if self._requests.count:
+            if self._interrupts.count:
                 raise WaitInterruptedError
         buffer = self._pending.pop(position).result()
         block = buffer.part(0, stop - position).map(read_only)
@@ -132,7 +132,7 @@ class ReadAhead:
         return buffer
 
     def _check_weights(self, start: int, stop: int, block: Block) -> None:
-        """Refuse the source's own weights if they sum to zero over a batch."""
+        """Refuse the source's own sample weights if they sum to zero over a batch."""
         if block.weight is None:
             return
         batch = self._batch_rows

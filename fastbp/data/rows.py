@@ -20,7 +20,7 @@ from fastbp.system.mapping import Mapping
 WHOLE_BYTES = 2**26
 """Rows that take at most this many bytes as float64 are converted, or read, whole."""
 BLOCK_BYTES = 2**22
-"""Of other rows, this many bytes at a time."""
+"""Larger sources are read this many bytes at a time."""
 DIGEST_CHUNKS, DIGEST_BYTES = 64, 2**16
 FORWARDED = (
     "name", "n_rows", "n_features", "n_labels", "weighted", "feature_names", "classes", "dtype",
@@ -32,11 +32,13 @@ Choose = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some rows as float64, the numbers of each row side by side.
+    """Some rows as float64, the numbers of each row contiguous.
 
     Attributes
     ----------
     features : numpy.ndarray, shape (rows, D)
+        With two exceptions: `CompressedRows` has a tuple of two arrays here, on which `map` and
+        `part` fail, and `RowIndices` indices of int64.
     labels : numpy.ndarray, shape (rows, K), or None
     weight : numpy.ndarray, shape (rows,), or None
     """
@@ -80,8 +82,8 @@ class Mapped:
     row_bytes: int
 
     def verify(self) -> None:
-        """Raise the DataError of a file that was shortened: zeros were read instead of rows."""
-        if not self.mapping.whole():
+        """Raise a DataError if the file was shortened: zeros were read instead of rows."""
+        if not self.mapping.intact():
             size, now = self.mapping.size, self.mapping.size_now()
             raise DataError(
                 f"{self.name}: expected {size} bytes, got {min(size - 1, now)}: the file was"
@@ -115,12 +117,12 @@ class Rows(ABC):
         The labels that class indices in the single column of labels stand for; None if that
         column holds numbers.
     dtype : str
-        Of the features as they are stored.
+        The dtype in which the features are stored.
     random_access : bool
         Whether `take` reaches single rows at a reasonable cost.
     any_order : bool
-        Whether several threads can fill blocks at once, and in any order, at the same cost.
-        Otherwise blocks come from front to back, and going back means starting again.
+        Whether several threads can fill blocks at the same time, and in any order, at the same
+        cost. Otherwise blocks come from front to back, and going back means starting again.
     in_memory : Block or None
         All rows, if they are in memory as kernels read them.
     """
@@ -149,7 +151,7 @@ class Rows(ABC):
 
     def take(self, indices: np.ndarray, block: Block) -> None:
         """Write the rows of these indices; OUT `block`."""
-        raise TypeError(f"{self.name}: expected rows that can be reached at random")
+        raise TypeError(f"{self.name}: expected rows with random access")
 
     @abstractmethod
     def digest(self) -> str:
@@ -161,14 +163,14 @@ class Rows(ABC):
         return self.in_memory is not None
 
     def base(self) -> tuple[Rows, Choose | None]:
-        """Return the rows that these are a subset of, and what maps indices here to those there.
+        """Return the underlying rows, and a function that maps our indices to theirs.
 
-        The rows themselves, and None, if they are no subset.
+        The rows themselves, and None, if they are not a subset.
         """
         return self, None
 
     def mapped(self) -> Mapped | None:
-        """Return all rows mapped into memory, where that can replace reading; close it."""
+        """Return all rows as a memory map, to be closed by the caller, or None if impossible."""
         return None
 
     def digests(self) -> dict[str, str]:
@@ -180,7 +182,7 @@ class Rows(ABC):
         return self.name, row
 
     def close(self) -> None:
-        """Release what reading has acquired; it can be read again."""
+        """Release open files and buffers; the rows can be read again afterwards."""
 
     @property
     def weight_array(self) -> np.ndarray | None:
@@ -214,12 +216,12 @@ class Rows(ABC):
         return block
 
     def blocks(self) -> Iterator[tuple[int, Block]]:
-        """Give all rows, with the index of each block's first one; each block is new."""
+        """Yield all rows, with the index of each block's first one; each block is new."""
         for start, stop in ranges(0, self.n_rows, self.block_rows):
             yield start, self.block(start, stop)
 
     def raise_if_not_finite(self, start: int, features: np.ndarray) -> None:
-        """Raise the DataError of the first row that is not finite, if there is one."""
+        """Raise a DataError for the first non-finite row, if there is one."""
         row = checks.first_bad_row(features)
         if row is not None:
             name, index = self.locate(start + row)
@@ -265,13 +267,13 @@ class Wrapped(Rows):
 
 
 def ranges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
-    """Give the consecutive ranges of at most `step` rows that make up start to stop."""
+    """Yield the consecutive ranges of at most `step` rows that make up start to stop."""
     for first in range(start, stop, step):
         yield first, min(first + step, stop)
 
 
 def pairs(source: Block, target: Block) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give the arrays that both blocks have."""
+    """Yield the arrays that both blocks have."""
     for a, b in zip(source.arrays, target.arrays, strict=True):
         if a is not None and b is not None:
             yield a, b

@@ -50,6 +50,6 @@ class CompressedRows(SparseRows):
         self.in_memory = Block(compressed)
 
 
-def is_thin(matrix: Any) -> bool:
+def is_sparse_enough(matrix: Any) -> bool:
     """Return whether a matrix has so few non-zeros that computing on sparse rows is faster."""
     return bool(matrix.nnz < DENSE_FROM * matrix.shape[0] * matrix.shape[1])

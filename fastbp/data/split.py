@@ -12,7 +12,7 @@ from fastbp.data.labels import Samples
 from fastbp.data.rows import Block, Choose, Rows, Wrapped, gather, ranges
 from fastbp.kernels.random import GAMMA, mixed
 
-CACHED_BYTES = 2**19  # rows read to choose from stay in the caches
+CACHED_BYTES = 2**19  # so that rows stay cached while some are picked from them
 MOST_HELD_OUT = 3 * 10**9  # products of two such numbers fit int64
 FEW = 64  # reading this many consecutive rows takes about as long as reading a single one
 
@@ -132,7 +132,8 @@ def split(samples: Samples, fraction: float) -> tuple[Samples, Samples]:
         )
     if n_held_out == 0:
         raise ValueError(
-            f"validation: expected a fraction that leaves rows on both sides of {n}, got {fraction}"
+            f"validation: expected a fraction that leaves some of {n} rows for training and some"
+            f" for validation, got {fraction}"
         )
     training, held_out = (
         replace(samples, rows=loaded_if_small(Subset(samples.rows, n_held_out, side)))

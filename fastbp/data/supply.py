@@ -13,7 +13,7 @@ from fastbp.data.order import Order, Ordered, Windowed, WindowOrder
 from fastbp.data.read_ahead import ReadAhead
 from fastbp.data.rows import Block, Choose, Mapped, Rows, Wrapped, pairs, ranges
 from fastbp.data.sources.spool import spooled
-from fastbp.system.interrupts import Requests
+from fastbp.system.interrupts import Interrupts
 
 
 class Supply(ABC):
@@ -37,7 +37,7 @@ class Supply(ABC):
     def used(self, start: int, stop: int | None) -> None:
         """Check the rows that a slice has used, up to a position or to the epoch's end.
 
-        Raises the DataError of a mapped file that was shortened meanwhile, or of a label.
+        Raises a DataError if a mapped file was shortened meanwhile, or if a label is invalid.
         """
 
     @abstractmethod
@@ -148,7 +148,7 @@ class RowIndices(Wrapped):
             indices = self._choose(indices)
         block.features[:, 0] = indices
         for source, target in list(pairs(self._whole, block))[1:]:
-            target[:] = source[indices]  # numpy.take would first copy all of a source with gaps
+            target[:] = source[indices]  # numpy.take would first copy a source with a stride
 
 
 def open_supply(
@@ -157,7 +157,7 @@ def open_supply(
     chunk_rows: int,
     readers: int,
     shuffle: bool | str,
-    requests: Requests,
+    interrupts: Interrupts,
 ) -> Supply:
     """Return the supply for some samples: in place if in memory or mapped; all others are read.
 
@@ -166,7 +166,7 @@ def open_supply(
     """
 
     def read_ahead(rows: Rows) -> ReadAhead:
-        return ReadAhead(rows, batch_rows, chunk_rows, readers, samples.check, requests)
+        return ReadAhead(rows, batch_rows, chunk_rows, readers, samples.check, interrupts)
 
     rows = samples.rows
     base, choose = rows.base()
@@ -179,5 +179,5 @@ def open_supply(
         return InPlace(samples, whole, mapped, choose)
     temporary = shuffle == "window" and not rows.any_order
     if temporary:
-        rows = spooled(rows, requests.raise_if_any)
+        rows = spooled(rows, interrupts.raise_if_any)
     return Streamed(rows, read_ahead(rows), temporary)

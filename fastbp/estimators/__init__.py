@@ -5,11 +5,11 @@ mlp/, neuron/
 base.py
     What all four share.
 callbacks.py
-    Who hears of an epoch.
+    What is notified of an epoch.
 names.py
     What activations, losses and optimizers are called in scikit-learn and PyTorch.
 stored.py
-    An estimator as what a file can hold.
+    An estimator as arrays and JSON.
 scikit_learn.py
     What differs between scikit-learn's releases.
 

@@ -1,4 +1,4 @@
-"""Who hears of a fit's epochs: the reader, the user's function, and scikit-learn's callbacks."""
+"""What is notified of a fit's epochs: the terminal, a function, and scikit-learn's callbacks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Callbacks:
         return self._fit is not None or self._estimator.callback is not None
 
     def say(self, text: str) -> None:
-        """Print a line, if the estimator is to: above a progress bar."""
+        """Print a line above the progress bar if `verbose` is set."""
         if self._estimator.verbose:
             tqdm.write(text)
 

@@ -1,6 +1,7 @@
 """Activations, losses and optimizers, by the names that scikit-learn and PyTorch have for them.
 
-What a registry gains, the estimators have, too: under scikit-learn's name, or its own.
+A new entry in a registry is available in the estimators, too: under scikit-learn's name, or its
+own.
 """
 
 from __future__ import annotations

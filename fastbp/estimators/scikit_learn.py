@@ -44,4 +44,4 @@ fit_method: Callable[[Method], Method] = _fit_context(prefer_skip_nested_validat
 
 _FINITE = next(name for name in inspect.signature(check_array).parameters if "all_finite" in name)
 UNREAD = {_FINITE: False}
-"""Arguments of `validate` that spare its look for what is not finite: kernels look themselves."""
+"""Arguments of `validate` that skip its check for non-finite values: the kernels check."""

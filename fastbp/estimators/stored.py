@@ -1,4 +1,4 @@
-"""An estimator as arrays and what JSON can hold, for files that hold nothing that runs."""
+"""An estimator as arrays and what JSON can hold, for files without executable content."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ RECORDS: dict[str, Any] = {
 }
 Arrays = dict[str, np.ndarray]
 LEFT_OUT = "_skl_callbacks", "_callback_fit_ctx", "_parent_callback_ctx"
-"""How the names begin of what scikit-learn's callbacks leave behind."""
+"""Prefixes of the attributes that scikit-learn's callbacks leave behind."""
 
 
 class Stored(BaseEstimator):  # type: ignore[misc]
     """An estimator that :func:`fastbp.save` can write."""
 
     def to_stored(self) -> tuple[Arrays, dict[str, Any]]:
-        """Return what a file holds of it: its parameters, and all that it has learned."""
+        """Return its arrays and JSON fields for saving: its parameters and what it has learned."""
         arrays: Arrays = {}
         kept = [name for name in vars(self) if not name.startswith(LEFT_OUT)]
         return arrays, {name: _encoded(arrays, name, getattr(self, name)) for name in kept}
 
     @classmethod
     def from_stored(cls, arrays: Arrays, fields: dict[str, Any]) -> Any:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         estimator = cls()
         estimator.__dict__.update((name, _decoded(arrays, value)) for name, value in fields.items())
         return estimator

@@ -11,7 +11,7 @@
 - ``neuron.py``, ``online_neuron.py``: one neuron, by batches and by single rows.
 - ``plan.py``, ``layers.py``, ``network.py``, ``online_network.py``, ``sparse_network.py``:
   networks.
-- ``random.py``: random numbers by their position.
+- ``random.py``: counter-based random numbers.
 
 It imports nothing of fastbp but itself. It stays flat: the cache's digest covers the files of
 this folder alone.

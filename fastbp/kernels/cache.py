@@ -31,7 +31,7 @@ SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 
 
 def cache_folder() -> Path | None:
-    """Return the folder of the compiled kernels of exactly this source and these compilers.
+    """Return the folder for kernels compiled from exactly this source by these compiler versions.
 
     Numba dates a cached kernel by its own file, so it does not see a change in a callee in
     another file (numba issue 1833). Here the folder's name is a digest of every

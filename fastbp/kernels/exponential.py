@@ -4,8 +4,8 @@ Errors are at most 2 units in the last place over the whole range (a test compar
 digits). All are right at 0, at plus and minus infinity, at NaN, and where the result is subnormal.
 `math.exp` in a kernel is a call of the C library for every element; these take a vector.
 
-`exp` and `log1p` are the general forms; `exp_limited` and `log_of_sum` do less, all that sigmoid
-and log loss need.
+`exp` and `log1p` are the general forms; `exp_limited` and `log_of_sum` do less: just what the
+sigmoid and log loss need.
 
 Method: the usual range reductions (J.-M. Muller, Elementary Functions, chapter 11) with
 Chebyshev fits of our own, made with 60 digits by mpmath's `chebyfit`.
@@ -32,7 +32,7 @@ from fastbp.kernels.vector import (
 )
 
 LOG2_E = 1.4426950408889634
-LN_2_HIGH = 0.6931471803691238  # ln 2 to 32 bits: its product with a whole number is exact
+LN_2_HIGH = 0.6931471803691238  # ln 2 to 32 bits: its product with an integer is exact
 LN_2_LOW = 1.9082149292705877e-10  # the rest of ln 2
 LIMIT = 708.39  # e**-708.39 and its reciprocal are normal numbers
 SQRT_2 = 1.4142135623730951
@@ -139,8 +139,8 @@ def tanh_and_exponential(x: Vector) -> tuple[Vector, Vector]:
 
     tanh x = -t / (2 + t) with the sign of x, where t = e - 1.
 
-    The roundings of r, of t's leading part, of 2 + t and of the quotient are each put back, to
-    first order: below 1.7 units in the last place, 2.5 without.
+    The roundings of r, of t's leading part, of 2 + t and of the quotient are each corrected to
+    first order: errors stay below 1.7 units in the last place, against 2.5 without.
     """
     least = broadcast(-708.0)  # beyond, e is not normal
     exact_u = absolute(x) * broadcast(-2.0)

@@ -7,7 +7,7 @@ ones, which it may call; :func:`template` for those that take a function as an a
 become part of the kernel that calls them (Numba would compile them twice).
 
 No fast-math flag is ever set. Whatever may be reordered or fused is written out with
-explicit lanes and explicit fused multiply-adds (see ``vector.py``), so the bits do not depend
+explicit lanes and explicit fused multiply-adds (see ``vector.py``), so results do not depend
 on what the compiler finds profitable.
 """
 
@@ -37,11 +37,10 @@ JIT_ENABLED = not numba.config.DISABLE_JIT
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LoweringWithoutMachineCode(NativeLowering):  # type: ignore[misc]
-    """Numba's lowering for what only kernels call: their module takes over its LLVM code.
+    """Numba's lowering for what only kernels call: their module includes its LLVM code.
 
-    Numba also optimises each function by itself and makes machine code of it, which nothing runs:
-    half to two thirds of the time of compiling. Here a kernel is optimised once, with all that it
-    calls.
+    Numba also optimizes each function by itself and makes machine code of it, which nothing runs:
+    half to two thirds of the compile time. Here a kernel is optimized once, with all that it calls.
     """
 
     _name = "lowering_without_machine_code"
@@ -56,7 +55,7 @@ class _LoweringWithoutMachineCode(NativeLowering):  # type: ignore[misc]
 
 
 def _link_only(library: Any, description: Any, environment: Any) -> Any:
-    """Close a library as it is; return what Numba knows the function by: Python cannot call it."""
+    """Close a library as it is; return a function object for Numba, which Python cannot call."""
 
     def close() -> None:
         library._finalize_dynamic_globals()
@@ -68,7 +67,7 @@ def _link_only(library: Any, description: Any, environment: Any) -> Any:
     return _dynfunc.make_function(description.lookup_module(), name, "", 0, environment, (library,))
 
 
-# The pass above relies on Numba's internals (tried with 0.62 and 0.68): without them, functions
+# The pass above relies on Numba's internals (tested with 0.62 and 0.68): without them, functions
 # are compiled as Numba does it, which only takes longer.
 _KNOWN = all(
     hasattr(CodeLibrary, name)
@@ -140,7 +139,7 @@ def target() -> tuple[str, str]:
 
 
 def vector_width() -> int:
-    """Return the bits of the widest vector register that the kernels use here."""
+    """Return the width in bits of the widest vector register that the kernels use here."""
     features = target()[1].split(",")
     for name, bits in (("+avx512f", 512), ("+avx", 256)):
         if name in features:

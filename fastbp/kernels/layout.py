@@ -8,8 +8,8 @@ scratch memory: few arguments make a cheap call, and a copy of both is a copy of
 N_ROWS = 0  # N, rows of an epoch
 N_FEATURES = 1  # D
 BATCH_ROWS = 2  # rows of a batch; the last one of an epoch may be shorter
-CHUNK_ROWS = 3  # rows that a thread takes at once, counted from the start of the batch
-TILE_ROWS = 4  # rows that pass the phases together in the nearest caches
+CHUNK_ROWS = 3  # rows that a thread takes at a time, counted from the start of the batch
+TILE_ROWS = 4  # rows that pass the phases together, in the L1 or L2 cache
 ACTIVATION = 5  # of a neuron, a code of activations.py
 LOSS = 6  # a code of losses.py
 WEIGHTED = 7  # whether there are sample weights
@@ -23,33 +23,34 @@ N_LAYERS = 14  # L; each has a row in the table of layers
 LABEL_COLUMNS = 15  # numbers of a row's label: K, or 1 for a class index
 CLASSES = 16  # whether labels are class indices
 GEMM = 17  # address of the BLAS routine; 0: none is used
-REPORT = 38  # how losses are reported: OWN, or as scikit-learn does; gradients are the same
+REPORT = 18  # how losses are reported: OWN, or as scikit-learn does; gradients are the same
 
 # --- int64: what one call of the kernel may do --------------------------------------------
-BLOCK_START = 18  # first row of x, y and sample_weight, counted within the epoch
-BLOCK_STOP = 19  # and the row after the last one
-EPOCH_LIMIT = 20  # stop when this many epochs are complete
-FIRST_RATE = 21  # the epoch that rates[0] belongs to; the last rate is repeated
-N_RATES = 22
-BUDGET = 23  # chunks left to hand out
-SLOTS = 24  # most chunks of one segment
-WORKERS = 25  # threads at work
-WORK_SIZE = 26  # float64 scratch of each thread
-ROW_STRIDE = 35  # numbers from a row of x to the next, D or more
-LABEL_STRIDE = 36  # the same of y, LABEL_COLUMNS or more
-WEIGHT_STRIDE = 37  # and of sample_weight
+BLOCK_START = 19  # first row of x, y and sample_weight, counted within the epoch
+BLOCK_STOP = 20  # and the row after the last one
+EPOCH_LIMIT = 21  # stop when this many epochs are complete
+FIRST_RATE = 22  # the epoch that rates[0] belongs to; the last rate is repeated
+N_RATES = 23
+BUDGET = 24  # chunks left to hand out
+SLOTS = 25  # maximum number of chunks in one segment
+WORKERS = 26  # threads at work
+WORK_SIZE = 27  # float64 scratch of each thread
+ROW_STRIDE = 28  # numbers from a row of x to the next, D or more
+LABEL_STRIDE = 29  # the same of y, LABEL_COLUMNS or more
+WEIGHT_STRIDE = 30  # and of sample_weight
 
 # --- int64: the position ------------------------------------------------------------------
-EPOCH = 27  # epochs completed
-BATCH_START = 28  # rows completed in this epoch
-NEXT_CHUNK = 29  # chunks summed up in this batch
-STATUS = 30
-BAD_ROW = 31  # least row found not finite in the first epoch
-STALE_EPOCHS = 32  # epochs in a row without improvement
-SEGMENT_FIRST = 33  # the chunks now handed out: the first one
-SEGMENT_CHUNKS = 34  # and how many
+EPOCH = 31  # epochs completed
+BATCH_START = 32  # rows completed in this epoch
+NEXT_CHUNK = 33  # chunks summed up in this batch
+STATUS = 34
+BAD_ROW = 35  # first non-finite row, found in the first epoch
+STALE_EPOCHS = 36  # consecutive epochs without improvement
+SEGMENT_FIRST = 37  # the chunks now handed out: the first one
+SEGMENT_CHUNKS = 38  # and how many
+# TICKET and DONE have cache lines of their own, if the array begins with one.
 TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half)
-DONE = 48  # chunks of the segment computed; 40 and 48 have cache lines of their own
+DONE = 48  # chunks of the segment computed
 LAYERS = 56  # the table of layers, LAYER_FIELDS numbers each, to the end of the array
 N_INTEGERS = 56  # without that table
 

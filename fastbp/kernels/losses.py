@@ -1,7 +1,8 @@
 """Losses and their derivatives with respect to the pre-activation, eight rows at once.
 
 z is the output's pre-activation, a = phi(z) the output, y the label; dz is d loss / d z. The
-softmax of a row takes all its outputs: those lie `width` apart, rows side by side.
+softmax of a row takes all its outputs: those lie `width` apart in a transposed tile (see
+``matmul.py``).
 
 A loss is a code here, its formula and a branch in :func:`output_loss`; a mean over the outputs
 also has a branch in :func:`share_of_output`. A code that is not known gives NaN.
@@ -68,8 +69,8 @@ def binary_cross_entropy(z: Vector, y: Vector) -> tuple[Vector, Vector]:
     """Return -[y ln a + (1 - y) ln(1 - a)] for a = sigmoid(z), and its dz = a - y.
 
     With the logarithms in terms of z this is max(z, 0) - y z + ln(1 + e**-|z|), which no
-    finite z makes infinite; dz is a (1 - y) - (1 - a) y, which keeps the digits of a small
-    difference.
+    finite z makes infinite; dz is a (1 - y) - (1 - a) y, which stays accurate where the difference
+    is small.
     """
     zero = broadcast(0.0)
     log, larger, smaller = softplus_of_minus(absolute(z))
@@ -123,10 +124,10 @@ def share_of_output(loss: int, n_outputs: int) -> float:
 def as_scikit_learn_reports(loss: int, value: Vector, y: Vector, n_outputs: int) -> Vector:
     """Return the loss of one output as scikit-learn's MLP reports it; the gradient is the same.
 
-    Its squared error is a mean over the outputs. Its log loss, for labels 0 and 1, is the logarithm
-    of a probability that was rounded, for label 0 one minus that of label 1, and moved away from
-    0 and 1 by the machine's epsilon. That of label 1 is 1/(1 + e), here e = p/(1 - p): the sum
-    rounds to twice the spacing of the numbers below 1, which the line search of L-BFGS sees.
+    Its squared error is a mean over the outputs. Its log loss takes the logarithm of a rounded
+    probability, clipped to [eps, 1 - eps] for the machine epsilon; for label 0 it is that of 1 - p,
+    for the rounded p of label 1. That is 1/(1 + e), whose sum rounds to twice the spacing of the
+    numbers below 1: the line search of L-BFGS sees it where rows are saturated.
     """
     if loss == HALF_MSE:
         value = value * broadcast(1.0 / n_outputs)
@@ -153,7 +154,7 @@ def label_of(y: Pointer, classes: bool, width: int, i: int, k: int) -> Vector:
 
 @device_function
 def greatest_of(z: Pointer, n_outputs: int, width: int, i: int) -> tuple[Vector, Vector]:
-    """Return the greatest z of eight rows, and the index of the first output that has it."""
+    """Return the largest z of eight rows, and the index of the first output that has it."""
     greatest = load(z, i)
     best = broadcast(0.0)
     for k in range(1, n_outputs):
@@ -169,7 +170,7 @@ def exponentials(
 ) -> Vector:
     """Turn z into e**(z - greatest) for eight rows; ACC z. Returns the sum of all but the best.
 
-    The sum of all is 1 more: apart from the 1, small terms keep their digits.
+    The sum of all is 1 more: added separately from the 1, small terms keep their digits.
     """
     rest = broadcast(0.0)
     for k in range(n_outputs):
@@ -195,8 +196,8 @@ def cross_entropy(
 ) -> Vector:
     """Return -sum y ln a for a = softmax z, and turn z into dz = a sum(y) - y; ACC z.
 
-    ln a = z - greatest - ln(1 + rest), and dz = ((e sum(y) - y) - y rest) / (1 + rest), which
-    keeps the digits of a label that is almost met.
+    ln a = z - greatest - ln(1 + rest), and dz = ((e sum(y) - y) - y rest) / (1 + rest), which stays
+    accurate where the output almost equals the label.
     """
     greatest, best = greatest_of(z, n_outputs, width, i)
     value = broadcast(0.0)

@@ -1,12 +1,12 @@
-"""Matrix products of a tile, whose rows lie side by side: one neuron's numbers after another's.
+"""Matrix products of a tile, transposed: the row index varies fastest.
 
-A tile of B rows (padded to whole vectors) holds (n, B) numbers for n neurons, so that a weight
-meets eight rows at once, whatever the width of a layer, and no product needs a transposed copy
-of the weights. One blocked loop serves forward and backward and, with the neurons side by side
-instead, the gradient of the weights.
+A tile of B rows (padded to whole vectors) holds (n, B) numbers for n neurons, so that a weight is
+multiplied with eight rows at once, whatever the width of a layer, and no product needs a transposed
+copy of the weights. One blocked loop serves forward and backward and, with the neuron index varying
+fastest instead, the gradient of the weights.
 
 Blocks of 4 x 4 vectors run at 97 % of what the processor's multiply-adds can deliver, from 20 x 64
-to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape changes no bit: every result
+to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape does not change the result: each
 is one chain of multiply-adds over the terms in order.
 """
 
@@ -45,7 +45,7 @@ Strided = tuple[Pointer, int, int]
 PLAIN = 0  # OUT: product
 PLUS = 1  # ACC: result + product
 PLUS_START = 2  # OUT: start + product, with one start for each row of results
-PLUS_START_RELU = 3  # OUT: relu of that: as a pass of its own it took a tenth of 4-8-1
+PLUS_START_RELU = 3  # OUT: relu of that: a separate pass took a tenth of the time of 4-8-1
 TIMES = 4  # OUT: other * product
 WHERE_POSITIVE = 5  # OUT: product where other is above 0, else 0
 DESCEND = 6  # ACC: result + factor * product: gradient descent without storing the gradient
@@ -254,7 +254,7 @@ def multiply_row(
 ) -> None:
     """Compute start + sum over t of a[t] w[t, o] for one row; OUT result, in whole vectors.
 
-    The outputs lie side by side, so that no lane is empty. The bits are those of `multiply`.
+    The outputs lie side by side, so that no lane is empty. Bit-identical to `multiply`.
     """
     o = 0
     while o + 4 * LANES <= outputs:
@@ -298,7 +298,7 @@ def sums_of_products(
     p (n_p, width) and q (n_q, width); sum j, k is result[j * p_stride + k * q_stride]. With few
     sums, or long ones, this beats `multiply`, which needs one side transposed.
     """
-    for j in range(0, n_p, LANES):  # outside: eight rows of p stay in the nearest cache
+    for j in range(0, n_p, LANES):  # outside: eight rows of p stay in the L1 cache
         p_j = at(p, j * width)
         for k in range(n_q):
             q_k = at(q, k * width)
@@ -341,7 +341,7 @@ def sums_of_rows(
 
 @subroutine
 def transpose(x: Pointer, columns: int, rows: int, result: Pointer) -> None:
-    """Lay rows of x side by side: result[j, i] = x[i, j]; zero beyond the rows.
+    """Transpose rows of x: result[j, i] = x[i, j]; zero beyond the rows.
 
     x (rows, columns); OUT result (columns, rows), both rounded up to whole vectors.
     """
@@ -361,7 +361,7 @@ def transpose_8(x: Pointer, columns: int, n: int, j: int, stride: int, result: P
 
     In each of three rounds, taking the even and the odd lanes of a pair moves one bit of the
     column's number into the row's and one of the row's into the column's. (Shuffles within 128
-    and 256 bits, which the processor has faster, gained a hundredth of a step.)
+    and 256 bits, which are faster, gained a hundredth of a step.)
     """
     if n == LANES:
         r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, LANES, j)

@@ -2,7 +2,7 @@
 
 Row i of x (rows, D) begins at i * stride. There are two layouts, chosen by D alone. *Wide* (3
 features or more) reads rows as they lie: the dot products of eight rows at once, then 32 columns of
-dw at once, in registers. *Narrow* splits the rows into one vector a feature, so that no lane is
+dw at once, in registers. *Narrow* splits the rows into one vector per feature, so that no lane is
 empty: 1.3 times as fast at 2 features. (Packing 10 and 20 features that way, by scalar loads, was
 0.4 times as fast as wide.)
 """
@@ -91,7 +91,8 @@ def wide_forward(
 ) -> None:
     """Compute z = x w + b for a tile; OUT z.
 
-    Unless `ahead` is 0, the even rows that far ahead are prefetched, and what backward leaves.
+    Unless `ahead` is 0, the even rows that far ahead are prefetched, and the parts of the odd rows
+    that `add_4_columns` does not prefetch.
     """
     whole = rows // LANES * LANES
     b = broadcast(bias)
@@ -105,7 +106,7 @@ def wide_forward(
 
 @device_function
 def prefetch_even_rows(x: Pointer, d: int, stride: int, first: int) -> None:
-    """Prefetch rows 0, 2, 4, 6 from `first` on, and of the odd ones what add_4_columns leaves.
+    """Prefetch rows 0, 2, 4, 6 from `first` on, and the rest of the odd ones after `add_4_columns`.
 
     Half of a tile in forward and half in backward keeps memory busy all the time: 1.3 times as
     fast at 50 and 100 features as all of it in forward, 1.6 and 2 times as fast as none.
@@ -157,7 +158,7 @@ def add_products(rows: Any, j: int, n: int, w: Vector, sums: Any) -> Any:
 
 @device_function
 def dot_row(x: Pointer, d: int, w: Pointer) -> float:
-    """Return one row's dot product with w, with the bits of :func:`dot_8_rows`."""
+    """Return one row's dot product with w, bit-identical to that of :func:`dot_8_rows`."""
     s = broadcast(0.0)
     j = 0
     while j + LANES <= d:

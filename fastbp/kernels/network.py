@@ -1,9 +1,9 @@
 """A network: loss and gradient over a chunk of rows, X read from memory once.
 
 N samples, B rows of a tile, D inputs, K outputs, L layers, P parameters: the weights of all
-layers, each (inputs, outputs) and rounded up to whole vectors, then the biases likewise. A tile
-is laid out with its rows side by side, (n, B) for n neurons (see ``matmul.py``), and goes forward
-through all layers, through the loss, and back, while it is in the nearest caches.
+layers, each (inputs, outputs) and rounded up to whole vectors, then the biases likewise. A tile is
+transposed, (n, B) for n neurons (see ``matmul.py``), and goes forward through all layers, through
+the loss, and back, while it is in the L1 and L2 caches.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from fastbp.kernels.matvec import Order, gather_rows
 from fastbp.kernels.online_network import online_step
 from fastbp.kernels.plan import BLAS, OUTER
 from fastbp.kernels.steps import (
+    Buffers,
     Data,
-    Memory,
     first_bad_row,
     order_of,
     run_steps,
@@ -47,7 +47,9 @@ from fastbp.kernels.vector import LANES, Pointer, at, broadcast, load, padded, p
 
 
 @subroutine
-def network_gradient(data: Data, integers: Pointer, start: int, rows: int, memory: Memory) -> bool:
+def network_gradient(
+    data: Data, integers: Pointer, start: int, rows: int, buffers: Buffers
+) -> bool:
     """Sum loss, weight and gradient over a chunk; OUT partial, work.
 
     Returns whether x was finite.
@@ -58,9 +60,9 @@ def network_gradient(data: Data, integers: Pointer, start: int, rows: int, memor
     for first in range(begin, begin + rows, tile):
         n = min(tile, begin + rows - first)
         mode = PLAIN if first == begin else PLUS
-        finite &= tile_forward(mode, data, integers, first, n, memory)
+        finite &= tile_forward(mode, data, integers, first, n, buffers)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
-            backward(mode, integers, 0, n, memory)
+            backward(mode, integers, 0, n, buffers)
     return finite
 
 
@@ -72,19 +74,20 @@ def tile_step(
     rows: int,
     rate: float,
     floats: Pointer,
-    memory: Memory,
+    buffers: Buffers,
 ) -> bool:
-    """Do one step of plain SGD with a batch of one tile, with the bits of a step by its gradient.
+    """Do one step of plain SGD with a batch of one tile, without storing its gradient.
 
-    OUT loss and weight in `partial`, work; ACC parameters. Not storing the gradient and loading it
-    again took a twentieth off 64-100-10 with 32 rows. Returns whether x was finite.
+    OUT loss and weight in `partial`, work; ACC parameters. Bit-identical to a step that stores the
+    gradient and loads it again, which took a twentieth longer for 64-100-10 with 32 rows. Returns
+    whether x was finite.
     """
-    _, _, partial = memory
+    _, _, partial = buffers
     first = start - integers[layout.BLOCK_START]
-    finite = tile_forward(PLAIN, data, integers, first, rows, memory)
+    finite = tile_forward(PLAIN, data, integers, first, rows, buffers)
     p = integers[layout.N_PARAMETERS]
     factor_at(integers, partial)[0] = -(rate / partial[p + layout.WEIGHT_SUM])
-    backward(DESCEND, integers, 0, rows, memory)
+    backward(DESCEND, integers, 0, rows, buffers)
     return finite
 
 
@@ -103,48 +106,51 @@ def scratch_at(integers: Pointer, work: Pointer) -> Pointer:
 
 @device_function
 def factor_at(integers: Pointer, partial: Pointer) -> Pointer:
-    """Return where the factor of gradient descent is: in the next row of partial sums."""
+    """Return where the factor of gradient descent is: in the second row of partial sums.
+
+    That row is free, since :func:`tile_step` needs a single slot.
+    """
     return at(partial, integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA)
 
 
 @subroutine
 def tile_forward(
-    mode: int, data: Data, integers: Pointer, first: int, n: int, memory: Memory
+    mode: int, data: Data, integers: Pointer, first: int, n: int, buffers: Buffers
 ) -> bool:
     """Take n rows through all layers and the loss; OUT work, with dz of the output.
 
     OUT (mode PLAIN) or ACC (PLUS) loss and weight in `partial`. Returns whether x was finite,
     which is checked in the first epoch only.
     """
-    parameters, work, _ = memory
+    parameters, work, _ = buffers
     d = integers[layout.N_FEATURES]
     stride, order = integers[layout.ROW_STRIDE], order_of(data, integers)
     scratch, inputs = scratch_at(integers, work), inputs_at(integers, work)
-    lay_out(data[0], d, stride, order, first, n, scratch, inputs)
+    transposed_rows(data[0], d, stride, order, first, n, scratch, inputs)
     forward(integers, 0, padded(n), inputs, parameters, work, True)
-    tile_losses(mode, data, integers, first, n, memory)
+    tile_losses(mode, data, integers, first, n, buffers)
     return integers[layout.EPOCH] > 0 or all_finite(d * padded(n), inputs)
 
 
 @subroutine
 def tile_losses(
-    mode: int, data: Data, integers: Pointer, first: int, n: int, memory: Memory
+    mode: int, data: Data, integers: Pointer, first: int, n: int, buffers: Buffers
 ) -> None:
     """Turn the output's z of n rows into dz; OUT (mode PLAIN) or ACC loss and weight in `partial`.
 
     OUT work: labels and weights at its beginning, dz of the output.
     """
     _, y, sample_weight, _ = data
-    _, work, partial = memory
+    _, work, partial = buffers
     order = order_of(data, integers)
     p = integers[layout.N_PARAMETERS]
     columns, stride = integers[layout.LABEL_COLUMNS], integers[layout.LABEL_STRIDE]
     scratch = scratch_at(integers, work)
     weights = at(work, padded(columns) * integers[layout.TILE_ROWS])
-    lay_out(y, columns, stride, order, first, n, scratch, work)
+    transposed_rows(y, columns, stride, order, first, n, scratch, work)
     if integers[layout.WEIGHTED] != 0:
         stride = integers[layout.WEIGHT_STRIDE]
-        lay_out(sample_weight, 1, stride, order, first, n, scratch, weights)
+        transposed_rows(sample_weight, 1, stride, order, first, n, scratch, weights)
     if mode == PLAIN:
         partial[p + layout.LOSS_SUM] = 0.0
         partial[p + layout.WEIGHT_SUM] = 0.0
@@ -153,7 +159,7 @@ def tile_losses(
 
 
 @device_function
-def lay_out(
+def transposed_rows(
     x: Pointer,
     columns: int,
     stride: int,
@@ -163,7 +169,7 @@ def lay_out(
     scratch: Pointer,
     result: Pointer,
 ) -> None:
-    """Lay n rows of x, in order from `first` on, side by side; OUT result (columns, B), scratch.
+    """Transpose n rows of x, in order from `first` on; OUT result (columns, B), scratch.
 
     Rows that are not contiguous are gathered first, into scratch (n, columns).
     """
@@ -229,7 +235,7 @@ def activate_layer(activation: int, size: int, z: Pointer, a: Pointer, training:
 
 
 @subroutine
-def backward(mode: int, integers: Pointer, last: int, n: int, memory: Memory) -> None:
+def backward(mode: int, integers: Pointer, last: int, n: int, buffers: Buffers) -> None:
     """Go back through the layers down to `last`.
 
     The gradient goes to the partial sums as `mode` says: OUT (PLAIN), ACC (PLUS); or descends in
@@ -239,14 +245,14 @@ def backward(mode: int, integers: Pointer, last: int, n: int, memory: Memory) ->
     """
     for index in range(integers[layout.N_LAYERS] - 1, last - 1, -1):
         if index > 0:
-            dz_before(integers, index, padded(n), memory)
-        layer_gradient(mode, integers, index, n, memory)
+            dz_before(integers, index, padded(n), buffers)
+        layer_gradient(mode, integers, index, n, buffers)
 
 
 @subroutine
-def dz_before(integers: Pointer, index: int, width: int, memory: Memory) -> None:
+def dz_before(integers: Pointer, index: int, width: int, buffers: Buffers) -> None:
     """Compute (dz W') phi'(z) for the layer before; ACC work, where dz replaces phi'(z)."""
-    parameters, work, _ = memory
+    parameters, work, _ = buffers
     now, before = layer(integers, index), layer(integers, index - 1)
     n_inputs, n_outputs = before[layout.OUTPUTS], now[layout.OUTPUTS]
     w = at(parameters, now[layout.WEIGHTS_AT])
@@ -265,9 +271,9 @@ def dz_before(integers: Pointer, index: int, width: int, memory: Memory) -> None
 
 
 @subroutine
-def layer_gradient(mode: int, integers: Pointer, index: int, n: int, memory: Memory) -> None:
+def layer_gradient(mode: int, integers: Pointer, index: int, n: int, buffers: Buffers) -> None:
     """Compute db = sum dz and dW = a_before' dz of a layer, the latter as its METHOD says."""
-    parameters, work, partial = memory
+    parameters, work, partial = buffers
     now = layer(integers, index)
     n_inputs, n_outputs = inputs_of(integers, index), now[layout.OUTPUTS]
     a, dz = inputs_at(integers, work), at(work, now[layout.D_AT])
@@ -296,8 +302,8 @@ def network_steps(
 ) -> bool:
     """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`; ACC integers, floats.
 
-    This and the next two do the same. As three kernels, each is compiled only when it is needed:
-    a first call takes a third to two thirds of the time.
+    This kernel and the next two compute the same thing. As three kernels, each is compiled only
+    when it is needed: a first call takes a third to two thirds of the time.
     """
     return run_steps(network_gradient, first_bad_row, data, integers, floats, rates, losses, worker)
 
@@ -348,7 +354,7 @@ def network_outputs(x: Any, parameters: Any, integers: Any, work: Any, outputs: 
 
 @subroutine
 def row_forward(integers: Pointer, x: Pointer, parameters: Pointer, work: Pointer) -> None:
-    """Do for a single row what `forward` does, to the bit, its neurons side by side.
+    """Do for a single row what `forward` does, bit for bit, its neurons side by side.
 
     The output's z goes to the first lane of a tile.
     """

@@ -1,9 +1,10 @@
 """One neuron: loss and gradient over a chunk of rows, X read from memory once.
 
-N samples, D features, P parameters: w (D, rounded up to whole vectors), then b. x (N, D) and
-y (N,) have contiguous rows. Rows are taken a tile at a time; a tile passes three phases while it
-is in the nearest caches: z = x w + b, then loss and dz, then dw += x' dz. One or two features need
-no phases: all three are done with eight rows while they are in registers.
+N samples, D features, P parameters: w (D, rounded up to whole vectors), then b. The numbers of a
+row of x (N, D) are contiguous; rows of x, y and the weights may lie apart. Rows are taken a tile at
+a time; a tile passes three phases while it is in the L1 cache: z = x w + b, then loss and dz,
+then dw += x' dz. One or two features need no phases: all three are done with eight rows while they
+are in registers. The kernels are at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from fastbp.kernels.matvec import (
     wide_backward,
     wide_forward,
 )
-from fastbp.kernels.steps import Data, Memory, first_bad_row, order_of, run_steps
+from fastbp.kernels.steps import Buffers, Data, first_bad_row, order_of, run_steps
 from fastbp.kernels.update import fill, sgd_update
 from fastbp.kernels.vector import (
     LANES,
@@ -48,18 +49,18 @@ from fastbp.kernels.vector import (
     sum_lanes,
 )
 
-TILE_ELEMENTS = 3400  # 27 KB: a tile is still in the first-level cache when backward reads it
+TILE_ELEMENTS = 3400  # 27 KB: a tile is still in the L1 cache when backward reads it
 CHUNK_WORK = 2**17  # see row_work: 40 microseconds. Half of it streamed worse on two threads
 WIDE_CHUNK_WORK, WIDE = 2**18, 32  # memory is the limit: 1.05 times as fast at 10**6 x 50
 CACHED_ELEMENTS = 2**20  # a block of more, 8 MB, is prefetched (0.95 times as fast for smaller)
 AHEAD_ROWS, AHEAD_ELEMENTS = 64, 2**15  # how far: 32 rows were slower, 96 and 128 no better
 
-# A chunk's sums, a vector each: those of its tiles, lane by lane.
+# A chunk's sums, one vector each: those of its tiles, lane by lane.
 SUM_OF_LOSS = 0
 SUM_OF_DZ = 8
 SUM_OF_WEIGHT = 16
-CHECK = 24  # z - z: 0 while every z was finite
-SUM_OF_DW = 32  # of the narrow layout, a vector a feature
+CHECK = 24  # sum of z - z: 0 if every z is finite
+SUM_OF_DW = 32  # of the narrow layout, one vector per feature
 N_SUMS = 48
 
 Tile = tuple[Pointer, Pointer, Pointer]
@@ -73,7 +74,7 @@ def row_work(n_features: int) -> int:
 
 @functools.cache
 def tile_rows(n_features: int) -> int:
-    """Return the rows of a tile: 16 to 64, or, where nothing is kept of them, 1024.
+    """Return the rows of a tile: 16 to 64, or 1024 in the narrow layout, which stores no z.
 
     Half or twice as many were at best a tenth faster, at worst an eighth slower.
     """
@@ -96,10 +97,10 @@ def work_size(n_features: int) -> int:
 
 
 @subroutine
-def neuron_losses(
+def loss_and_dz(
     integers: Pointer, tile: Tile, rows: int, parameters: Pointer, sums: Pointer, is_first: bool
 ) -> None:
-    """Turn z, behind the sums, into dz for a tile; ACC sums, OUT for a chunk's first tile.
+    """Sum a tile's loss and turn z, behind the sums, into dz; ACC sums, OUT for the first tile.
 
     The two most common choices have loops of their own: without a choice in them their constants
     stay in registers, 1.15 times as fast.
@@ -124,7 +125,7 @@ def each_row(
     sums: Pointer,
     is_first: bool,
 ) -> None:
-    """Do what :func:`neuron_losses` does for one activation and loss; ACC z, sums.
+    """Do what :func:`loss_and_dz` does for one activation and loss; ACC z, sums.
 
     In the narrow layout z and dw are computed here too, and dz is not stored: with x, z and dz in
     registers all along it was 1.3 times as fast as in three phases. (From 3 features on the rows
@@ -181,7 +182,7 @@ def each_row(
 def add_up(integers: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
     """Add up the lanes of a chunk's sums; OUT what `partial` still lacks.
 
-    Gradients as vectors: one that is loaded after single numbers were stored waits for the stores.
+    Gradients are stored as whole vectors: a vector load after scalar stores would stall.
     Returns whether every z was finite: only then is z - z always 0.
     """
     p = integers[layout.N_PARAMETERS]
@@ -204,13 +205,13 @@ def sum_two(a: Vector, b: Vector) -> Vector:
 
 
 @subroutine
-def neuron_gradient(data: Data, integers: Pointer, start: int, rows: int, memory: Memory) -> bool:
+def neuron_gradient(data: Data, integers: Pointer, start: int, rows: int, buffers: Buffers) -> bool:
     """Sum loss, weight and gradient over a chunk; OUT partial, work.
 
     Returns whether every z was finite.
     """
     x, y, sample_weight, _ = data
-    parameters, work, partial = memory
+    parameters, work, partial = buffers
     d = integers[layout.N_FEATURES]
     first = start - integers[layout.BLOCK_START]
     weighted = integers[layout.WEIGHTED] != 0
@@ -222,18 +223,18 @@ def neuron_gradient(data: Data, integers: Pointer, start: int, rows: int, memory
         while first < stop:  # a range with a step would divide
             n = min(integers[layout.TILE_ROWS], stop - first)
             tile = at(x, first * d), at(y, first), at(sample_weight, first)
-            neuron_losses(integers, tile, n, parameters, work, stop - first == rows)
+            loss_and_dz(integers, tile, n, parameters, work, stop - first == rows)
             first += n
     else:
-        tiles_gradient(data, integers, first, rows, memory)
+        tiles_gradient(data, integers, first, rows, buffers)
     return add_up(integers, rows, work, partial)
 
 
 @subroutine
-def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, memory: Memory) -> None:
+def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, buffers: Buffers) -> None:
     """Take the rows from `first` on through the phases, a tile at a time; OUT partial, work."""
     x, y, sample_weight, _ = data
-    parameters, work, partial = memory
+    parameters, work, partial = buffers
     d = integers[layout.N_FEATURES]
     order = order_of(data, integers)
     _, shuffled = order
@@ -271,7 +272,7 @@ def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, memory:
             weight_tile = at(scratch, tile)
             gather_numbers(sample_weight, weight_stride, order, i, n, weight_tile)
         tile_data = x_tile, y_tile, weight_tile
-        neuron_losses(integers, tile_data, n, parameters, work, i == first)
+        loss_and_dz(integers, tile_data, n, parameters, work, i == first)
         if not narrow:
             wide_backward(x_tile, d, tile_stride, n, ahead, z, partial)
 
@@ -313,8 +314,8 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
 
     x (N, D), `tile` its :func:`tile_rows`; values (N + D + 2,): labels, weights, bias and rate.
     OUT results (D + 1 + epochs,): weights, bias, losses, rounded to four decimals. Returns False,
-    and useless results, if anything was not finite: the caller finds out what. The bits before the
-    rounding are those of :func:`neuron_steps`, whose calls take longer to prepare.
+    and useless results, if anything was not finite: the caller finds out what. Before the rounding,
+    they are bit-identical to those of :func:`neuron_steps`, whose calls take longer to prepare.
     """
     n, d = x.shape
     p = padded(d) + LANES

@@ -12,7 +12,7 @@ from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.layers import inputs_of, layer, output_losses
 from fastbp.kernels.matmul import multiply_row
 from fastbp.kernels.matvec import row_at
-from fastbp.kernels.steps import Data, Memory, order_of, penalty
+from fastbp.kernels.steps import Buffers, Data, order_of, penalty
 from fastbp.kernels.update import all_finite
 from fastbp.kernels.vector import (
     LANES,
@@ -38,14 +38,14 @@ def online_step(
     rows: int,
     rate: float,
     floats: Pointer,
-    memory: Memory,
+    buffers: Buffers,
 ) -> bool:
     """Do one step with one row; OUT loss and weight in `partial`, work; ACC parameters.
 
     Returns whether the row was finite, which is checked in the first epoch only.
     """
     x, y, sample_weight, _ = data
-    parameters, work, partial = memory
+    parameters, work, partial = buffers
     p = integers[layout.N_PARAMETERS]
     weight = at(work, padded(integers[layout.LABEL_COLUMNS]) * LANES)
     position = start - integers[layout.BLOCK_START]

@@ -1,7 +1,7 @@
 """One neuron, plain SGD on single rows: each row waits for the update by the one before.
 
-So the time from a row's z to the next one's is what counts; losses, which nothing waits for, are
-computed for eight rows at once.
+So latency, not throughput, is what counts; losses, which nothing waits for, are computed for eight
+rows at once.
 """
 
 from __future__ import annotations

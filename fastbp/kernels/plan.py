@@ -14,18 +14,18 @@ INNER = 0  # own loops; the gradient of the weights as inner products over the r
 OUTER = 1  # own loops; that gradient as a sum of outer products, with the neurons side by side
 BLAS = 2
 
-OUTER_FROM = 16  # least inputs and outputs; 8 outputs below 64 rows, whose sums are short
+OUTER_FROM = 16  # fewest inputs and outputs; below 64 rows, whose sums are short, 8 outputs
 # Weights of a layer from which BLAS multiplies. With 512-bit vectors our loops are ahead of
 # OpenBLAS at 64 x 100 (28 against 22 multiply-adds a nanosecond), 784 x 256 (28, 24) and
 # 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). In 16 registers of 256 bits, which
 # hold half a block, they are behind from 64 x 100 on (15 against 20).
 BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
-TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many made 5 % at most
+TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many made at most 5 %
 MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 took 1.09 times as long with 32 rows
 TILE_WORK = 2**27  # see row_work, 45 ms: very wide networks have fewer rows, for Ctrl-C to arrive
 CHUNK_WORK = 2**17  # 40 microseconds
-FEW_INPUTS = 64  # assumed non-zeros of a sparse row
-SPARSE_TILES = 8  # least of a chunk: each chunk has a gradient of all weights to clear and add
+NONZEROS_PER_ROW = 64  # assumed for sparse rows
+SPARSE_TILES = 8  # fewest in a chunk: each chunk has a gradient of all weights to clear and add
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ def plan_network(
 ) -> Plan:
     """Lay out a network of these sizes (inputs first) for batches of `batch_rows` rows.
 
-    All batches larger than a tile have the same layout: no bit depends on the number of rows.
-    `sparse` rows need no tile of inputs, and their work is taken to be that of FEW_INPUTS.
+    All batches larger than a tile have the same layout: results do not depend on the number of
+    rows. `sparse` rows need no tile of inputs, and their work is taken to be that of
+    NONZEROS_PER_ROW.
     """
     outputs = sizes[1:]
     weights = [whole_vectors(n * m) for n, m in pairwise(sizes)]
@@ -78,7 +79,7 @@ def plan_network(
     biases_at = list(accumulate(map(whole_vectors, outputs), initial=weights_at[-1]))
     inputs = 0 if sparse else sizes[0]
     numbers = whole_vectors(label_columns) + LANES + whole_vectors(inputs) + 2 * sum(outputs)
-    shapes = list(pairwise((min(sizes[0], FEW_INPUTS), *outputs) if sparse else sizes))
+    shapes = list(pairwise((min(sizes[0], NONZEROS_PER_ROW), *outputs) if sparse else sizes))
     macs = sum(n * m for n, m in shapes)
     row_work = 3 * macs // 8 + 2 * sum(outputs) + inputs // 2 + 10
     least = min(LEAST_ROWS, TILE_WORK // row_work)

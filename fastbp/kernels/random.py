@@ -1,12 +1,12 @@
-"""Random numbers by their position: any block of them, in any order, on any thread, is the same.
+"""Counter-based random numbers: any block, in any order, on any thread, is the same.
 
 A stream is a sequence of numbers, each a function of the stream's key and its own number alone.
 Counter n gives the 64 bits of mix(key + n * GAMMA), all modulo 2**64: the SplitMix64 generator
 (Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014, figure 13,
-with Stafford's mixing function 13), whose state after n steps needs no steps to find.
+with Stafford's mixing function 13), whose state after n steps can be computed directly.
 
-Limits: the period is 2**64, and no 64 bits come twice in it (among random ones a pair would be
-expected to agree after 2**32; of the 53 bits that are used here, pairs do). All streams are
+Limits: the period is 2**64, and no 64-bit value occurs twice in it, whereas random values would be
+expected to repeat after about 2**32 draws. (The 53-bit values used here do repeat.) All streams are
 pieces of this one sequence, which begin where their random keys say: two of n numbers each overlap
 with probability 2 n / 2**64, which is 10**-6 for 10**13 numbers. Not for cryptography.
 
@@ -15,7 +15,7 @@ Numbers come in groups of sixteen, in two vectors:
 - uniform: the upper 53 bits, on [-1, 1) in steps of 2**-52;
 - standard normal: Box and Muller (Annals of Mathematical Statistics 29, 1958), a radius from the
   first vector's bits, an angle from the second's, cosines in the first and sines in the second.
-  No number is beyond 8.58; a normal one would be once in 10**17.
+  No number exceeds 8.58 in magnitude; a true normal variate does about once in 10**17.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from fastbp.kernels.vector import (
 NORMAL = 0
 UNIFORM = 1
 GROUP = 2 * LANES
-TILE = 64  # rows between generator and teacher: in the first-level cache up to 50 features
+TILE = 64  # rows generated at a time, then labelled: in the L1 cache up to 50 features
 
 GAMMA = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))  # shifts and factors
@@ -103,7 +103,7 @@ def derived(key: int, number: int) -> int:
 
 
 def signed_bits(key: int, counter: int) -> Vector:
-    """Return the whole numbers, -2**52 to 2**52 - 1, that eight counters' upper bits make."""
+    """Return the integers, -2**52 to 2**52 - 1, that eight counters' upper bits make."""
     bits = stream_bits(int(key), np.arange(LANES) + counter)
     return (bits.view(np.int64) >> (64 - BITS)).astype(np.float64)
 
@@ -119,9 +119,9 @@ def _(builder: Any, key: ir.Value, counter: ir.Value) -> ir.Value:
 
 
 @device_function
-def radius(bits: Vector) -> Vector:
-    """Return sqrt(-2 ln u) for u = (bits + 2**52 + 1) / 2**53, exact, in (0, 1]."""
-    u = fma(bits, broadcast(2.0**-53), broadcast(0.5 + 2.0**-53))
+def radius(integers: Vector) -> Vector:
+    """Return sqrt(-2 ln u) for u = (integers + 2**52 + 1) / 2**53, exact, in (0, 1]."""
+    u = fma(integers, broadcast(2.0**-53), broadcast(0.5 + 2.0**-53))
     return square_root(log_of_sum(u, broadcast(0.0)) * broadcast(-2.0))
 
 
@@ -157,7 +157,7 @@ def cosine_and_sine(t: Vector) -> tuple[Vector, Vector]:
 
 
 @device_function
-def sixteen(distribution: int, key: int, first: int) -> tuple[Vector, Vector]:
+def group_of_numbers(distribution: int, key: int, first: int) -> tuple[Vector, Vector]:
     """Return the group of numbers from `first`, a multiple of 16, on."""
     step = broadcast(2.0**-52)
     a = signed_bits(key, first)
@@ -179,7 +179,7 @@ def numbers(distribution: int, key: int, first: int, count: int, out: Pointer) -
     """Write `count` numbers of a stream from number `first` on; OUT out."""
     last = first + count
     for n in range(first // GROUP * GROUP, last, GROUP):
-        a, b = sixteen(distribution, key, n)
+        a, b = group_of_numbers(distribution, key, n)
         there = min(last - n, GROUP)  # n + GROUP may be beyond an int64
         if first <= n and there == GROUP:
             store(out, n - first, a)
@@ -237,7 +237,7 @@ def neuron_rows(
 
     Rows as for :func:`random_rows`; keys of int64: the features' stream and the noise's.
     A label is 1 if x w + b + noise * normal > 0, else 0; parameters: w (D, rounded up to whole
-    vectors, zeros beyond D), then b. A row's bits do not depend on the rows around it.
+    vectors, zeros beyond D), then b. A row does not depend on the rows around it.
     """
     rows, d = x.shape
     bias = parameters[parameters.size - 1]

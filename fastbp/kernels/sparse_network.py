@@ -16,7 +16,7 @@ from fastbp.kernels.layers import layer
 from fastbp.kernels.matmul import PLAIN, PLUS, sums_of_rows, transpose
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.network import activate_layer, backward, forward, scratch_at, tile_losses
-from fastbp.kernels.steps import Data, Memory, order_of, run_steps
+from fastbp.kernels.steps import Buffers, Data, order_of, run_steps
 from fastbp.kernels.update import KEEP_LOSS, fill
 from fastbp.kernels.vector import (
     LANES,
@@ -36,12 +36,12 @@ BLOCK = 4 * LANES  # neurons whose sums are in registers
 
 
 @subroutine
-def sparse_gradient(data: Data, integers: Pointer, start: int, rows: int, memory: Memory) -> bool:
+def sparse_gradient(data: Data, integers: Pointer, start: int, rows: int, buffers: Buffers) -> bool:
     """Sum loss, weight and gradient over a chunk, of at least two layers; OUT partial, work.
 
     Returns True: the rows were checked before.
     """
-    parameters, work, partial = memory
+    parameters, work, partial = buffers
     tile = integers[layout.TILE_ROWS]
     begin = start - integers[layout.BLOCK_START]
     for first in range(begin, begin + rows, tile):
@@ -50,12 +50,12 @@ def sparse_gradient(data: Data, integers: Pointer, start: int, rows: int, memory
         sparse_layer(data, integers, first, n, parameters, work)
         now = layer(integers, 0)
         forward(integers, 1, padded(n), at(work, now[layout.A_AT]), parameters, work, True)
-        tile_losses(mode, data, integers, first, n, memory)
+        tile_losses(mode, data, integers, first, n, buffers)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
-            backward(mode, integers, 1, n, memory)
+            backward(mode, integers, 1, n, buffers)
             dz, db = at(work, now[layout.D_AT]), at(partial, now[layout.BIASES_AT])
             sums_of_rows(mode, padded(n), now[layout.OUTPUTS], dz, partial, db)
-            sparse_weights(mode, data, integers, first, n, memory)
+            sparse_weights(mode, data, integers, first, n, buffers)
     return True
 
 
@@ -90,7 +90,7 @@ def sparse_layer(
 
 @subroutine
 def sparse_weights(
-    mode: int, data: Data, integers: Pointer, first: int, n: int, memory: Memory
+    mode: int, data: Data, integers: Pointer, first: int, n: int, buffers: Buffers
 ) -> None:
     """Add up dW = x' dz of the first layer; OUT (mode PLAIN) or ACC partial.
 
@@ -98,7 +98,7 @@ def sparse_weights(
     """
     values, starts = data[0]
     order = order_of(data, integers)
-    _, work, partial = memory
+    _, work, partial = buffers
     now = layer(integers, 0)
     h = now[layout.OUTPUTS]
     lanes = padded(h)

@@ -4,10 +4,11 @@ A batch's rows are cut into chunks. Some consecutive chunks of one batch, a *seg
 out at a time: each thread takes the next chunk and writes its sums into a slot of its own. The
 thread that completes the last chunk adds up the slots in chunk order, updates the parameters if
 the batch is complete, and opens the next segment. So the sums do not depend on which thread
-computed what, and between two batches the threads meet for less than a microsecond, without the
-interpreter.
+computed what, and between two batches the threads synchronize in less than a microsecond, without
+entering the interpreter.
 
-The gradient is the model's own (see ``neuron.py``); all models share the rest.
+The gradient is the model's own, passed to :func:`run_steps` as a function: `neuron_gradient`,
+`network_gradient` or `sparse_gradient`. All models share the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fastbp.kernels.vector import Pointer, at, pointer_to
 
 UNOPENED = -2  # ticket before the first segment of a call
 CLOSED = -1  # ticket after the last
-LEFT = 0xFFFFFFFF  # the lower half of a ticket
+LEFT_MASK = 0xFFFFFFFF  # the lower half of a ticket
 PATIENCE = 20_000  # polls of the ticket, some 12 microseconds, before the interpreter gets a turn
 
 Data = tuple[Any, Pointer, Pointer, Pointer]
@@ -32,7 +33,7 @@ Data = tuple[Any, Pointer, Pointer, Pointer]
 x (rows, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of int64, the last
 two empty where unused. The distance from row to row is in the integers.
 """
-Memory = tuple[Pointer, Pointer, Pointer]
+Buffers = tuple[Pointer, Pointer, Pointer]
 """The parameters, a thread's scratch (`work`), and the row of partial sums that it writes to."""
 
 
@@ -53,7 +54,7 @@ def run_steps(
     losses: Any,
     worker: int,
 ) -> bool:
-    """Compute until the budget, the block, the epochs or the fit end: True.
+    """Run until budget, block or epochs are exhausted or the fit ends; return True.
 
     A thread that has found nothing to do for a while returns False: call it again.
     data: the arrays of :data:`Data`. ACC integers, floats; OUT losses (epochs,).
@@ -73,7 +74,7 @@ def run_steps(
         ticket = atomic_load(integers, layout.TICKET)
         if ticket == CLOSED:
             return True
-        left = ticket & LEFT
+        left = ticket & LEFT_MASK
         if ticket < 0 or left == 0:
             polls += 1
             continue
@@ -85,8 +86,8 @@ def run_steps(
         chunk = integers[layout.SEGMENT_FIRST] + integers[layout.SEGMENT_CHUNKS] - left
         start = integers[layout.BATCH_START] + chunk * integers[layout.CHUNK_ROWS]
         rows = min(integers[layout.CHUNK_ROWS], batch_stop(integers) - start)
-        memory = parameters, work, at(partials, slot(integers, chunk) * row)
-        finite = gradient(data, integers, start, rows, memory)
+        buffers = parameters, work, at(partials, slot(integers, chunk) * row)
+        finite = gradient(data, integers, start, rows, buffers)
         if not finite and integers[layout.EPOCH] == 0:
             keep_least(integers, layout.BAD_ROW, first_bad_row(data, integers, start, rows))
         done = integers[layout.DONE] + 1 if alone else atomic_add(integers, layout.DONE, 1) + 1
@@ -96,6 +97,58 @@ def run_steps(
             close_segment(integers, floats, rates, losses)
             open_segment(integers)
     return False
+
+
+@subroutine
+def close_segment(integers: Pointer, floats: Pointer, rates: Pointer, losses: Pointer) -> None:
+    """Add up the segment in chunk order; if the batch is complete, update the parameters."""
+    p = integers[layout.N_PARAMETERS]
+    row = p + layout.PARTIAL_EXTRA
+    total = at(floats, layout.PARAMETERS + (2 + integers[layout.N_MOMENTS]) * p)
+    first = integers[layout.SEGMENT_FIRST]
+    stop = first + integers[layout.SEGMENT_CHUNKS]
+    for chunk in range(max(first, 1), stop):
+        add(row, at(total, slot(integers, chunk) * row), total)
+    integers[layout.NEXT_CHUNK] = stop
+    next_row = integers[layout.BATCH_START] + stop * integers[layout.CHUNK_ROWS]
+    if integers[layout.BAD_ROW] != layout.NO_ROW:
+        integers[layout.STATUS] = layout.ROW_NOT_FINITE
+    elif next_row >= batch_stop(integers):
+        finish_batch(integers, floats, total, rates)
+        if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
+            finish_epoch(integers, floats, losses)
+
+
+@subroutine
+def finish_batch(integers: Pointer, floats: Pointer, total: Pointer, rates: Pointer) -> None:
+    """Do one update with the gradient of (sum of losses + alpha/2 sum w**2) / n."""
+    p = integers[layout.N_PARAMETERS]
+    n = total[p + layout.WEIGHT_SUM]
+    stop = batch_stop(integers)
+    loss = total[p + layout.LOSS_SUM] + penalty(integers, floats)
+    account_batch(integers, floats, loss, n, stop - integers[layout.BATCH_START])
+    update(integers, floats, rate_of_epoch(integers, rates), n, total)
+    integers[layout.BATCH_START] = stop
+    integers[layout.NEXT_CHUNK] = 0
+
+
+@subroutine
+def open_segment(integers: Pointer) -> None:
+    """Hand out the next chunks, or end the call."""
+    first = integers[layout.NEXT_CHUNK]
+    start = integers[layout.BATCH_START] + first * integers[layout.CHUNK_ROWS]
+    stop = min(batch_stop(integers), integers[layout.BLOCK_STOP])
+    if not may_continue(integers, start) or start >= stop:
+        atomic_store(integers, layout.TICKET, CLOSED)
+        return
+    available = (stop - start + integers[layout.CHUNK_ROWS] - 1) // integers[layout.CHUNK_ROWS]
+    count = min(available, min(integers[layout.BUDGET], integers[layout.SLOTS]))
+    integers[layout.BUDGET] -= count
+    integers[layout.SEGMENT_FIRST] = first
+    integers[layout.SEGMENT_CHUNKS] = count
+    integers[layout.DONE] = 0
+    generation = (max(integers[layout.TICKET], 0) >> 32) + 1
+    atomic_store(integers, layout.TICKET, ((generation & 0x3FFFFFFF) << 32) + count)
 
 
 @template
@@ -115,8 +168,8 @@ def run_whole_batches(
         start = integers[layout.BATCH_START]
         rows = batch_stop(integers) - start
         rate = rate_of_epoch(integers, rates)
-        memory = at(floats, layout.PARAMETERS), work, partial
-        finite = step(data, integers, start, rows, rate, floats, memory)
+        buffers = at(floats, layout.PARAMETERS), work, partial
+        finite = step(data, integers, start, rows, rate, floats, buffers)
         if not finite and has_bad_row(data, integers, start, rows):
             break
         loss, n = partial[p + layout.LOSS_SUM], partial[p + layout.WEIGHT_SUM]
@@ -146,7 +199,7 @@ def count_batches(
 
 @subroutine
 def first_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> int:
-    """Return the least of some dense rows that holds an infinity or NaN, or NO_ROW."""
+    """Return the first dense row, by its index, that holds an infinity or NaN, or NO_ROW."""
     x, order = data[0], order_of(data, integers)
     least = layout.NO_ROW
     first = start - integers[layout.BLOCK_START]
@@ -192,58 +245,6 @@ def keep_least(integers: Pointer, index: int, value: int) -> None:
     present = atomic_load(integers, index)
     while value < present and not compare_and_swap(integers, index, present, value):
         present = atomic_load(integers, index)
-
-
-@subroutine
-def open_segment(integers: Pointer) -> None:
-    """Hand out the next chunks, or end the call."""
-    first = integers[layout.NEXT_CHUNK]
-    start = integers[layout.BATCH_START] + first * integers[layout.CHUNK_ROWS]
-    stop = min(batch_stop(integers), integers[layout.BLOCK_STOP])
-    if not may_continue(integers, start) or start >= stop:
-        atomic_store(integers, layout.TICKET, CLOSED)
-        return
-    available = (stop - start + integers[layout.CHUNK_ROWS] - 1) // integers[layout.CHUNK_ROWS]
-    count = min(available, min(integers[layout.BUDGET], integers[layout.SLOTS]))
-    integers[layout.BUDGET] -= count
-    integers[layout.SEGMENT_FIRST] = first
-    integers[layout.SEGMENT_CHUNKS] = count
-    integers[layout.DONE] = 0
-    generation = (max(integers[layout.TICKET], 0) >> 32) + 1
-    atomic_store(integers, layout.TICKET, ((generation & 0x3FFFFFFF) << 32) + count)
-
-
-@subroutine
-def close_segment(integers: Pointer, floats: Pointer, rates: Pointer, losses: Pointer) -> None:
-    """Add up the segment in chunk order; if the batch is complete, update the parameters."""
-    p = integers[layout.N_PARAMETERS]
-    row = p + layout.PARTIAL_EXTRA
-    total = at(floats, layout.PARAMETERS + (2 + integers[layout.N_MOMENTS]) * p)
-    first = integers[layout.SEGMENT_FIRST]
-    stop = first + integers[layout.SEGMENT_CHUNKS]
-    for chunk in range(max(first, 1), stop):
-        add(row, at(total, slot(integers, chunk) * row), total)
-    integers[layout.NEXT_CHUNK] = stop
-    next_row = integers[layout.BATCH_START] + stop * integers[layout.CHUNK_ROWS]
-    if integers[layout.BAD_ROW] != layout.NO_ROW:
-        integers[layout.STATUS] = layout.ROW_NOT_FINITE
-    elif next_row >= batch_stop(integers):
-        finish_batch(integers, floats, total, rates)
-        if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
-            finish_epoch(integers, floats, losses)
-
-
-@subroutine
-def finish_batch(integers: Pointer, floats: Pointer, total: Pointer, rates: Pointer) -> None:
-    """Do one update with the gradient of (sum of losses + alpha/2 sum w**2) / n."""
-    p = integers[layout.N_PARAMETERS]
-    n = total[p + layout.WEIGHT_SUM]
-    stop = batch_stop(integers)
-    loss = total[p + layout.LOSS_SUM] + penalty(integers, floats)
-    account_batch(integers, floats, loss, n, stop - integers[layout.BATCH_START])
-    update(integers, floats, rate_of_epoch(integers, rates), n, total)
-    integers[layout.BATCH_START] = stop
-    integers[layout.NEXT_CHUNK] = 0
 
 
 @device_function

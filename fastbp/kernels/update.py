@@ -77,14 +77,14 @@ def update(integers: Pointer, floats: Pointer, rate: float, n: float, gradient: 
         rmsprop_update(integers, floats, rate, n, gradient)
     elif optimizer == KEEP_GRADIENT:
         for i in range(0, p, LANES):
-            g = penalised(i, n_weights, alpha, gradient, parameters)
+            g = penalized(i, n_weights, alpha, gradient, parameters)
             store(parameters, 2 * p + i, g / broadcast(n))
     elif optimizer != KEEP_LOSS:
         fill(p, np.nan, parameters)
 
 
 @device_function
-def penalised(
+def penalized(
     i: int, n_weights: int, alpha: float, gradient: Pointer, parameters: Pointer
 ) -> Vector:
     """Return a vector of the gradient, with alpha w added where there are weights."""
@@ -103,7 +103,7 @@ def momentum_update(
     minus_step = broadcast(-step)
     momentum = broadcast(floats[layout.RULE])
     for i in range(0, p, LANES):
-        change = minus_step * penalised(i, n_weights, alpha, gradient, parameters)
+        change = minus_step * penalized(i, n_weights, alpha, gradient, parameters)
         v = fma(momentum, load(velocity, i), change)
         store(velocity, i, v)
         if nesterov:
@@ -115,7 +115,7 @@ def momentum_update(
 def adam_update(
     integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer
 ) -> None:
-    """Update m and v, means of g and g**2 that fade, and p -= rate_t m / (sqrt v + epsilon).
+    """Update m and v, moving averages of g and g**2, and p -= rate_t m / (sqrt v + epsilon).
 
     rate_t = rate sqrt(1 - beta_2**t)/(1 - beta_1**t) in update t (Kingma and Ba, Adam, 2015,
     end of section 2). The powers are kept as products: `pow` differs between C libraries.
@@ -131,7 +131,7 @@ def adam_update(
     rest_1, rest_2 = broadcast(1.0) - beta_1, broadcast(1.0) - beta_2
     epsilon = broadcast(floats[layout.RULE + 2])
     for i in range(0, p, LANES):
-        g = penalised(i, n_weights, alpha, gradient, parameters) / broadcast(n)
+        g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast(n)
         m = fma(beta_1, load(first, i), rest_1 * g)
         v = fma(beta_2, load(second, i), rest_2 * g * g)
         store(first, i, m)
@@ -144,7 +144,7 @@ def adam_update(
 def rmsprop_update(
     integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer
 ) -> None:
-    """Update v, a mean of g**2 that fades, and p -= rate g / (sqrt v + epsilon)."""
+    """Update v, a moving average of g**2, and p -= rate g / (sqrt v + epsilon)."""
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
     alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
     mean_square = at(parameters, 2 * p)
@@ -153,7 +153,7 @@ def rmsprop_update(
     rest = broadcast(1.0) - rho
     epsilon = broadcast(floats[layout.RULE + 1])
     for i in range(0, p, LANES):
-        g = penalised(i, n_weights, alpha, gradient, parameters) / broadcast(n)
+        g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast(n)
         v = fma(rho, load(mean_square, i), rest * g * g)
         store(mean_square, i, v)
         change = minus_rate * g / (square_root(v) + epsilon)

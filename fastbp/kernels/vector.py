@@ -1,10 +1,10 @@
 """Eight float64 numbers side by side, and the operations that the kernels are made of.
 
-Numba has no vector type, and a loop that LLVM vectorises by itself needs `reassoc` for every
-sum: its bits then change with the vector width that LLVM picks. Here the lanes are explicit.
+Numba has no vector type, and a loop that LLVM vectorizes by itself needs `reassoc` for every
+sum: its result then depends on the vector width that LLVM picks. Here the lanes are explicit.
 A vector has eight lanes on every machine (one AVX-512 register, two of AVX2, four of NEON),
 every sum has one fixed order, every fused multiply-add is asked for, and no fast-math flag is
-needed: the program text alone determines the bits.
+needed: the source alone determines the result, to the last bit.
 
 Each operation is a plain Python function on NumPy arrays of eight numbers, which runs when the
 JIT is off, followed by a generator of its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a`
@@ -74,7 +74,7 @@ def compiled_as(
     """Give `function` LLVM code for these parameter types.
 
     A parameter is a Numba type or a class of them; `result` is a type, or a function of the
-    arguments' types. The decorated generator gets the builder and one LLVM value an argument:
+    arguments' types. The decorated generator gets the builder and one LLVM value per argument:
     an address for an array, a tuple of them for a tuple, an i64 for an integer.
     """
 
@@ -129,7 +129,7 @@ def _intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Valu
 
 
 def constant(value: float) -> ir.Constant:
-    """Return a vector of eight equal numbers, of integers or floats as `value` is one."""
+    """Return a vector of eight equal numbers: integers or floats, as is the type of `value`."""
     return ir.Constant(VECTOR if isinstance(value, float) else INTEGERS, [value] * LANES)
 
 
@@ -200,9 +200,9 @@ compiled_as(where_less, *[vector_type] * 5)(
 
 
 def power_of_two(shifted: Vector) -> Vector:
-    """Return 2**n for shifted = n + SHIFT, with whole n from -1022 to 1023.
+    """Return 2**n for shifted = n + SHIFT, with an integer n from -1022 to 1023.
 
-    Adding SHIFT to a number rounds it to the whole n (ties to even) and leaves n + 1023, the
+    Adding SHIFT to a number rounds it to the integer n (ties to even) and leaves n + 1023, the
     exponent's bits, in the lowest bits: one shift puts them into place.
     """
     return np.exp2(shifted - SHIFT)
@@ -220,11 +220,11 @@ _ROOT_BITS = _ROOTS.view(np.int64) - (np.arange(LANES) << 49)
 
 
 def two_to_eighths(shifted: Vector) -> Vector:
-    """Return 2**(n/8), half a unit in the last place off, for shifted = n + EIGHTHS.
+    """Return 2**(n/8) for shifted = n + EIGHTHS, with an error of at most half an ulp.
 
-    n is whole, and n/8 from -1022 to 1023. The lowest three bits of n choose one of the eight
-    roots; a shift takes the others to the exponent, and leaves those three below it, which the
-    table holds subtracted.
+    n is an integer, and n/8 from -1022 to 1023. The lowest three bits of n choose one of the eight
+    roots; a shift takes the others to the exponent and leaves those three below it, but the table
+    has them already subtracted.
     """
     bits = shifted.view(np.int64)
     return (_ROOT_BITS[bits & (LANES - 1)] + (bits << 49)).view(np.float64)
@@ -341,7 +341,7 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.V
 def load_up_to(pointer: Pointer, index: int, count: int) -> Vector:
     """Return the `count` elements from `index` on, eight at most, zeros behind them.
 
-    A branch that goes the same way all but once a tile costs less than a mask in every step.
+    A branch that goes the same way all but once per tile costs less than a mask in every step.
     """
     return load(pointer, index) if count >= LANES else load_first(pointer, index, count)
 
@@ -451,7 +451,7 @@ def sum_lanes(a: Vector) -> float:
 
 
 def sum_everywhere(a: Vector) -> Vector:
-    """Return the sum of the lanes, with the bits of :func:`sum_lanes`, in every lane."""
+    """Return the sum of the lanes, bit-identical to :func:`sum_lanes`, in every lane."""
     return broadcast(sum_lanes(a))
 
 
@@ -471,7 +471,7 @@ compiled_as(sum_lanes, types.float64, vector_type)(
 def sum_each(
     a0: Vector, a1: Vector, a2: Vector, a3: Vector, a4: Vector, a5: Vector, a6: Vector, a7: Vector
 ) -> Vector:
-    """Return the eight sums of lanes, each with the bits of :func:`sum_lanes`."""
+    """Return the eight sums of lanes, each bit-identical to :func:`sum_lanes`."""
     return np.array([sum_lanes(a) for a in (a0, a1, a2, a3, a4, a5, a6, a7)])
 
 

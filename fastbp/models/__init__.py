@@ -1,11 +1,11 @@
 """The neuron and the network: their arguments, their parameters, and what a fit returns.
 
 activations.py, losses.py
-    The registries: a row for each activation and each loss.
+    The registries: an entry for each activation and each loss.
 layers.py
     From layer sizes to a plan, flat parameters, and a problem for training.
 initialization.py
-    Start values of networks.
+    Initial parameters of networks.
 fits.py
     What the fits of a neuron and of a network share.
 prediction.py

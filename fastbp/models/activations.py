@@ -1,4 +1,4 @@
-"""The activations, by name: a row here, and the kernels' formula in ``kernels/activations.py``."""
+"""The activations, by name: an entry here; the formulas are in ``kernels/activations.py``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Activation:
     derivative : callable, or None
         phi'(z) in NumPy, from z and a = phi(z).
     curvature : float
-        An upper bound of the second derivative of (a - y)**2 / 2 by z, for each y that is a
-        possible output.
+        An upper bound on the second derivative of (a - y)**2 / 2 with respect to z, for each y that
+        is a possible output.
     scikit_learn, torch : str, or None
         Its name in scikit-learn, and the name of its module in PyTorch.
     output_only : bool
@@ -63,7 +63,7 @@ def _tanh_derivative(z: Any, a: Any) -> Any:
     return 4.0 * e / (1.0 + e) ** 2
 
 
-# The curvature of half the sigmoid's squared error is greatest for y = 0: a**2 (1 - a) (2 - 3 a)
+# The curvature of half the sigmoid's squared error is largest for y = 0: a**2 (1 - a) (2 - 3 a)
 # is at most 0.0771, at a = (15 - sqrt(33))/24. tanh z = 2 sigmoid(2 z) - 1 has 16 times as much.
 # Softplus has, for y = 0 and with s its derivative, s**2 - s (1 - s) ln(1 - s), at most 1.0454 at
 # s = 0.957.
@@ -87,5 +87,5 @@ ACTIVATIONS = {
 
 @cache  # a prediction for one row takes some microseconds
 def hidden_activations() -> tuple[str, ...]:
-    """Return the names of those that any layer and a neuron may have."""
+    """Return the names of the activations that any layer and a neuron may have."""
     return tuple(name for name, row in ACTIVATIONS.items() if not row.output_only)

@@ -1,4 +1,4 @@
-"""What the fits of a neuron and of a network share: results, and how a file holds them."""
+"""What the fits of a neuron and of a network share: results, and how they are saved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fit(ABC):
 
     @property
     def n_epochs(self) -> int:
-        """Whole epochs completed."""
+        """The number of completed epochs."""
         return int(self.losses.shape[0])
 
     @abstractmethod
@@ -32,12 +32,12 @@ class Fit(ABC):
 
     @abstractmethod
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
+        """Return its arrays and JSON fields for saving."""
 
     def _stored(
         self, parameters: dict[str, np.ndarray], fields: dict[str, Any]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds: these, and what both kinds of fit have."""
+        """Return these arrays and fields for saving, with those that both kinds of fit have."""
         arrays = {**parameters, "losses": self.losses}
         if self.validation_losses is not None:
             arrays["validation_losses"] = self.validation_losses
@@ -49,7 +49,7 @@ class Fit(ABC):
 
 
 def restored(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a fit from what a file holds of it, without its parameters."""
+    """Return the fields of a fit from saved arrays and fields, without its parameters."""
     if "state" in fields:
         fields = {**fields, "state": TrainingState.from_stored(arrays, fields["state"])}
     return {name: arrays.get(name) for name in ("losses", "validation_losses")} | fields

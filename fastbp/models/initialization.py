@@ -1,4 +1,4 @@
-"""Start values of networks."""
+"""Initial parameters of networks."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def initialize_network(
     scheme: str = "glorot_uniform",
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return start values for :func:`fit_network`.
+    """Return initial parameters for :func:`fit_network`.
 
     Parameters
     ----------
     layer_sizes : sequence of int
         Inputs, the neurons of each hidden layer, outputs.
     activations : sequence of str
-        One a layer, as for :func:`fit_network`.
+        One per layer, as for :func:`fit_network`.
     scheme : str
         How the weights of n inputs and m outputs are drawn: ``"glorot_uniform"`` (within
         sqrt(6/(n + m)) of 0) and ``"glorot_normal"`` (standard deviation sqrt(2/(n + m))) suit
         sigmoid and tanh (Glorot and Bengio, AISTATS 2010); ``"he_uniform"`` (within sqrt(6/n))
         and ``"he_normal"`` (standard deviation sqrt(2/n)) suit ReLU (He et al., ICCV 2015);
-        ``"normal"`` is the standard normal distribution; ``"zeros"`` keeps the neurons
-        of a hidden layer identical forever. Biases are zeros.
+        ``"normal"`` is the standard normal distribution; ``"zeros"`` keeps the neurons of a hidden
+        layer identical forever. Biases are zeros.
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
 
     Returns
@@ -45,7 +45,7 @@ def initialize_network(
     Raises
     ------
     TypeError, ValueError
-        If sizes, activations or the scheme do not fit.
+        If sizes, activations or the scheme are not allowed.
 
     Examples
     --------

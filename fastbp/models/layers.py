@@ -27,7 +27,7 @@ def layer_sizes(value: Any) -> list[int]:
     """Return the inputs, the neurons of each hidden layer, and the outputs."""
     value = value.tolist() if isinstance(value, np.ndarray) else value
     sizes = [
-        arguments.whole(f"layer_sizes[{i}]", n, minimum=1)
+        arguments.integer(f"layer_sizes[{i}]", n, minimum=1)
         for i, n in enumerate(arguments.sequence("layer_sizes", value, "integers"))
     ]
     if len(sizes) < 2:
@@ -37,9 +37,9 @@ def layer_sizes(value: Any) -> list[int]:
 
 def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
     """Return one known activation a layer; only the last may have one that is for outputs."""
-    names = arguments.sequence(name, value, "names, one a layer")
+    names = arguments.sequence(name, value, "names, one per layer")
     if len(names) != n_layers:
-        raise ValueError(f"{name}: expected {n_layers} names (one a layer), got {len(names)}")
+        raise ValueError(f"{name}: expected {n_layers} names (one per layer), got {len(names)}")
     for index, activation in enumerate(names):
         arguments.choice(f"{name}[{index}]", activation, ACTIVATIONS)
         if ACTIVATIONS[activation].output_only and index < n_layers - 1:
@@ -76,22 +76,22 @@ def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
     """Return the biases of a layer as float64 (n_outputs,); (1, n_outputs) also passes."""
     array = checks.number_array(name, value)
     if array.size != n_outputs or array.ndim > 2:
-        raise ValueError(f"{name}: expected ({n_outputs},), one a neuron, got {array.shape}")
+        raise ValueError(f"{name}: expected ({n_outputs},), one per neuron, got {array.shape}")
     return np.ascontiguousarray(array.reshape(n_outputs), dtype=np.float64)
 
 
 def checked_parameters(
     prefix: str, weights: Any, biases: Any, n_features: int | None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return weights and biases of layers that fit each other and, if given, the features."""
+    """Return weights and biases of layers that match each other and, if given, the features."""
     w_name, b_name = f"{prefix}weights", f"{prefix}biases"
-    weights = arguments.sequence(w_name, weights, "2-D arrays, one a layer")
-    biases = arguments.sequence(b_name, biases, "arrays, one a layer")
+    weights = arguments.sequence(w_name, weights, "2-D arrays, one per layer")
+    biases = arguments.sequence(b_name, biases, "arrays, one per layer")
     if not weights:
         raise ValueError(f"{w_name}: expected at least one layer, got none")
     if len(biases) != len(weights):
         raise ValueError(
-            f"{b_name}: expected {len(weights)} arrays (one a layer), got {len(biases)}"
+            f"{b_name}: expected {len(weights)} arrays (one per layer), got {len(biases)}"
         )
     checked_w: list[np.ndarray] = []
     checked_b: list[np.ndarray] = []
@@ -148,7 +148,7 @@ class Layers:
         return {"weights": weights, "biases": biases}
 
     def problem(self, parameters: np.ndarray, samples: Samples, options: Options) -> Problem:
-        """Return the problem of these rows, from flat start values."""
+        """Return the problem of these rows, from flat initial values."""
         label_columns = samples.rows.n_labels
         inside = samples.rows.in_memory
         compressed = inside is not None and isinstance(inside.features, tuple)
@@ -180,9 +180,10 @@ class Layers:
 
 
 def _kernel(plan: plans.Plan, options: Options) -> Kernel:
-    """Return the kernel for batches of this kind; where two would do, they give the same bits.
+    """Return the kernel for batches of this kind.
 
-    A batch of one tile is part of one chunk, which is never cut between two blocks of rows.
+    Where two would do, their results are bit-identical. A batch of one tile is part of one chunk,
+    which is never cut between two blocks of rows.
     """
     plain = options.optimizer.code == PLAIN_SGD
     if plain and options.batch_rows == 1:

@@ -1,4 +1,4 @@
-"""The losses, by name: a row here, and the kernels' formula in ``kernels/losses.py``."""
+"""The losses, by name: an entry here; the formulas are in ``kernels/losses.py``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Loss:
     labels : LabelKind
         Which labels it takes.
     curvature : callable
-        Gives an upper bound of its second derivative by z, in any direction, from that of half
-        the squared error (see :class:`~fastbp.models.activations.Activation`) and the number of
-        outputs.
+        Gives an upper bound on its second derivative with respect to z, in any direction, from that
+        of half the squared error (see :class:`~fastbp.models.activations.Activation`) and the
+        number of outputs.
     activation : str, or None
         The only output activation that it goes with; None goes with all that are not
         `output_only`.
@@ -53,8 +53,8 @@ LOSSES = {
 
 
 @cache
-def neuron_losses() -> tuple[str, ...]:
-    """Return the names of those that a neuron may have: whose activation a neuron may have."""
+def neuron_loss_names() -> tuple[str, ...]:
+    """Return the names of the losses that a neuron may have: whose activation it may have."""
     usual = (None, *hidden_activations())
     return tuple(name for name, row in LOSSES.items() if row.activation in usual)
 
@@ -64,7 +64,7 @@ def check_pair(loss: str, activation: str) -> None:
     needed = LOSSES[loss].activation
     if needed is not None and activation != needed:
         raise ValueError(
-            f"loss: {loss!r} goes with output activation {needed!r} only, got {activation!r}"
+            f"loss: expected output activation {needed!r} with {loss!r}, got {activation!r}"
         )
     if needed is None and ACTIVATIONS[activation].output_only:
         partners = [name for name, row in LOSSES.items() if row.activation == activation]

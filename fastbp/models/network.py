@@ -18,7 +18,7 @@ from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.fits import Fit, by_layer, fields_of, layers_in, restored, without
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, check_pair
-from fastbp.models.prediction import predicted, predicted_as_it_is
+from fastbp.models.prediction import predicted, predicted_directly
 from fastbp.system.interrupts import deferred_interrupts, interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
@@ -44,17 +44,17 @@ class NetworkFit(Fit):
     Attributes
     ----------
     weights : list of numpy.ndarray of float64, shape (n_inputs, n_outputs)
-        One a layer.
+        One per layer.
     biases : list of numpy.ndarray of float64, shape (n_outputs,)
     losses : numpy.ndarray of float64, shape (n_epochs,)
-        The loss of each whole epoch, taken before its updates.
+        The loss of each completed epoch, taken before its updates.
     activations : tuple of str
     loss : str
     stopped : str
         ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
         an exception of the caller's own function carries).
     validation_losses : numpy.ndarray of float64, shape (n_epochs,), or None
-        The loss on validation data after each whole epoch (NaN where Ctrl-C came before it).
+        The loss on validation data after each completed epoch (NaN where Ctrl-C came before it).
     state : TrainingState
         What another fit needs to continue from here.
     """
@@ -74,18 +74,18 @@ class NetworkFit(Fit):
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_network`.
 
-        An array of shape (n_samples, n_outputs), also with one output.
+        An array of shape (n_samples, n_outputs), even with one output.
         """
         return predict_network(features, self.weights, self.biases, activations=self.activations)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
+        """Return its arrays and JSON fields for saving."""
         arrays = by_layer(self.weights, self.biases)
         return self._stored(arrays, {"activations": list(self.activations)})
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NetworkFit:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         fields = {**fields, "activations": tuple(fields["activations"])}
         weights, biases = layers_in(arrays, len(fields["activations"]))
         return cls(weights, biases, **restored(arrays, fields))
@@ -131,31 +131,34 @@ def fit_network(
         From 0 to 1 for the loss ``"bce"``. For ``"cross_entropy"``, rows that are not negative
         and sum to 1, or class indices, from 0, of shape (n_samples,).
     initial_weights : sequence of array-like, shape (n_inputs, n_outputs)
-        One a layer, the first with `n_features` inputs. See :func:`initialize_network`.
+        One per layer, the first with `n_features` inputs. See :func:`initialize_network`.
     initial_biases : sequence of array-like, shape (n_outputs,)
     learning_rate, epochs
         As for :func:`fit_neuron`.
     activations : sequence of {activations}
-        One a layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
+        One per layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
     loss : {losses}, default "mse"
         - ``"mse"``: the squared errors' mean over the outputs;
         - ``"half_mse"``: half of their sum;
+        - ``"huber"``: the mean over the outputs of e**2 / 2 for an error e up to 1 in magnitude,
+          |e| - 1/2 beyond;
         - ``"bce"``: binary cross-entropy (log loss), summed over the outputs, of ``"sigmoid"``
           only, computed from the pre-activation, so that it stays finite;
         - ``"cross_entropy"``: cross-entropy of ``"softmax"`` only, computed likewise.
     optimizer : {optimizers}, or an optimizer
     batch_size : int, optional
-        Rows of each update; None takes all, 1 trains online. A shorter last batch of an epoch
-        counts by its own rows.
+        Rows of each update; None takes all, 1 trains online. A shorter last batch is averaged over
+        its own rows.
     shuffle, random_state
-        Whether and how (True or ``"window"``) to visit the rows in a new order each epoch, and
-        the source of the orders: see :func:`fit_neuron`.
+        Whether and how (True or ``"window"``) to visit the rows in a new order each epoch, and the
+        seed or generator for that: see :func:`fit_neuron`.
     sample_weight : array-like, shape (n_samples,), optional
         Not negative; a batch's loss is the weighted mean.
     alpha : float
         Strength of the L2 penalty on the weights, as for :func:`fit_neuron`.
     tol, n_iter_no_change
-        Stop when so many epochs in a row have brought no loss below the best by more than `tol`.
+        Stop after that many consecutive epochs whose loss did not improve on the best by more than
+        `tol`.
     validation : float, or (features, labels), or (features, labels, sample_weight), optional
         Rows to compute a loss on after each epoch, as for :func:`fit_neuron`.
     n_threads : int, optional
@@ -167,10 +170,10 @@ def fit_network(
     progress : bool or "always"
         True shows a bar in a terminal or a notebook.
     checkpoint, checkpoint_every
-        A file to continue from after a restart, and the seconds between two writings: see
+        A file to continue from after a restart, and the seconds between saves: see
         :func:`fit_neuron`.
     state : TrainingState, optional
-        The `state` of an earlier fit whose parameters are now the start values: continues there.
+        The `state` of an earlier fit whose parameters are now the initial ones: continues there.
 
     Returns
     -------
@@ -191,7 +194,7 @@ def fit_network(
     -----
     z = a_before W + b and a = phi(z) in each layer; backward, dz = (dz_after W_after') phi'(z),
     dW = a_before' dz and db = sum dz (Rumelhart, Hinton and Williams, Nature 323, 1986), always
-    with the weights from before the update. Published examples slip there: they multiply the
+    with the weights from before the update. Published examples go wrong here: they multiply the
     hidden delta by weights that are already updated, leave out phi'(z), or use the sigmoid's
     derivative for ReLU. Their numbers differ from these.
 
@@ -274,7 +277,7 @@ def loss_and_gradient(
     check_weights("sample_weight", data.rows, rows.n_rows)
     penalty = arguments.real("alpha", alpha, minimum=0.0)
     problem = model.problem(data, pass_options(rows.n_rows, GRADIENT_ONLY, penalty))
-    with deferred_interrupts() as requests, objective(problem, 1, requests) as whole:
+    with deferred_interrupts() as interrupts, objective(problem, 1, interrupts) as whole:
         total = whole.loss(problem.parameters)
         gradient = model.named(whole.gradient.copy())
     assert total is not None  # an interrupt has raised KeyboardInterrupt
@@ -316,6 +319,7 @@ class NetworkModel(Model[NetworkFit]):
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""
+        # The kernel is chosen in models/layers.py.
         return self._layers.problem(self._start, samples, options)
 
 
@@ -351,7 +355,7 @@ def predict_network(
     """
     if type(weights) is type(biases) is list and len(weights) == len(biases) > 0:
         names = activations_of("activations", activations, len(weights))
-        outputs = predicted_as_it_is(features, weights, biases, codes_of(names))
+        outputs = predicted_directly(features, weights, biases, codes_of(names))
         if outputs is not None:
             return outputs
     rows = rows_of("features", features)

@@ -21,8 +21,8 @@ from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
 from fastbp.models.fits import Fit, fields_of, restored, without
 from fastbp.models.layers import neuron_vector
-from fastbp.models.losses import LOSSES, check_pair, neuron_losses
-from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_as_it_is
+from fastbp.models.losses import LOSSES, check_pair, neuron_loss_names
+from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_directly
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
@@ -36,7 +36,7 @@ KERNELS = interrupt_safe(
 )
 
 FLOAT64 = np.dtype(np.float64)
-SMALL_WORK = 10**7  # in one call of train_neuron, 2 to 4 ms; 500 are the fixed cost of an epoch
+SMALL_WORK = 10**7  # units of the short way, 2 to 4 ms; an epoch costs 500 besides its rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +48,14 @@ class NeuronFit(Fit):
     weights : numpy.ndarray of float64, shape (n_features,)
     bias : float
     losses : numpy.ndarray of float64, shape (n_epochs,)
-        The loss of each whole epoch, taken before its updates.
+        The loss of each completed epoch, taken before its updates.
     activation, loss : str
         Those of the fit.
     stopped : str
         ``"epochs"``, ``"tol"``, ``"callback"`` or ``"interrupted"`` (``"error"`` on the fit that
         an exception of the caller's own function carries).
     validation_losses : numpy.ndarray of float64, shape (n_epochs,), or None
-        The loss on validation data after each whole epoch (NaN where Ctrl-C came before it).
+        The loss on validation data after each completed epoch (NaN where Ctrl-C came before it).
     state : TrainingState
         What another fit needs to continue from here.
 
@@ -87,13 +87,13 @@ class NeuronFit(Fit):
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
+        """Return its arrays and JSON fields for saving."""
         parameters = {"weights": self.weights, "bias": np.array([self.bias])}
         return self._stored(parameters, {"activation": self.activation})
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         return cls(arrays["weights"], float(arrays["bias"][0]), **restored(arrays, fields))
 
 
@@ -108,8 +108,8 @@ def train_neuron(
     """Train one sigmoid neuron on the mean squared error by full-batch gradient descent.
 
     The drop-in for the plain NumPy function of this name: the same numbers, rounded to four
-    decimals as :func:`numpy.round` does, as plain Python objects. Stricter than that: features,
-    labels and start values must be finite. The arguments are never changed. Ctrl-C raises
+    decimals as :func:`numpy.round` does, as plain Python objects. Unlike that one, it requires
+    finite features, labels and initial values. The arguments are never changed. Ctrl-C raises
     ``KeyboardInterrupt``.
 
     Parameters
@@ -120,7 +120,7 @@ def train_neuron(
     initial_weights : array-like, shape (n_features,)
     initial_bias, learning_rate : float
     epochs : int
-        0 gives the start values and no losses.
+        0 gives the initial values and no losses.
 
     Returns
     -------
@@ -132,9 +132,9 @@ def train_neuron(
     Raises
     ------
     TypeError
-        Text, complex numbers, or no number where one is expected.
+        Text, complex numbers, or a non-number where a number is expected.
     ValueError
-        Shapes that do not fit, a negative number of epochs, a rate or bias that is not finite.
+        Inconsistent shapes, a negative number of epochs, a rate or bias that is not finite.
     DataError
         A ragged or non-finite row (a ``ValueError``, too).
     DivergenceError
@@ -162,7 +162,7 @@ def train_neuron(
     data = samples(rows, labels, None, model.targets, ("features", "labels", ""))
     options = Options(
         learning_rate=arguments.real("learning_rate", learning_rate),
-        epochs=arguments.whole("epochs", epochs, minimum=0),
+        epochs=arguments.integer("epochs", epochs, minimum=0),
         batch_rows=rows.n_rows,
         returns_on_interrupt=False,
     )
@@ -176,7 +176,7 @@ def _train_small(
 ) -> tuple[list[float], float, list[float]] | None:
     """Train on small plain lists in the fewest steps; return None for anything else.
 
-    The general way then trains, or finds the error.
+    The general path then trains, or raises the error.
     """
     n, d = len(labels), len(weights)
     if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
@@ -190,8 +190,8 @@ def _train_small(
         if x.dtype.kind not in "ib":
             return None
         x = x.astype(FLOAT64)
-    fits = values.dtype is FLOAT64 and values.ndim == 1 and x.shape == (n, d)
-    if not fits or d == 0 or n > kernels.chunk_rows(d):
+    matches = values.dtype is FLOAT64 and values.ndim == 1 and x.shape == (n, d)
+    if not matches or d == 0 or n > kernels.chunk_rows(d):
         return None
     results = np.empty(d + 1 + epochs)
     if not kernels.neuron_small(x, values, epochs, kernels.tile_rows(d), results):
@@ -207,7 +207,7 @@ def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
 
 
 @arguments.names_in_docs(
-    activations=hidden_activations(), losses=neuron_losses(), optimizers=OPTIMIZERS
+    activations=hidden_activations(), losses=neuron_loss_names(), optimizers=OPTIMIZERS
 )
 def fit_neuron(
     features: Any,
@@ -246,14 +246,14 @@ def fit_neuron(
         Real numbers: an array, a table of pandas, Polars or pyarrow, or the rows of
         :func:`open_rows` or of a virtual data set. A float64 array whose rows are contiguous is
         used in place; any other is converted to float64, as a whole up to 64 MiB, otherwise a
-        block of rows at a time in every epoch. Of rows in files, at most 64 MiB are in memory at
-        once: the next blocks are read while one is computed.
+        block of rows at a time in every epoch. For rows in files, at most 64 MiB are in memory at
+        any time: the next blocks are read while one is computed.
     labels : array-like, shape (n_samples,) or (n_samples, 1), or None
         From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels.
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
     learning_rate : float or callable
-        A number, or a function from the epoch (from 0) to one. The function is called once an
+        A number, or a function from the epoch (from 0) to one. The function is called once per
         epoch, in order, possibly some epochs ahead.
     epochs : int
         Passes over all rows.
@@ -263,23 +263,23 @@ def fit_neuron(
     optimizer : {optimizers}, or an optimizer
         By name with its defaults, or one with values of your own, such as ``SGD(momentum=0.9)``.
     batch_size : int, optional
-        Rows of each update; None takes all, 1 trains online. A shorter last batch of an epoch
-        counts by its own rows.
+        Rows of each update; None takes all, 1 trains online. A shorter last batch is averaged over
+        its own rows.
     shuffle : bool or "window"
         Visit the rows in a new random order each epoch. True permutes them all, which needs
         random access to the rows; ``"window"`` permutes blocks of 2 MiB, and the rows within
         every eight blocks (see Notes), with the same order for every kind of source.
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
-        The source of the orders.
+        Seed or generator for the shuffles.
     sample_weight : array-like, shape (n_samples,), optional
         Not negative; a batch's loss is the weighted mean.
     alpha : float
         Strength of the L2 penalty: alpha/2 times the squared weights, over the batch's rows (or
-        its sum of weights), is added to each batch's loss. The bias is not penalised.
+        its sum of weights), is added to each batch's loss. The bias is not penalized.
     tol : float, optional
-        Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best
-        by more than this. With `validation`, the loss on those rows decides, and the parameters
-        with the lowest one are returned.
+        Stop after `n_iter_no_change` consecutive epochs whose loss did not improve on the best by
+        more than this. With `validation`, the loss on those rows decides, and the parameters with
+        the lowest one are returned.
     n_iter_no_change : int
     validation : float, or (features, labels), or (features, labels, sample_weight), optional
         Rows to compute a loss on after each epoch, without penalty. A fraction, from 0 to 1,
@@ -294,14 +294,15 @@ def fit_neuron(
     progress : bool or "always"
         True shows a bar in a terminal or a notebook, ``"always"`` everywhere.
     checkpoint : path-like, optional
-        A file for the state of the fit, written now and then, also within epochs, and when the
-        fit ends. The same call in another process continues from there and gives the bits of a
-        fit that was never stopped. A fit that has finished returns at once, or continues if
-        `epochs` is larger now. (`n_threads`, `callback` and `progress` may differ as well.)
+        A file for the state of the fit, written periodically, also within epochs, and when the
+        fit ends. The same call in another process continues from there and gives a result
+        bit-identical to that of a fit that was never stopped. A fit that has finished returns
+        immediately, or continues if `epochs` is larger now. (`n_threads`, `callback` and `progress`
+        may differ as well.)
     checkpoint_every : float
-        Seconds between two writings.
+        Seconds between saves.
     state : TrainingState, optional
-        The `state` of an earlier fit whose parameters are now the start values: continues with
+        The `state` of an earlier fit whose parameters are now the initial ones: continues with
         its optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One
         that stopped on `tol` stops again at the next epoch without progress.)
 
@@ -313,9 +314,9 @@ def fit_neuron(
     Raises
     ------
     TypeError
-        Text, complex numbers, or no number where one is expected.
+        Text, complex numbers, or a non-number where a number is expected.
     ValueError
-        Shapes, numbers or names that do not fit.
+        Inconsistent shapes, or values or names that are not allowed.
     DataError
         A ragged or non-finite row, or a label that the loss is not defined for; the message
         names the file, if there is one.
@@ -328,19 +329,19 @@ def fit_neuron(
     Warns
     -----
     UserWarning
-        After Ctrl-C, which returns what there is, ``stopped="interrupted"``: whole epochs in
-        ``losses``, every completed update in the parameters. A second one raises.
+        After Ctrl-C: the fit returns what it has, ``stopped="interrupted"``: completed epochs in
+        ``losses``, every completed update in the parameters. A second Ctrl-C raises.
 
     Notes
     -----
     z = x w + b and a = phi(z); dw = sum dz x, db = sum dz with dz = d loss/d z. An exception of
-    `callback` or `learning_rate` passes through, with the fit so far as its attribute ``fit``.
+    `callback` or `learning_rate` propagates, with the fit so far as its attribute ``fit``.
 
-    The window shuffle: blocks of 2**18 // n_features rows are permuted, and the rows of every
-    eight blocks in a row are permuted among themselves. An epoch draws one number s from
-    `random_state`; the orders are those of ``numpy.random.default_rng([s, 0])`` for the blocks
-    and ``[s, 1 + w]`` for window w. A source that can only be read from front to back is copied
-    into a temporary file for it.
+    The window shuffle: blocks of 2**18 // n_features rows are permuted, and the rows of every eight
+    consecutive blocks are permuted among themselves. An epoch draws one number s from
+    `random_state`; the orders are those of ``numpy.random.default_rng([s, 0])`` for the blocks and
+    ``[s, 1 + w]`` for window w. A source that can only be read from front to back is copied into a
+    temporary file for it.
 
     Examples
     --------
@@ -361,7 +362,7 @@ class NeuronModel(Model[NeuronFit]):
 
     def __init__(self, d: int, weights: Any, bias: Any, activation: str, loss: str) -> None:
         arguments.choice("activation", activation, hidden_activations())
-        arguments.choice("loss", loss, neuron_losses())
+        arguments.choice("loss", loss, neuron_loss_names())
         check_pair(loss, activation)
         self._d = d
         self._start = _checked_vector("initial_weights", weights, "initial_bias", bias, d)
@@ -382,7 +383,7 @@ class NeuronModel(Model[NeuronFit]):
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""
-        # One row in all is a full batch, with the bits of train_neuron.
+        # A single row is a full batch: its result must be bit-identical to train_neuron's.
         single = options.batch_rows == 1 < samples.rows.n_rows
         online = single and options.optimizer.code == PLAIN_SGD
         return Problem(
@@ -434,14 +435,14 @@ def predict_neuron(
     array([0.2689, 0.8808])
     """
     code = ACTIVATIONS[arguments.choice("activation", activation, hidden_activations())].code
-    outputs = predicted_by_neuron_as_it_is(features, weights, bias, code)
+    outputs = predicted_by_neuron_directly(features, weights, bias, code)
     if outputs is not None:
         return outputs
     rows = rows_of("features", features)
     n_weights = checks.number_array("weights", weights).size
     if n_weights != rows.n_features:
         raise ValueError(
-            f"features: expected {n_weights} columns (one a weight), got {rows.n_features}"
+            f"features: expected {n_weights} columns (one per weight), got {rows.n_features}"
         )
     parameters = _checked_vector("weights", weights, "bias", bias, n_weights)
     return predicted_by_neuron(rows, parameters, code)
@@ -451,5 +452,5 @@ def _checked_vector(
     weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
 ) -> np.ndarray:
     """Return a neuron's weights and bias, checked, in one vector."""
-    w = checks.vector(weights_name, weights, d, "one a feature", rows=False)
+    w = checks.vector(weights_name, weights, d, "one per feature", rows=False)
     return neuron_vector(w, arguments.real(bias_name, bias))

@@ -15,9 +15,9 @@ from fastbp.kernels import plan as plans
 from fastbp.models.layers import Layers, check_finite, flat_vector, neuron_vector
 from fastbp.system.threads import team, threads_for
 
-PREDICTED_AT_ONCE = 2**16  # units of work, 20 microseconds
+PREDICTED_DIRECTLY = 2**16  # units of work, 20 microseconds
 CALL_WORK = 2**22  # units in one call, 1.5 ms: threads share the calls, Ctrl-C waits for one only
-MANY = 2**14  # parameters: to copy more takes longer than to find that no copy is needed
+MANY = 2**14  # parameters: with more, copying costs more than checking that no copy is needed
 
 
 def _whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -42,7 +42,7 @@ def predicted(
     b: list[np.ndarray],
     n_threads: int | None = None,
 ) -> np.ndarray:
-    """Return the outputs (N, K) of a network for rows that fit it."""
+    """Return the outputs (N, K) of a network for rows of as many features."""
     plan, integers = _prediction_plan(
         layers.sizes, layers.activations, min(rows.n_rows, plans.MOST_ROWS)
     )
@@ -62,7 +62,7 @@ def predicted(
 
 
 def predicted_by_neuron(rows: Rows, parameters: np.ndarray, activation: int) -> np.ndarray:
-    """Return the outputs (N,) of a neuron for rows that fit it."""
+    """Return the outputs (N,) of a neuron for rows of as many features."""
     d = rows.n_features
     tile_rows = neuron.tile_rows(d)
 
@@ -83,7 +83,7 @@ def _in_calls(
     row_work: int,
     n_threads: int | None = None,
 ) -> np.ndarray:
-    """Fill the outputs, `step` rows a call, with several threads where that is faster."""
+    """Fill the outputs, `step` rows per call, with several threads where that is faster."""
 
     def fill(start: int) -> None:
         stop = min(start + step, rows.n_rows)
@@ -102,12 +102,12 @@ def _in_calls(
     return outputs
 
 
-def predicted_as_it_is(
+def predicted_directly(
     features: Any, weights: list[Any], biases: list[Any], activations: tuple[int, ...]
 ) -> np.ndarray | None:
-    """Return a network's outputs for a few rows in arrays of the kernel's own kind, or None.
+    """Return a network's outputs for a few rows in arrays that kernels take as they are, or None.
 
-    For one row it takes half the time of the general way, to which it leaves all other arrays and
+    For one row it takes half the time of the general path, to which it leaves all other arrays and
     all errors.
     """
     if not is_plain(features, 2) or len(weights) != len(biases):
@@ -121,7 +121,7 @@ def predicted_as_it_is(
     if 0 in sizes or n == 0:
         return None
     plan, integers = _prediction_plan(tuple(sizes), activations, min(n, plans.MOST_ROWS))
-    if n * plan.row_work > PREDICTED_AT_ONCE:
+    if n * plan.row_work > PREDICTED_DIRECTLY:
         return None
     parameters = _whole_vector(plan, weights + biases)
     outputs = np.empty((n, sizes[-1]))
@@ -130,14 +130,14 @@ def predicted_as_it_is(
     return outputs if finite else None
 
 
-def predicted_by_neuron_as_it_is(
+def predicted_by_neuron_directly(
     features: Any, weights: Any, bias: Any, activation: int
 ) -> np.ndarray | None:
     """Return a neuron's outputs likewise; for one row in a fifth of the time."""
     if not (is_plain(features, 2) and is_plain(weights, 1) and type(bias) is float):
         return None
     n, d = features.shape
-    if n * d == 0 or weights.size != d or n * neuron.row_work(d) > PREDICTED_AT_ONCE:
+    if n * d == 0 or weights.size != d or n * neuron.row_work(d) > PREDICTED_DIRECTLY:
         return None
     parameters = neuron_vector(weights, bias)
     outputs = np.empty(n)

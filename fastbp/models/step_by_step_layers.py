@@ -76,8 +76,8 @@ class Layer:
         scheme: str = "glorot_uniform",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
     ) -> None:
-        self.n_inputs = arguments.whole("n_inputs", n_inputs, minimum=1)
-        self.n_neurons = arguments.whole("n_neurons", n_neurons, minimum=1)
+        self.n_inputs = arguments.integer("n_inputs", n_inputs, minimum=1)
+        self.n_neurons = arguments.integer("n_neurons", n_neurons, minimum=1)
         self.activation = arguments.choice("activation", activation, ACTIVATIONS)
         arguments.choice("scheme", scheme, SCHEMES)
         if weights is None:
@@ -140,7 +140,9 @@ class Layer:
         single = rows.ndim == 1
         rows = checks.matrix("inputs", rows[None, :] if single else rows)
         if rows.shape[1] != self.n_inputs:
-            raise ValueError(f"inputs: expected {self.n_inputs} numbers a row, got {rows.shape[1]}")
+            raise ValueError(
+                f"inputs: expected {self.n_inputs} numbers per row, got {rows.shape[1]}"
+            )
         checks.finite_rows("inputs", rows)
         z, output = (
             predict_network(rows, [self.weights], [self.biases], activations=[name])
@@ -182,7 +184,7 @@ class Layer:
             If neither or both of `d_activation` and `dz` are given.
         """
         if self.inputs is None or self.z is None or self.output is None:
-            raise RuntimeError("backward: expected a call of forward before it")
+            raise RuntimeError("backward: expected forward to be called first")
         rate = arguments.real("learning_rate", learning_rate)
         if (d_activation is None) == (dz is None):
             raise TypeError("backward: expected either d_activation or dz")
@@ -213,12 +215,12 @@ class Layer:
         return array.astype(np.float64)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
+        """Return its arrays and JSON fields for saving."""
         return {"weights": self.weights, "biases": self.biases}, {"activation": self.activation}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Layer:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         return _layer(fields["activation"], arrays["weights"], arrays["biases"])
 
 
@@ -228,7 +230,7 @@ def _layer(activation: str, weights: np.ndarray, biases: np.ndarray) -> Layer:
 
 
 class Perceptron:
-    """Layers in a row: a multilayer perceptron, trained online.
+    """A stack of layers: a multilayer perceptron, trained online.
 
     Parameters
     ----------
@@ -285,10 +287,12 @@ class Perceptron:
                 )
         for index, (before, layer) in enumerate(pairwise(self.layers), start=1):
             if any(layer is other for other in self.layers[:index]):
-                raise ValueError(f"layers[{index}]: expected a layer of its own, got one again")
+                raise ValueError(
+                    f"layers[{index}]: expected distinct layers, got the same one twice"
+                )
             if layer.n_inputs != before.n_neurons:
                 raise ValueError(
-                    f"layers[{index}]: expected {before.n_neurons} inputs, one a neuron of the"
+                    f"layers[{index}]: expected {before.n_neurons} inputs, one per neuron of the"
                     f" layer before, got {layer.n_inputs}"
                 )
         activations_of("layers", self._activations, len(self.layers))
@@ -340,9 +344,9 @@ class Perceptron:
         callback: Callable[[EpochState], Any] | None = None,
         **keywords: Any,
     ) -> Perceptron:
-        """Train from the present weights and biases, by default row by row on the log loss.
+        """Train from the current weights and biases, by default row by row on the log loss.
 
-        This is :func:`fit_network`, to the bit; the keywords are its keywords.
+        This is :func:`fit_network`, bit for bit; the keywords are its keywords.
 
         Parameters
         ----------
@@ -367,7 +371,7 @@ class Perceptron:
                 f" {rows.n_features}"
             )
         if "activations" in keywords:
-            raise TypeError("activations: expected to be those of the layers, got the argument")
+            raise TypeError("activations: expected none, since the layers have theirs, got some")
 
         def show(state: EpochState) -> Any:
             sys.stdout.write(f"epoch {state.epoch + 1}: average loss {state.loss:.3f}\n")
@@ -391,12 +395,12 @@ class Perceptron:
         return self
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it: the layers."""
+        """Return the layers' arrays and JSON fields for saving."""
         return by_layer(*self._parameters), {"activations": self._activations}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Perceptron:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         activations = fields["activations"]
         parameters = layers_in(arrays, len(activations))
         return cls([_layer(*layer) for layer in zip(activations, *parameters, strict=True)])

@@ -59,13 +59,13 @@ class Neuron:
         activation: str = "sigmoid",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
     ) -> None:
-        self.n_inputs = arguments.whole("n_inputs", n_inputs, minimum=1)
+        self.n_inputs = arguments.integer("n_inputs", n_inputs, minimum=1)
         self.activation = arguments.choice("activation", activation, hidden_activations())
         random = arguments.random_generator("random_state", random_state)
         if weights is None:
             weights = random.standard_normal(self.n_inputs)
         self.weights = checks.vector(
-            "weights", weights, self.n_inputs, "one an input", rows=False
+            "weights", weights, self.n_inputs, "one per input", rows=False
         ).copy()
         self.bias = float(random.uniform()) if bias is None else arguments.real("bias", bias)
         self.inputs: np.ndarray | None = None
@@ -83,7 +83,7 @@ class Neuron:
 
     def forward(self, x: Any) -> float:
         """Return phi(x w + b) for one row of shape (n_inputs,); keep `inputs`, `z` and `output`."""
-        inputs = checks.vector("x", x, self.n_inputs, "one an input").copy()
+        inputs = checks.vector("x", x, self.n_inputs, "one per input").copy()
         z, output = (
             float(predict_neuron(inputs[None, :], self.weights, self.bias, activation=name)[0])
             for name in ("identity", self.activation)
@@ -118,7 +118,7 @@ class Neuron:
             If neither or both of the two kinds of argument are given.
         """
         if self.inputs is None or self.output is None:
-            raise RuntimeError("backward: expected a call of forward before it")
+            raise RuntimeError("backward: expected forward to be called first")
         rate = arguments.real("learning_rate", learning_rate)
         hidden = downstream_deltas is not None or downstream_weights is not None
         if hidden == (target is not None):
@@ -128,7 +128,7 @@ class Neuron:
         if hidden:
             deltas = np.atleast_1d(checks.number_array("downstream_deltas", downstream_deltas))
             weights = np.atleast_1d(checks.number_array("downstream_weights", downstream_weights))
-            each = "one a neuron downstream"
+            each = "one per neuron downstream"
             deltas = checks.vector("downstream_deltas", deltas, deltas.size, each)
             weights = checks.vector("downstream_weights", weights, deltas.size, each)
             error = float(deltas @ weights)
@@ -149,7 +149,7 @@ class Neuron:
         epochs: int = 100,
         **keywords: Any,
     ) -> Neuron:
-        """Train from the present weights and bias; the keywords are those of :func:`fit_neuron`."""
+        """Train from the current weights and bias; the keywords are those of :func:`fit_neuron`."""
         start = self.weights, self.bias
         fit = fit_neuron(
             features, labels, *start, learning_rate, epochs, activation=self.activation, **keywords
@@ -163,12 +163,12 @@ class Neuron:
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
+        """Return its arrays and JSON fields for saving."""
         arrays = {"weights": self.weights, "bias": np.array([self.bias])}
         return arrays, {"activation": self.activation}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Neuron:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         weights = arrays["weights"]
         return cls(weights.size, weights, float(arrays["bias"][0]), fields["activation"])

@@ -29,7 +29,7 @@ class TableModel:
         Each feature is taken as (value - mean) / scale.
     classes : list of labels, or None
         What the outputs stand for. A single output below one half stands for the first class, any
-        other for the second; of several outputs, each stands for its own. None for a number.
+        other for the second; with several outputs, each stands for its own. None for a number.
     positional : bool
         Whether the columns had no names, only numbers.
     """
@@ -68,7 +68,7 @@ class TableModel:
         return [self.classes[index] for index in class_indices_of(outputs).tolist()]
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what a file holds of it."""
+        """Return its arrays and JSON fields for saving."""
         arrays, fields = self.fit.to_stored()
         return {**arrays, "means": self.means, "scales": self.scales}, {
             "model": type(self.fit).__name__,
@@ -81,7 +81,7 @@ class TableModel:
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> TableModel:
-        """Make it from what a file holds."""
+        """Rebuild it from saved arrays and fields."""
         kind = NetworkFit if fields.pop("model") == "NetworkFit" else NeuronFit
         return cls(
             fit=kind.from_stored(arrays, fields.pop("fit")),

@@ -3,7 +3,7 @@
 threads.py
     How many threads to use, and a team of them that runs one kernel.
 blas.py
-    BLAS held to one thread while a fit runs.
+    BLAS limited to one thread while a fit runs.
 interrupts.py
     Ctrl-C: a request first, an exception the second time.
 progress.py
@@ -11,7 +11,7 @@ progress.py
 mapping.py
     Files mapped into memory, even if another program shortens them.
 archive.py
-    Arrays and JSON in a safetensors file, replaced at once.
+    Arrays and JSON in a safetensors file, replaced atomically.
 versions.py
     What a bug report needs.
 

@@ -1,4 +1,4 @@
-"""Arrays and a line of JSON in a safetensors file: nothing in it runs when it is read."""
+"""Arrays and a line of JSON in a safetensors file, without executable content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Content = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def to_json(fields: dict[str, Any]) -> str:
-    """Return fields as text; small arrays among them, as of a generator's state, as lists."""
+    """Return fields as text; small arrays in them, such as a generator's state, become lists."""
     return json.dumps(fields, sort_keys=True, default=_plain)
 
 
@@ -50,12 +50,12 @@ def write(path: Path, kind: str, content: Content, temporary: Path | None = None
 
 @contextmanager
 def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
-    """Give a new file beside `path`, which takes its name once complete, or else is removed.
+    """Yield a new file beside `path`, which takes its name once complete, or else is removed.
 
     Raises
     ------
     OSError
-        With the name of `path`; an old file is then as it was.
+        With the name of `path`; an old file is then unchanged.
     """
     temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -99,7 +99,7 @@ def read(path: Path) -> tuple[str, Content]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: expected a safetensors file, got {error}") from None
     if "fastbp" not in metadata:
-        raise CheckpointError(f"{path}: expected a file of fastbp, got other safetensors")
+        raise CheckpointError(f"{path}: expected a safetensors file written by fastbp")
     digest, _, header = metadata["fastbp"].partition(" ")
     if _digest(header, arrays) != digest:
         raise CheckpointError(f"{path}: the file was altered: its digest does not match")

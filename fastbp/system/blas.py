@@ -1,4 +1,4 @@
-"""BLAS on one thread while a fit runs, since its bits depend on its number of threads."""
+"""BLAS on one thread while a fit runs, since its results depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _set_threads(library: Any, n_threads: int) -> None:
 
 
 def limit_this_thread() -> None:
-    """Hold BLAS to one thread in a new thread, too: with OpenMP, each thread has its own number."""
+    """Limit BLAS to one thread in a new thread as well: OpenMP keeps the setting per thread."""
     with _lock:
         _set_all([1] * len(_libraries()))
 
@@ -52,7 +52,7 @@ def _set_all(numbers: list[int]) -> None:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread until the last of the fits that ask for it has ended.
+    """Limit BLAS to one thread until the last of the fits that ask for it has ended.
 
     The setting is for the whole process. Since fits are counted, those that overlap leave it as it
     was before the first of them, whatever order they end in.

@@ -1,8 +1,8 @@
 """Ctrl-C during a fit: the first one is a request, the second an exception.
 
-While a kernel is compiled or loaded, Ctrl-C waits: an exception raised in a function that LLVM
-calls back is lost, and the process may crash. (pyarrow loses it, too, while it imports pandas.) A
-command that has nothing to finish yet ends at once.
+While a kernel is compiled or loaded, Ctrl-C waits: an exception raised in an LLVM callback is lost,
+and the process may crash. (pyarrow loses it, too, while it imports pandas.) A command that has
+nothing to finish yet ends immediately.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class WaitInterruptedError(Exception):
     """A wait for rows was given up because of an interrupt."""
 
 
-class Requests:
+class Interrupts:
     """Counts the interrupts since a fit began."""
 
     def __init__(self) -> None:
@@ -43,25 +43,25 @@ class Requests:
 
 
 @contextmanager
-def deferred_interrupts() -> Iterator[Requests]:
+def deferred_interrupts() -> Iterator[Interrupts]:
     """Note the first Ctrl-C instead of raising it, if Python's own handler is in place.
 
     Otherwise (in another thread, or a program with its own handler) nothing is changed.
     """
-    requests = Requests()
+    interrupts = Interrupts()
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if not ours:
-        yield requests
+        yield interrupts
         return
-    signal.signal(signal.SIGINT, requests.handle)
+    signal.signal(signal.SIGINT, interrupts.handle)
     try:
-        yield requests
+        yield interrupts
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if requests.count and not requests.answered:  # it came too late to be answered
+    if interrupts.count and not interrupts.answered:  # it came too late to be answered
         raise KeyboardInterrupt
 
 

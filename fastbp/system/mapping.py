@@ -2,7 +2,7 @@
 
 Reading a page of a mapping that the file no longer reaches raises SIGBUS, which ends the process.
 While a mapping is open, a handler of that signal puts pages of zeros in place of what is missing,
-and :meth:`Mapping.whole` reports it. If the handler cannot be installed, :func:`opened`
+and :meth:`Mapping.intact` reports it. If the handler cannot be installed, :func:`map_file`
 returns None, and the rows are read instead.
 """
 
@@ -87,7 +87,7 @@ class Mapping:
     first, last : int
         The first of its addresses, and one past the last.
     size : int
-        Of the file when it was mapped.
+        The file's size when it was mapped.
     truncated : bool
         Whether zeros have taken the place of a part that was missing.
     """
@@ -107,7 +107,7 @@ class Mapping:
         """Return a C-contiguous array that begins at a byte of the file."""
         return np.ndarray(shape, dtype, buffer=self._bytes, offset=offset)
 
-    def whole(self) -> bool:
+    def intact(self) -> bool:
         """Return whether all of the file is there, and has been all the time."""
         return not self.truncated and self.size_now() >= self.size
 
@@ -126,7 +126,7 @@ class Mapping:
         self._advised = max(begin, stop)
 
     def close(self) -> None:
-        """End the mapping, as soon as no array shows it any longer."""
+        """Unmap the file as soon as no array refers to it."""
         global _previous
         with _lock:
             if _open.pop(id(self), None) is None:
@@ -139,12 +139,12 @@ class Mapping:
     def release(self) -> None:
         """Unmap, and close the file."""
         del self.buffer
-        with contextlib.suppress(BufferError):  # an array still shows it, and it ends with that
+        with contextlib.suppress(BufferError):  # an array refers to it; the last unmaps
             self._bytes.close()
         os.close(self._descriptor)
 
 
-def opened(descriptor: int, size: int) -> Mapping | None:
+def map_file(descriptor: int, size: int) -> Mapping | None:
     """Map a file of at least `size` bytes; return None if that is not safe, or fails."""
     if not supported():
         return None

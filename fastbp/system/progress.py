@@ -43,7 +43,7 @@ class Progress:
     def show(
         self, epochs: int, rows: int, loss: float | None, validation_loss: float | None = None
     ) -> None:
-        """Set the bar to this many whole epochs and rows of the next."""
+        """Set the bar to this many completed epochs and rows of the next."""
         if self._bar is None:
             return
         if loss is not None:

@@ -28,7 +28,7 @@ _chosen: int | None = None
 def available_threads() -> int:
     """Return how many processors this process may use.
 
-    That depends on the affinity mask, a container's quota of processor time and, in a worker of
+    That depends on the affinity mask, a container's CPU quota and, in a worker of
     joblib, the share that it was given.
     """
     known = hasattr(os, "sched_getaffinity")
@@ -122,23 +122,23 @@ def set_num_threads(n_threads: int | None) -> None:
     """
     global _chosen
     if n_threads is not None:
-        n_threads = arguments.whole("n_threads", n_threads, minimum=1)
+        n_threads = arguments.integer("n_threads", n_threads, minimum=1)
     _chosen = n_threads
 
 
-def threads_for(batch_work: int, fit_work: int, pieces: int, requested: int | None) -> int:
+def threads_for(batch_work: int, fit_work: int, chunks: int, requested: int | None) -> int:
     """Return the number of threads for a fit: what was requested, or what its size is worth.
 
     The work of a batch and of the whole fit is in units of about a third of a nanosecond. More
-    threads than a batch has pieces would find nothing to do. The bits do not depend on the number.
+    threads than a batch has chunks would find nothing to do. Results do not depend on their number.
     """
     if not JIT_ENABLED:
         return 1  # plain Python has no atomic operations
     if requested is not None:
-        return min(requested, pieces)
+        return min(requested, chunks)
     if fit_work < WORK_TO_START:
         return 1
-    return max(1, min(get_num_threads(), pieces, batch_work // WORK_PER_THREAD))
+    return max(1, min(get_num_threads(), chunks, batch_work // WORK_PER_THREAD))
 
 
 class _Threads(ThreadPoolExecutor):
@@ -221,7 +221,7 @@ def _repeat(call: Callable[[int], bool], worker: int) -> None:
 
 @contextlib.contextmanager
 def team(size: int, begin: Callable[[], None] | None = None) -> Iterator[Team]:
-    """Give a team of `size` threads for the length of a fit; each new one begins with `begin`."""
+    """Yield a team of `size` threads for the length of a fit; each new one first calls `begin`."""
     if size == 1:
         yield Team(1, None)
         return

@@ -1,4 +1,4 @@
-"""Checkpoints: a fit under way, written now and then, and found again by the same call."""
+"""Checkpoints: the state of a running fit, saved periodically and resumed by the same call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fastbp.training.problem import Options
 from fastbp.training.state import TrainingState, generator_state
 
 KIND = "Checkpoint"
-REMEDY = "Give another path, or remove the file to begin anew"
+REMEDY = "Use another path, or delete the file to start over"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Saved:
     epochs : int
         How many were asked for.
     best : Snapshot or None
-        That of the least loss, with early stopping on validation data.
+        That of the lowest loss, with early stopping on validation data.
     """
 
     now: Snapshot
@@ -73,7 +73,7 @@ class Checkpoint:
     ----------
     path : Path
     every : float
-        Seconds between two writings.
+        Seconds between saves.
     fingerprint : dict
         What distinguishes the fit from others: see :func:`fingerprint`.
     """
@@ -118,15 +118,15 @@ class Checkpoint:
         begun = len(arrays["losses"]) + (now.state.batch_start > 0 or now.state.next_chunk > 0)
         if begun > epochs:
             raise CheckpointError(
-                f"{self.path}: expected epochs to be at least {begun}, which it has begun, got"
-                f" {epochs}"
+                f"{self.path}: expected epochs to be at least {begun}: the checkpoint has begun"
+                f" that many; got {epochs}"
             )
         kept = {name: fields[name] for name in FIELDS} | {name: arrays[name] for name in ARRAYS}
         best = _snapshot("best.", arrays, fields) if "best.state" in fields else None
         return Saved(now=now, best=best, **kept)
 
     def refuse(self, different: str) -> None:
-        """Raise the CheckpointError of another fit's file, if anything is different."""
+        """Raise a CheckpointError for another fit's file if anything is different."""
         if different:
             raise CheckpointError(
                 f"{self.path}: expected the checkpoint of this fit, got that of another one:"
@@ -134,12 +134,12 @@ class Checkpoint:
             )
 
     def write(self, saved: Saved) -> None:
-        """Replace the file, at once.
+        """Replace the file atomically.
 
         Raises
         ------
         CheckpointError
-            If that cannot be done; the old file is as it was.
+            If that cannot be done; the old file is unchanged.
         """
         arrays = {name: getattr(saved, name) for name in ARRAYS}
         fields = {name: getattr(saved, name) for name in FIELDS}
@@ -155,8 +155,8 @@ class Checkpoint:
             archive.write(self.path, KIND, (arrays, fields), temporary)
         except OSError as error:
             raise CheckpointError(
-                f"{self.path}: the checkpoint cannot be written: {error.strerror}; an older one is"
-                " as it was, and the fit so far is the attribute fit of this exception"
+                f"{self.path}: the checkpoint cannot be written: {error.strerror}; an earlier"
+                " checkpoint is unchanged, and the fit so far is this exception's attribute fit"
             ) from error
         self._written = time.monotonic()
 
@@ -172,7 +172,9 @@ def _difference(name: str, theirs: Any, ours: Any) -> str:
     return f"{name} differ" if any(digests) else f"{name} was {theirs!r}, is {ours!r}"
 
 
-def opened(path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]) -> Checkpoint | None:
+def open_checkpoint(
+    path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]
+) -> Checkpoint | None:
     """Return the checkpoint of the arguments, if a path is given."""
     seconds = arguments.real("checkpoint_every", every, minimum=0.0)
     if path is None:
@@ -191,7 +193,7 @@ def fingerprint(
     validation: Any,
     held_out: Samples | None,
 ) -> dict[str, Any]:
-    """Return all that the bits of a fit depend on: its model, its options, its rows."""
+    """Return everything that the result of a fit depends on: its model, its options, its rows."""
     rate, state = options.learning_rate, options.state
     described = {
         **identity,

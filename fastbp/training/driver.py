@@ -43,32 +43,32 @@ def fit(
     checkpoint_every: Any,
     **keywords: Any,
 ) -> FitType:
-    """Train; the arguments are those of ``fit_*``, of which the model has checked its own only."""
+    """Train; the arguments are those of ``fit_*``; the model has already checked its own."""
     names = "features", "labels", "sample_weight"
-    data = whole = samples(features, labels, sample_weight, model.targets, names)
+    data = all_samples = samples(features, labels, sample_weight, model.targets, names)
     held_out = None
     if isinstance(validation, float | np.floating):
         validation = float(validation)
-        data, held_out = split(whole, validation)
+        data, held_out = split(all_samples, validation)
     elif validation is not None:
         held_out = validation_samples(validation, features.n_features, model.targets)
-    against = None
+    validation_problem = None
     if held_out is not None:
         check_weights("validation", held_out.rows, held_out.rows.n_rows)
-        against = model.problem(held_out, pass_options(held_out.rows.n_rows))
+        validation_problem = model.problem(held_out, pass_options(held_out.rows.n_rows))
     options = checked_options(
         data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords
     )
     seed = keywords["random_state"]
-    file = checkpoints.opened(
+    file = checkpoints.open_checkpoint(
         checkpoint,
         checkpoint_every,
         lambda: checkpoints.fingerprint(
-            model.identity(), options, seed, whole.rows, validation, held_out
+            model.identity(), options, seed, all_samples.rows, validation, held_out
         ),
     )
     try:
-        outcome = train(model.problem(data, options), against, file)
+        outcome = train(model.problem(data, options), validation_problem, file)
     except Exception as error:
         if isinstance(getattr(error, "fit", None), Outcome):
             error.fit = model.result(error.fit)  # type: ignore[attr-defined]
@@ -83,22 +83,26 @@ def fit(
 
 
 def train(
-    problem: Problem, against: Problem | None = None, checkpoint: Checkpoint | None = None
+    problem: Problem,
+    validation_problem: Problem | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Outcome:
-    """Train, with the validation data of the problem `against`, if there is one."""
+    """Train, with the validation data of `validation_problem`, if there are any."""
     options = problem.options
     saved = None if checkpoint is None else checkpoint.read(options.epochs)
-    uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
+    uses_blas = problem.uses_blas or (
+        validation_problem is not None and validation_problem.uses_blas
+    )
     with (
-        deferred_interrupts() as requests,
+        deferred_interrupts() as interrupts,
         workers(problem, options.epochs, uses_blas) as (team, readers),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
         contextlib.ExitStack() as stack,
     ):
-        run = stack.enter_context(closing(Run(problem, team, readers, requests)))
+        run = stack.enter_context(closing(Run(problem, team, readers, interrupts)))
         objective = None
-        if against is not None:
-            objective = Objective(against, team, requests=requests)
+        if validation_problem is not None:
+            objective = Objective(validation_problem, team, interrupts=interrupts)
             stack.enter_context(closing(objective))
         fitting = _Fitting(run, objective, checkpoint)
         if saved is None:
@@ -144,20 +148,21 @@ class _Fitting:
         stale = 0 < memory.n_iter_no_change <= state.stale_epochs
         if stale and memory.position == 0:
             memory.status = layout.NO_IMPROVEMENT
-        more = self.options.epochs > saved.epochs  # than when the callback stopped it
+        # More epochs are asked for than when the callback stopped the fit.
+        more = self.options.epochs > saved.epochs
         if saved.stopped == "tol" or (saved.stopped == "callback" and not more):
             self.stopped = saved.stopped
 
     def until_stopped(self, progress: Progress) -> Outcome:
         """Run slices until something ends the fit; return what came of it."""
-        requests = self.run.requests
+        interrupts = self.run.interrupts
         try:
             if self.stopped is None:
                 self.stopped = self._slices(progress)
-                if requests.count:
+                if interrupts.count:
                     self._answer()
                 self._save()
-                if requests.count:
+                if interrupts.count:
                     self.stopped = "interrupted"
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
@@ -179,7 +184,7 @@ class _Fitting:
                 return stopped
             if memory.epoch >= self.options.epochs:
                 return "epochs"
-            if run.requests.count:
+            if run.interrupts.count:
                 return "interrupted"
             if self.checkpoint is not None and self.checkpoint.due():
                 self._save()
@@ -207,16 +212,16 @@ class _Fitting:
         run, epoch = self.run, self.memory.epoch
         if self.options.callback is None or epoch == self.reported:
             return False
-        loss, against = float(run.losses[epoch - 1]), self.validation.last
+        loss, validation_loss = float(run.losses[epoch - 1]), self.validation.last
         named = self.problem.named(read_only(self.memory.parameters))
-        epoch_state = EpochState(run.first_epoch + epoch - 1, loss, against, named)
+        epoch_state = EpochState(run.first_epoch + epoch - 1, loss, validation_loss, named)
         stops = asks_to_stop(self.options.callback, epoch_state)
         self.reported = epoch
         return stops
 
     def _answer(self) -> None:
         """Answer a Ctrl-C: raise it if the options say so, otherwise let the fit end."""
-        self.run.requests.answered = True
+        self.run.interrupts.answered = True
         if not self.options.returns_on_interrupt:
             raise KeyboardInterrupt
         if not np.isfinite(self.memory.parameters).all():  # they diverged in this epoch
@@ -246,8 +251,8 @@ class _Fitting:
         losses = self.run.losses[: self.memory.epoch].copy()
         best, ended = self.validation.best, stopped not in ("interrupted", "error")
         chosen = best if best is not None and ended else self.validation.snapshot()
-        against = self.validation.losses_of(len(losses))
-        return Outcome(chosen.parameters, losses, stopped, chosen.state, against)
+        validation_losses = self.validation.losses_of(len(losses))
+        return Outcome(chosen.parameters, losses, stopped, chosen.state, validation_losses)
 
     def _divergence(self) -> DivergenceError:
         run, memory = self.run, self.memory
@@ -256,7 +261,7 @@ class _Fitting:
         return DivergenceError(
             f"the loss or the parameters are no longer finite in epoch {epoch};"
             f" {', '.join(parameters)} and losses before it are attributes of this exception."
-            " Lower learning_rate, or bring the features to a similar scale (standardise them)",
+            " Lower learning_rate, or bring the features to a similar scale (standardize them)",
             epoch=epoch,
             losses=run.losses[: memory.epoch].copy(),
             parameters=parameters,

@@ -42,7 +42,7 @@ class Memory:
         The problem, what one call may do, and the position. The class attributes below are names
         for its entries.
     plain : memoryview
-        The same memory, read and written as Python's own integers, which takes half of the time.
+        The same memory, read and written as Python's own integers, which takes half the time.
     floats : numpy.ndarray of float64
         The arrays that follow are views of it. It also holds the threads' scratch memory.
     parameters, epoch_start : numpy.ndarray

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastbp.kernels import layout
-from fastbp.system.interrupts import Requests, WaitInterruptedError
+from fastbp.system.interrupts import Interrupts, WaitInterruptedError
 from fastbp.training.optimizers import LOSS_ONLY, Rule
 from fastbp.training.problem import Options, Problem
 from fastbp.training.run import Run, workers
@@ -38,7 +38,7 @@ class Objective(Run):
         memory = self.memory
         memory.start_again(parameters)
         while memory.epoch < 1 and memory.status == layout.RUNNING:
-            if self.requests.count:
+            if self.interrupts.count:
                 return None
             try:
                 self.slice()
@@ -50,11 +50,11 @@ class Objective(Run):
 
 @contextlib.contextmanager
 def objective(
-    problem: Problem, passes: int = 1, requests: Requests | None = None
+    problem: Problem, passes: int = 1, interrupts: Interrupts | None = None
 ) -> Iterator[Objective]:
-    """Give the loss of a problem, to be computed about `passes` times."""
+    """Yield the loss of a problem, to be computed about `passes` times."""
     with (
         workers(problem, passes, problem.uses_blas) as (team, readers),
-        contextlib.closing(Objective(problem, team, readers, requests)) as found,
+        contextlib.closing(Objective(problem, team, readers, interrupts)) as found,
     ):
         yield found

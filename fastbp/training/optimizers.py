@@ -60,13 +60,13 @@ class SGD(Optimizer):
     Parameters
     ----------
     momentum : float
-        From 0 to 1; 0 is plain gradient descent, 1 never slows down.
+        From 0 to 1; 0 is plain gradient descent; with 1 the velocity never decays.
     nesterov : bool
 
     Raises
     ------
     TypeError, ValueError
-        If one of them is of another kind, or outside its range.
+        If a value has the wrong type or is out of range.
 
     Examples
     --------
@@ -108,14 +108,14 @@ class Adam(Optimizer):
     Parameters
     ----------
     beta_1, beta_2 : float
-        From 0 to below 1: how slowly the running means of the gradient and its square forget.
+        From 0 to below 1: decay rates of the moving averages of the gradient and of its square.
     epsilon : float
         Above 0.
 
     Raises
     ------
     TypeError, ValueError
-        If one of them is no number, or outside its range.
+        If a value is not a number or is out of range.
 
     Examples
     --------
@@ -148,14 +148,14 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     rho : float
-        From 0 to below 1: how slowly the mean of the squared gradient forgets.
+        From 0 to below 1: decay rate of the moving average of the squared gradient.
     epsilon : float
         Above 0.
 
     Raises
     ------
     TypeError, ValueError
-        If one of them is no number, or outside its range.
+        If a value is not a number or is out of range.
 
     Examples
     --------

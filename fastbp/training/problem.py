@@ -25,8 +25,8 @@ Kernel = Callable[..., bool]
 class Outcome:
     """What training gave.
 
-    The flat parameters, the losses of whole epochs, why it stopped, what another fit needs to
-    continue it, and the losses on validation data.
+    The flat parameters, the losses of the completed epochs, why it stopped, what another fit needs
+    to continue it, and the losses on validation data.
     """
 
     parameters: np.ndarray
@@ -75,7 +75,7 @@ class Problem:
     samples, options
         N rows of features with their labels, and how to train on them.
     parameters
-        The start values, flat and in whole vectors; the first `n_weights` are weights.
+        The initial values, flat and in whole vectors; the first `n_weights` are weights.
     settings, table
         What else the kernel's integers hold of the model: by index, and the table of layers.
     tile_rows, chunk_rows, row_work, work_size
@@ -111,10 +111,10 @@ class Problem:
 class Options:
     """How to train: the keywords of ``fit_*``, checked.
 
-    With `pauses`, no slice goes beyond the end of an epoch, since something is to be done there.
-    `draw` makes the order of an epoch if rows are shuffled freely. Only a `resumable` fit, which
-    may be continued in the middle of an epoch, keeps the generator's state from the start of each
-    (45 microseconds).
+    With `pauses`, every slice ends with its epoch at the latest, because a callback or validation
+    runs there. `draw` makes the order of an epoch with ``shuffle=True``. Only a `resumable` fit,
+    which may be continued in the middle of an epoch, keeps the generator's state from the start of
+    each (45 microseconds).
     """
 
     learning_rate: arguments.RateFunction | float
@@ -157,7 +157,7 @@ def checked_options(
     """Check the keywords that all ``fit_*`` share."""
     batch_rows = rows.n_rows
     if batch_size is not None:
-        batch_rows = min(rows.n_rows, arguments.whole("batch_size", batch_size, minimum=1))
+        batch_rows = min(rows.n_rows, arguments.integer("batch_size", batch_size, minimum=1))
     how = _checked_shuffle(shuffle, rows)
     rule = optimizer_of(optimizer)
     if state is not None and not isinstance(state, TrainingState):
@@ -175,17 +175,20 @@ def checked_options(
         check_weights("sample_weight", rows, batch_rows)
     if not callable(learning_rate):
         learning_rate = arguments.real("learning_rate", learning_rate)
+    threads = n_threads
+    if threads is not None:
+        threads = arguments.integer("n_threads", threads, minimum=1)
     return Options(
         learning_rate=learning_rate,
-        epochs=arguments.whole("epochs", epochs, minimum=0),
+        epochs=arguments.integer("epochs", epochs, minimum=0),
         batch_rows=batch_rows,
         optimizer=rule,
         shuffle=how,
         random=random,
         alpha=arguments.real("alpha", alpha, minimum=0.0),
         tol=None if tol is None else arguments.real("tol", tol, minimum=0.0),
-        n_iter_no_change=arguments.whole("n_iter_no_change", n_iter_no_change, minimum=1),
-        n_threads=None if n_threads is None else arguments.whole("n_threads", n_threads, minimum=1),
+        n_iter_no_change=arguments.integer("n_iter_no_change", n_iter_no_change, minimum=1),
+        n_threads=threads,
         callback=arguments.optional_callable("callback", callback),
         progress=arguments.progress("progress", progress),
         state=state,
@@ -200,7 +203,7 @@ def _checked_shuffle(shuffle: Any, rows: Rows) -> bool | str:
         raise TypeError(f"shuffle: expected True, False or 'window', got {shuffle!r}")
     if shuffle and not rows.random_access:
         raise ValueError(
-            f"shuffle: expected 'window' or False for {rows.name}, whose rows cannot be reached at"
-            " random, got True"
+            f"shuffle: expected 'window' or False for {rows.name}, which does not support"
+            " random access, got True"
         )
     return bool(shuffle)

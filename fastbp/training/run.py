@@ -24,7 +24,7 @@ from fastbp.errors import DataError
 from fastbp.kernels import layout
 from fastbp.kernels.steps import CLOSED, UNOPENED
 from fastbp.system.blas import limit_this_thread, one_blas_thread
-from fastbp.system.interrupts import Requests
+from fastbp.system.interrupts import Interrupts
 from fastbp.system.threads import Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Optimizer
@@ -118,7 +118,7 @@ class Orders:
 
 @contextlib.contextmanager
 def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
-    """Give the threads that compute `passes` over the rows, and how many threads read for them.
+    """Yield the threads that compute `passes` over the rows, and how many threads read for them.
 
     Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
     (With all of them computing as well, an epoch took half as long again.) For a network, reading
@@ -149,7 +149,7 @@ class Run:
         The parameters and the position, among others.
     losses : numpy.ndarray of float64
         The losses of the completed epochs, and room for more.
-    requests : Requests
+    interrupts : Interrupts
         Interrupts, which end a wait for rows.
     first_epoch : int
         The number of this fit's first epoch, counted over all fits that it continues.
@@ -160,10 +160,10 @@ class Run:
         problem: Problem,
         threads: Team,
         readers: int = 1,
-        requests: Requests | None = None,
+        interrupts: Interrupts | None = None,
     ) -> None:
         self.problem, self.options = problem, problem.options
-        self.requests = requests or Requests()
+        self.interrupts = interrupts or Interrupts()
         self.memory = Memory(problem, threads.size)
         self.rates = Rates(self.options.learning_rate)
         self.losses = np.empty(min(self.options.epochs, 1024))  # grows
@@ -178,7 +178,7 @@ class Run:
             self.memory.chunk_rows,
             readers,
             self.options.shuffle,
-            self.requests,
+            self.interrupts,
         )
 
     def close(self) -> None:
@@ -186,19 +186,20 @@ class Run:
         self._supply.close()
 
     def check_all(self) -> None:
-        """Raise what is wrong with the first bad row, which may take long."""
-        self.problem.samples.check_all(self.requests.raise_if_any)
+        """Raise an error for the first invalid row; reads all rows, so it may take long."""
+        self.problem.samples.check_all(self.interrupts.raise_if_any)
 
     def continue_from(self, state: TrainingState) -> None:
-        """Take over where another fit stopped, whose parameters are the start values."""
+        """Continue where another fit stopped, whose parameters are the initial ones."""
         if state.checksum != zlib.crc32(self.memory.parameters.data):
             raise ValueError(
-                "state: expected the parameters of its fit as start values, got others"
+                "state: expected the parameters of the fit that it came from as initial values,"
+                " got others"
             )
         within = state.batch_start or state.next_chunk
         if within and state.batching != self._batching:
             raise ValueError(
-                f"state: expected, to continue within an epoch, {_described(state.batching)},"
+                f"state: to continue within an epoch, expected {_described(state.batching)},"
                 f" got {_described(self._batching)}"
             )
         self.restore(state)
@@ -230,11 +231,12 @@ class Run:
         memory = self.memory
         epoch, position = memory.epoch, memory.position
         if self._orders.lacks(epoch):
-            self.new_order()
+            self._new_order()
         rates = self._set_rates(epoch)
         data = self._set_block(epoch, position)
         memory.budget, memory.ticket = self._budget, UNOPENED
         started = time.perf_counter()
+        # The model's kernel: neuron_steps, network_steps, ...
         self._threads.run(
             lambda worker: self.problem.kernel(
                 data, memory.integers, memory.floats, rates, self.losses, worker
@@ -286,7 +288,7 @@ class Run:
             weight, memory.weight_stride = contiguous_view(block.weight)
         return x, y, weight
 
-    def new_order(self) -> None:
+    def _new_order(self) -> None:
         """Draw the order in which this epoch visits the rows."""
         epoch = self.memory.epoch
         weights = self._supply.reorder(self._orders.draw(epoch))
@@ -299,7 +301,7 @@ class Run:
             )
 
     def raise_bad_row(self) -> None:
-        """Raise the DataError of a row that is not finite, if the kernel has found one."""
+        """Raise a DataError for a non-finite row, if the kernel has found one."""
         memory = self.memory
         if memory.status != layout.ROW_NOT_FINITE:
             return

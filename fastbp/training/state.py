@@ -16,19 +16,19 @@ ARRAYS = "moments", "partial_sums", "epoch_start"
 class TrainingState:
     """What a fit leaves behind, besides its parameters, so that another can continue it.
 
-    Pass it as `state`, with the fit's parameters as start values and otherwise the same arguments:
-    the two fits together equal one that never stopped, bit for bit, even if the first one was
-    interrupted within an epoch. The start values and the optimizer are checked and, within an
-    epoch, how it is divided; other rows, losses or rates may be intended and are accepted. A
-    generator whose state it holds is used again, whatever `random_state` says.
+    Pass it as `state`, with the fit's parameters as initial values and otherwise the same
+    arguments: the two fits together equal one that never stopped, bit for bit, even if the first
+    one was interrupted within an epoch. The initial values and the optimizer are checked and,
+    within an epoch, how it is divided; other rows, losses or rates may be intended and are
+    accepted. A generator whose state it holds is used again, whatever `random_state` says.
 
     Attributes
     ----------
-    optimizer : SGD or Adam
+    optimizer : SGD, Adam or RMSprop
     epoch : int
-        Whole epochs completed, of all fits together.
+        Epochs completed, of all fits together.
     moments : numpy.ndarray of float64, shape (0, 1 or 2, n)
-        The optimizer's running means for each parameter, in the order of the kernels.
+        The optimizer's moments of each parameter, in the order of the kernels.
     powers : tuple of float
         beta_1 and beta_2 of Adam to the power of the updates made.
     random_state : dict or None
@@ -45,7 +45,7 @@ class TrainingState:
     epoch_sums : tuple of float
         The loss of the epoch so far, what its rounding lost, and its weight.
     best_loss, stale_epochs
-        The least loss, and the epochs since it fell by more than `tol`.
+        The lowest loss, and the epochs since it fell by more than `tol`.
     checksum : int
         CRC-32 of the parameters that belong to it.
     """
@@ -74,7 +74,7 @@ class TrainingState:
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> TrainingState:
-        """Make it again; other arrays may be among its own."""
+        """Rebuild it; `arrays` may hold others too."""
         optimizer = dict(fields["optimizer"])
         kind = {kind.__name__: kind for kind in OPTIMIZERS.values()}[optimizer.pop("kind")]
         tuples = {name: tuple(fields[name]) for name in ("powers", "epoch_sums", "batching")}

@@ -1,4 +1,4 @@
-"""Validation: a loss after each epoch on rows held out, and early stopping by it."""
+"""Validation: a loss after each epoch on rows held out, and early stopping based on it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Validation:
         return self._tol is not None and self._stale_epochs >= self._run.options.n_iter_no_change
 
     def check_all(self) -> None:
-        """Raise what is wrong with the data."""
+        """Raise an error if the data are invalid."""
         if self._objective is not None:
             self._objective.check_all()
 
@@ -57,13 +57,13 @@ class Validation:
         loss = self._objective.loss(self._run.memory.parameters)
         if loss is None:
             return False
-        least = min(self.losses, default=np.inf)
+        lowest = min(self.losses, default=np.inf)
         self.losses.append(loss)
         if self._tol is not None:
             improved = self._best_loss - loss > self._tol
             self._best_loss = min(self._best_loss, loss)
             self._stale_epochs = 0 if improved else self._stale_epochs + 1
-            if loss < least or self.best is None:
+            if loss < lowest or self.best is None:
                 self.best = self.snapshot()
         return True
 

@@ -167,7 +167,7 @@ def test_other_mistakes(tmp_path, table):
         in run("train", table, "--target", "y", "--save", tmp_path / "no" / "m", code=2).stderr
     )
     assert (
-        "loss: 'bce'"
+        "loss: expected output activation 'sigmoid' with 'bce'"
         in run(
             "train", table, "--target", "y", "--activation", "tanh", "--loss", "bce", code=1
         ).stderr
@@ -580,7 +580,7 @@ def test_the_target_of_a_matrix(tmp_path):
 
 
 def test_means_and_deviations(tmp_path):
-    from fastbp.command.scaling import Moments, survey
+    from fastbp.command.scaling import Moments, first_pass
     from fastbp.data.arrays import ArrayRows
     from fastbp.data.split import Subset
 
@@ -599,7 +599,7 @@ def test_means_and_deviations(tmp_path):
         moments, rows = Moments(3), ArrayRows(x)
         kept = Subset(rows, n_held_out, False).block(0, 1000 - n_held_out).features
         rows.blocks = lambda: ((s, ArrayRows(x).block(s, s + 10)) for s in range(0, 1000, 10))
-        survey(rows, Subset(rows, n_held_out, True), moments, None)
+        first_pass(rows, Subset(rows, n_held_out, True), moments, None)
         np.testing.assert_allclose(moments.means, kept.mean(axis=0), rtol=1e-13)
 
 
@@ -719,7 +719,7 @@ def test_log_plot_and_early_stopping(tmp_path, table):
     validation = [float(line["validation_loss"]) for line in lines]
     assert fit.stopped == "tol" and fit.n_epochs < 500
     assert np.argmin(validation) == fit.n_epochs - 6
-    assert f"the least, in epoch {fit.n_epochs - 5}" in output and "stopped early" in output
+    assert f"lowest, in epoch {fit.n_epochs - 5}" in output and "stopped early" in output
     assert "112 x 3" in output and "40 rows held out, 48 for validation" in output
     seconds = [float(line["seconds"]) for line in lines]
     assert seconds == sorted(seconds)
@@ -908,7 +908,7 @@ def test_synth_refuses_what_cannot_be_written(tmp_path):
         "is not a folder" in run("synth", "3x3", "--out", tmp_path / "n" / "r.npy", code=2).stderr
     )
     refused = run("synth", f"{10**15}x3", "--out", tmp_path / "r.npy", code=1).stderr
-    assert "32.0 PB expected to be free" in refused
+    assert "expected 32.0 PB of free disk space" in refused
     assert list(tmp_path.iterdir()) == []
 
 

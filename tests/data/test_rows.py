@@ -286,7 +286,7 @@ class TestDamage:
             (2, np.nan, "b.npy: expected finite numbers, got nan in row 61, column 2"),
             (D, np.inf, "b.npy: target: expected finite numbers, got inf in row 61"),
             (D, 1.5, "b.npy: target: expected values from 0 to 1 for 'bce', got 1.5 in row 61"),
-            (D + 1, -1.0, "b.npy: weight: expected no negative weight, got -1.0 in row 61"),
+            (D + 1, -1.0, "b.npy: weight: expected non-negative weights, got -1.0 in row 61"),
             (D + 1, np.nan, "b.npy: weight: expected finite numbers, got nan in row 61"),
         ],
     )
@@ -365,7 +365,7 @@ class TestDamage:
             neuron(X)
         rows.close()
         rows = fastbp.open_rows(tmp_path / "rows.npy", target=[0, 1])
-        with pytest.raises(ValueError, match=r"expected 1 target columns .one an output., got 2"):
+        with pytest.raises(ValueError, match=r"expected 1 target columns .one per output., got 2"):
             fastbp.fit_neuron(rows, None, np.zeros(D), 0.0, 0.1, 1)
         rows.close()
 
@@ -404,7 +404,7 @@ class TestMapping:
             for name in "ab":
                 open(name, "wb").write(bytes(100_000))
             a, b = (os.open(name, os.O_RDWR) for name in "ab")
-            mapped = mapping.opened(a, 100_000)
+            mapped = mapping.map_file(a, 100_000)
             other = mmap.mmap(b, 100_000, prot=mmap.PROT_READ)
             os.truncate("b", 0)
             other[50_000]
@@ -418,13 +418,13 @@ class TestMapping:
         path = tmp_path / "x"
         path.write_bytes(bytes([1]) * 100_000)
         with path.open("rb") as file:
-            mapped = mapping.opened(file.fileno(), 100_000)
+            mapped = mapping.map_file(file.fileno(), 100_000)
             array = mapped.array(0, np.uint8, (100_000,))
-            assert mapped.whole()
+            assert mapped.intact()
             os.truncate(path, 50_000)
             assert not array[-10:].any()
             os.truncate(path, 100_000)
-            assert not mapped.whole()
+            assert not mapped.intact()
             del array
             mapped.close()
 
@@ -434,7 +434,7 @@ class TestMapping:
         with path.open("rb") as file:
             before = len(list(Path("/proc/self/fd").iterdir()))
             for _ in range(3):
-                assert mapping.opened(file.fileno(), 10_000) is None
+                assert mapping.map_file(file.fileno(), 10_000) is None
             assert len(list(Path("/proc/self/fd").iterdir())) == before
         assert mapping._previous is None
         assert not mapping._open
@@ -454,7 +454,7 @@ class TestMapping:
         path = tmp_path / "x"
         path.write_bytes(bytes(10_000))
         with path.open("rb") as file:
-            first, second = (mapping.opened(file.fileno(), 10_000) for _ in range(2))
+            first, second = (mapping.map_file(file.fileno(), 10_000) for _ in range(2))
             for each in (first, second):
                 assert mapping._previous is not None
                 each.close()

@@ -682,7 +682,9 @@ def test_messages_of_damaged_arrays(tmp_path):
     path = tmp_path / "rows.npy"
     write_npy(path, problem())
     cut(path, 1000)
-    with pytest.raises(DataError, match=r"rows\.npy: expected 8128 bytes .*, got 1000.*was cut"):
+    with pytest.raises(
+        DataError, match=r"rows\.npy: expected 8128 bytes .*, got 1000.*is truncated"
+    ):
         open_rows(path)
     for array, message in [
         (np.array([[1, "a"]], dtype=object), "expected real numbers, got Python objects, .*pickle"),
@@ -712,7 +714,7 @@ def test_messages_of_damaged_arrays(tmp_path):
         ("a,b\n1,2\n\n3,4,5\n", "expected 2 cells, got 3 in row 1", 1),
         ("a,b\n1,2\n3\n", "expected 2 cells, got 1 in row 1", 1),
         ('a,b\n1,2\n"3\n",4\n', "", None),
-        ("a,b\n1,2\r3,4\n", "expected 1 rows from row 0 on, one a line, got 2", 0),
+        ("a,b\n1,2\r3,4\n", "expected 1 rows from row 0 on, one per line, got 2", 0),
         ("a,a\n1,2\n", "expected columns of different names, got 'a' twice", None),
         ("a,b\n", "expected at least one row", None),
         ("\n\n", "expected a header, got an empty file", None),

@@ -161,14 +161,14 @@ def test_class_numbers_against_rows_of_probabilities():
 
 
 WRONG = [
-    (0.001, ValueError, "validation: expected a fraction that leaves rows on both sides of 300, got"),
+    (0.001, ValueError, "validation: expected a fraction that leaves some of 300 rows for training and some for validation, got"),
     (1.0, ValueError, "validation: expected a fraction"),
     (float("nan"), ValueError, "validation: expected a fraction"),
     (3, TypeError, "validation: expected .features, labels., .* got int 3"),
     ((X2,), TypeError, "validation: expected"),
     ((X2[:, :3], Y2), ValueError, r"validation\[0\]: expected 4 columns, got 3"),
     ((X2, Y2[:5]), ValueError, r"validation\[1\]: expected shape \(57, 2\)"),
-    ((X2, Y2, -WEIGHT), fastbp.DataError, r"validation\[2\]: expected no negative weight"),
+    ((X2, Y2, -WEIGHT), fastbp.DataError, r"validation\[2\]: expected non-negative weights"),
     ((X2, Y2, WEIGHT * 0), ValueError, "validation: expected a positive finite sum in every batch"),
     ((X2, None), TypeError, r"validation\[1\]: expected labels, got None"),
     ((np.where(X2 > 2, np.nan, X2), Y2), fastbp.DataError, r"validation\[0\]: expected finite"),

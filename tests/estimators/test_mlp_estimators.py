@@ -292,7 +292,7 @@ def test_float32_is_computed_in_float64_and_cast_back():
     assert single.predict_proba(X).dtype == np.float32
     assert single.predict_log_proba(X).dtype == np.float32
     for a, b in zip(single.coefs_, double.coefs_, strict=True):
-        # start values are rounded to float32, too
+        # initial parameters are rounded to float32, too
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
 
 
@@ -723,7 +723,7 @@ def test_modules_of_pytorch(monkeypatch):
     ):
         with pytest.raises(error, match=message):
             MLPClassifier.from_torch(bad)
-    with pytest.raises(ValueError, match="classes: expected 4 classes in rising order"):
+    with pytest.raises(ValueError, match="classes: expected 4 classes in ascending order"):
         MLPClassifier.from_torch(nn.Sequential(linear, relu, linear), classes=[3, 2, 1, 0])
     with pytest.raises(ValueError, match="expected a linear output for a regressor, got Tanh"):
         MLPRegressor.from_torch(nn.Sequential(linear, relu, linear, tanh))
@@ -737,7 +737,7 @@ def test_modules_of_pytorch(monkeypatch):
     assert alone.hidden_layer_sizes == () and type(alone.to_torch()[-1]) is nn.Softmax
     X, y = DATA["digits"]
     model = MLPClassifier(loss="bce", max_iter=1).fit(X, y)
-    with pytest.raises(ValueError, match="logits: expected True for one class against the rest"):
+    with pytest.raises(ValueError, match="logits: expected True for one-vs-rest classes"):
         model.to_torch()
     with torch.no_grad():
         logits = model.to_torch(logits=True)(torch.from_numpy(X)).numpy()
@@ -898,7 +898,7 @@ def test_other_solvers_between_warm_starts():
     assert model.best_loss_ is not None and len(model.validation_scores_) == model.n_iter_
 
 
-def test_early_stopping_by_call_begins_anew_after_fit():
+def test_early_stopping_by_call_starts_over_after_fit():
     X, y = DATA["cancer"]
     model = MLPClassifier((8,), early_stopping=True, n_iter_no_change=3, random_state=0)
     model.fit(X[:300], y[:300])
@@ -1004,7 +1004,7 @@ def test_wrong_validation_data_and_weights():
         ({"X_val": X[:, 1:], "y_val": y}, "X has 29 features, but MLPClassifier is expecting 30"),
         ({"X_val": X, "y_val": y[1:]}, "y_val: expected 569 rows, as X_val has, got 568"),
         ({"X_val": X, "y_val": y + 1}, "y_val: expected classes of"),
-        ({"sample_weight": -np.ones(569)}, "sample_weight: expected no negative weight"),
+        ({"sample_weight": -np.ones(569)}, "sample_weight: expected non-negative weights"),
     ):
         with pytest.raises(ValueError, match=message):
             model.fit(X, y, **arguments)

@@ -32,7 +32,7 @@ from fastbp import (
     save,
 )
 from fastbp.estimators.neuron.rates import curvature
-from fastbp.system.interrupts import Requests
+from fastbp.system.interrupts import Interrupts
 from tests.tolerances import ROUNDING
 
 
@@ -135,7 +135,7 @@ def test_several_outputs_are_a_neuron_each():
 
 
 @pytest.mark.parametrize("load", [load_breast_cancer, load_iris])
-def test_it_finds_the_optimum_of_the_penalised_log_loss(load):
+def test_it_finds_the_optimum_of_the_penalized_log_loss(load):
     X, y = standardised(load)
     alpha = 1.0
     model = NeuronClassifier(alpha=alpha, tol=0.0, n_iter_no_change=500, max_iter=100_000)
@@ -309,7 +309,7 @@ def test_partial_fit_takes_other_rows_classes_and_parameters():
     with pytest.raises(ValueError, match="row 1"):
         model.partial_fit(X[:2], [0, 5])
     for settings in ({"solver": "adam"}, {"solver": "adam", "learning_rate_init": 0.5}):
-        model.coef_, model.intercept_ = np.zeros((3, 4)), np.zeros(3)  # the optimizer begins anew
+        model.coef_, model.intercept_ = np.zeros((3, 4)), np.zeros(3)  # the optimizer starts over
         model.set_params(**settings).partial_fit(X, y)
         fresh = NeuronClassifier(**settings).partial_fit(X, y, classes=[0, 1, 2])
         np.testing.assert_array_equal(model.coef_, fresh.coef_)
@@ -553,7 +553,9 @@ def test_what_is_wrong_with_rows_is_said():
     refused(ValueError, "one column", open_rows(X, target=[2, 3]))
     refused(ValueError, "fractions", open_rows(X, target=-1))
     refused(ValueError, "at least two classes", open_rows(np.column_stack([X, 0 * y]), target=-1))
-    refused(ValueError, "carry weights", open_rows(np.abs(X), target=0, weight=1), None, y + 1)
+    refused(
+        ValueError, "carry sample weights", open_rows(np.abs(X), target=0, weight=1), None, y + 1
+    )
     table = np.column_stack([X, y])
     for row, column, match in ((5, 1, "nan in row 5, column 1"), (7, 4, "nan in row 7")):
         bad = table.copy()
@@ -681,14 +683,14 @@ def test_an_interrupted_fit_returns_what_there_is():
     interrupted = []
     before = signal.getsignal(signal.SIGINT)
     model = NeuronClassifier(callback=callback, max_iter=10**6, tol=None)
-    handle = Requests.handle
+    handle = Interrupts.handle
 
     def noted(self, signum, frame):
         interrupted.append(True)
         handle(self, signum, frame)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Requests, "handle", noted)
+        patch.setattr(Interrupts, "handle", noted)
         with pytest.warns(UserWarning, match="interrupted"):
             model.fit(X, y)
     assert signal.getsignal(signal.SIGINT) is before
@@ -701,7 +703,7 @@ def test_it_warns_where_max_iter_came_first():
     X, y = two_classes()
     with pytest.warns(ConvergenceWarning, match="max_iter=3"):
         NeuronClassifier(max_iter=3).fit(X, y)
-    with pytest.warns(ConvergenceWarning, match="greater loss") as told:
+    with pytest.warns(ConvergenceWarning, match="higher loss") as told:
         NeuronRegressor(learning_rate_init=2.0, momentum=0.0).fit(X, y)
     assert told[0].filename == __file__
     NeuronClassifier(max_iter=3, tol=None).fit(X, y)
@@ -746,7 +748,7 @@ def test_arguments_are_validated():
         NeuronClassifier().fit(X, X[:, 0])
     with pytest.raises(DataError, match="squares"):
         NeuronRegressor().fit(1e200 * X, y)
-    with pytest.raises(ValueError, match="'sigmoid' only"):
+    with pytest.raises(ValueError, match="expected output activation 'sigmoid' with 'bce'"):
         NeuronRegressor("log_loss").fit(X, y)
     share = 1 / (1 + np.exp(-X @ np.arange(4.0)))
     model = NeuronRegressor("log_loss", activation="sigmoid", alpha=0, tol=1e-13, max_iter=10**5)

@@ -62,7 +62,7 @@ def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, factor, result, tota
 
 @kernel
 def transposed(x, columns, stride, order, shuffled, first, rows, scratch, result):
-    kernels.lay_out(
+    kernels.transposed_rows(
         pointer_to(x),
         columns,
         stride,

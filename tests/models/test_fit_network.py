@@ -521,7 +521,7 @@ def test_prediction_by_blocks_and_threads(monkeypatch):
     np.testing.assert_array_equal(fastbp.predict_network(x, w, b, activations=chosen), expected)
 
 
-# --- start values -------------------------------------------------------------------------
+# --- initial parameters -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

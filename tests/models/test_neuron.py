@@ -172,7 +172,7 @@ def test_repr_makes_it_again():
     ("arguments", "error", "message"),
     [
         ({"activation": "swish"}, ValueError, "activation: expected one of"),
-        ({"weights": [1.0]}, ValueError, r"weights: expected 3 values \(one an input\), got 1"),
+        ({"weights": [1.0]}, ValueError, r"weights: expected 3 values \(one per input\), got 1"),
         ({"weights": [1.0, np.nan, 0.0]}, ValueError, "weights: expected finite"),
         ({"bias": "b"}, TypeError, "bias: expected a real number"),
         ({"n_inputs": 0}, ValueError, "n_inputs: expected at least 1"),

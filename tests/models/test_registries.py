@@ -10,7 +10,7 @@ import fastbp
 from fastbp import arguments
 from fastbp.data.labels import LabelKind
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
-from fastbp.models.losses import LOSSES, check_pair, neuron_losses
+from fastbp.models.losses import LOSSES, check_pair, neuron_loss_names
 
 Z = np.linspace(-8.0, 8.0, 321) + 0.0117  # no corner of ReLU
 PAIRS = [
@@ -84,7 +84,7 @@ def test_neurons_and_networks_take_the_same_pairs(loss, activation):
         with pytest.raises(ValueError, match="loss: ") as by_network:
             network()
         assert str(by_network.value) == str(refused.value)
-    if activation in hidden_activations() and loss in neuron_losses():
+    if activation in hidden_activations() and loss in neuron_loss_names():
         if (loss, activation) in PAIRS:
             neuron()
         else:
@@ -98,7 +98,7 @@ def test_neurons_and_networks_take_the_same_pairs(loss, activation):
 
 def test_docstrings_list_the_known_names():
     for function, names in {
-        fastbp.fit_neuron: [*hidden_activations(), *neuron_losses()],
+        fastbp.fit_neuron: [*hidden_activations(), *neuron_loss_names()],
         fastbp.predict_neuron: hidden_activations(),
         fastbp.Neuron: hidden_activations(),
         fastbp.fit_network: [*ACTIVATIONS, *LOSSES],

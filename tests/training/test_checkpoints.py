@@ -81,7 +81,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(keywords, every, tmp_pa
     fastbp.kernels.plan.plan_network.cache_clear()
 
 
-def test_a_finished_run_returns_at_once_and_goes_on_with_more_epochs(tmp_path, monkeypatch):
+def test_a_finished_run_returns_immediately_and_continues_with_more_epochs(tmp_path, monkeypatch):
     path = tmp_path / "c"
     keywords = {"batch_size": 7, "shuffle": True, "optimizer": "adam"}
     first = fit(4, checkpoint=path, **keywords)
@@ -89,7 +89,7 @@ def test_a_finished_run_returns_at_once_and_goes_on_with_more_epochs(tmp_path, m
         patch.setattr(fastbp.training.run.Run, "slice", None)  # not a single one is run
         same(fit(4, checkpoint=path, **keywords), first)
     same(fit(9, checkpoint=str(path), n_threads=1, progress=True, **keywords), fit(9, **keywords))
-    with pytest.raises(fastbp.CheckpointError, match=r"c: expected epochs to be at least 9, which"):
+    with pytest.raises(fastbp.CheckpointError, match=r"c: expected epochs to be at least 9: the"):
         fit(5, checkpoint=path, **keywords)
 
 
@@ -168,7 +168,9 @@ def test_fewer_epochs_than_were_begun(tmp_path, monkeypatch):
         patch.setattr(fastbp.training.run.Run, "slice", cut_off)
         with pytest.raises(Killed):
             fit(8, **keywords)
-    with pytest.raises(fastbp.CheckpointError, match="epochs to be at least 3, which it has begun"):
+    with pytest.raises(
+        fastbp.CheckpointError, match="epochs to be at least 3: the checkpoint has begun"
+    ):
         fit(2, **keywords)
     same(fit(3, **keywords), fit(3, batch_size=50))
 
@@ -337,7 +339,7 @@ def test_damaged_and_foreign_files_are_refused_and_left_alone(tmp_path, monkeypa
             path.write_bytes(content)
             with pytest.raises(fastbp.CheckpointError, match=message) as caught:
                 fit(4, checkpoint=path)
-            assert str(caught.value).endswith("Give another path, or remove the file to begin anew")
+            assert str(caught.value).endswith("Use another path, or delete the file to start over")
             assert path.read_bytes() == content
     fastbp.save(fit(1), path)
     with pytest.raises(fastbp.CheckpointError, match="expected a checkpoint, got a NetworkFit"):
@@ -494,7 +496,7 @@ for train, epochs in ((neuron, 1000), (network, 60)):
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if status == 0:
-            os.unlink(path)  # it came to its end first: begin anew
+            os.unlink(path)  # it came to its end first: start over
             continue
         kills += 1
         places.add(written(path))

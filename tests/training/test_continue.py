@@ -187,13 +187,15 @@ def test_a_state_of_other_parameters_or_another_place():
     first = network(None, 0.05, 1, optimizer="adam")
     other = neuron(None, 0.05, 1, optimizer="adam")
     for state in (first.state, other.state):
-        with pytest.raises(ValueError, match="state: expected the parameters of its fit as start"):
+        with pytest.raises(
+            ValueError, match="state: expected the parameters of the fit that it came"
+        ):
             network(None, 0.05, 1, optimizer="adam", state=state)
     inside = network(None, 0.0, 1, batch_size=7).state
     inside = changed(inside, batch_start=14)
     for keywords in ({"batch_size": 14}, {}, {"batch_size": 7, "shuffle": True}):
         with pytest.raises(
-            ValueError, match=r"state: .* within an epoch, 30 rows in batches of 7, got"
+            ValueError, match=r"state: .* within an epoch, expected 30 rows in batches of 7, got"
         ):
             network(None, 0.05, 1, state=inside, **keywords)
 
@@ -214,20 +216,17 @@ def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
             network(None, rate, 6, **keywords)
         first = caught.value.fit
     else:
-        original = fastbp.training.run.Run.new_order
+        original = fastbp.training.run.Orders.draw
 
-        def counted(self):
-            original(self)
-            if self.memory.epoch == 3:
-                self.options.callback(None)
-
-        def stop(state):
-            if state is None:
+        def draw(self, epoch):
+            order = original(self, epoch)
+            if epoch == 3:
                 raise LookupError
+            return order
 
-        monkeypatch.setattr(fastbp.training.run.Run, "new_order", counted)
+        monkeypatch.setattr(fastbp.training.run.Orders, "draw", draw)
         with pytest.raises(LookupError) as caught:
-            network(None, 0.05, 6, callback=stop, **keywords)
+            network(None, 0.05, 6, **keywords)
         first = caught.value.fit
         monkeypatch.undo()
     assert (first.n_epochs, first.state.batch_start) == (3, 0)

@@ -213,7 +213,7 @@ class TestInterrupt:
         options = Options(0.1, 5, 1)
         run = Run(model.problem(data, options), threads.Team(1, None))
         run.memory.parameters[1] = np.nan
-        run.requests.handle(signal.SIGINT, None)
+        run.interrupts.handle(signal.SIGINT, None)
         with pytest.raises(fastbp.DivergenceError) as caught:
             _Fitting(run, None, None)._answer()
         assert caught.value.epoch == 0
@@ -431,7 +431,7 @@ class TestThreadCounts:
         assert max(counts) <= max(1, (os.cpu_count() or 1) // 2)
 
     @pytest.mark.parametrize(
-        ("batch_work", "fit_work", "pieces", "requested", "expected"),
+        ("batch_work", "fit_work", "chunks", "requested", "expected"),
         [
             (2**15, 2**30, 4, None, 1),
             (2**17, 2**30, 4, None, 2),
@@ -444,10 +444,10 @@ class TestThreadCounts:
         ],
     )
     def test_the_size_of_the_work_decides(
-        self, monkeypatch, batch_work, fit_work, pieces, requested, expected
+        self, monkeypatch, batch_work, fit_work, chunks, requested, expected
     ):
         monkeypatch.setattr(threads, "get_num_threads", lambda: 6)
-        assert threads.threads_for(batch_work, fit_work, pieces, requested) == expected
+        assert threads.threads_for(batch_work, fit_work, chunks, requested) == expected
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

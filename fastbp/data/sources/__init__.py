@@ -1,13 +1,15 @@
 """Files and iterators of rows.
 
 - ``opening.py``: `open_rows`, for whatever rows can come from;
-- ``formats.py``: the formats of files, each a row of `FORMATS` and a file of this folder:
-  ``npy.py``, ``npz.py``, ``text.py`` (``.csv``, ``.tsv``), ``arrow.py`` (Parquet, Arrow);
+- ``formats.py``: the formats of files, each an entry of `FORMATS` and a file of this folder:
+  ``npy.py``, ``npz.py``, ``text.py`` (``.csv``, ``.tsv``), ``json_lines.py`` (``.jsonl``),
+  ``arrow.py`` (Parquet, Arrow);
 - ``files.py``: what all files share; ``columns.py``: which columns are features, labels, weights;
   ``text_labels.py``: labels that are text;
 - ``folder.py``: the files of a folder as one; ``iterator.py``: blocks that a callable makes;
 - ``spool.py``: a copy in a temporary file; ``writing.py``: rows written as ``.npy``.
 
-It may import the rest of `fastbp.data`, `fastbp.system`, `arguments` and `errors`. Only `arrow.py`
-and `text.py` need pyarrow, and import it when such a file is opened.
+It may import the rest of `fastbp.data`, `fastbp.system`, `arguments` and `errors`. `arrow.py`,
+`text.py` and `json_lines.py`, with `text_labels.py` for them, need pyarrow, and import it when such
+a file is opened.
 """

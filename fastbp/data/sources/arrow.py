@@ -22,7 +22,8 @@ from fastbp.errors import DataError
 class Batches(Sequential, FileRows):
     """A file that pyarrow reads as record batches, from the beginning of any of its parts on.
 
-    `expected` is what messages call the format.
+    `Sequential.fill` calls `pieces`; `FileRows` holds the names and the roles, whose `spread` puts
+    columns where they belong. `expected` is what messages call the format.
     """
 
     expected: str
@@ -54,7 +55,7 @@ class Batches(Sequential, FileRows):
 
     @abstractmethod
     def _read(self, part: int, columns: list[str], n_rows: int) -> Iterator[Any]:
-        """Give batches of these columns from a part on, of `n_rows` rows if that can be chosen."""
+        """Yield batches of these columns from a part on, of `n_rows` rows if that can be chosen."""
 
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
         """Begin with the part that holds the row."""
@@ -106,7 +107,7 @@ class Parquet(Batches):
 
     expected = "a Parquet file"
 
-    def _opened(self) -> Any:  # buffered: not whole columns of a row group in memory at once
+    def _opened(self) -> Any:  # buffered: whole columns of a row group are never in memory
         from pyarrow import parquet
 
         return parquet.ParquetFile(self._path, memory_map=False, buffer_size=2**16)

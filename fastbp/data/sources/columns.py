@@ -64,7 +64,7 @@ def _indices(
 ) -> list[int]:
     if isinstance(known, range):
         width = len(known)
-        indices = [arguments.whole(argument, value, minimum=-(2**62)) for value in values]
+        indices = [arguments.integer(argument, value, minimum=-(2**62)) for value in values]
         for index in indices:
             if not -width <= index < width:
                 raise ValueError(

@@ -17,10 +17,10 @@ import numpy as np
 from fastbp.data.rows import DIGEST_BYTES, Block, Rows, copy, sample_starts
 from fastbp.data.sources.columns import Roles
 from fastbp.errors import DataError
-from fastbp.system.mapping import Mapping, opened
+from fastbp.system.mapping import Mapping, map_file
 
 PIECE_BYTES = 2**20
-"""Bytes of a read whose rows are converted: larger ones leave the cache before they are."""
+"""Bytes to read at a time if rows must be converted: a larger read would leave the cache first."""
 
 
 class Descriptor:
@@ -60,7 +60,7 @@ class File:
     def map(self) -> Mapping | None:
         """Map all of the file, where that is safe."""
         descriptor = self._opened()  # keeps it open
-        return opened(descriptor.number, self.size)
+        return map_file(descriptor.number, self.size)
 
     def read_into(self, offset: int, out: memoryview) -> int:
         """Read as many bytes as there are; OUT `out`."""
@@ -157,7 +157,7 @@ def scratch(size: int) -> np.ndarray:
 class Sequential(Rows):
     """Rows that come from front to back, in pieces of any size.
 
-    To continue where the last `fill` ended costs nothing; to go back means to begin again.
+    To continue where the last `fill` ended costs nothing; to go back means to start over.
     """
 
     any_order = False
@@ -217,3 +217,4 @@ class Sequential(Rows):
     def close(self) -> None:
         with self._lock:
             self._forget()
+        super().close()

@@ -19,7 +19,7 @@ from fastbp.data.sources.text_labels import BOOLEANS
 from fastbp.errors import DataError
 
 OPEN_SHARDS = 64
-"""Files of a folder that stay open: far fewer than a process may have."""
+"""Files of a folder that stay open: far fewer than a process may have open."""
 
 
 class Folder(Rows):

@@ -1,4 +1,4 @@
-"""The file formats, each a row of `FORMATS`: a suffix, and what opens such a file."""
+"""The file formats, each an entry of `FORMATS`: a suffix, and what opens such a file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def open_file(path: Path, request: ColumnRequest) -> FileRows:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the file itself or, of a folder, those of known formats, sorted by name."""
+    """Return the file itself or, for a folder, its files of known formats, sorted by name."""
     inside = path.iterdir() if path.is_dir() else [path]
     return sorted(p for p in inside if is_known(p) and p.is_file() and not p.name.startswith("."))
 

@@ -20,7 +20,7 @@ from fastbp.errors import DataError
 CRC_ROWS = 4096
 
 
-class Called(Sequential):
+class IteratorRows(Sequential):
     """Rows in blocks, from an iterator that a callable returns at every call."""
 
     n_rows = 0

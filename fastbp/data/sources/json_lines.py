@@ -1,4 +1,4 @@
-"""JSON, one object a line: ``.jsonl``."""
+"""JSON, one object per line: ``.jsonl``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class JsonLines(Batches):
     missing or null is NaN.
     """
 
-    expected = "JSON, one object a line"
+    expected = "JSON, one object per line"
 
     def _opened(self, **options: Any) -> Any:
         from pyarrow import json

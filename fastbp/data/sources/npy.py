@@ -89,7 +89,7 @@ def array_of(stream: IO[bytes], name: str, n_bytes: int, inside: str = "") -> Ar
     if dtype.kind != "O" and array.offset + array.n_bytes > n_bytes:
         raise DataError(
             f"{name}: expected {array.offset + array.n_bytes} bytes (shape {shape}, {dtype}),"
-            f" got {n_bytes}: the file was cut"
+            f" got {n_bytes}: the file is truncated"
         )
     return array
 

@@ -64,7 +64,7 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
 
 
 def _check(name: str, owners: list[Array], roles: Roles) -> int:
-    """Return how many rows the arrays used have; refuse others. `owners` has one a column."""
+    """Return how many rows the arrays used have; refuse others. `owners` has one per column."""
     used = [owners[index] for index in roles.all]
     for index, array in zip(roles.all, used, strict=True):
         text = checks.TEXT_KINDS if roles.labels == [index] else ""
@@ -78,8 +78,8 @@ def _check(name: str, owners: list[Array], roles: Roles) -> int:
 
 
 def _bytes_of(stream: IO[bytes], stored: Stored, n_rows: int, step: int) -> Iterator[bytes]:
-    """Give the elements of an array, `step` rows at a time."""
-    rest = stored.offset  # read in vain: `seek` would give up the check of the member's CRC
+    """Yield the elements of an array, `step` rows at a time."""
+    rest = stored.offset  # read and discarded: `seek` would disable the CRC check
     while rest > 0:
         rest -= len(stream.read(min(rest, PIECE_BYTES))) or rest
     for start in range(0, n_rows, step):

@@ -15,12 +15,12 @@ from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.data.sources.folder import Folder
 from fastbp.data.sources.formats import FORMATS, is_known, open_file
-from fastbp.data.sources.iterator import Called
+from fastbp.data.sources.iterator import IteratorRows
 from fastbp.errors import DataError
 
 
 def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: Any = None) -> Rows:
-    """Open rows of features, with the labels and weights that the source has.
+    """Open rows of features, with the labels and sample weights that the source has.
 
     Files are read a block at a time, the next one during the computation on this one; a fit maps
     a ``.npy`` of float64 instead, where the platform lets it do so safely.
@@ -31,8 +31,9 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
         * A ``.npy`` matrix, in any order and byte order; one dimension is one column.
         * A ``.npz`` archive of arrays of equally many rows: ``x`` of one dimension is a column,
           of two it has the columns ``x0``, ``x1``..., for all of which ``x`` stands as well.
-        * ``.csv``, or ``.tsv``: text in UTF-8 with a header, one row a line. Blank lines do not
+        * ``.csv``, or ``.tsv``: text in UTF-8 with a header, one row per line. Blank lines do not
           count, an empty cell is NaN, true and false are 1 and 0.
+        * ``.jsonl``: JSON, one object per line. A value that is missing or null is NaN.
         * ``.parquet``, ``.pq``, and Arrow's ``.arrow``, ``.feather`` and ``.ipc``. NULL is NaN.
         * A folder of such files, which are taken in the order of their names as if they were one.
           Hidden files do not count.
@@ -43,11 +44,11 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
           Arrow's C streams.
     target : str, int, or list of them, optional
         The columns of labels: by name, and by index where there are no names; -1 is the last one.
-        Text or booleans in a single target of files are classes: the labels are then indices of
-        the sorted different ones, which `rows.classes` lists. In a ``.csv`` the first mebibyte
+        Text or booleans in a single target of files are classes: the labels are then indices into
+        the sorted distinct values, which `rows.classes` lists. In a ``.csv`` the first mebibyte
         decides whether that is so.
     weight : str or int, optional
-        The column of the rows' weights.
+        The column of sample weights.
     columns : list of str or int, optional
         The features, in this order. All others by default.
 
@@ -58,12 +59,12 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     Raises
     ------
     TypeError
-        If the source or a column is given as something else.
+        If the source or a column is of an unsupported type.
     ValueError
-        If there is no such column, or files of this kind cannot be read.
+        If there is no such column, or the file format is not supported.
     DataError
         If the content is damaged, or not rows of numbers: with the name of the file, and the row
-        or the byte. That a value is not finite is found when it is used.
+        or the byte. Non-finite values are detected only when they are used.
     OSError
         If a file cannot be read.
     ImportError
@@ -71,12 +72,12 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
 
     Notes
     -----
-    A fit calls a callable, and advances its iterator, on a thread of its own.
+    A fit calls a callable, and advances its iterator, on a separate thread.
 
     Compressed archives, Parquet, Arrow's files and callables are read from front to back; to go
-    back means to begin again. In a compressed archive, a matrix in Fortran order is decompressed
-    once a column. Of Parquet and Arrow files a batch of rows is in memory, of a ``.csv`` the text
-    of a block and the offset of a row every 256 KiB.
+    back means to start over. In a compressed archive, a matrix in Fortran order is decompressed
+    once per column. For Parquet and Arrow files, one batch of rows is in memory; for a ``.csv``,
+    the text of one block and one row offset per 256 KiB.
 
     The digest of files covers 66 chunks of 64 KiB, that of a callable the CRC-32 of every 4096
     rows.
@@ -103,7 +104,7 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     if isinstance(source, str | os.PathLike):
         rows = _from_path(Path(source), request)
     elif callable(source):
-        rows = Called(source, request)
+        rows = IteratorRows(source, request)
     else:
         rows = _in_memory(source, request)
     if rows.n_rows == 0 or rows.n_features == 0:
@@ -124,7 +125,7 @@ def _from_path(path: Path, request: ColumnRequest) -> Rows:
 
 
 def _in_memory(value: Any, request: ColumnRequest) -> Rows:
-    if isinstance(value, Iterator) and not frames.speaks_arrow(value):
+    if isinstance(value, Iterator) and not frames.exports_arrow(value):
         raise TypeError(
             "source: expected a callable that returns a fresh iterator at every call, got"
             f" {arguments.describe(value)}"

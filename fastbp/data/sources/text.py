@@ -1,4 +1,4 @@
-"""Text with a header, one row a line: ``.csv`` and ``.tsv``."""
+"""Text with a header, one row per line: ``.csv`` and ``.tsv``."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
 class Csv(FileRows):
-    """Text with a header, one row a line; parsed by pyarrow, from any row on.
+    """Text with a header, one row per line; parsed by pyarrow, from any row on.
 
-    Lines are separated before they are parsed, so no cell may contain a line's end. Blank lines do
+    Lines are separated before they are parsed, so no cell may contain a line break. Blank lines do
     not count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in
     the first mebibyte are not all numbers holds classes.
     """
@@ -94,8 +94,9 @@ class Csv(FileRows):
         table = self._table(self._lines(start, stop), start, kinds)
         if table.num_rows != stop - start:
             raise DataError(
-                f"{self.name}: expected {stop - start} rows from row {start} on, one a line, got"
-                f" {table.num_rows}: a cell holds the end of a line, or a line ends otherwise",
+                f"{self.name}: expected {stop - start} rows from row {start} on, one per line, got"
+                f" {table.num_rows}: a cell contains a line break, or lines end in something other"
+                " than \\n",
                 start,
             )
         columns = [self._numbers(table.column(name), name, start) for name in self._used]
@@ -152,7 +153,7 @@ class Csv(FileRows):
         return frames.numbers(column)
 
     def _words(self, column: Any) -> Any:
-        """Return trimmed text, with NULL for gaps, 1 for true and 0 for false."""
+        """Return trimmed text, with NULL for missing values, 1 for true and 0 for false."""
         from pyarrow import compute, csv
 
         gap = compute.is_in(column, self._arrow.array(csv.ConvertOptions().null_values))
@@ -167,7 +168,7 @@ class Csv(FileRows):
         """Return numbers in a column that pyarrow could not parse as numbers."""
         text = self._words(column)
         if {*text.unique().tolist()} <= {"0", "1"}:
-            self._logical |= {name}  # later pieces are parsed as booleans at once
+            self._logical |= {name}  # later pieces are parsed as booleans immediately
         if self._is_number(text):
             return text.cast(self._arrow.float64())
         row = bisect_left(range(len(text)), True, key=lambda i: not self._is_number(text[: i + 1]))

@@ -15,7 +15,7 @@ from fastbp.errors import DataError
 
 BOOLEANS = [False, True]
 MOST_LABELS = 2**20
-"""Distinct labels, which are kept in memory: texts that differ in every row are no classes."""
+"""Distinct labels that are kept in memory: text that differs in every row is not a class label."""
 
 
 def classes_in(rows: FileRows, pieces: Iterable[Any]) -> list[Any]:

@@ -20,7 +20,7 @@ def generating_threads(rows: Rows) -> int:
 
 
 def fill_together(rows: Rows, start: int, whole: Block, threads: Team) -> None:
-    """Write the rows from `start` on, a block a thread; OUT whole."""
+    """Write the rows from `start` on, each thread a block at a time; OUT whole."""
     n_rows, step = len(whole.features), rows.block_rows
 
     def fill(first: int) -> None:

@@ -33,12 +33,12 @@ from fastbp.estimators.scikit_learn import (
     validate,
 )
 from fastbp.models.layers import Layers
-from fastbp.models.prediction import predicted_as_it_is
+from fastbp.models.prediction import predicted_directly
 from fastbp.training.optimizers import OPTIMIZERS
 
 CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 SOLVERS = ["lbfgs", *OPTIMIZERS]
-FEW = 2**14  # numbers of rows that are converted at once
+FEW = 2**14  # numbers of rows that are converted without scikit-learn's checks
 
 
 class BaseMLP(Exchange):
@@ -92,7 +92,7 @@ class BaseMLP(Exchange):
         Raises
         ------
         ValueError
-            Data or parameters that do not fit, or parameters that stopped being finite:
+            Data or parameters that are inconsistent, or parameters that stopped being finite:
             ``coefs_`` are then those from before that epoch.
         """
         return self._fit(X, y, sample_weight, X_val, y_val)
@@ -177,8 +177,8 @@ class BaseMLP(Exchange):
     ) -> tuple[float, np.ndarray]:
         """Return loss and gradient at packed parameters, for targets (N, K).
 
-        The name and the arguments are scikit-learn's, for what looks at its inside; `rest` begins
-        with the weights of the samples, from its release 1.7 on.
+        The name and the arguments are scikit-learn's, for code that relies on its internals; `rest`
+        begins with the sample weights, from its release 1.7 on.
         """
         weight = rest[0] if rest and isinstance(rest[0], np.ndarray) else None
         data = Data(X, np.ascontiguousarray(y, dtype=np.float64), weight)
@@ -202,7 +202,7 @@ class BaseMLP(Exchange):
             check_is_fitted(self, ["coefs_", "out_activation_"])
         output = out_activation or self.out_activation_
         if type(X) is np.ndarray and "feature_names_in_" not in self.__dict__:
-            # scikit-learn's checks take 100 microseconds; what is not right here is left to them
+            # scikit-learn's checks take 100 microseconds; anything unusual is left to them
             outputs = self._outputs_of_few(X, output)
             if outputs is not None:
                 return outputs
@@ -219,11 +219,11 @@ class BaseMLP(Exchange):
         """Return the outputs of rows that need no check, if they are few."""
         activations = network.activation_codes(self.activation, output, len(self.coefs_))
         if X.dtype == np.float64:
-            return predicted_as_it_is(X, self.coefs_, self.intercepts_, activations)
+            return predicted_directly(X, self.coefs_, self.intercepts_, activations)
         if X.dtype != np.float32 or X.size > FEW or self._dtype != "float32":
             return None
         parameters = network.as_float64(self.coefs_, self.intercepts_)
-        outputs = predicted_as_it_is(X.astype(np.float64), *parameters, activations)
+        outputs = predicted_directly(X.astype(np.float64), *parameters, activations)
         return None if outputs is None else outputs.astype(np.float32)
 
 

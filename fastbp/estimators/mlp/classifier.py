@@ -24,7 +24,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for classes: scikit-learn's, several times as fast.
 
     A drop-in for scikit-learn's class of this name, of release 1.5 or newer: the same parameters,
-    attributes, methods, warnings and errors, the same start values and orders from the same
+    attributes, methods, warnings and errors, the same initial parameters and shuffles from the same
     `random_state`, and the same losses and predictions but for rounding. The notes say what it
     adds, and where it differs.
 
@@ -33,11 +33,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Neurons of each hidden layer.
     activation : {activations}, default="relu"
-        Of the hidden layers; "logistic" is the sigmoid.
+        That of the hidden layers; "logistic" is the sigmoid.
     solver : {solvers}, default="adam"
         "lbfgs" is L-BFGS-B, by SciPy, on the loss of all rows at once; on small data it is often
         the fastest. The others are stochastic: they update after every mini-batch, as
-        :class:`fastbp.SGD` and :class:`fastbp.Adam` say.
+        :class:`fastbp.SGD`, :class:`fastbp.Adam` and :class:`fastbp.RMSprop` say.
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
         number of rows of the batch (or the sum of their weights), is added to its loss.
@@ -46,57 +46,57 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
         How the rate of "sgd" changes: not at all; after each epoch to `learning_rate_init` divided
         by t**power_t, where t counts samples; or it is divided by 5 whenever `n_iter_no_change`
-        epochs in a row have not improved by `tol`, and training ends when it is at most 1e-6.
+        consecutive epochs have not improved by `tol`, and training ends when it is at most 1e-6.
     learning_rate_init : float, default=0.001
         The first learning rate. Not for "lbfgs".
     power_t : float, default=0.5
         The exponent of "invscaling".
     max_iter : int, default=200
-        The greatest number of epochs, or of iterations of "lbfgs".
+        Maximum number of epochs, or of iterations of "lbfgs".
     shuffle : bool, default=True
         Whether to visit the rows in a new order in each epoch. Not for "lbfgs".
     random_state : int, RandomState or None, default=None
-        The source of start values, of orders, and of the split for `early_stopping`; the same
-        numbers are drawn as in scikit-learn.
+        The source of initial parameters, of shuffles, and of the split for `early_stopping`; the
+        same numbers are drawn as in scikit-learn.
     tol : float, default=1e-4
-        An epoch is an improvement only if it lowers the least loss (or raises the best validation
-        score) by this. "lbfgs" ends when no element of the gradient is larger.
+        An epoch is an improvement only if it lowers the lowest loss so far (or raises the best
+        validation score) by this. "lbfgs" ends when no element of the gradient is larger.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        Whether `fit` goes on from the parameters of the last call.
+        Whether `fit` continues from the parameters of the last call.
     momentum : float, default=0.9
-        From 0 to 1, for solvers that have one.
+        From 0 to 1, for solvers that use momentum.
     nesterovs_momentum : bool, default=True
-        Whether it is Nesterov's.
+        Whether to use Nesterov's momentum.
     early_stopping : bool, default=False
         Whether the score on held-out rows decides when to stop and which parameters to keep:
         those with the best score. Not for "lbfgs".
     validation_fraction : float, default=0.1
-        The share of the rows that `early_stopping` holds out, stratified where there
+        The fraction of the rows that `early_stopping` holds out, stratified where there
         are two classes.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates of Adam's means of the gradient and of its square.
+        Decay rates of Adam's moving averages of the gradient and of its square.
     epsilon : float, default=1e-8
-        Added to the divisor of Adam.
+        Added to the divisor of Adam and RMSprop.
     n_iter_no_change : int or inf, default=10
-        Training ends after more epochs than this in a row without improvement.
+        Training ends after more consecutive epochs than this without improvement.
     max_fun : int, default=15000
-        The greatest number of evaluations of the loss by "lbfgs".
+        Maximum number of evaluations of the loss by "lbfgs".
     class_weight : dict, list of dict, "balanced" or None, default=None
-        Multiplies the weights of each class's samples; "balanced" makes the sums of all classes
-        equal. For several labels a row, a dict for each. It counts in the score on the rows that
-        `early_stopping` holds out as well.
+        Multiplies the sample weights of each class; "balanced" makes the sums of all classes
+        equal. With several labels per row (multilabel), a dict for each. It counts in the score on
+        the rows that `early_stopping` holds out as well.
     loss : {losses}, default="log_loss"
         "log_loss" is scikit-learn's: cross-entropy of a softmax for more than two classes, binary
-        cross-entropy of a sigmoid for two, or for several labels a row. The others are those of
-        :func:`fastbp.fit_network`, and reported as it reports them, log losses never clipped:
-        "cross_entropy" is the first of the two; all that need no softmax are taken of sigmoids,
-        which for more than two classes tell one class against the rest each.
+        cross-entropy of a sigmoid for two, or for several labels per row (multilabel). The others
+        are those of :func:`fastbp.fit_network`, and reported as it reports them, log losses never
+        clipped: "cross_entropy" is the first of the two; the others are applied to sigmoid outputs,
+        one-vs-rest if there are more than two classes.
     keep_optimizer : bool, default=False
-        Whether a warm start goes on with the optimizer as well: with its running means if it is
-        of the same kind, and with its rate if `learning_rate_init` and `learning_rate` are the
-        same. (In scikit-learn, and here by default, only `partial_fit` does.)
+        Whether a warm start also keeps the optimizer's state: its moments if it is of the same
+        kind, and its rate if `learning_rate_init` and `learning_rate` are the same. (In
+        scikit-learn, and here by default, only `partial_fit` does.)
     n_threads : int or None, default=None
         Threads to compute with; None decides by the amount of work. The result is the same, bit
         for bit.
@@ -113,7 +113,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The classes.
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
         The weights of each layer, in the dtype of the features (float32 or float64). They can be
-        set: predictions follow, and `partial_fit` or a warm start goes on from them.
+        set: predictions follow, and `partial_fit` or a warm start continues from them.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The biases, likewise.
     loss_ : float
@@ -122,7 +122,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The loss of each epoch: the mean over its batches, each taken before its update. Like the
         next five, for the stochastic solvers only.
     best_loss_ : float or None
-        The least of them; None with `early_stopping`.
+        The lowest of them; None with `early_stopping`.
     validation_loss_curve_ : list of float
         The loss on held-out or given validation rows after each epoch, without penalty; NaN for
         an epoch without such rows, empty if there have never been any.
@@ -138,7 +138,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Why training ended: "epochs", "tol", "callback", "interrupted" or "diverged"; with "lbfgs"
         also "max_fun" or "line search".
     n_layers_, n_outputs_ : int
-        The number of layers, that of the inputs included, and of outputs.
+        The number of layers, including the input layer, and of outputs.
     out_activation_ : str
         Activation of the output: "softmax" or "logistic".
     n_features_in_ : int
@@ -148,7 +148,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     Warns
     -----
     ConvergenceWarning
-        If training ends with `max_iter`.
+        If training reaches `max_iter`.
     UserWarning
         After Ctrl-C, which ends a stochastic solver: the parameters hold every completed update.
         ("lbfgs" raises; the parameters are those of its last iteration.)
@@ -168,34 +168,37 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
       ``set_callbacks``, where its release has them (1.9).
     - `X_val` and `y_val` of :meth:`fit` and :meth:`partial_fit`, which allow early stopping in a
       loop of your own (see the examples).
+    - The solver "rmsprop" and the activation "softplus".
     - :meth:`from_sklearn`, :meth:`from_torch` and :meth:`to_torch`.
     - :func:`fastbp.save` and :func:`fastbp.load`: files without pickle, from which `partial_fit`
-      goes on. They take the estimator itself, not a pipeline.
+      continues. They take the estimator itself, not a pipeline.
 
-    It passes scikit-learn's checks of estimators, and works in its pipelines, searches and
+    It passes scikit-learn's estimator checks, and works in its pipelines, searches and worker
     processes. Sparse rows stay sparse. Layers of a thousand neurons take about as long as in
-    scikit-learn, as does "lbfgs" on tiny data, and predicting a single row with such layers twice
-    as long. The first fit compiles; ``fastbp.warmup("fit_network", "predict_network")`` does that
-    beforehand.
+    scikit-learn, as does "lbfgs" on tiny data, and predicting a single row with such layers takes
+    twice as long. The first fit compiles; ``fastbp.warmup("fit_network", "predict_network")`` does
+    that beforehand.
 
     Differences from scikit-learn's class, rounding aside:
 
     - Training ends as soon as the loss or a parameter is not finite, without NumPy's warnings on
       the way: with scikit-learn's `ValueError` and the parameters from before that epoch, or with
       `early_stopping` the best ones and a `ConvergenceWarning`.
-    - A `ValueError` refuses negative weights of samples, and batches whose weights sum to 0
-      (`ZeroDivisionError` in scikit-learn). A `fit` that is refused leaves the model as it was.
-    - float32 features are computed with in float64, which is slower in wide layers. Losses are
-      those of float64; "log_loss" is clipped at its epsilon. ``coefs_`` and predictions are
-      float32, with "lbfgs" as well.
+    - Negative sample weights, and batches whose weights sum to 0, raise a `ValueError` (the latter
+      a `ZeroDivisionError` in scikit-learn). A `fit` that is refused leaves the model as it was.
+    - float32 features are converted; all computation is in float64, which is slower in wide layers.
+      Losses are those of float64; "log_loss" is clipped at its epsilon. ``coefs_`` and predictions
+      are float32, with "lbfgs" as well.
     - :meth:`predict_log_proba` stays finite where a probability underflows.
     - A warm start with `early_stopping` keeps the best parameters even if no later epoch is
       better; scikit-learn then has the last ones.
-    - `verbose` with "lbfgs" prints a line an iteration, not what SciPy prints.
-    - ``_optimizer`` has the rate (of Adam without its correction) but no lists of means.
+    - `verbose` with "lbfgs" prints one line per iteration, not what SciPy prints.
+    - ``_optimizer`` holds the learning rate (Adam's without bias correction) but not the lists of
+      moments.
     - It is no subclass of scikit-learn's: `isinstance` tells them apart.
 
-    As in scikit-learn, the batches of a weighted epoch count in its loss by their rows.
+    As in scikit-learn, with sample weights an epoch's loss averages the batches by their number of
+    rows.
 
     Examples
     --------
@@ -272,7 +275,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
-        """Train for one epoch, going on with parameters and optimizer.
+        """Train for one epoch, continuing with parameters and optimizer.
 
         Parameters
         ----------
@@ -283,7 +286,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             All classes there will be: needed in the first call.
         X_val, y_val : array-like, default=None
             Validation data. `early_stopping` needs it here: once more than `n_iter_no_change`
-            calls in a row have not raised the score on it by `tol`, the parameters with the best
+            consecutive calls have not raised the score on it by `tol`, the parameters with the best
             one are restored, and ``stopped_`` is ``'tol'``.
 
         Returns
@@ -319,20 +322,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Returns
         -------
         probability : ndarray of shape (n_samples, n_classes)
-            Rows sum to 1, but for several labels. Of one against the rest, the outputs are
-            divided by their sum.
+            Rows sum to 1, except with several labels. One-vs-rest outputs are divided by their sum.
         """
         outputs = self._outputs(X)
         if self.n_outputs_ == 1:
             return np.concatenate([1 - outputs, outputs], axis=1)
-        if self._one_against_rest:
+        if self._one_vs_rest:
             outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of the probability of each class.
 
-        Finite also where the probability itself is too small for a number.
+        Finite even where the probability itself underflows.
 
         Parameters
         ----------
@@ -357,7 +359,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self.n_outputs_ == 1:
             z = np.concatenate([-z, z], axis=1)
         logs = -np.logaddexp(0.0, -z)
-        if self._one_against_rest:
+        if self._one_vs_rest:
             logs -= np.logaddexp.reduce(logs, axis=1, keepdims=True)
         return logs
 

@@ -37,18 +37,18 @@ class Exchange(Estimator):
         """What the targets are, as far as that is known."""
 
     @property
-    def _one_against_rest(self) -> bool:
-        """Whether each of several outputs tells one class from the rest."""
+    def _one_vs_rest(self) -> bool:
+        """Whether several outputs are one-vs-rest."""
         return self._known.many and self.out_activation_ == "logistic"
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:
-        """Return a model that goes on where one of scikit-learn's stands.
+        """Return a model that continues where a scikit-learn model left off.
 
         Parameters
         ----------
         model : estimator
-            Of scikit-learn's class of the same name, fitted or not. Its parameters, all that it
+            One of scikit-learn's class of the same name, fitted or not. Its parameters, all that it
             has learned, and its optimizer are copied: `partial_fit` continues as it would have.
 
         Returns
@@ -75,10 +75,10 @@ class Exchange(Estimator):
             Linear layers with the same activation after all hidden ones: ReLU, Tanh, Sigmoid or
             another that the estimator has, or none. At the end nothing, Sigmoid or Softmax; a
             classifier takes outputs without one as the logits of its classes, and several labels
-            a row need Sigmoid. Dropout and Flatten are skipped. Parameters that are neither
-            float64 nor float32 become float32.
+            per row (multilabel) need Sigmoid. Dropout and Flatten are skipped. Parameters that are
+            neither float64 nor float32 become float32.
         classes : array-like of shape (n_classes,), default=None
-            A classifier's classes in rising order; by default numbers from 0. Two outputs become
+            A classifier's classes in ascending order; by default numbers from 0. Two outputs become
             one, with the same probabilities. Not with a Sigmoid for each of several labels.
         **parameters
             Those of the estimator, such as `solver`.
@@ -87,7 +87,7 @@ class Exchange(Estimator):
         -------
         model : object
             Fitted, but without curves: it can predict, and `partial_fit`, or `fit` with
-            ``warm_start=True``, goes on; another `fit` begins anew.
+            ``warm_start=True``, continues; another `fit` starts over.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Exchange(Estimator):
         Returns
         -------
         module : torch.nn.Sequential
-            Of the dtype of ``coefs_``. A classifier of two classes has one output, the
+            In the dtype of ``coefs_``. A classifier of two classes has one output, the
             probability of the second.
 
         Raises
@@ -136,7 +136,7 @@ class Exchange(Estimator):
             If PyTorch is not installed.
         ValueError
             If it has no module for an activation. The exponential of the Poisson loss and several
-            classes told one against the rest need ``logits=True``.
+            one-vs-rest classes need ``logits=True``.
         """
         check_is_fitted(self)
         if self.activation not in TORCH:
@@ -148,10 +148,10 @@ class Exchange(Estimator):
                 "logits: expected True with loss='poisson': PyTorch has no module for the"
                 " exponential"
             )
-        if not logits and self._one_against_rest:
+        if not logits and self._one_vs_rest:
             raise ValueError(
-                "logits: expected True for one class against the rest: PyTorch has no module that"
-                " divides by the sum"
+                "logits: expected True for one-vs-rest classes: PyTorch has no module that divides"
+                " by the sum"
             )
         coefs, intercepts = checked(self.coefs_, self.intercepts_, len(self.coefs_[0]))
         output = "identity" if logits else self.out_activation_
@@ -184,7 +184,7 @@ def _read_sklearn(name: str, model: Any) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def _solver_from(optimizer: Any, n_layers: int) -> Solver:
-    """Return scikit-learn's optimizer as ours, with its running means."""
+    """Return scikit-learn's optimizer as ours, with its moments."""
 
     def moment(arrays: list[np.ndarray]) -> np.ndarray:
         return flat(arrays[:n_layers], arrays[n_layers:])
@@ -213,7 +213,7 @@ class Module:
     ----------
     coefs, intercepts : list of numpy.ndarray
     activation : str
-        Of the hidden layers.
+        That of the hidden layers.
     last : str or None
         PyTorch's name of the output's activation, if it has one.
     """
@@ -237,7 +237,7 @@ class Module:
         if n > 1 and self.last == "Sigmoid":
             if classes is not None:
                 raise ValueError(
-                    "classes: expected None for several labels a row (a Sigmoid of each)"
+                    "classes: expected None for several labels per row (a Sigmoid of each)"
                 )
             return LabelBinarizer().fit(np.array([[0] * n, [1] * n]))
         if n == 2:  # e**z1/(e**z0 + e**z1) = 1/(1 + e**-(z1 - z0))
@@ -247,7 +247,8 @@ class Module:
         known = np.arange(n) if classes is None else np.asarray(classes)
         if known.shape != (n,) or np.any(known[1:] <= known[:-1]):
             raise ValueError(
-                f"classes: expected {n} classes in rising order, got {arguments.describe(classes)}"
+                f"classes: expected {n} classes in ascending order, got"
+                f" {arguments.describe(classes)}"
             )
         return LabelBinarizer().fit(known)
 
@@ -303,7 +304,7 @@ def _is_activation(part: Any) -> bool:
 
 
 def _parts(module: Any) -> Iterator[Any]:
-    """Give the modules of a Sequential in order, those of Sequentials in it as well."""
+    """Yield the modules of a Sequential in order, those of Sequentials in it as well."""
     if not _is_sequential(module):
         raise TypeError(f"module: expected torch.nn.Sequential, got {arguments.describe(module)}")
     for child in module:  # unlike `children()`, with all that is there twice

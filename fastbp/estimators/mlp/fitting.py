@@ -27,8 +27,8 @@ class Learned:
     Parameters
     ----------
     attributes : dict
-        Those of the estimator; none to begin anew. Names without an underscore at the end have one
-        in front there.
+        Those of the estimator; none to start over. A name without a trailing underscore has a
+        leading one there.
     """
 
     out_activation_: str

@@ -44,6 +44,7 @@ class WholeLoss:
         n_rows = samples.rows.n_rows
         check_weights("sample_weight", samples.rows, n_rows)
         self._layers, self._flat = layers, layers.flat(learned.coefs_, learned.intercepts_)
+        # Positions of the real parameters, without the padding.
         filled = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
         self._indices = np.flatnonzero(filled)
         alpha, n_threads = float(settings.alpha), settings.n_threads
@@ -61,7 +62,7 @@ class WholeLoss:
 
     @contextlib.contextmanager
     def function(self) -> Iterator[Callable[[np.ndarray], tuple[float, np.ndarray]]]:
-        """Give the function from packed parameters to the loss and its packed gradient."""
+        """Yield the function from packed parameters to the loss and its packed gradient."""
         with objective(self._problem, self._passes) as whole:
 
             def evaluate(packed: np.ndarray) -> tuple[float, np.ndarray]:

@@ -11,17 +11,17 @@ from scipy import sparse
 from fastbp.data.arrays import Labelled, loaded_if_small, rows_of
 from fastbp.data.labels import Samples
 from fastbp.data.rows import Rows
-from fastbp.data.sparse import CompressedRows, SparseRows, is_thin
+from fastbp.data.sparse import CompressedRows, SparseRows, is_sparse_enough
 from fastbp.estimators.names import CODES, PHI, loss_codes_of
 from fastbp.models.layers import Layers
 from fastbp.models.prediction import predicted
 
 Parameters = tuple[list[np.ndarray], list[np.ndarray]]
-"""Weights and biases, one of each a layer."""
+"""Weights and biases, one of each per layer."""
 
 
 class Data(NamedTuple):
-    """Checked features, labels as the kernels take them, and weights of the samples."""
+    """Checked features, labels as the kernels take them, and sample weights."""
 
     X: Any
     labels: np.ndarray
@@ -33,10 +33,10 @@ class Data(NamedTuple):
         return Data(self.X[rows], self.labels[rows], weight)
 
     def samples(self, layers: Layers) -> Samples:
-        """Return them for the kernels; thin sparse rows stay compressed."""
+        """Return them for the kernels; rows that are sparse enough stay compressed."""
         classes = self.labels.shape[1] == 1 < layers.sizes[-1]
-        thin = _stays_sparse(self.X, layers)
-        rows = CompressedRows(self.X.tocsr(), "X") if thin else _rows(self.X)
+        compressed = _stays_sparse(self.X, layers)
+        rows = CompressedRows(self.X.tocsr(), "X") if compressed else _rows(self.X)
         return Samples(Labelled(rows, self.labels, self.weight), classes, None)
 
 
@@ -82,7 +82,7 @@ def dtype_of(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> str:
 
 
 def checked(coefs: Any, intercepts: Any, n_features: int) -> Parameters:
-    """Return parameters as arrays that fit each other and the data: anybody may have set them."""
+    """Return parameters as arrays that match each other and the data: anybody may have set them."""
     if len(coefs) != len(intercepts) or not coefs:
         raise ValueError(
             f"coefs_, intercepts_: expected one of each for each layer, got {len(coefs)} and"
@@ -101,7 +101,7 @@ def checked(coefs: Any, intercepts: Any, n_features: int) -> Parameters:
 
 
 def outputs_of(X: Any, layers: Layers, parameters: Parameters, n_threads: int | None) -> np.ndarray:
-    """Return the outputs (N, K); of thin sparse rows, the first layer is SciPy's product."""
+    """Return the outputs (N, K); for rows that are sparse enough, the first layer is SciPy's."""
     coefs, intercepts = parameters
     if _stays_sparse(X, layers):
         X = PHI[layers.activations[0]](X @ coefs[0] + intercepts[0])
@@ -112,7 +112,7 @@ def outputs_of(X: Any, layers: Layers, parameters: Parameters, n_threads: int | 
 
 def _stays_sparse(X: Any, layers: Layers) -> bool:
     """Return whether rows go to the first layer compressed."""
-    return sparse.issparse(X) and len(layers.activations) > 1 and is_thin(X)
+    return sparse.issparse(X) and len(layers.activations) > 1 and is_sparse_enough(X)
 
 
 def _rows(X: Any) -> Rows:

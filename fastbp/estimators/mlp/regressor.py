@@ -36,11 +36,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Neurons of each hidden layer.
     activation : {activations}, default="relu"
-        Of the hidden layers; "logistic" is the sigmoid.
+        That of the hidden layers; "logistic" is the sigmoid.
     solver : {solvers}, default="adam"
         "lbfgs" is L-BFGS-B, by SciPy, on the loss of all rows at once; on small data it is often
         the fastest. The others are stochastic: they update after every mini-batch, as
-        :class:`fastbp.SGD` and :class:`fastbp.Adam` say.
+        :class:`fastbp.SGD`, :class:`fastbp.Adam` and :class:`fastbp.RMSprop` say.
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
         number of rows of the batch (or the sum of their weights), is added to its loss.
@@ -49,46 +49,46 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
         How the rate of "sgd" changes: not at all; after each epoch to `learning_rate_init` divided
         by t**power_t, where t counts samples; or it is divided by 5 whenever `n_iter_no_change`
-        epochs in a row have not improved by `tol`, and training ends when it is at most 1e-6.
+        consecutive epochs have not improved by `tol`, and training ends when it is at most 1e-6.
     learning_rate_init : float, default=0.001
         The first learning rate. Not for "lbfgs".
     power_t : float, default=0.5
         The exponent of "invscaling".
     max_iter : int, default=200
-        The greatest number of epochs, or of iterations of "lbfgs".
+        Maximum number of epochs, or of iterations of "lbfgs".
     shuffle : bool, default=True
         Whether to visit the rows in a new order in each epoch. Not for "lbfgs".
     random_state : int, RandomState or None, default=None
-        The source of start values, of orders, and of the split for `early_stopping`; the same
-        numbers are drawn as in scikit-learn.
+        The source of initial parameters, of shuffles, and of the split for `early_stopping`; the
+        same numbers are drawn as in scikit-learn.
     tol : float, default=1e-4
-        An epoch is an improvement only if it lowers the least loss (or raises the best validation
-        score) by this. "lbfgs" ends when no element of the gradient is larger.
+        An epoch is an improvement only if it lowers the lowest loss so far (or raises the best
+        validation score) by this. "lbfgs" ends when no element of the gradient is larger.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        Whether `fit` goes on from the parameters of the last call.
+        Whether `fit` continues from the parameters of the last call.
     momentum : float, default=0.9
-        From 0 to 1, for solvers that have one.
+        From 0 to 1, for solvers that use momentum.
     nesterovs_momentum : bool, default=True
-        Whether it is Nesterov's.
+        Whether to use Nesterov's momentum.
     early_stopping : bool, default=False
         Whether the score on held-out rows decides when to stop and which parameters to keep:
         those with the best score. Not for "lbfgs".
     validation_fraction : float, default=0.1
-        The share of the rows that `early_stopping` holds out.
+        The fraction of the rows that `early_stopping` holds out.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates of Adam's means of the gradient and of its square.
+        Decay rates of Adam's moving averages of the gradient and of its square.
     epsilon : float, default=1e-8
-        Added to the divisor of Adam.
+        Added to the divisor of Adam and RMSprop.
     n_iter_no_change : int or inf, default=10
-        Training ends after more epochs than this in a row without improvement.
+        Training ends after more consecutive epochs than this without improvement.
     max_fun : int, default=15000
-        The greatest number of evaluations of the loss by "lbfgs".
+        Maximum number of evaluations of the loss by "lbfgs".
     keep_optimizer : bool, default=False
-        Whether a warm start goes on with the optimizer as well: with its running means if it is
-        of the same kind, and with its rate if `learning_rate_init` and `learning_rate` are the
-        same. (In scikit-learn, and here by default, only `partial_fit` does.)
+        Whether a warm start also keeps the optimizer's state: its moments if it is of the same
+        kind, and its rate if `learning_rate_init` and `learning_rate` are the same. (In
+        scikit-learn, and here by default, only `partial_fit` does.)
     n_threads : int or None, default=None
         Threads to compute with; None decides by the amount of work. The result is the same, bit
         for bit.
@@ -103,7 +103,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     ----------
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
         The weights of each layer, in the dtype of the features (float32 or float64). They can be
-        set: predictions follow, and `partial_fit` or a warm start goes on from them.
+        set: predictions follow, and `partial_fit` or a warm start continues from them.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The biases, likewise.
     loss_ : float
@@ -112,7 +112,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         The loss of each epoch: the mean over its batches, each taken before its update. Like the
         next five, for the stochastic solvers only.
     best_loss_ : float or None
-        The least of them; None with `early_stopping`.
+        The lowest of them; None with `early_stopping`.
     validation_loss_curve_ : list of float
         The loss on held-out or given validation rows after each epoch, without penalty; NaN for
         an epoch without such rows, empty if there have never been any.
@@ -128,7 +128,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         Why training ended: "epochs", "tol", "callback", "interrupted" or "diverged"; with "lbfgs"
         also "max_fun" or "line search".
     n_layers_, n_outputs_ : int
-        The number of layers, that of the inputs included, and of outputs.
+        The number of layers, including the input layer, and of outputs.
     out_activation_ : str
         Activation of the output: "identity", "exp" with "poisson", or the one that the loss needs.
     n_features_in_ : int
@@ -138,7 +138,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     Warns
     -----
     ConvergenceWarning
-        If training ends with `max_iter`.
+        If training reaches `max_iter`.
     UserWarning
         After Ctrl-C, which ends a stochastic solver: the parameters hold every completed update.
         ("lbfgs" raises; the parameters are those of its last iteration.)
@@ -151,9 +151,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     Notes
     -----
-    Beyond what :class:`MLPClassifier` tells: with "lbfgs" there is no `partial_fit`, where
-    scikit-learn's runs a whole fit; negative targets of "poisson" are refused. "squared_error" is
-    reported as scikit-learn does, as the mean over the outputs, while their sum is minimised.
+    In addition to the notes of :class:`MLPClassifier`: with "lbfgs" there is no `partial_fit`,
+    where scikit-learn's runs a whole fit; negative targets of "poisson" are refused.
+    "squared_error" is reported as scikit-learn does, as the mean over the outputs, while their sum
+    is minimized.
 
     Examples
     --------
@@ -209,7 +210,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> Self:
-        """Train for one epoch, going on with parameters and optimizer.
+        """Train for one epoch, continuing with parameters and optimizer.
 
         Parameters
         ----------
@@ -218,7 +219,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         sample_weight : array-like of shape (n_samples,), default=None
         X_val, y_val : array-like, default=None
             Validation data. `early_stopping` needs it here: once more than `n_iter_no_change`
-            calls in a row have not raised the score on it by `tol`, the parameters with the best
+            consecutive calls have not raised the score on it by `tol`, the parameters with the best
             one are restored, and ``stopped_`` is ``'tol'``.
 
         Returns

@@ -1,4 +1,4 @@
-"""What scikit-learn's stochastic solvers carry from epoch to epoch: rates, and running means."""
+"""What scikit-learn's stochastic solvers carry from epoch to epoch: rates, and moments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Solver:
         Of SGD; that of all others is constant.
     power_t : float
     moments : numpy.ndarray or None
-        The running means of the gradient, in the order of the kernels; None are zeros.
+        The moments of the gradient, in the order of the kernels; None are zeros.
     powers : tuple of float
         Adam's beta_1 and beta_2 to the power of the updates made.
     """
@@ -43,7 +43,7 @@ class Solver:
     powers: tuple[float, float] = (1.0, 1.0)
 
     def state_for(self, parameters: np.ndarray) -> TrainingState | None:
-        """Return what a fit from these parameters goes on from."""
+        """Return what a fit from these parameters continues from."""
         shape = (self.rule.n_moments, *parameters.shape)
         if self.moments is None or self.moments.shape != shape:
             return None
@@ -56,7 +56,7 @@ class Solver:
             self.learning_rate = self.learning_rate_init / (time_step + 1) ** self.power_t
 
     def trigger_stopping(self, message: str) -> tuple[bool, str]:
-        """Return whether to stop where nothing gets better, and the message with what is done.
+        """Return whether to stop after no improvement, and the message completed.
 
         An adaptive rate falls first.
         """

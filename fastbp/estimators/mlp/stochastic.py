@@ -71,7 +71,7 @@ class Stochastic:
         return data.part(kept), data.part(held_out)
 
     def _prepare_early_stopping(self) -> None:
-        """Reset what it compares with, unless that goes on from call to call."""
+        """Reset what it compares with, unless that continues from call to call."""
         early, learned = self._settings.early_stopping, self._learned
         if early and learned.validation_scores_ is None:  # switched on since the last fit
             learned.validation_scores_, learned.best_validation_score_ = [], -np.inf

@@ -21,7 +21,7 @@ class Targets(ABC):
     """What an estimator's targets are, and what its outputs say of them."""
 
     many = False
-    """Whether there are more than two classes, one a row."""
+    """Whether there are more than two classes, of which each row has one."""
 
     @property
     @abstractmethod
@@ -45,11 +45,11 @@ class Targets(ABC):
         return int(labels.shape[1])
 
     def strata(self, labels: np.ndarray) -> np.ndarray | None:
-        """Return what held-out rows are to hold in the same proportions, if anything."""
+        """Return the classes to stratify held-out rows by, if any."""
         return None
 
     def weighted(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Return weights of samples, with those of their classes."""
+        """Return sample weights, multiplied with those of their classes."""
         return sample_weight
 
 
@@ -99,7 +99,7 @@ class Numbers(Targets):
 
 
 class Classes(Targets):
-    """Two classes, more of them, or several labels a row.
+    """Two classes, more of them, or several labels per row (multilabel).
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class Classes(Targets):
         if incremental and self._class_weight == "balanced":
             raise ValueError(
                 "class_weight: 'balanced' is for fit, which sees all classes; for partial_fit"
-                " expected a dict, as of sklearn.utils.class_weight.compute_class_weight"
+                " expected a dict, such as sklearn.utils.class_weight.compute_class_weight gives"
             )
         if self.several:
             weight = compute_sample_weight(self._class_weight, y)

@@ -31,7 +31,7 @@ from fastbp.estimators.scikit_learn import (
     fit_method,
 )
 from fastbp.models.initialization import initialize_network
-from fastbp.models.losses import neuron_losses
+from fastbp.models.losses import neuron_loss_names
 from fastbp.models.network import NetworkFit, fit_network, predict_network
 from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
@@ -40,10 +40,10 @@ from fastbp.training.state import TrainingState
 
 Fitted = NeuronFit | NetworkFit
 Begin = tuple[Any, Any, Any, int]
-"""Start values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
-KNOWN_LOSSES = [*OWN_LOSSES, *neuron_losses()]
+"""Initial values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
+KNOWN_LOSSES = [*OWN_LOSSES, *neuron_loss_names()]
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
-"""Parameters that the engine takes as they are."""
+"""Parameters that ``fit_*`` takes as they are."""
 
 
 class ScoresRows:
@@ -172,11 +172,11 @@ class Neurons(Estimator):
         """Warn of a fit that has not converged, or has not learned."""
         if fit.stopped == "epochs" and self.tol is not None:
             why = (
-                f"came to max_iter={self.max_iter} while epochs still gained more than"
+                f"reached max_iter={self.max_iter} while the loss still fell by more than"
                 f" tol={self.tol}: scale the features (StandardScaler), or raise either"
             )
         elif fit.stopped == "tol" and fit.losses[-1] > fit.losses[0]:
-            why = "ended with a greater loss than it began with: lower learning_rate_init"
+            why = "ended with a higher loss than it began with: lower learning_rate_init"
         else:
             return
         warnings.warn(f"{type(self).__name__} {why}", ConvergenceWarning, stacklevel=5)
@@ -222,7 +222,7 @@ class Neurons(Estimator):
         return (1.0 if batch == rows.n_rows else damping) / self._smoothness
 
     def _start(self, n_outputs: int, again: bool) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Return start values (K, D) and (K,), and the source of what is random from there on."""
+        """Return initial values (K, D) and (K,), and the source of what is random from there on."""
         shape, random = (n_outputs, self.n_features_in_), self.random_state
         if again:
             weights = np.atleast_2d(np.asarray(self.coef_, dtype=np.float64))
@@ -242,7 +242,7 @@ class Neurons(Estimator):
         return np.ascontiguousarray(weights.T), biases, random
 
     def _state(self) -> TrainingState | None:
-        """Return what the optimizer goes on from, if the parameters are still its own."""
+        """Return what the optimizer continues from, if the parameters are still its own."""
         if "_reached" not in self.__dict__:
             return None
         state, *arrays = self._reached
@@ -274,7 +274,7 @@ class Neurons(Estimator):
     def _keep_fit(self, fit: Fitted, losses: list[float]) -> None:
         weights, bias, new = fit
         self._keep(weights, bias, [*losses, *new.tolist()])
-        # Copies: whoever changes a weight in place has the optimizer begin anew.
+        # Copies: whoever changes a weight in place has the optimizer start over.
         self._reached = [fit.state, *self._shaped(weights, bias).values()]
         self.stopped_ = fit.stopped
         self.__dict__.pop("validation_loss_curve_", None)

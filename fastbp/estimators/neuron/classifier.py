@@ -24,13 +24,13 @@ from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 @names_in_docs(losses=KNOWN_LOSSES, solvers=OPTIMIZERS)
 class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[misc]
-    """One sigmoid neuron for two classes; for more, one neuron a class against all others.
+    """One sigmoid neuron for two classes; for more, one neuron per class, one-vs-rest.
 
-    With the default loss this is logistic regression by gradient descent, one against the rest
-    for more than two classes. By default there is no rate to choose: every epoch is one update
-    with the gradient of all rows, Nesterov's momentum, and a rate that is found from the rows and
-    cannot diverge; every fit to the same rows then gives the same bits. Standardised features
-    converge fastest. For many rows, ``batch_size=100, n_iter_no_change=5`` is faster.
+    With the default loss this is logistic regression by gradient descent, one-vs-rest (OvR) for
+    more than two classes. By default there is no rate to choose: every epoch is one update with the
+    gradient of all rows, Nesterov's momentum, and a rate that is found from the rows and cannot
+    diverge; all fits to the same rows are then bit-identical. Standardized features converge
+    fastest. For many rows, ``batch_size=100, n_iter_no_change=5`` is faster.
 
     Parameters
     ----------
@@ -44,41 +44,42 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
         number of rows of a batch (or the sum of their weights), is added to its loss. Intercepts
-        are not penalised.
+        are not penalized.
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online.
     learning_rate_init : "auto", float or callable, default="auto"
         A rate for all epochs, or a function from the epoch (from 0) to one. "auto" takes the
-        optimizer's usual rate, 0.01 for Adam; for gradient descent, which has none, one over a
-        bound of the loss's curvature (see Notes), which costs one pass over the rows.
+        optimizer's usual rate, 0.01 for Adam and RMSprop; for gradient descent, which has none, one
+        over a bound on the loss's curvature (see Notes), which costs one pass over the rows.
     max_iter : int, default=1000
-        The greatest number of epochs.
+        Maximum number of epochs.
     shuffle : bool or "window", default=True
         Visit the rows in a new random order each epoch (a single batch of all rows needs none):
         in any order, or with "window", which takes less memory and reads files faster, within
         windows: see :func:`fastbp.fit_neuron`. Rows without random access are always shuffled in
         windows.
     random_state : int, RandomState, numpy.random.Generator or None, default=None
-        The source of the orders.
+        Seed or generator for the shuffles.
     tol : float or None, default=1e-4
-        Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best by
+        Stop after `n_iter_no_change` consecutive epochs whose loss did not improve on the best by
         more than this, in the loss's own units. None never does.
     n_iter_no_change : int, default=50
         The number of such epochs. With momentum, twenty can be a single swing past the optimum;
         five are enough for batches much smaller than the data.
     early_stopping : bool, default=False
-        Hold rows out, let the loss on them decide when to stop, and return to where it was least.
+        Hold rows out, let the loss on them decide when to stop, and restore the parameters with the
+        lowest.
     validation_fraction : float, default=0.1
-        The share of the rows that `early_stopping` holds out: see `validation` of
+        The fraction of the rows that `early_stopping` holds out: see `validation` of
         :func:`fastbp.fit_neuron`.
     momentum : float, default=0.9
-        Of the solver "sgd", from 0 to below 1; 0 is plain gradient descent.
+        For the solver "sgd": from 0 to below 1; 0 is plain gradient descent.
     nesterovs_momentum : bool, default=True
-        Whether it is Nesterov's.
+        Whether to use Nesterov's momentum.
     warm_start : bool, default=False
         Begin with `coef_` and `intercept_` of the last fit, and a new optimizer.
     class_weight : dict, "balanced" or None, default=None
-        Multiplies the weights of each class's rows; "balanced" makes the sums of all classes
+        Multiplies the sample weights of each class; "balanced" makes the sums of all classes
         equal.
     n_threads : int or None, default=None
         None decides by the amount of work.
@@ -100,12 +101,12 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     intercept_ : ndarray of shape (1,) or (n_classes,)
         The biases.
     loss_curve_ : list of float
-        The loss of each whole epoch, taken before its updates, penalty included. Those of
+        The loss of each completed epoch, taken before its updates, penalty included. Those of
         ``partial_fit`` are appended.
     validation_loss_curve_ : list of float
         The loss on the rows held out after each epoch; with `early_stopping` only.
     n_iter_ : int
-        The number of whole epochs, of all calls of ``partial_fit`` together.
+        The number of completed epochs, of all calls of ``partial_fit`` together.
     stopped_ : str
         Why training stopped: "tol", "epochs", "callback" or "interrupted".
     n_features_in_ : int
@@ -128,18 +129,18 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     :func:`fastbp.fit_neuron` says. Float64 arrays are used in place, memory maps too; other
     numbers are converted, a block at a time if there are many.
 
-    It passes scikit-learn's checks of estimators, and works in its pipelines, searches and
-    processes, with arrays and tables: those tools do not take rows of a source.
-    :func:`fastbp.save` keeps all of it, and ``partial_fit`` goes on from the file.
+    It passes scikit-learn's estimator checks, and works in its pipelines, searches and worker
+    processes, with arrays and tables: those tools do not take rows of a source. :func:`fastbp.save`
+    keeps all of it, and ``partial_fit`` continues from the file.
 
-    With s = 1/4 for the log loss (0.0771 for half the squared error), the gradient of all rows
-    changes by at most L = s (mean |x|**2 + 1) + alpha/n per unit of the parameters, and the
-    automatic rate is 1/L. For batches it is (1 - momentum)/L, where for single rows
-    L = s (max |x|**2 + 4 mean |x|**2 + 1) + alpha, the means for the noise, and for larger batches
-    L is between the two (Gower et al., ICML 2019).
+    With s = 1/4 for the log loss (0.0771 for half the squared error), the gradient of all rows is
+    Lipschitz with the constant L = s (mean |x|**2 + 1) + alpha/n, and the automatic rate is 1/L.
+    For batches it is (1 - momentum)/L, where for single rows L = s (max |x|**2 + 4 mean |x|**2 + 1)
+    + alpha, where the 4 mean |x|**2 allow for the noise, and for larger batches L is between the
+    two (Gower et al., ICML 2019).
 
-    After Ctrl-C ``fit`` returns with what there is, and a warning. If a callback raises, or the
-    parameters stop being finite (:class:`fastbp.DivergenceError`), the exception passes through,
+    After Ctrl-C ``fit`` returns what it has, with a warning. If a callback raises, or the
+    parameters stop being finite (:class:`fastbp.DivergenceError`), the exception propagates,
     and `coef_`, `intercept_` and `loss_curve_` are those from before.
 
     Examples
@@ -276,7 +277,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         return balanced
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return what the sigmoid is taken of: of two classes, the log of the odds of the second.
+        """Return the pre-activations; for two classes, the log-odds of the second.
 
         Parameters
         ----------
@@ -289,7 +290,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         return self._outputs(X, "identity")
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the class of each row: that of the greatest score.
+        """Return the class of each row: that of the highest score.
 
         Parameters
         ----------
@@ -304,7 +305,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         return self.classes_.take(numbers)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class; of more than two, the outputs scaled to sum to 1.
+        """Return the probability of each class; with more than two, outputs scaled to sum to 1.
 
         Parameters
         ----------
@@ -318,7 +319,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         if outputs.ndim == 1:
             return np.column_stack([1.0 - outputs, outputs])
         sums = outputs.sum(axis=1, keepdims=True)
-        if sums.min() < 1e-300:  # all of a row's have run under
+        if sums.min() < 1e-300:  # all outputs of a row underflowed
             outputs, sums = np.exp(self.predict_log_proba(X)), 1.0
         outputs /= sums
         return outputs

@@ -1,4 +1,4 @@
-"""Labels as neurons learn them, one class against the rest, and a first pass over all rows."""
+"""Labels as neurons learn them, one-vs-rest, and a first pass over all rows."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Survey:
     labels : numpy.ndarray of float64, shape (n_groups,)
         The distinct labels, sorted; a single 0 where labels are numbers to predict.
     weights, squares : numpy.ndarray of float64, shape (n_groups,)
-        Sums over the rows of each label: of the weights, and of weight times squared length.
+        Sums over the rows of each label: of the sample weights, and of those times squared length.
     longest : float
-        The greatest squared length of a row whose weight is not 0.
+        The largest squared length of a row whose weight is not 0.
     """
 
     labels: np.ndarray
@@ -91,7 +91,7 @@ class Coded(Wrapped):
     labels : numpy.ndarray of float64, shape (n_classes,)
         The distinct labels, sorted.
     class_weight : numpy.ndarray, shape (n_classes,), optional
-        Multiplies the weights of the rows.
+        Multiplies the sample weights.
     """
 
     def __init__(self, rows: Rows, labels: np.ndarray, class_weight: np.ndarray | None) -> None:

@@ -1,4 +1,4 @@
-"""A learning rate that is safe for given rows: one over a bound of the loss's curvature."""
+"""A learning rate that is safe for given rows: one over a bound on the loss's curvature."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fastbp.models.losses import LOSSES
 
 
 def curvature(loss: str, activation: str, n_outputs: int) -> float:
-    """Return an upper bound of the second derivative of a row's loss by a pre-activation."""
+    """Return an upper bound on the second derivative of a row's loss with respect to z."""
     return LOSSES[loss].curvature(ACTIVATIONS[activation].curvature, n_outputs)
 
 
 def smoothness(
     found: Survey, weights: np.ndarray, bound: float, rows: Rows, batch: int, alpha: float
 ) -> float:
-    """Return a bound of the Hessian's largest eigenvalue, for batches of this size.
+    """Return a bound on the Hessian's largest eigenvalue, for batches of this size.
 
-    Of all rows it is bound (mean |x|**2 + 1), the Hessian's trace; of one row, bound (max |x|**2 +
-    1). Batches between lie between: the expected smoothness of Gower et al., SGD: General Analysis
-    and Improved Rates, ICML 2019, for batches drawn from all rows. Four times the mean more, in
-    the part of the single rows, keeps what their noise adds to the loss at an eighth (Widrow and
-    Stearns, Adaptive Signal Processing, 1985: rate times trace over two). The penalty adds alpha
-    over the smallest batch's mean sum of weights.
+    For all rows at once it is bound (mean |x|**2 + 1), from the Hessian's trace; for single rows,
+    bound (max |x|**2 + 1); for batches of other sizes, in between: the expected smoothness of
+    Gower et al., SGD: General Analysis and Improved Rates, ICML 2019, for batches drawn from all
+    rows. In the part of the single rows, another 4 mean |x|**2 keeps the excess loss due to
+    gradient noise at one eighth (Widrow and Stearns, Adaptive Signal Processing, 1985: rate times
+    trace over two). The penalty adds alpha over the smallest batch's mean sum of weights.
     """
     n_rows, total = rows.n_rows, float(weights @ found.weights)
     mean = float(weights @ found.squares) / total if total > 0.0 else found.longest

@@ -34,7 +34,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         is the squared error's mean over them. "log_loss" (also "bce"), which needs the sigmoid and
         y from 0 to 1, is the binary cross-entropy, summed.
     activation : {activations}, default="identity"
-        Of each output.
+        That of each output.
     solver : {solvers}, or an optimizer, default="sgd"
         By name with its defaults ("sgd" with `momentum` and `nesterovs_momentum`), or one with
         values of your own, such as ``fastbp.Adam(beta_1=0.8)``. Adam's steps do not
@@ -42,37 +42,39 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
         number of rows of a batch (or the sum of their weights), is added to its loss. Intercepts
-        are not penalised.
+        are not penalized.
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online.
     learning_rate_init : "auto", float or callable, default="auto"
         A rate for all epochs, or a function from the epoch (from 0) to one. "auto" takes the
-        optimizer's usual rate, 0.01 for Adam; for gradient descent, which has none, one over a
-        bound of the loss's curvature (see Notes), which costs one pass over the rows.
+        optimizer's usual rate, 0.01 for Adam and RMSprop; for gradient descent, which has none, one
+        over a bound on the loss's curvature (see Notes), which costs one pass over the rows.
     max_iter : int, default=1000
-        The greatest number of epochs.
+        Maximum number of epochs.
     shuffle : bool or "window", default=True
         Visit the rows in a new random order each epoch (a single batch of all rows needs none):
         in any order, or with "window", which takes less memory and reads files faster, within
         windows: see :func:`fastbp.fit_neuron`. Rows without random access are always shuffled in
         windows.
     random_state : int, RandomState, numpy.random.Generator or None, default=None
-        The source of the orders, and of the start values of ReLU: all others start from zeros.
+        Seed or generator for the shuffles, and for the initial values of ReLU: others start from
+        zeros.
     tol : float or None, default=1e-4
-        Stop when `n_iter_no_change` epochs in a row have brought no loss that is below the best by
+        Stop after `n_iter_no_change` consecutive epochs whose loss did not improve on the best by
         more than this, in the loss's own units. None never does.
     n_iter_no_change : int, default=50
         The number of such epochs. With momentum, twenty can be a single swing past the optimum;
         five are enough for batches much smaller than the data.
     early_stopping : bool, default=False
-        Hold rows out, let the loss on them decide when to stop, and return to where it was least.
+        Hold rows out, let the loss on them decide when to stop, and restore the parameters with the
+        lowest.
     validation_fraction : float, default=0.1
-        The share of the rows that `early_stopping` holds out: see `validation` of
+        The fraction of the rows that `early_stopping` holds out: see `validation` of
         :func:`fastbp.fit_neuron`.
     momentum : float, default=0.9
-        Of the solver "sgd", from 0 to below 1; 0 is plain gradient descent.
+        For the solver "sgd": from 0 to below 1; 0 is plain gradient descent.
     nesterovs_momentum : bool, default=True
-        Whether it is Nesterov's.
+        Whether to use Nesterov's momentum.
     warm_start : bool, default=False
         Begin with `coef_` and `intercept_` of the last fit, and a new optimizer.
     n_threads : int or None, default=None
@@ -93,12 +95,12 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
     intercept_ : float or ndarray of shape (n_outputs,)
         The biases.
     loss_curve_ : list of float
-        The loss of each whole epoch, taken before its updates, penalty included. Those of
+        The loss of each completed epoch, taken before its updates, penalty included. Those of
         ``partial_fit`` are appended.
     validation_loss_curve_ : list of float
         The loss on the rows held out after each epoch; with `early_stopping` only.
     n_iter_ : int
-        The number of whole epochs, of all calls of ``partial_fit`` together.
+        The number of completed epochs, of all calls of ``partial_fit`` together.
     stopped_ : str
         Why training stopped: "tol", "epochs", "callback" or "interrupted".
     n_features_in_ : int

@@ -20,7 +20,7 @@ from fastbp.errors import DataError
 from fastbp.estimators.scikit_learn import UNREAD, validate
 
 KINDS = [np.dtype(code) for code in "dfe?bBhHiIlLqQ"]
-"""What the engine converts itself, a block at a time if there is much."""
+"""What `fit_neuron` and `fit_network` convert themselves, a block at a time if there is much."""
 
 
 def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
@@ -35,8 +35,8 @@ def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
     check_columns(estimator, X, reset)
     if y is None and X.n_labels == 0:
         raise ValueError(
-            f"y: expected labels, got None; {X.name} carries none, as"
-            " open_rows(..., target=...) would"
+            f"y: expected labels, got None; {X.name} carries none, unlike"
+            " rows of open_rows(..., target=...)"
         )
     if y is not None:
         if X.n_labels > 0:
@@ -82,11 +82,13 @@ def labelled(rows: Rows, labels: np.ndarray | None, sample_weight: Any) -> Rows:
     if sample_weight is not None:
         if rows.weighted:
             raise ValueError(
-                f"sample_weight: expected None with rows that carry weights ({rows.name})"
+                f"sample_weight: expected None with rows that carry sample weights ({rows.name})"
             )
         sample_weight = checks.sample_weights("sample_weight", sample_weight, rows.n_rows)
         if not sample_weight.any():
-            raise ValueError("sample_weight: expected a weight above zero, got zero only")
+            raise ValueError(
+                "sample_weight: expected at least one weight above zero, got only zeros"
+            )
     if labels is None and sample_weight is None:
         return rows
     return Labelled(rows, labels, sample_weight)
@@ -94,7 +96,7 @@ def labelled(rows: Rows, labels: np.ndarray | None, sample_weight: Any) -> Rows:
 
 @contextlib.contextmanager
 def in_scikit_learns_words(estimator: Any, X: Any) -> Iterator[None]:
-    """Say as scikit-learn does what is wrong with the rows of an array."""
+    """Re-raise errors about an array's rows in scikit-learn's wording."""
     try:
         yield
     except DataError as error:
