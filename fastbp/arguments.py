@@ -10,12 +10,13 @@ import numbers
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 RateFunction = Callable[[int], float]
 Documented = TypeVar("Documented")
+Name = TypeVar("Name", bound=str)
 
 
 def sequence(name: str, value: Any, of: str) -> list[Any]:
@@ -59,15 +60,14 @@ def integer(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int
     return number
 
 
-def choice(name: str, value: Any, known: Iterable[str]) -> str:
+def choice(name: str, value: Any, known: Iterable[Name]) -> Name:
     """Return one of the known names."""
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a name, got {describe(value)}")
-    known = list(known)
-    if value not in known:
-        listed = ", ".join(repr(k) for k in known)
-        raise ValueError(f"{name}: expected one of {listed}, got {value!r}")
-    return value
+    for each in (known := list(known)):
+        if value == each:
+            return each
+    raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
 
 
 def names_in_docs(**known: Iterable[str]) -> Callable[[Documented], Documented]:
@@ -90,11 +90,11 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def progress(name: str, value: Any) -> bool | str:
+def progress(name: str, value: Any) -> bool | Literal["always"]:
     """Return whether to show a bar: where a user can see it (True), or ``"always"``."""
     if not isinstance(value, bool | np.bool_ | str) or value not in (True, False, "always"):
         raise ValueError(f"{name}: expected True, False or 'always', got {value!r}")
-    return value if isinstance(value, str) else bool(value)
+    return "always" if isinstance(value, str) else bool(value)
 
 
 def optional_callable(name: str, value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,13 +12,15 @@ from fastbp import arguments, datasets
 from fastbp.kernels.cache import why_not_kept
 from fastbp.kernels.jit import JIT_ENABLED
 from fastbp.models import network, neuron
+from fastbp.models.activations import ActivationName
 from fastbp.system.interrupts import deferred_interrupts
 from fastbp.system.progress import warmup_bar
 
 KERNELS = (*neuron.KERNELS, *network.KERNELS, *datasets.KERNELS)
 """All kernels that Python calls."""
 X, Y, W = np.eye(3), np.array([0.0, 1.0, 0.0]), np.zeros(3)
-LAYER, NAMES = ([W[:, None]], [W[:1]]), ("sigmoid",)
+LAYER = [W[:, None]], [W[:1]]
+NAMES: tuple[ActivationName] = ("sigmoid",)
 
 
 def _fit_network(**keywords: Any) -> None:
@@ -46,6 +48,18 @@ CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
     "make_neuron_dataset": (lambda: datasets.make_neuron_dataset(3, 1, seed=0),),
     "make_network_dataset": (lambda: datasets.make_network_dataset(3, [1, 1], seed=0),),
 }
+
+
+FunctionName = Literal[  # for type checkers; a test compares it with CALLS
+    "train_neuron",
+    "fit_neuron",
+    "predict_neuron",
+    "fit_network",
+    "loss_and_gradient",
+    "predict_network",
+    "make_neuron_dataset",
+    "make_network_dataset",
+]
 
 
 class Readiness(NamedTuple):
@@ -89,7 +103,9 @@ class Warmup(dict[str, Readiness]):
         return "\n".join([*lines, *([f"not kept: {self.not_kept}"] if self.not_kept else [])])
 
 
-def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -> Warmup:
+def warmup(
+    *functions: FunctionName | Callable[..., Any], progress: bool | Literal["always"] = False
+) -> Warmup:
     """Compile the kernels of functions now, or load them from the cache on disk.
 
     Otherwise the first call to a function does that, which takes seconds. After it, no call of

@@ -15,7 +15,7 @@ from fastbp.command.synth import synth
 from fastbp.command.train import train
 from fastbp.system.interrupts import EXIT_CODE
 from fastbp.system.versions import environment, kernel_cache
-from fastbp.warm_up import CALLS, warmup
+from fastbp.warm_up import CALLS, FunctionName, warmup
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -34,7 +34,7 @@ def command() -> None:
     """,
 )
 @click.argument("functions", nargs=-1, type=click.Choice(list(CALLS)), metavar="[FUNCTION]...")
-def compile_ahead(functions: tuple[str, ...]) -> None:
+def compile_ahead(functions: tuple[FunctionName, ...]) -> None:
     """Compile ahead of time."""
     with one_line_errors():
         done = warmup(*functions, progress=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from fastbp import arguments
 from fastbp.kernels import update
@@ -189,6 +189,7 @@ GRADIENT_ONLY = NoUpdate(update.KEEP_GRADIENT, 1)  # the gradient is kept in pla
 LOSS_ONLY = NoUpdate(update.KEEP_LOSS, 0)
 Rule = Optimizer | NoUpdate
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
+OptimizerName = Literal["sgd", "adam", "rmsprop"]  # for type checkers; a test compares the two
 
 
 def optimizer_of(value: Any) -> Optimizer:

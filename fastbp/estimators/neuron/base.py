@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -30,8 +30,9 @@ from fastbp.estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_method,
 )
+from fastbp.models.activations import HiddenActivation
 from fastbp.models.initialization import initialize_network
-from fastbp.models.losses import neuron_loss_names
+from fastbp.models.losses import NeuronLoss, neuron_loss_names
 from fastbp.models.network import NetworkFit, fit_network, predict_network
 from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
@@ -42,6 +43,7 @@ Fitted = NeuronFit | NetworkFit
 Begin = tuple[Any, Any, Any, int]
 """Initial values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
 KNOWN_LOSSES = [*OWN_LOSSES, *neuron_loss_names()]
+KnownLoss = Literal["log_loss", "squared_error", NeuronLoss]  # for type checkers
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
 """Parameters that ``fit_*`` takes as they are."""
 
@@ -117,7 +119,7 @@ class Neurons(Estimator):
 
     @property
     @abstractmethod
-    def _output(self) -> str:
+    def _output(self) -> HiddenActivation:
         """The activation."""
 
     @abstractmethod
@@ -281,7 +283,7 @@ class Neurons(Estimator):
         if fit.validation_losses is not None:
             self.validation_loss_curve_ = fit.validation_losses.tolist()
 
-    def _outputs(self, X: Any, activation: str) -> np.ndarray:
+    def _outputs(self, X: Any, activation: HiddenActivation) -> np.ndarray:
         """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
         if not hasattr(self, "coef_"):
             check_is_fitted(self, "coef_")
