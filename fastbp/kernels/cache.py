@@ -109,76 +109,90 @@ class KernelCache(NullCache):  # type: ignore[misc]
     """
 
     failure = ""  # why the last kernel could not be written
+    announced = False  # whether a user was told that kernels are being compiled
 
-    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+    def __init__(self, function: Callable[..., Any], folder: Path | None) -> None:
         self._folder = folder
         line = function.__code__.co_firstlineno
         self._name = f"{function.__module__}.{function.__qualname__}-{line}"
 
     @property
-    def cache_path(self) -> str:
-        """The folder."""
-        return str(self._folder)
+    def cache_path(self) -> str | None:
+        """The folder, if there is one."""
+        return None if self._folder is None else str(self._folder)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled kernel, or None."""
+        """Return the compiled kernel, or None: then it is compiled and written anew."""
         target_context.refresh()
-        name = self._file_name(sig, target_context.codegen())
-        content, refused = self._read(name)
-        if refused:
-            warnings.warn(f"the kernel cache is not used: {refused}", RuntimeWarning, stacklevel=2)
-        try:
-            payload = content[hashlib.sha256().digest_size :]
-            if content and content == _digest(self._folder, name, payload) + payload:
-                return CompileResult._rebuild(target_context, *pickle.loads(payload))
-        except Exception:
-            sys.exc_info()  # it is compiled again and written anew
-        return None
-
-    def _read(self, name: str) -> tuple[bytes, str]:
-        """Return what a file holds, nothing if there is none, and why it is not trusted."""
-        path = self._folder
-        try:
-            reason = why_not_trusted(path.lstat(), stat.S_ISDIR)
-            if not reason:
-                path = path / name
-                with path.open("rb") as file:
-                    reason = why_not_trusted(os.fstat(file.fileno()), stat.S_ISREG)
-                    if not reason:
-                        return file.read(), ""
-        except OSError:
-            return b"", ""
-        return b"", f"{path}: {reason}"
+        found = None
+        if self._folder is not None:
+            name = self._file_name(sig, target_context.codegen())
+            content, refused = _read(self._folder, name)
+            if refused:
+                message = f"the kernel cache is not used: {refused}"
+                warnings.warn(message, RuntimeWarning, stacklevel=2)
+            with contextlib.suppress(Exception):
+                payload = content[hashlib.sha256().digest_size :]
+                if content and content == _digest(self._folder, name, payload) + payload:
+                    found = CompileResult._rebuild(target_context, *pickle.loads(payload))
+        if found is None:
+            _announce()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write a compiled kernel, to a file that only the user can read."""
-        if data.library.has_dynamic_globals:  # addresses of this process
+        if self._folder is None or data.library.has_dynamic_globals:  # addresses of this process
             return
         try:
-            self._write(self._file_name(sig, data.codegen), dumps(data._reduce()))
+            _write(self._folder, self._file_name(sig, data.codegen), dumps(data._reduce()))
             KernelCache.failure = ""
         except Exception as error:
             KernelCache.failure = f"{self._folder}: {error}"
-
-    def _write(self, name: str, payload: bytes) -> None:
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            self._folder.mkdir(mode=0o700)
-        reason = why_not_trusted(self._folder.lstat(), stat.S_ISDIR)
-        if reason:
-            raise OSError(reason)
-        handle, path = tempfile.mkstemp(prefix=f"{name}.", dir=self._folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_digest(self._folder, name, payload) + payload)
-            Path(path).replace(self._folder / name)
-        finally:
-            Path(path).unlink(missing_ok=True)
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
         """Name the file by all that the folder's name does not tell of a kernel."""
         key = repr((sys.version, sig, codegen.magic_tuple()))
         return f"{self._name}.{hashlib.sha256(key.encode()).hexdigest()[:16]}.kernel"
+
+
+def _read(folder: Path, name: str) -> tuple[bytes, str]:
+    """Return what a file holds, nothing if there is none, and why it is not trusted."""
+    path = folder
+    try:
+        reason = why_not_trusted(path.lstat(), stat.S_ISDIR)
+        if not reason:
+            path = path / name
+            with path.open("rb") as file:
+                reason = why_not_trusted(os.fstat(file.fileno()), stat.S_ISREG)
+                if not reason:
+                    return file.read(), ""
+    except OSError:
+        return b"", ""
+    return b"", f"{path}: {reason}"
+
+
+def _write(folder: Path, name: str, payload: bytes) -> None:
+    """Write a file that only the user can read, in a folder for the user alone."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    reason = why_not_trusted(folder.lstat(), stat.S_ISDIR)
+    if reason:
+        raise OSError(reason)
+    handle, path = tempfile.mkstemp(prefix=f"{name}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_digest(folder, name, payload) + payload)
+        Path(path).replace(folder / name)
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def _announce() -> None:
+    """Say once, in a terminal, that kernels are compiled: it takes seconds."""
+    if not KernelCache.announced and sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write("fastbp: compiling for this processor, which takes some seconds once\n")
+        KernelCache.announced = True
 
 
 def _digest(folder: Path, name: str, payload: bytes) -> bytes:

@@ -14,7 +14,6 @@ on what the compiler finds profitable.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -26,7 +25,7 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 
-from fastbp.kernels.cache import SOURCES, KernelCache, cache_folder
+from fastbp.kernels.cache import KernelCache, cache_folder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -89,9 +88,8 @@ def kernel(function: Function) -> Function:
     if not JIT_ENABLED:
         return np.errstate(all="ignore")(function)  # as compiled code, which never warns
     dispatcher = numba.njit(**_OPTIONS)(function)
-    folder = cache_folder()
-    if folder is not None and Path(function.__code__.co_filename) in SOURCES:
-        dispatcher._cache = KernelCache(function, folder)
+    if function.__module__.startswith(f"{__package__}."):
+        dispatcher._cache = KernelCache(function, cache_folder())
     return dispatcher  # type: ignore[no-any-return]
 
 

@@ -1,9 +1,11 @@
 """Cached kernels: never stale, never in the way, never anybody else's."""
 
+import io
 import os
 import pickle
 import shutil
 import stat
+import sys
 import textwrap
 import zipfile
 from pathlib import Path
@@ -16,6 +18,7 @@ import fastbp
 from fastbp.command.app import command
 from fastbp.kernels import cache, neuron
 from fastbp.kernels.jit import JIT_ENABLED, kernel
+from fastbp.system.progress import warmup_bar
 from fastbp.system.versions import kernel_cache
 from tests.problems import python
 
@@ -216,3 +219,25 @@ def test_a_failed_write_is_told(folder, monkeypatch):
     monkeypatch.undo()
     hits(folder)
     assert cache.why_not_kept() == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_is_told_once_that_kernels_are_compiled(folder, terminal, monkeypatch):
+    shown = io.StringIO()
+    shown.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setattr(cache.KernelCache, "announced", False)
+    hits(None)
+    hits(folder)
+    hits(folder)
+    message = "fastbp: compiling for this processor, which takes some seconds once\n"
+    assert shown.getvalue() == (message if terminal else "")
+
+
+def test_a_bar_tells_it_already(folder, monkeypatch, capsys):
+    monkeypatch.setattr(cache.KernelCache, "announced", False)
+    assert list(warmup_bar("always", ["fit_neuron"])) == ["fit_neuron"]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    capsys.readouterr()
+    hits(folder)
+    assert capsys.readouterr().err == ""
