@@ -83,7 +83,9 @@ def run_steps(
         elif not compare_and_swap(integers, layout.TICKET, ticket, ticket - 1):
             continue
         polls = 0
-        chunk = integers[layout.SEGMENT_FIRST] + integers[layout.SEGMENT_CHUNKS] - left
+        # Once the chunk is counted as done, others may close this segment and open the next one.
+        chunks = integers[layout.SEGMENT_CHUNKS]
+        chunk = integers[layout.SEGMENT_FIRST] + chunks - left
         start = integers[layout.BATCH_START] + chunk * integers[layout.CHUNK_ROWS]
         rows = min(integers[layout.CHUNK_ROWS], batch_stop(integers) - start)
         buffers = parameters, work, at(partials, slot(integers, chunk) * row)
@@ -93,7 +95,7 @@ def run_steps(
         done = integers[layout.DONE] + 1 if alone else atomic_add(integers, layout.DONE, 1) + 1
         if alone:
             integers[layout.DONE] = done
-        if done == integers[layout.SEGMENT_CHUNKS]:
+        if done == chunks:
             close_segment(integers, floats, rates, losses)
             open_segment(integers)
     return False

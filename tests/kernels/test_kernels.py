@@ -18,6 +18,7 @@ from fastbp.kernels import (
     activations,
     atomics,
     exponential,
+    layout,
     losses,
     neuron,
     steps,
@@ -27,9 +28,10 @@ from fastbp.kernels import (
 from fastbp.kernels.jit import JIT_ENABLED, kernel
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.losses import LOSSES
+from fastbp.models.neuron import NeuronModel
 from fastbp.system.threads import Team
 from fastbp.training.problem import Options
-from fastbp.training.run import Run
+from fastbp.training.run import NO_FLOATS, NO_ORDER, Run
 from tests import reference
 from tests.tolerances import ULPS
 
@@ -362,9 +364,7 @@ def test_nothing_beyond_the_arrays_is_read():
 
 def run_for(x, y, workers, **keywords):
     """A fit under way whose kernel the test calls itself."""
-    model = fastbp.models.neuron.NeuronModel(
-        x.shape[1], np.zeros(x.shape[1]), 0.0, "sigmoid", "mse"
-    )
+    model = NeuronModel(x.shape[1], np.zeros(x.shape[1]), 0.0, "sigmoid", "mse")
     data = samples(ArrayRows(x), y, None, model.targets, ("features", "labels", ""))
     options = Options(learning_rate=0.1, epochs=2, batch_rows=len(x), **keywords)
     return Run(model.problem(data, options), Team(workers, None))
@@ -389,8 +389,7 @@ def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
     memory = run.memory
     memory.ticket, memory.row_stride, memory.label_stride = steps.UNOPENED, 2, 1
     block = run.problem.rows.in_memory
-    none = fastbp.training.run.NO_FLOATS, fastbp.training.run.NO_ORDER
-    data = block.features, block.labels, *none
+    data = block.features, block.labels, NO_FLOATS, NO_ORDER
     assert not run.problem.kernel(
         data, memory.integers, memory.floats, np.array([0.1]), run.losses, 1
     )
@@ -463,6 +462,38 @@ def test_a_lost_race_is_run_again(monkeypatch):
     outcomes = iter([False])
     steps.keep_least(state, 0, 3)
     assert state[0] == 3
+
+
+@pytest.mark.skipif(
+    JIT_ENABLED, reason="a thread that is held up can be staged in plain Python only"
+)
+def test_a_thread_that_is_held_up_closes_no_later_segment(monkeypatch):
+    """Between counting its chunk as done and comparing with the size of the segment."""
+    rng = np.random.default_rng(0)
+    n = neuron.chunk_rows(1030) * 3
+    x, y = rng.normal(size=(n, 1030)), rng.random(n)
+    run = run_for(x, y, 2)
+    run.memory.integers[layout.SLOTS] = 2  # segments of two chunks and of one
+    run._budget = 3
+    meanwhile = []  # what the other thread does
+
+    def run_kernel(call, abandon):
+        meanwhile.append(lambda: call(1))
+        call(0)
+
+    def held_up(pointer, index, value):
+        before = atomics.atomic_add(pointer, index, value)
+        while meanwhile:
+            meanwhile.pop()()
+        return before
+
+    monkeypatch.setattr(run._threads, "run", run_kernel)
+    monkeypatch.setattr(steps, "atomic_add", held_up)
+    while run.memory.epoch < 2:
+        run.slice()
+    expected = fastbp.fit_neuron(x, y, np.zeros(1030), 0.0, 0.1, 2, n_threads=1)
+    np.testing.assert_array_equal(run.losses, expected.losses)
+    np.testing.assert_array_equal(run.memory.parameters[:1030], expected.weights)
 
 
 def test_update_pieces():

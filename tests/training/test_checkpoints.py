@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp.kernels.plan import plan_network
 from fastbp.system import archive
 from fastbp.training import checkpoints
 from fastbp.training.optimizers import LOSS_ONLY
+from fastbp.training.run import Run
 from tests.problems import network_bits, network_problem, python
 
 X, Y, W, B, RNG = network_problem((4, 6, 1), 200)
@@ -53,9 +55,9 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(keywords, every, tmp_pa
     monkeypatch.setattr("fastbp.kernels.plan.MOST_ROWS", 8)
     monkeypatch.setattr("fastbp.kernels.plan.LEAST_ROWS", 8)
     monkeypatch.setattr("fastbp.kernels.plan.CHUNK_WORK", 1)
-    fastbp.kernels.plan.plan_network.cache_clear()
+    plan_network.cache_clear()
     whole = fit(8, **keywords)
-    original, slices, cuts, within = fastbp.training.run.Run.slice, 0, 0, False
+    original, slices, cuts, within = Run.slice, 0, 0, False
 
     def cut_off(self):
         nonlocal slices
@@ -65,7 +67,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(keywords, every, tmp_pa
                 raise Killed
         original(self)
 
-    monkeypatch.setattr(fastbp.training.run.Run, "slice", cut_off)
+    monkeypatch.setattr(Run, "slice", cut_off)
     path = tmp_path / "fit.checkpoint"
     while True:
         try:
@@ -78,7 +80,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(keywords, every, tmp_pa
     same(whole, again)
     assert cuts > 1
     assert within == (keywords.get("batch_size", 200) > 8)  # sums of a batch of several chunks
-    fastbp.kernels.plan.plan_network.cache_clear()
+    plan_network.cache_clear()
 
 
 def test_a_finished_run_returns_immediately_and_continues_with_more_epochs(tmp_path, monkeypatch):
@@ -86,7 +88,7 @@ def test_a_finished_run_returns_immediately_and_continues_with_more_epochs(tmp_p
     keywords = {"batch_size": 7, "shuffle": True, "optimizer": "adam"}
     first = fit(4, checkpoint=path, **keywords)
     with monkeypatch.context() as patch:
-        patch.setattr(fastbp.training.run.Run, "slice", None)  # not a single one is run
+        patch.setattr(Run, "slice", None)  # not a single one is run
         same(fit(4, checkpoint=path, **keywords), first)
     same(fit(9, checkpoint=str(path), n_threads=1, progress=True, **keywords), fit(9, **keywords))
     with pytest.raises(fastbp.CheckpointError, match=r"c: expected epochs to be at least 9: the"):
@@ -162,10 +164,10 @@ def test_fewer_epochs_than_were_begun(tmp_path, monkeypatch):
         original(self)
 
     keywords = {"batch_size": 50, "checkpoint": tmp_path / "c", "checkpoint_every": 0.0}
-    original = fastbp.training.run.Run.slice
+    original = Run.slice
     with monkeypatch.context() as patch:
         patch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
-        patch.setattr(fastbp.training.run.Run, "slice", cut_off)
+        patch.setattr(Run, "slice", cut_off)
         with pytest.raises(Killed):
             fit(8, **keywords)
     with pytest.raises(
@@ -240,10 +242,10 @@ def test_divergence_after_a_cut_carries_the_start_of_its_epoch(tmp_path, monkeyp
         original(self)
 
     keywords = {"batch_size": 40, "checkpoint": tmp_path / "c", "checkpoint_every": 0.0}
-    original = fastbp.training.run.Run.slice
+    original = Run.slice
     with monkeypatch.context() as patch:
         patch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
-        patch.setattr(fastbp.training.run.Run, "slice", cut_off)
+        patch.setattr(Run, "slice", cut_off)
         with pytest.raises(Killed):
             fit(8, rate=steep, **keywords)
     with pytest.raises(fastbp.DivergenceError) as caught:

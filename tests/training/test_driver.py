@@ -17,6 +17,7 @@ import pytest
 import fastbp
 from fastbp.data.arrays import ArrayRows
 from fastbp.data.labels import samples
+from fastbp.models.neuron import NeuronModel
 from fastbp.system import threads
 from fastbp.training.driver import _Fitting
 from fastbp.training.problem import Options
@@ -208,7 +209,7 @@ class TestInterrupt:
     def test_an_epoch_that_diverges_is_not_returned(self):
         """Cut short in the middle of an epoch whose parameters are NaN already."""
         x, y, w = problem(100, 3)
-        model = fastbp.models.neuron.NeuronModel(3, w, 0.25, "identity", "mse")
+        model = NeuronModel(3, w, 0.25, "identity", "mse")
         data = samples(ArrayRows(x), y, None, model.targets, ("", "labels", ""))
         options = Options(0.1, 5, 1)
         run = Run(model.problem(data, options), threads.Team(1, None))
