@@ -61,13 +61,13 @@ def key() -> str:
 
 def record(machine: str, titles: Iterable[str]) -> None:
     """Store this machine's ratios of some workloads, each measured by MOST_PROCESSES."""
-    kept = json.loads(RATIOS.read_text()) if RATIOS.exists() else {}
+    kept = json.loads(RATIOS.read_text(encoding="utf-8")) if RATIOS.exists() else {}
     ours = kept.get(machine, {})
     for title in titles:
         ours[title] = round(ratio(title, math.inf), 3)
         print(f"{title:45} {ours[title]:8.2f}", flush=True)
     kept[machine] = {title: ours[title] for title in gated() if title in ours}
-    RATIOS.write_text(json.dumps(kept, indent=1) + "\n")
+    RATIOS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def compare(stored: dict[str, float], titles: Iterable[str]) -> list[str]:
@@ -106,7 +106,7 @@ def main() -> None:
     if unknown:
         parser.error(f"expected workloads of {', '.join(gated())}, got {', '.join(unknown)}")
     machine = key()
-    kept = json.loads(RATIOS.read_text()) if RATIOS.exists() else {}
+    kept = json.loads(RATIOS.read_text(encoding="utf-8")) if RATIOS.exists() else {}
     print(machine)
     if arguments.record or machine not in kept:
         record(machine, titles)

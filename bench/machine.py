@@ -38,7 +38,7 @@ def processor() -> str:
     """Return the processor's name, with family and model where the name alone is vague."""
     fields: dict[str, str] = {}
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             fields.setdefault(name.strip(), value.strip())
     except OSError:
@@ -56,5 +56,5 @@ def processors() -> int:
 def cache_bytes() -> int:
     """Return the size of the largest cache, 32 MiB where that is not known (not Linux)."""
     units = {"K": 2**10, "M": 2**20}
-    texts = [p.read_text().strip() for p in CACHES.glob("index*/size")]
+    texts = [p.read_text(encoding="utf-8").strip() for p in CACHES.glob("index*/size")]
     return max((int(t[:-1]) * units[t[-1]] for t in texts if t[-1:] in units), default=2**25)

@@ -62,7 +62,7 @@ def killed(folder: Path, seconds: float, *arguments: str) -> tuple[int, float]:
 def anonymous_megabytes(process: int) -> float:
     """Return the anonymous memory of a process in MB (NaN where there is no /proc)."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return float("nan")
     return sum(int(line.split()[1]) / 1e3 for line in lines if line.startswith("RssAnon"))

@@ -44,11 +44,11 @@ def neuron_steps("""
 def slow_down(tree: Path) -> None:
     """Make the neuron's kernel in a tree take 1.5 times as long."""
     path = tree / KERNEL
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert text.count(CALL) == 1
     assert text.count("\n\n@kernel\ndef neuron_steps(") == 1
     text = text.replace(CALL, CALL.replace("neuron_gradient", "slowed_gradient"))
-    path.write_text(text.replace("\n\n@kernel\ndef neuron_steps(", SLOWED))
+    path.write_text(text.replace("\n\n@kernel\ndef neuron_steps(", SLOWED), encoding="utf-8")
 
 
 def run(tree: Path, *arguments: str) -> tuple[int, list[str]]:

@@ -17,7 +17,7 @@ MARKS = "<!-- {}: python -m {} -->\n", "<!-- end of {} -->\n"
 
 def rewrite(path: Path, blocks: Mapping[str, str], command: str) -> None:
     """Rewrite the blocks of a file that a command generates, and print which file that was."""
-    path.write_text(rewritten(path.read_text(), blocks, command))
+    path.write_text(rewritten(path.read_text(encoding="utf-8"), blocks, command), encoding="utf-8")
     print(f"{path.relative_to(TOP)}: wrote {', '.join(blocks)}")
 
 

@@ -29,7 +29,7 @@ class Saved:
     """
 
     def __init__(self, path: Path) -> None:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         self.path = path
         self.when: str = content["datetime"]
         commit = content["commit_info"]

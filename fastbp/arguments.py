@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numbers
 import operator
+import os
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -68,6 +70,20 @@ def choice(name: str, value: Any, known: Iterable[Name]) -> Name:
         if value == each:
             return each
     raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+def path(name: str, value: Any) -> Path:
+    """Return a path that a file can have, whether there is one or not."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: expected a path, got {describe(value)}")
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise ValueError(f"{name}: expected a path that a file can have, got {text!r}")
+    return Path(text)
 
 
 def names_in_docs(**known: Iterable[str]) -> Callable[[Documented], Documented]:

@@ -11,7 +11,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from fastbp.models import layers
 from fastbp.models.activations import ActivationName
 from fastbp.models.network import predict_network
 from fastbp.models.prediction import CALL_WORK
+from fastbp.system import output
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.system.threads import team
 
@@ -70,7 +70,7 @@ def make_neuron_dataset(
         Each feature's: standard normal, or uniform on [-1, 1).
     out : path-like ending in ".npy", optional
         Write a float64 matrix to this file, labels in its last column, in constant memory. An
-        old file is replaced when the new one is complete.
+        old file is replaced when the new one is complete; a pipe or a device is refused.
     virtual : bool
         Compute the rows whenever they are read, and keep none.
 
@@ -331,9 +331,11 @@ def _delivered(
             raise ValueError("out: expected None with virtual=True, got a path")
         return rows, None
     if out is not None:
-        path = Path(out)
+        path = arguments.path("out", out)
         if path.suffix != ".npy":
             raise ValueError(f"out: expected a name that ends in '.npy', got {path.name!r}")
+        if output.is_special(path):  # the rows could not be read again
+            raise ValueError(f"out: expected an ordinary file, got the pipe or device {path}")
         write_npy(rows, path)
         return open_rows(path, target=list(range(-rows.n_labels, 0))), None
     whole = rows.empty(rows.n_rows)

@@ -19,11 +19,15 @@ class DataError(FastbpError, ValueError):
     ----------
     row : int or None
         The first offending row, counted from 0, where there is one.
+    column : str or int, or None
+        The offending column of features, by name or index, where the message names one.
     """
 
-    def __init__(self, message: str, row: int | None = None) -> None:
+    def __init__(
+        self, message: str, row: int | None = None, column: str | int | None = None
+    ) -> None:
         super().__init__(message)
-        self.row = row
+        self.row, self.column = row, column
 
 
 class DivergenceError(FastbpError, ArithmeticError):

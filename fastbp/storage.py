@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
 
 import numpy as np
 
+from fastbp import arguments
 from fastbp.errors import CheckpointError
 from fastbp.system import archive
 
@@ -72,15 +72,18 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
         the file. (An estimator's `callback` cannot be kept; scikit-learn's own callbacks are left
         out. A scikit-learn pipeline is not supported; pickle it instead.)
     path : path-like
-        Its folder must exist. An old file is replaced atomically or, if writing fails, left
-        unchanged.
+        Its folder must exist. Links are followed. An old file is replaced at once, by one of the
+        same mode and owner, or, if writing fails, left as it is; a pipe is written to.
 
     Raises
     ------
     TypeError
         If the model is of another type, or an estimator's parameter is a function.
+    ValueError
+        If no file can have that path.
     OSError
-        If the file cannot be written.
+        If the file cannot be written. If only the old one cannot be replaced, the message says
+        where the new one is.
 
     Examples
     --------
@@ -96,7 +99,7 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     kind = type(model).__name__
     if _class_named(kind) is not type(model):
         raise TypeError(f"model: expected {', '.join(HOMES)}, got {kind}")
-    archive.write(Path(path), kind, model.to_stored())
+    archive.write(arguments.path("path", path), kind, model.to_stored())
 
 
 def load(path: str | os.PathLike[str]) -> StoredModel:
@@ -112,17 +115,22 @@ def load(path: str | os.PathLike[str]) -> StoredModel:
 
     Raises
     ------
+    ValueError
+        If no file can have that path.
     OSError
         If the file cannot be read.
     CheckpointError
         If it is not such a file, was altered, or is of a newer format.
     """
-    path = Path(path)
+    path = arguments.path("path", path)
     kind, content = archive.read(path)
     found = _class_named(kind)
     if found is None:
         raise CheckpointError(f"{path}: expected {', '.join(HOMES)}, got {kind}")
-    model: StoredModel = found.from_stored(*content)
+    with archive.refusing(path, f"a {kind}"):
+        model: StoredModel = found.from_stored(*content)
+        if not archive.same(model.to_stored(), content):  # a field is missing, or one too many
+            raise ValueError("more or less than it is made of")
     return model
 
 

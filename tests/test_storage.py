@@ -1,6 +1,7 @@
 """Models on disk: bit-identical models back, or a clear error."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -68,7 +69,11 @@ def test_refusals(tmp_path):
     path = tmp_path / "model"
     with pytest.raises(FileNotFoundError):
         fastbp.load(path)
-    for bad, error in [("nowhere/model", FileNotFoundError), (".", IsADirectoryError)]:
+    for bad, error in [
+        ("nowhere/model", FileNotFoundError),
+        (".", IsADirectoryError),
+        (tmp_path.root, IsADirectoryError),
+    ]:
         with pytest.raises(error) as caught:
             fastbp.save(models()[0], tmp_path / bad)
         assert caught.value.filename == str(tmp_path / bad)
@@ -82,7 +87,10 @@ def test_refusals(tmp_path):
     for damaged, message in [
         (b"", "expected a safetensors file"),
         (good[:-5], "expected a safetensors file"),
-        (b"noise" * 100, "expected a safetensors file"),
+        (
+            b"noise" * 100,
+            "expected a safetensors file, got a damaged one, or a file of another kind",
+        ),
         (bytes(altered), "the file was altered"),
         (header, "the file was altered"),
     ]:
@@ -92,6 +100,39 @@ def test_refusals(tmp_path):
             fastbp.load(path)
         assert path.read_bytes() == damaged
     assert issubclass(fastbp.CheckpointError, RuntimeError)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", b"model", 3, None])
+def test_what_no_file_can_have_is_no_path(path):
+    calls = {
+        "path": [lambda: fastbp.save(models()[0], path), lambda: fastbp.load(path)],
+        "source": [lambda: fastbp.open_rows(path)],
+        "out": [lambda: fastbp.datasets.make_neuron_dataset(3, 1, out=path)],
+        "checkpoint": [
+            lambda: fastbp.fit_neuron([[1.0]], [1], [0.0], 0.0, 0.1, 1, checkpoint=path)
+        ],
+    }
+    error = ValueError if isinstance(path, str) else TypeError
+    for name, made in calls.items():
+        if path is None and name != "path":  # which says that there is none
+            continue
+        if name == "source" and error is TypeError:  # which may be other things than a path
+            continue
+        for call in made:
+            with pytest.raises(error, match=f"^{name}: expected a path"):
+                call()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(ValueError, match=r"out: expected an ordinary file, got .*pipe\.npy"):
+        fastbp.datasets.make_neuron_dataset(3, 1, out=tmp_path / "pipe.npy")
+    for path in (tmp_path / "pipe.npy", "/dev/zero"):
+        with pytest.raises(fastbp.CheckpointError, match=f"{path}: expected an ordinary file"):
+            fastbp.load(path)
+        with pytest.raises(fastbp.CheckpointError, match=f"{path}: expected an ordinary file"):
+            fastbp.fit_neuron([[1.0]], [1], [0.0], 0.0, 0.1, 1, checkpoint=path)
 
 
 def test_newer_and_foreign_files(tmp_path, monkeypatch):

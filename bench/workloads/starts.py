@@ -89,7 +89,7 @@ def smallest_kernel(begin: Callable[[list[str]], Run]) -> Callable[[Any], Run]:
     def provider(problem: Any) -> Run:
         folder = tempfile.TemporaryDirectory()
         path = Path(folder.name, "smallest.py")
-        path.write_text(SMALLEST_KERNEL)
+        path.write_text(SMALLEST_KERNEL, encoding="utf-8")
         run = begin([str(path)])
 
         def run_and_keep_the_file(processes: int, folder: Any = folder) -> Any:

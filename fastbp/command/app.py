@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
 import click
 
 from fastbp._version import __version__
-from fastbp.command.options import one_line_errors
+from fastbp.command.options import echo, one_line_errors
 from fastbp.command.predict import predict
 from fastbp.command.report import print_grid
 from fastbp.command.synth import synth
@@ -38,10 +39,10 @@ def compile_ahead(functions: tuple[FunctionName, ...]) -> None:
     """Compile ahead of time."""
     with one_line_errors():
         done = warmup(*functions, progress=True)
-        click.echo(done)
+        echo(done)
     if done.not_kept:
         sys.exit(1)
-    click.echo(f"kernel cache: {kernel_cache()}")
+    echo(f"kernel cache: {kernel_cache()}")
 
 
 @command.command()
@@ -57,13 +58,16 @@ for subcommand in (synth, train, predict):
 
 def main() -> None:
     """Run the command; Ctrl-C exits with 130, by the convention of shells."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console may lack letters of names
+            stream.reconfigure(errors="backslashreplace")
     try:
         command(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        error.show(file=sys.stderr)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         sys.exit(EXIT_CODE)
     except BrokenPipeError:  # the program that reads the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastbp.command.scaling import Moments, Prepared, check_labels, first_pass
+from fastbp.command.options import on_disk
+from fastbp.command.scaling import Balanced, Moments, Prepared, check_block, first_pass
+from fastbp.command.settings import Settings
 from fastbp.data.arrays import ArrayRows, Labelled, Loaded, loaded_if_small
 from fastbp.data.classes import listed
 from fastbp.data.rows import Rows
@@ -19,6 +24,112 @@ from fastbp.datasets import make_neuron_dataset
 from fastbp.errors import DataError
 
 BUILT_IN_ROWS, BUILT_IN_FEATURES, BUILT_IN_NOISE = 1_000_000, 20, 1.0
+MOST_LEFT_OUT = 20
+"""Columns that a message proposes to leave out."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file or folder, and what the options say of it: its columns by name, or by index.
+
+    Attributes
+    ----------
+    target : str or None
+        None only without names: then the last column.
+    layout : dict
+        The arguments of `open_rows` for text.
+    """
+
+    path: Path
+    target: str | None = None
+    columns: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    weights: str | None = None
+    layout: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def named(self) -> bool:
+        """Whether its columns have names."""
+        return has_names(self.path, self.layout.get("header", True))
+
+    def open(self) -> tuple[Rows, str]:
+        """Open it; return its rows, whose features have names, and the name of the target."""
+        if self.named:
+            rows = open_rows(
+                self.path,
+                target=self.target,
+                weight=self.weights,
+                columns=self.columns or None,
+                exclude=self.exclude,
+                **self.layout,
+            )
+            return rows, str(self.target)
+        width = open_rows(self.path, **self.layout).n_features
+
+        def index(column: str) -> int:
+            try:
+                found = int(column)
+            except ValueError:
+                expected = f"{self.path}: expected the number of a column"
+                raise ValueError(f"{expected}, got {column!r}") from None
+            return found % width if -width <= found < width else found  # for open_rows to refuse
+
+        target, exclude = index(self.target or "-1"), [index(column) for column in self.exclude]
+        weight = None if self.weights is None else index(self.weights)
+        columns = [index(column) for column in self.columns]
+        if not columns:
+            columns = [j for j in range(width) if j not in (target, weight)]
+        columns = [j for j in columns if j not in exclude]
+        chosen: dict[str, Any] = {"weight": weight, "columns": columns, "exclude": exclude}
+        rows = open_rows(self.path, target=target, **chosen, **self.layout)
+        rows.feature_names = [str(j) for j in columns]
+        return rows, str(target)
+
+    def expected_target(self) -> str:
+        """Return what to say where no target is given: the names of the columns."""
+        nowhere = "\0"
+        try:
+            open_rows(self.path, target=nowhere, **self.layout)
+        except DataError:  # of a damaged file
+            raise
+        except ValueError as error:
+            return str(error).removeprefix("target: ").replace(repr(nowhere), "none")
+        raise AssertionError
+
+
+@contextmanager
+def opened_table(file: Path | None, *options: Any) -> Iterator[Table | None]:
+    """Give the table of a file; add to errors about its features how to do without them."""
+    if file is None:
+        yield None
+        return
+    with on_disk(file) as path:
+        table = Table(path, *options)
+        try:
+            yield table
+        except DataError as error:
+            names = _at_fault(table, error)
+            if not names:
+                raise
+            without = " ".join(f"--exclude {shlex.quote(name)}" for name in names)
+            python = "or encode text and fill gaps with scikit-learn, see the README"
+            raise DataError(f"{error}; leave out with {without}, {python}") from None
+
+
+def _at_fault(table: Table, error: DataError) -> list[str]:
+    """Return the columns of features that cannot be used: of small files all of them."""
+    found: list[str] = []
+    while len(found) < MOST_LEFT_OUT:
+        name = str(error.column)
+        if error.column is None or name in (table.target, table.weights, *found):
+            break
+        found.append(name)
+        try:
+            open_source(replace(table, exclude=(*table.exclude, *found)))
+            break
+        except DataError as another:
+            error = another
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,29 +159,18 @@ def built_in(seed: int) -> Source:
     return Source(rows, names, "y", classes=[0, 1])
 
 
-def open_source(path: Path, target: str) -> Source:
+def open_source(table: Table) -> Source:
     """Open a file or folder; if it is small, read and check all of it."""
-    named = has_names(path)
-    opened = open_rows(path, target=target if named else _index(target, path))
+    opened, target = table.open()
     if opened.n_labels != 1:
         got = opened.n_labels
-        raise ValueError(f"{path}: expected one column {target!r} to predict, got {got}")
-    rows, names = loaded_if_small(opened), opened.feature_names
-    if names is None:
-        index = int(target) % (rows.n_features + 1)
-        names = [str(j) for j in range(rows.n_features + 1) if j != index]
-        target = str(index)
+        raise ValueError(f"{table.path}: expected one column {target!r} to predict, got {got}")
+    rows = loaded_if_small(opened)
+    assert rows.feature_names is not None
     if rows.in_memory is not None:
         rows.raise_if_not_finite(0, rows.in_memory.features)
-        check_labels(rows, target, 0, rows.in_memory)
-    return Source(rows, names, target, not named, opened.classes)
-
-
-def _index(column: str, path: Path) -> int:
-    try:
-        return int(column)
-    except ValueError:
-        raise ValueError(f"{path}: expected the number of a column, got {column!r}") from None
+        check_block(rows, target, 0, rows.in_memory)
+    return Source(rows, rows.feature_names, target, not table.named, opened.classes)
 
 
 def refuse_text(source: Source, option: str | None) -> None:
@@ -102,42 +202,65 @@ def _is_number(text: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Rows of a source to train on and to test on, and how they were prepared."""
+    """Rows of a source to train on and to test on, and how they were prepared.
+
+    Attributes
+    ----------
+    means, scales : numpy.ndarray, shape (n_features,)
+    target_mean, target_scale : float
+        Labels that are numbers were taken as (label - mean) / scale.
+    classes : list of labels, or None
+        None for a number.
+    """
 
     source: Source
     training: Rows
     held_out: Rows | None
     means: np.ndarray
     scales: np.ndarray
+    target_mean: float
+    target_scale: float
     classes: list[Any] | None
 
+    def rows_trained_on(self, settings: Settings) -> int:
+        """Return how many rows are left besides those for validation, as the fit rounds it."""
+        n = self.training.n_rows
+        return n - int((settings.validation or 0.0) * n)
 
-def prepare(source: Source, held_out: float, standardize: bool, classes: bool) -> Parts:
-    """Split the rows, scale features by those to train on, and turn classes into indices."""
+
+def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
+    """Split the rows, scale them by those to train on, and turn classes into indices."""
     rows, codes = source.rows, None
-    labels = source.classes if classes else None
+    labels = source.classes if settings.predicts_classes else None
     n = rows.n_rows
     n_held_out = min(n - 1, max(1, round(held_out * n))) if held_out else 0
     unseen = Subset(rows, n_held_out, True) if n_held_out else None
-    moments = Moments(rows.n_features)
+    features, target = Moments(rows.n_features), Moments(1)
     # Which numbers occur is not known yet, nor whether both booleans do.
-    searches = classes and (labels is None or isinstance(labels[0], bool))
-    if searches or standardize:
-        target = source.target if searches else None
-        found = first_pass(rows, unseen, moments if standardize else None, target)
+    searches = settings.predicts_classes and (labels is None or isinstance(labels[0], bool))
+    numbers = settings.scales_target
+    if searches or numbers or settings.standardize or rows.weighted:
+        moments = (features if settings.standardize else None, target if numbers else None)
+        found = first_pass(rows, source.target, unseen, *moments, searches)
+        features.refuse_too_large(rows.name, source.names)
+        target.refuse_too_large(rows.name, [source.target])
         if searches:
             labels = listed(found if labels is None else found.astype(bool))
             codes = None if np.array_equal(found, np.arange(found.size)) else found
+    scaling = (features.means, features.scales) if settings.standardize else None
+    target_scaling = (target.means, target.scales) if numbers else None
     prepared: Rows = rows
-    # Rows in memory, too, so that a checkpoint's fingerprint has one form for every source.
-    if standardize or codes is not None or rows.in_memory is not None:
-        scaling = (moments.means, moments.scales) if standardize else None
-        prepared = Prepared(rows, scaling, codes)
+    # Rows in memory have two digests, rows of files a single one, as prepared rows have.
+    if settings.standardize or numbers or codes is not None or rows.in_memory is not None:
+        prepared = Prepared(rows, scaling, target_scaling, codes)
     training, rest = prepared, None
     if n_held_out:
         training = Subset(prepared, n_held_out, False)
         rest = _in_place(Subset(prepared, n_held_out, True), rows)
-    return Parts(source, _in_place(training, rows), rest, moments.means, moments.scales, labels)
+    if settings.class_weight and labels is not None:
+        training = Balanced(training, len(labels))
+    scales = features.means, features.scales, float(target.means[0]), float(target.scales[0])
+    return Parts(source, _in_place(training, rows), rest, *scales, labels)
 
 
 def _in_place(rows: Rows, source: Rows) -> Rows:

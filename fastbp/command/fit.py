@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 import warnings
 from pathlib import Path
@@ -20,7 +19,6 @@ from fastbp.models.fits import Fit
 from fastbp.models.initialization import initialize_network
 from fastbp.models.network import fit_network
 from fastbp.models.neuron import fit_neuron
-from fastbp.models.table_model import class_indices_of, outputs_of
 from fastbp.system import archive
 from fastbp.warm_up import FunctionName, warmup
 
@@ -53,7 +51,7 @@ def fit_rows(
     started = time.perf_counter()
     fit: Fit
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an interrupt is reported by the command
+        warnings.simplefilter("ignore", UserWarning)  # an interrupt is reported by the command
         if settings.hidden:
             names: list[Any] = [settings.activation] * len(settings.hidden) + [activation]
             start = initialize_network(
@@ -91,24 +89,15 @@ def epochs_in(checkpoint: Path | None) -> int:
     return 0
 
 
-def held_out_figure(fit: Fit, rows: Rows, classes: bool) -> tuple[str, str]:
-    """Return how good the fit is on rows that it has not seen: a name and a number."""
-    total = 0.0
-    for start, block in rows.blocks():
-        assert block.labels is not None
-        rows.raise_if_not_finite(start, block.features)
-        outputs, labels = outputs_of(fit, block.features), block.labels[:, 0]
-        hits = class_indices_of(outputs) == labels if classes else (outputs - labels) ** 2
-        total += float(hits.sum())
-    if classes:
-        return "accuracy", f"{total / rows.n_rows:.2%}"
-    return "root mean square error", f"{math.sqrt(total / rows.n_rows):.6g}"
-
-
 def time_plain_loop(
-    rows: Rows, settings: Settings, loss: str, epochs: int
+    rows: Rows, settings: Settings, loss: str, epochs: int, seconds: float
 ) -> plain_loop.LoopTime | None:
-    """Time the plain NumPy loop, if it computes the same; Ctrl-C leaves it out of the report."""
+    """Time the plain NumPy loop, if it computes the same as a fit that took so many seconds.
+
+    A comparison with a shorter time would be chance. Ctrl-C leaves it out of the report.
+    """
+    if seconds < plain_loop.LEAST_SECONDS or rows.weighted:
+        return None
     same = not settings.hidden and settings.optimizer == "sgd" and settings.alpha == 0.0
     same = same and settings.validation is None and loss in plain_loop.LOSSES
     all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows

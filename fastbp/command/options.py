@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import functools
+import math
 import re
+import shutil
+import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,21 +16,68 @@ from typing import Any
 
 import click
 
+from fastbp.data.sources.formats import FORMATS, is_known
+from fastbp.data.sources.text import TextLayout
 from fastbp.errors import FastbpError
+from fastbp.system import output
+
+MOST = 2**62
+"""The library takes no larger integers."""
+STANDARD = Path("-")
+"""Standard input or output, by the convention of shells."""
+STDIN = "fastbp-stdin.csv"
+"""How the copy of standard input is called."""
+
+
+class Real(click.FloatRange):
+    """A finite number in a range; NaN is in every range of click's."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number, or refuse the value."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class Whole(click.IntRange):
+    """An integer that the library takes."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number, or refuse the value."""
+        number: int = super().convert(value, param, ctx)
+        if number > MOST:
+            self.fail(f"{value} is larger than {MOST}.", param, ctx)
+        return number
+
+
+def echo(text: object, err: bool = False) -> None:
+    """Print a line; click's own function writes UTF-8 to a console that is for ASCII only."""
+    print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error that a user can fix into one clear line and exit code 1."""
+    """Turn an error that a user can fix into one clear line and exit code 1, a warning, too."""
     try:
-        yield
-    except (FastbpError, ValueError, TypeError, ImportError) as error:
-        raise click.ClickException(str(error)) from None
-    except BrokenPipeError:
-        raise
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = lambda text, *_: echo(f"Warning: {reworded(text)}", err=True)
+            yield
+    except (FastbpError, ValueError, TypeError, ImportError, MemoryError) as error:
+        raise click.ClickException(reworded(error)) from None
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and error.filename is None:
+            raise  # of standard output
         named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise click.ClickException(named) from None
+
+
+def reworded(text: object) -> str:
+    """Return a message with options for arguments of `open_rows`, and `-` by its usual name."""
+    named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", str(text))
+    named = re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
+    return re.sub(rf"\S*{STDIN}", "standard input", named)
 
 
 def parse_sizes(
@@ -48,20 +100,104 @@ def parse_shape(context: click.Context, parameter: click.Parameter, value: str) 
     return numbers[0], numbers[1]
 
 
+def check_input(
+    context: click.Context, parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    """Refuse a file that is not of a known format."""
+    if path is not None and path != STANDARD and not path.is_dir() and not is_known(path):
+        expected = f"expected a folder, or a file that ends in {', '.join(FORMATS)}"
+        raise click.BadParameter(f"{expected}, got {path}")
+    return path
+
+
+def input_argument(name: str, *, required: bool = True) -> Callable[[Any], Any]:
+    """Return the argument of a file or folder of rows, or - for standard input."""
+    kind = click.Path(path_type=Path, exists=True, allow_dash=True)
+    return click.argument(name, type=kind, callback=check_input, required=required)
+
+
+def check_mark(context: click.Context, parameter: click.Parameter, mark: str | None) -> str | None:
+    r"""Refuse what is no mark to separate cells or decimals; a tab may be written as \t."""
+    if mark is None:
+        return None
+    layout: dict[str, Any] = {"delimiter": None, "decimal": ".", "header": True}
+    layout[str(parameter.name)] = mark = "\t" if mark == "\\t" else mark
+    try:
+        TextLayout.checked(**layout)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return mark
+
+
+def layout_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of text; `layout` gets those that are given, as `open_rows` calls them."""
+
+    @functools.wraps(command)
+    def with_layout(
+        delimiter: str | None, decimal: str | None, no_header: bool, **rest: Any
+    ) -> Any:
+        given = {"delimiter": delimiter, "decimal": decimal, "header": False if no_header else None}
+        layout = {name: value for name, value in given.items() if value is not None}
+        return command(layout=layout, **rest)
+
+    mark: dict[str, Any] = {"callback": check_mark, "metavar": "MARK"}
+    for option in (
+        click.option("--no-header", is_flag=True, help="Take the first line of text for a row."),
+        click.option("--decimal", **mark, help="Decimal mark in text, such as a comma."),
+        click.option("--delimiter", **mark, help="What separates cells in text, such as ';'."),
+    ):
+        with_layout = option(with_layout)
+    return with_layout
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[Path]:
+    """Give the path of a file to read; standard input is copied, since rows are read repeatedly."""
+    if path != STANDARD:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / STDIN
+        with copied.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield copied
+
+
 def check_output(
     context: click.Context, parameter: click.Parameter, path: Path | None
 ) -> Path | None:
     """Refuse a file that cannot be written before anything is done."""
-    if path is None:
-        return None
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise click.BadParameter(f"{path.parent} is not a folder")
-    if path.is_dir():
-        raise click.BadParameter(f"{path} is a folder")
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise click.BadParameter(f"{path} cannot be written")
+    # A finished checkpoint is only read: the fit looks at whether it has to be written.
+    if path is None or (parameter.name == "checkpoint" and path.is_file()):
+        return path
+    if path == STANDARD:
+        if parameter.name != "out":
+            raise click.BadParameter("expected a file, got standard output")
+        return path
+    try:
+        output.check(path, replaced=parameter.name != "log_file")
+    except FileNotFoundError:
+        raise click.BadParameter(f"{path.parent} is not a folder") from None
+    except IsADirectoryError:
+        raise click.BadParameter(f"{path} is a folder") from None
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be written: {error.strerror}") from None
     return path
+
+
+def refuse_overwriting(outputs: list[Path], inputs: list[Path]) -> None:
+    """Refuse outputs that would overwrite rows, a model or each other."""
+    for i, path in enumerate(outputs):
+        if output.is_special(path):
+            continue
+        if any(output.is_same(path, other) for other in outputs[:i]):
+            raise click.UsageError(f"expected different files to write, got {path} twice")
+        for file in inputs:
+            if output.is_same(path, file):
+                raise click.UsageError(f"{file} would be overwritten")
+            within = file.resolve() in path.resolve().parents
+            if within and file.is_dir() and is_known(path):
+                raise click.UsageError(f"{path} would be taken for rows of the folder {file}")
 
 
 def output_option(*names: str, text: str, required: bool = False) -> Callable[[Any], Any]:

@@ -10,6 +10,8 @@ import numpy as np
 from fastbp.models.activations import ACTIVATIONS
 
 LOSSES = "mse", "half_mse", "bce"  # that it can compute
+LEAST_SECONDS = 0.05
+"""What takes less is chance."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,20 @@ class LoopTime:
 def seconds_of_loop(
     x: np.ndarray, y: np.ndarray, rate: float, epochs: int, activation: str, loss: str, limit: float
 ) -> LoopTime:
-    """Time the full-batch loop from zeros; past `limit` seconds the rest is extrapolated."""
+    """Time the full-batch loop from zeros, from as many epochs as take 50 ms or more.
+
+    Past `limit` seconds the rest is extrapolated.
+    """
     weights, bias = np.zeros(x.shape[1]), 0.0
     started = time.perf_counter()
     seconds = 0.0
     done = 0
     with np.errstate(all="ignore"):
-        while done < epochs and seconds < limit:
+        while seconds < limit and (done < epochs or seconds < LEAST_SECONDS):
             bias = one_epoch(x, y, weights, bias, rate, activation, loss)
             done += 1
             seconds = time.perf_counter() - started
-    return LoopTime(seconds * epochs / max(done, 1), done, done == epochs)
+    return LoopTime(seconds * epochs / max(done, 1), done, done >= epochs)
 
 
 def one_epoch(

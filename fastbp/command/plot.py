@@ -2,82 +2,79 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 
 from fastbp.command.fit import best_epoch
 from fastbp.models.fits import Fit
+from fastbp.system import output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, GREY = "#2a6fbb", "#d9822b", "#666666"
+BLUE, ORANGE = "#2a6fbb", "#d9822b"
 SINGLE_POINTS = 30  # a line of fewer epochs shows them as dots, too
 DECADE = 10.0
 
 
 def check_suffix(path: Path) -> None:
-    """Raise ImportError without Matplotlib, ValueError for a suffix that it cannot write."""
+    """Refuse a plot without Matplotlib, or with a suffix that it cannot write."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("--plot needs Matplotlib: pip install 'fastbp[plot]'") from None
+        text = "--plot needs Matplotlib: pip install 'fastbp[plot]'"
+        raise click.ClickException(text) from None
     known = sorted(Figure().canvas.get_supported_filetypes())
     if path.suffix.lower().lstrip(".") not in known:
         listed = ", ".join(f".{suffix}" for suffix in known)
-        raise ValueError(f"{path}: expected a file that ends in {listed}")
+        raise click.UsageError(f"--plot: {path}: expected a file that ends in {listed}")
 
 
-def plot_losses(path: Path, title: str, fit: Fit) -> None:
-    """Draw losses by epoch, counted from 1; the suffix of the file says what it is.
+def plot_losses(path: Path, title: str, fit: Fit, batches: bool) -> None:
+    """Draw losses by the epochs that were complete when they were taken.
 
-    The lowest validation loss is marked.
+    A validation loss comes after its epoch; the lowest one is marked. A training loss comes before
+    the only update of its epoch, or is the mean over all updates in batches: it is drawn an epoch
+    or half an epoch earlier. The suffix of the file says what it is.
     """
     losses, validation = fit.losses, fit.validation_losses
     from matplotlib.figure import Figure  # not pyplot: no state, no window
 
     figure = Figure(figsize=(7.5, 4.5), dpi=150, layout="constrained")
     axes = figure.subplots()
-    _line(axes, losses, BLUE, "training")
+    if batches:
+        _line(axes, losses, 0.5, BLUE, "training (mean over an epoch)")
+    else:
+        _line(axes, losses, 0.0, BLUE, "training (before an epoch)")
     if validation is not None:
-        _line(axes, validation, ORANGE, "validation")
-        _mark_lowest(axes, fit)
-        axes.legend(frameon=False, loc="upper right")
+        _line(axes, validation, 1.0, ORANGE, "validation (after an epoch)")
+    best = best_epoch(fit)
+    if best is not None:
+        label = f"lowest: {best[1]:.4g}, epoch {best[0]:,}"
+        axes.plot(*best, "o", color=ORANGE, markersize=7, markerfacecolor="white", label=label)
+    figure.legend(frameon=False, loc="outside lower left", ncols=3, fontsize=9)  # over no curve
     drawn = losses if validation is None else np.concatenate([losses, validation])
     _scale(axes, drawn[np.isfinite(drawn)])
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel("epoch")
+    axes.set_title(title, loc="left", fontsize=11, wrap=True)
+    axes.set_xlabel("epochs")
     axes.set_ylabel(f"loss ({fit.loss})")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
-    figure.savefig(path)
+    picture = io.BytesIO()  # not all formats can be written to a pipe
+    figure.savefig(picture, format=path.suffix.lower().lstrip("."))
+    with output.replacing(path) as file:
+        file.write(picture.getvalue())
 
 
-def _line(axes: Axes, values: np.ndarray, color: str, label: str) -> None:
+def _line(axes: Axes, values: np.ndarray, first: float, color: str, label: str) -> None:
     dots = "o" if len(values) <= SINGLE_POINTS else None
-    epochs = np.arange(1, len(values) + 1)
+    epochs = np.arange(len(values)) + first
     axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker=dots, markersize=3.5)
-
-
-def _mark_lowest(axes: Axes, fit: Fit) -> None:
-    best = best_epoch(fit)
-    if best is None:
-        return
-    epoch, lowest = best
-    axes.plot(epoch, lowest, "o", color=ORANGE, markersize=7, markerfacecolor="white")
-    late = epoch - 1 > fit.n_epochs / 2
-    axes.annotate(
-        f"lowest: {lowest:.4g} in epoch {epoch:,}",
-        best,
-        xytext=(-6 if late else 6, 10),
-        textcoords="offset points",
-        ha="right" if late else "left",
-        color=GREY,
-        fontsize=9,
-    )
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:

@@ -12,50 +12,63 @@ from typing import Any
 import click
 import numpy as np
 
-from fastbp.command.options import one_line_errors, output_option
+from fastbp.command.options import (
+    STANDARD,
+    input_argument,
+    layout_options,
+    on_disk,
+    one_line_errors,
+    output_option,
+    refuse_overwriting,
+)
 from fastbp.data.arrays import loaded_if_small
 from fastbp.data.rows import Rows
 from fastbp.data.sources.formats import has_names
 from fastbp.data.sources.opening import open_rows
 from fastbp.models.table_model import TableModel
 from fastbp.storage import load
-from fastbp.system import archive
+from fastbp.system import output
 from fastbp.system.interrupts import raise_on_interrupt
 from fastbp.system.progress import rows_bar
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@input_argument("file")
+@layout_options
 @output_option("--out", text="Write here instead of printing.")
-def predict(model: Path, file: Path, out: Path | None) -> None:
+def predict(model: Path, file: Path, layout: dict[str, Any], out: Path | None) -> None:
     """Predict the rows of FILE with MODEL, which `fastbp train --save` wrote; the output is CSV.
 
     FILE is of any kind that `fastbp train` takes, and may be larger than memory. A predicted class
     is followed by probabilities: of the second of two classes, or of each of several.
     """
-    with one_line_errors():
+    out = None if out == STANDARD else out
+    refuse_overwriting([] if out is None else [out], [model, file])
+    with one_line_errors(), on_disk(file) as path:
         loaded = load(model)
         if not isinstance(loaded, TableModel):
             raise click.ClickException(f"{model}: expected a model of the train command")
-        rows = loaded_if_small(_columns_for(loaded, file))
+        rows = loaded_if_small(_columns_for(loaded, path, layout))
         if rows.in_memory is not None:  # an error leaves nothing written
             rows.raise_if_not_finite(0, rows.in_memory.features)
         raise_on_interrupt()
         if out is None:
+            if not sys.stdout.isatty():  # but a file, or another program
+                sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
             _write_predictions(sys.stdout, loaded, rows)
             return
-        with archive.replacing(out) as written:
-            stream = io.TextIOWrapper(written, newline="")
+        with output.replacing(out) as written:
+            stream = io.TextIOWrapper(written, encoding="utf-8", newline="")
             _write_predictions(stream, loaded, rows)
             stream.flush()
 
 
-def _columns_for(model: TableModel, path: Path) -> Rows:
+def _columns_for(model: TableModel, path: Path, layout: dict[str, Any]) -> Rows:
     """Open a file or folder with the columns that the model needs, in their order."""
-    if has_names(path):
-        return open_rows(path, columns=model.columns)
-    rows = open_rows(path)
+    if has_names(path, layout.get("header", True)):
+        return open_rows(path, columns=model.columns, **layout)
+    rows = open_rows(path, **layout)
     if model.positional and rows.n_features == len(model.columns):
         return rows  # a matrix without the target
     known = [str(j) for j in range(rows.n_features)]
@@ -65,7 +78,7 @@ def _columns_for(model: TableModel, path: Path) -> Rows:
             f"{path}: expected the columns of the model, got none named"
             f" {', '.join(map(repr, missing))}"
         )
-    return open_rows(path, columns=[int(name) for name in model.columns])
+    return open_rows(path, columns=[int(name) for name in model.columns], **layout)
 
 
 def _write_predictions(stream: Any, model: TableModel, rows: Rows) -> None:
@@ -88,7 +101,7 @@ def _header(model: TableModel, outputs: np.ndarray) -> list[str]:
 
 
 def _lines(model: TableModel, outputs: np.ndarray) -> Iterator[Any]:
-    labels = model.labels(outputs)
+    labels = model.labels(outputs).tolist()
     if model.classes is None:
         return ([label] for label in labels)
     probabilities = outputs.reshape(len(outputs), -1).tolist()

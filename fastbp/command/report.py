@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
 from rich.console import Console
 from rich.table import Table as Grid
 
 from fastbp.command.data import Parts
-from fastbp.command.fit import best_epoch, held_out_figure, time_plain_loop
+from fastbp.command.figures import held_out_figures
+from fastbp.command.fit import best_epoch, time_plain_loop
+from fastbp.command.options import echo
 from fastbp.command.settings import Settings
 from fastbp.models.fits import Fit
 
@@ -21,11 +22,12 @@ def print_report(
 ) -> None:
     """Print the table of a finished training; `epochs` and `seconds` are those of this run."""
     training, held_out, interrupted = parts.training, parts.held_out, fit.stopped == "interrupted"
-    validated = int((settings.validation or 0.0) * training.n_rows)  # as the fit rounds it
-    rows = training.n_rows - validated
+    rows = parts.rows_trained_on(settings)
+    validated = training.n_rows - rows
     rest = f"{0 if held_out is None else held_out.n_rows:,} rows held out"
     rest += f", {validated:,} for validation" if validated else ""
     kind = "a number" if parts.classes is None else f"{len(parts.classes)} classes"
+    kind += ", standardized for training" if settings.scales_target else ""
     lines = [
         ("rows x features", f"{rows:,} x {training.n_features:,}", rest),
         ("target", parts.source.target, kind),
@@ -40,13 +42,12 @@ def print_report(
         lines.append(("validation loss", f"{lowest:.6g}", f"lowest, in epoch {epoch:,}"))
     # Whoever pressed Ctrl-C does not want to wait for another pass over a large file.
     if held_out is not None and not (interrupted and held_out.in_memory is None):
-        name, figure = held_out_figure(fit, held_out, parts.classes is not None)
-        lines.append((name, figure, "on the held-out rows"))
+        lines += held_out_figures(fit, parts)
     if epochs:
         lines.append(("seconds", f"{seconds:.3g}", ""))
         lines.append(("rows per second", f"{rows * epochs / seconds:,.0f}", ""))
     if epochs and compare and not interrupted:
-        plain = time_plain_loop(training, settings, fit.loss, epochs)
+        plain = time_plain_loop(training, settings, fit.loss, epochs, seconds)
         if plain is not None:
             ratio = f"{plain.seconds / seconds:.1f} times as long"
             measured = "" if plain.complete else f" (from {plain.epochs} epochs)"
@@ -74,4 +75,4 @@ def print_grid(rows: Sequence[tuple[str, ...]], *styles: str) -> None:
     with console.capture() as capture:
         console.print(grid)
     for line in capture.get().splitlines():
-        click.echo(line.rstrip())
+        echo(line.rstrip())

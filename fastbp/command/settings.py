@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fastbp.models.activations import ACTIVATIONS
+import click
+
+from fastbp.models.activations import ACTIVATIONS, hidden_activations
 from fastbp.models.losses import LOSSES
 from fastbp.training.optimizers import OPTIMIZERS
 
@@ -27,11 +30,16 @@ class Settings:
         That of the neuron or of the hidden layers.
     loss : str or None
         None follows from the target.
+    classes : bool or None
+        Whether the target is classes or a number; None follows from the other options and it.
     """
 
     hidden: tuple[int, ...]
     activation: str
     loss: str | None
+    classes: bool | None
+    class_weight: str | None
+    standardize: bool
     optimizer: str
     learning_rate: float
     epochs: int
@@ -53,10 +61,17 @@ class Settings:
         return self.activation == "sigmoid"
 
     @property
+    def scales_target(self) -> bool:
+        """Whether the target is a number that is standardised: activations have their own range."""
+        return not self.predicts_classes and self.output(0)[1] == "identity"
+
+    @property
     def number_option(self) -> str | None:
         """The option that makes the target a number, if one does."""
         if self.predicts_classes:
             return None
+        if self.classes is False:
+            return "--number"
         return f"--loss {self.loss}" if self.hidden else f"--activation {self.activation}"
 
     def output(self, n_classes: int) -> tuple[int, str, str]:
@@ -67,3 +82,38 @@ class Settings:
         loss = self.loss or ("bce" if n_classes == 2 else "cross_entropy")
         activation = LOSSES[loss].activation or "identity"
         return n_classes if ACTIVATIONS[activation].output_only else 1, activation, loss
+
+
+def settings_of(options: dict[str, Any]) -> Settings:
+    """Fill in the defaults that depend on other options; refuse what does not go together."""
+    hidden, loss, activation = options["hidden"], options["loss"], options["activation"]
+    classes = options["classes"]
+    found: dict[str, Any] = {"activation": "sigmoid", "optimizer": "sgd"}
+    if hidden:
+        found = {"activation": "relu", "optimizer": "adam", "batch_size": NETWORK_BATCH}
+        found["loss"] = "mse" if classes is False else None
+    elif classes is False:
+        found["activation"] = "identity"
+    found |= {name: value for name, value in options.items() if value is not None}
+    if classes is not None:
+        clash = None
+        if loss is not None and LOSSES[loss].for_classes != classes and (hidden or not classes):
+            clash = f"--loss {loss}"
+        elif not hidden and (found["activation"] == "sigmoid") != classes:
+            clash = f"--activation {activation}"
+        if clash is not None:
+            raise click.UsageError(f"{'--classes' if classes else '--number'}: not with {clash}")
+    if not hidden and loss is not None:
+        needed = LOSSES[loss].activation
+        if needed not in (None, *hidden_activations()):
+            raise click.UsageError(f"--loss {loss} goes with --hidden: a neuron has one output")
+        if needed not in (None, found["activation"]):
+            raise click.UsageError(f"--loss {loss} goes with --activation {needed}")
+    rate = 0.5 if found["activation"] == "sigmoid" and not hidden else 0.05
+    if found["optimizer"] in ADAPTIVE:
+        rate = ADAPTIVE_RATE
+    usual = {"learning_rate": rate, "shuffle": "batch_size" in found}
+    settings = Settings(**{**options, **usual, **found})
+    if settings.class_weight and not settings.predicts_classes:
+        raise click.UsageError(f"--class-weight: not with {settings.number_option}")
+    return settings

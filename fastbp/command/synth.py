@@ -11,11 +11,12 @@ import click
 import numpy as np
 from rich.filesize import decimal
 
-from fastbp.command.options import one_line_errors, output_option, parse_shape
+from fastbp.command.options import Real, Whole, one_line_errors, output_option, parse_shape
 from fastbp.command.report import print_grid
 from fastbp.data.rows import Block, Rows, Wrapped
 from fastbp.data.sources.writing import write_npy
 from fastbp.datasets import DISTRIBUTIONS, Distribution, make_neuron_dataset
+from fastbp.system import output
 from fastbp.system.interrupts import raise_on_interrupt
 from fastbp.system.progress import rows_bar
 
@@ -23,10 +24,10 @@ from fastbp.system.progress import rows_bar
 @click.command()
 @click.argument("shape", callback=parse_shape, metavar="ROWSxFEATURES")
 @output_option("--out", text="The .npy file to write; an old one is replaced.", required=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0)
+@click.option("--seed", type=Whole(min=0), default=0)
 @click.option(
     "--noise",
-    type=click.FloatRange(min=0.0),
+    type=Real(min=0.0),
     default=1.0,
     help="Standard deviation of the noise added before the label is decided; 3 is as large as the"
     " signal.",
@@ -43,8 +44,9 @@ def synth(
     if out.suffix != ".npy":
         raise click.UsageError(f"--out: expected a name that ends in .npy, got {out}")
     n_rows, n_features = shape
-    size, free = 8 * n_rows * (n_features + 1), shutil.disk_usage(out.absolute().parent).free
-    if size > free:
+    size, kept = 8 * n_rows * (n_features + 1), not output.is_special(out)
+    free = shutil.disk_usage(out.resolve().parent).free
+    if kept and size > free:
         raise click.ClickException(
             f"{out}: expected {decimal(size)} of free disk space, got {decimal(free)}"
         )
@@ -57,9 +59,10 @@ def synth(
     lines = [
         ("rows x features", f"{n_rows:,} x {n_features:,}"),
         ("target", f"0 or 1, in the last column, {n_features}"),
-        ("file", f"{out}, {decimal(out.stat().st_size)}"),
-        ("train on it", f"fastbp train {out}"),
+        ("file", f"{out}, {decimal(out.stat().st_size if kept else size)}"),
     ]
+    if kept:
+        lines.append(("train on it", f"fastbp train {out}"))
     print_grid(lines, "bold", "none")
 
 

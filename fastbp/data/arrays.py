@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.data import checks
+from fastbp.data import checks, frames
 from fastbp.data.rows import (
     WHOLE_BYTES,
     Block,
@@ -116,10 +116,12 @@ class Loaded(Wrapped):
 
 
 def rows_of(name: str, value: object) -> Rows:
-    """Return the rows of an argument: rows already, or an array-like."""
+    """Return the rows of an argument: rows already, or an array-like or a table."""
     if isinstance(value, Rows):
         return loaded_if_small(value)
-    return ArrayRows(checks.matrix(name, value), name)
+    rows = ArrayRows(checks.matrix(name, value), name)
+    rows.feature_names = frames.names_of(value)
+    return rows
 
 
 def loaded_if_small(rows: Rows) -> Rows:

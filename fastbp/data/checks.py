@@ -6,6 +6,7 @@ Every message has the form ``name: expected ..., got ...``.
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -18,11 +19,17 @@ from fastbp.errors import DataError
 
 REAL_KINDS = "fiub"  # of a dtype: floating, signed, unsigned, boolean
 TEXT_KINDS = "SU"
+DATES = np.datetime64, np.timedelta64, datetime.date, datetime.timedelta
+LEAST_WEIGHT = float(np.finfo(np.float64).tiny)
+MOST_WEIGHT = 2.0**960  # 2**63 of them have a finite sum
 SCAN_ELEMENTS = 2**17  # searched at a time for bad rows, so that temporaries stay small
 
 
-def number_array(name: str, value: Any) -> np.ndarray:
-    """Return `value` as an array of real numbers of its own dtype (objects become float64)."""
+def number_array(name: str, value: Any, first_row: int = 0) -> np.ndarray:
+    """Return `value` as an array of real numbers of its own dtype (objects become float64).
+
+    Messages count its rows from `first_row` on.
+    """
     value = frames.array_like(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise DataError(f"{name}: expected numbers, got masked elements")
@@ -30,13 +37,13 @@ def number_array(name: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except Exception as error:  # of an object that cannot become an array
         if isinstance(error, ValueError) and isinstance(value, Sequence | np.ndarray):
-            _raise_ragged(name, value)
+            _raise_ragged(name, value, first_row)
         kind = TypeError if isinstance(error, TypeError | RuntimeError) else DataError
         raise kind(
             f"{name}: expected an array of numbers, got what cannot become one: {error}"
         ) from error
     if array.dtype.kind == "O":
-        return _from_objects(name, array)
+        return _from_objects(name, array, first_row)
     if array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"{name}: expected real numbers, got {kind_of(array.dtype)}")
     return array
@@ -52,16 +59,37 @@ def kind_of(dtype: np.dtype[Any]) -> str:
     return names.get(dtype.kind, f"dtype {dtype}")
 
 
-def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
+def refuse_dates(name: str, value: Any) -> None:
+    """Refuse dates and durations: NumPy makes numbers of them, in whatever unit they are stored.
+
+    For values that others convert; :func:`number_array` refuses them by itself.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in REAL_KINDS:
+        return
+    got = frames.first_dates(value)
+    if got is None:
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError, RuntimeError):
+            return  # no array: to be refused for that
+        if array.dtype.kind == "O":
+            kinds = {kind for kind in set(map(type, array.ravel())) if issubclass(kind, DATES)}
+            got = min((kind.__name__ for kind in kinds), default=None)
+        elif array.dtype.kind in "mM":
+            got = kind_of(array.dtype)
+    if got is not None:
+        raise TypeError(f"{name}: expected real numbers, got {got}")
+
+
+def _from_objects(name: str, array: np.ndarray, first_row: int) -> np.ndarray:
     if array.ndim == 0:
         raise TypeError(
             f"{name}: expected an array of real numbers, got {type(array.item()).__name__}"
         )
-    for row, element in enumerate(array):
+    for row, element in enumerate(array, first_row):
         for column, entry in enumerate(np.ravel(np.asarray(element, dtype=object))):
-            if isinstance(entry, (str, bytes, complex, type(None))) or not hasattr(
-                entry, "__float__"
-            ):
+            no_number = isinstance(entry, (str, bytes, complex, type(None), *DATES))
+            if no_number or not hasattr(entry, "__float__"):
                 got = "None" if entry is None else f"{type(entry).__name__} {entry!r}"
                 where = f"row {row}, column {column}" if array.ndim == 2 else f"row {row}"
                 raise TypeError(f"{name}: expected real numbers, got {got} in {where}")
@@ -74,9 +102,9 @@ def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _raise_ragged(name: str, value: Any) -> NoReturn:
+def _raise_ragged(name: str, value: Any, first_row: int) -> NoReturn:
     lengths = [len(row) if hasattr(row, "__len__") else None for row in value]
-    for row, length in enumerate(lengths):
+    for row, length in enumerate(lengths, first_row):
         if length != lengths[0]:
             got = "a single value" if length is None else f"{length}"
             expected = "a single value" if lengths[0] is None else f"{lengths[0]} values"
@@ -143,10 +171,11 @@ def raise_for_row(
 ) -> NoReturn:
     """Raise a DataError for a row that is not finite; `columns` are the names of its values."""
     index = int(np.argmax(~np.isfinite(values)))
-    where = f"row {row}"
+    where, column = f"row {row}", index if columns is None else columns[index]
     if columns is not None or len(values) > 1:
-        where += f", column {index if columns is None else repr(columns[index])}"
-    raise DataError(f"{name}: expected finite numbers, got {values[index]} in {where}", row)
+        where += f", column {column!r}"
+    text = f"{name}: expected finite numbers, got {values[index]} in {where}"
+    raise DataError(text, row, column)
 
 
 def finite_rows(name: str, array: np.ndarray) -> None:
@@ -165,6 +194,27 @@ def all_finite(name: str, array: np.ndarray) -> None:
         raise ValueError(f"{name}: expected finite numbers, got {array[index]} at {where}")
 
 
+def same_names(name: str, names: list[str] | None, expected: list[str] | None) -> None:
+    """Refuse columns of other names, or in another order, than those that a model was fitted to.
+
+    Without names on either side there is nothing to compare.
+    """
+    if names is None or expected is None or names == expected:
+        return
+    missing = [column for column in expected if column not in set(names)]
+    new = [column for column in names if column not in set(expected)]
+    got = f"{listed(names)} in another order"
+    if missing or new:
+        lacking = [f"none named {listed(missing)}"] if missing else []
+        got = ", but ".join(lacking + ([f"also {listed(new)}"] if new else []))
+    raise ValueError(f"{name}: expected the columns of the fit ({listed(expected)}), got {got}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as messages list them: not more than twenty."""
+    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+
+
 def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) -> None:
     """Raise a DataError for the first row of an array that holds something wrong, if any does."""
     if wrong.any():
@@ -174,29 +224,13 @@ def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) 
 
 
 def sample_weights(name: str, value: Any, n_rows: int) -> np.ndarray:
-    """Return one weight per row, none negative."""
+    """Return one weight per row, none negative.
+
+    Nor so small or large that a sum of some of them could be no divisor.
+    """
     array = vector(name, value, n_rows, "one per row of features")
     refuse_rows(name, array, array < 0.0, "non-negative weights")
+    extreme = (array > MOST_WEIGHT) | ((array < LEAST_WEIGHT) & (array != 0.0))
+    expected = f"0, or a weight from {LEAST_WEIGHT:.1e} to {MOST_WEIGHT:.1e}"
+    refuse_rows(name, array, extreme, expected)
     return array
-
-
-def batches_have_weight(name: str, weights: np.ndarray, batch_rows: int, of: str = "") -> None:
-    """Refuse weights, in visiting order, whose sum over some batch is not positive and finite."""
-    starts = np.arange(0, weights.shape[0], batch_rows)
-    with np.errstate(over="ignore"):
-        sums = np.add.reduceat(weights, starts)
-    sums_of_weights(name, starts, sums, batch_rows, weights.shape[0], of)
-
-
-def sums_of_weights(
-    name: str, starts: np.ndarray, sums: np.ndarray, batch_rows: int, n_rows: int, of: str = ""
-) -> None:
-    """Refuse sums that are not positive and finite, for the batches that begin at `starts`."""
-    bad = ~((sums >= np.finfo(np.float64).tiny) & (sums < np.inf))
-    if bad.any():
-        batch = int(np.argmax(bad))
-        start, stop = int(starts[batch]), min(int(starts[batch]) + batch_rows, n_rows)
-        raise ValueError(
-            f"{name}: expected a positive finite sum in every batch, got {sums[batch]:g} for rows"
-            f" {start} to {stop - 1}{of}"
-        )

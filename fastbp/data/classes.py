@@ -12,6 +12,8 @@ from fastbp.errors import DataError
 
 Labels = Sequence[Any] | np.ndarray
 
+CLEARLY_CLASSES = 20
+"""Up to so many distinct whole numbers stand for classes, as do more if they are 0, 1, 2..."""
 MOST_CLASSES = 1000
 """More distinct labels than these are numbers to predict, not classes."""
 
@@ -28,9 +30,9 @@ def class_indices(
     if unknown.any():
         first = int(np.argmax(unknown))
         name, row = locate(first)
-        got = _shown(labels[first : first + 1])
+        got = shown(labels[first : first + 1])
         raise DataError(
-            f"{name}: expected labels of the classes {_shown(classes)}, got {got} in row {row}", row
+            f"{name}: expected labels of the classes {shown(classes)}, got {got} in row {row}", row
         )
     return indices
 
@@ -43,23 +45,41 @@ def listed(classes: np.ndarray) -> list[Any]:
     return labels
 
 
+def have_fractions(classes: Labels) -> bool:
+    """Return whether there are fractions among more than two labels."""
+    return len(classes) > 2 and any(isinstance(c, float) and not c.is_integer() for c in classes)
+
+
+def are_ambiguous(classes: Labels) -> bool:
+    """Return whether distinct numbers may as well be numbers to predict as classes."""
+    many = len(classes) > CLEARLY_CLASSES and list(classes) != list(range(len(classes)))
+    return many or have_fractions(classes)
+
+
 def check_classes(
-    name: str, classes: Labels, hint: str, fewest: int = 2, two: bool = False
+    name: str,
+    classes: Labels,
+    hint: str,
+    fewest: int = 2,
+    two: bool = False,
+    fractions: bool = False,
 ) -> None:
-    """Refuse too few or too many labels for classes, or fractions among more than two of them.
+    """Refuse too few or too many labels for classes, or fractions where they are not allowed.
 
     The message ends with the hint.
     """
     n, most = len(classes), 2 if two else MOST_CLASSES
-    fractions = n > 2 and any(isinstance(c, float) and not c.is_integer() for c in classes)
-    if fewest <= n <= most and not fractions:
+    if fewest <= n <= most and (fractions or not have_fractions(classes)):
         return
-    expected = "two different labels" if two else f"{fewest} to {most} classes, no fractions"
+    expected = "two different labels" if two else f"{fewest} to {most} classes"
+    expected += "" if two or fractions else ", no fractions"
     got = f"{n}" if n <= MOST_CLASSES else f"more than {MOST_CLASSES}"
-    raise ValueError(f"{name}: expected {expected}, got {got} ({_shown(classes)}); {hint}")
+    got += f" ({shown(classes)})" + (f"; {hint}" if hint else "")
+    raise ValueError(f"{name}: expected {expected}, got {got}")
 
 
-def _shown(classes: Labels) -> str:
+def shown(classes: Labels) -> str:
+    """Return the first labels, as messages list them."""
     labels = listed(classes[:5]) if isinstance(classes, np.ndarray) else classes[:5]
     return ", ".join(map(repr, labels)) + (", ..." if len(classes) > 5 else "")
 

@@ -79,12 +79,38 @@ def _from_pandas(value: Any) -> Any:
     columns = [value] if flat else [value.iloc[:, j] for j in range(value.shape[1])]
     dtypes = {column.dtype for column in columns}
     as_it_is = len(dtypes) == 1 and isinstance(next(iter(dtypes)), np.dtype)
-    if as_it_is or not all(dtype.kind in "fiub" for dtype in dtypes):
+    if as_it_is or not all(map(_is_numeric, dtypes)):
         return value
     array = np.empty((len(value), len(columns)))
     for j, column in enumerate(columns):
         array[:, j] = column.to_numpy(dtype=np.float64, na_value=np.nan)
     return array[:, 0] if flat else array
+
+
+def _is_numeric(dtype: Any) -> bool:
+    """Return whether a dtype of pandas can become float64; decimals of Arrow are objects to it."""
+    return dtype.kind in "fiub" or getattr(dtype, "name", "").startswith("decimal")
+
+
+def first_dates(value: Any) -> str | None:
+    """Return what a table's first column of dates or durations is, with its name, if any is."""
+    found: list[tuple[Any, Any]] = []
+    if is_pandas(value):
+        columns = [value] if value.ndim == 1 else [value.iloc[:, j] for j in range(value.shape[1])]
+        found = [(c.name, c.dtype) for c in columns if c.dtype.kind in "mM"]
+    elif exports_arrow(value) and not isinstance(value, PLAIN):
+        try:
+            table = as_arrow(value, "table")
+        except ImportError:
+            return None  # to be read as an array
+        from pyarrow import types
+
+        fields = [(f.name, f.type) for f in table.schema] if hasattr(table, "schema") else []
+        found = [f for f in fields or [(None, table.type)] if types.is_temporal(f[1])]
+    if not found:
+        return None
+    name, kind = found[0]
+    return f"{kind}" if name is None else f"{kind} in column {name!r}"
 
 
 def as_arrow(value: Any, name: str) -> Any:
@@ -145,6 +171,15 @@ def numbers(column: Any) -> np.ndarray:
         column = column.cast(pa.float64(), safe=False)  # large integers are rounded, not refused
     array: np.ndarray = column.to_numpy(zero_copy_only=False)
     return array
+
+
+def index_names(schema: Any) -> frozenset[str]:
+    """Return the columns that metadata of pandas in a schema of Arrow call the index."""
+    try:
+        index = list(schema.pandas_metadata["index_columns"])
+    except (KeyError, TypeError, ValueError):  # there are none, or none that can be read
+        index = []
+    return frozenset(name for name in index if isinstance(name, str))
 
 
 def names_of(value: Any) -> list[str] | None:

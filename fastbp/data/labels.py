@@ -185,15 +185,21 @@ def samples(
     return Samples(rows, class_indices, targets if unchecked else None).checked_in_memory()
 
 
-def check_weights(name: str, rows: Rows, batch_rows: int) -> None:
-    """Refuse sample weights in memory that sum to zero over a batch; the rest is checked later."""
+def check_weights(name: str, rows: Rows) -> None:
+    """Refuse rows of which none has a weight above zero; read as many as it takes to know."""
+    if not rows.weighted:
+        return
     weight = rows.weight_array
-    if weight is not None:
-        checks.batches_have_weight(name, weight, batch_rows)
+    weights = (b.weight for _, b in rows.blocks()) if weight is None else [weight]
+    if not any(array is not None and array.any() for array in weights):
+        raise ValueError(f"{name}: expected rows with a weight above 0, got zeros only")
 
 
-def validation_samples(value: Any, n_features: int, targets: Targets) -> Samples:
-    """Return the rows of ``validation=(features, labels)`` or ``(features, labels, weight)``."""
+def validation_samples(value: Any, training: Rows, targets: Targets) -> Samples:
+    """Return the rows of ``validation=(features, labels)`` or ``(features, labels, weight)``.
+
+    They must have the columns of the rows to train on.
+    """
     if isinstance(value, Rows):
         value = (value, None)
     if not isinstance(value, tuple | list) or len(value) not in (2, 3):
@@ -204,6 +210,8 @@ def validation_samples(value: Any, n_features: int, targets: Targets) -> Samples
     names = "validation[0]", "validation[1]", "validation[2]"
     given, labels, weight = (*value, None)[:3]
     features = rows_of(names[0], given)
-    if features.n_features != n_features:
-        raise ValueError(f"{names[0]}: expected {n_features} columns, got {features.n_features}")
+    if features.n_features != training.n_features:
+        expected = f"expected {training.n_features} columns"
+        raise ValueError(f"{names[0]}: {expected}, got {features.n_features}")
+    checks.same_names(names[0], features.feature_names, training.feature_names)
     return samples(features, labels, weight, targets, names)

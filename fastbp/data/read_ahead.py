@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
-import numpy as np
-
-from fastbp.data import checks
 from fastbp.data.arrays import read_only
 from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
@@ -29,6 +26,7 @@ class ReadAhead:
         Threads to read with; one if the rows come from front to back.
     check : callable
         Takes the index of the first row and the block; raises an error for a bad label or weight.
+        It is called in the first pass over the rows only, as features are checked.
     interrupts : Interrupts
         Interrupts, which end a wait.
     """
@@ -45,6 +43,7 @@ class ReadAhead:
         self._source = self._rows = rows
         self._in_order = True
         self._check = check
+        self._checked = False  # whether all rows have been
         self._interrupts = interrupts
         self._batch_rows = batch_rows
         self._unit = batch_rows if batch_rows <= rows.block_rows else chunk_rows
@@ -54,8 +53,6 @@ class ReadAhead:
         self._pending: dict[int, Future[Block]] = {}
         self._free: list[Block] = []
         self._current: tuple[int, int, Block, Block] | None = None
-        self._weight_sum = np.nan  # of the current batch; unknown if a fit resumes within it
-        self._weight_stop = -1
 
     def visit(self, rows: Rows) -> None:
         """From now on read these rows: the source's in another order."""
@@ -80,24 +77,24 @@ class ReadAhead:
             self._current = None
         if position not in self._pending:
             self._drop()
-        start = position
+        start, checked = position, self._checked
         for _ in range(self._ahead):
             stop = self._stop(start)
             if start not in self._pending:
                 buffer = self._free.pop() if self._free else self._source.empty(self._block_rows)
-                self._pending[start] = self._pool.submit(self._read, start, stop, buffer)
+                self._pending[start] = self._pool.submit(self._read, start, stop, buffer, checked)
             start = stop
             if start == self._rows.n_rows:
                 if not (more_epochs and self._in_order):
                     break
-                start = 0
+                start, checked = 0, True
         stop = self._stop(position)
         while not wait([self._pending[position]], WAIT_SECONDS).done:
             if self._interrupts.count:
                 raise WaitInterruptedError
         buffer = self._pending.pop(position).result()
+        self._checked |= stop == self._rows.n_rows
         block = buffer.part(0, stop - position).map(read_only)
-        self._check_weights(position, stop, block)
         self._current = position, stop, block, buffer
         return position, stop, block
 
@@ -119,9 +116,11 @@ class ReadAhead:
         stop = min(start + self._block_rows, self._rows.n_rows)
         return stop if batch == self._unit else min(stop, (start // batch + 1) * batch)
 
-    def _read(self, start: int, stop: int, buffer: Block) -> Block:
+    def _read(self, start: int, stop: int, buffer: Block, checked: bool) -> Block:
         block = buffer.part(0, stop - start)
         self._rows.fill(start, stop, block)
+        if checked:
+            return buffer
         try:
             self._check(start, block)
         except DataError:
@@ -130,21 +129,3 @@ class ReadAhead:
                     self._check(first, part)
             raise
         return buffer
-
-    def _check_weights(self, start: int, stop: int, block: Block) -> None:
-        """Refuse the source's own sample weights if they sum to zero over a batch."""
-        if block.weight is None:
-            return
-        batch = self._batch_rows
-        before = self._weight_sum if start == self._weight_stop else np.nan
-        first = start // batch * batch
-        begins = np.arange(first, stop, batch)
-        sums = np.add.reduceat(block.weight, np.maximum(begins - start, 0))
-        if first < start:
-            sums[0] += before
-        self._weight_sum, self._weight_stop = sums[-1], stop
-        if stop % batch and stop < self._rows.n_rows:
-            begins, sums = begins[:-1], sums[:-1]
-        known = ~np.isnan(sums)
-        name = f"{self._source.name}: weight"
-        checks.sums_of_weights(name, begins[known], sums[known], batch, self._source.n_rows)

@@ -125,6 +125,8 @@ class Rows(ABC):
         cost. Otherwise blocks come from front to back, and going back means starting again.
     in_memory : Block or None
         All rows, if they are in memory as kernels read them.
+    remarks : tuple of str
+        What the user should know about the choice of columns.
     """
 
     name = "features"
@@ -138,6 +140,7 @@ class Rows(ABC):
     random_access = False
     any_order = True
     in_memory: Block | None = None
+    remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         carried = f", {self.n_labels} of labels" if self.n_labels else ""

@@ -28,11 +28,8 @@ class Supply(ABC):
         """
 
     @abstractmethod
-    def reorder(self, order: Order) -> np.ndarray | None:
-        """Supply the rows of the next epoch in this order; return the weights in it.
-
-        None if there are no weights, or if :class:`ReadAhead` checks them when it reads them.
-        """
+    def reorder(self, order: Order) -> None:
+        """Supply the rows of the next epoch in this order."""
 
     def used(self, start: int, stop: int | None) -> None:
         """Check the rows that a slice has used, up to a position or to the epoch's end.
@@ -60,11 +57,9 @@ class InPlace(Supply):
             self._mapped.read_ahead(position)
         return 0, self._samples.rows.n_rows, self._whole, self._order
 
-    def reorder(self, order: Order) -> np.ndarray | None:
+    def reorder(self, order: Order) -> None:
         indices = order[0 : self._samples.rows.n_rows]
         self._order = read_only(indices if self._choose is None else self._choose(indices))
-        weight = self._whole.weight
-        return None if weight is None else np.take(weight, self._order)
 
     def used(self, start: int, stop: int | None) -> None:
         if self._mapped is not None:

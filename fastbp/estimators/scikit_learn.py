@@ -14,6 +14,8 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call as check_part
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
+from fastbp.data.checks import refuse_dates
+
 __all__ = [
     "UNREAD", "CallbackSupportMixin", "Interval", "Options", "StrOptions",
     "check_optimize_result", "check_partial_fit_first_call", "check_sample_weight", "fit_method",
@@ -23,12 +25,20 @@ __all__ = [
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 try:
-    from sklearn.utils.validation import validate_data as validate
+    from sklearn.utils.validation import validate_data
 except ImportError:  # before 1.6 a method
 
-    def validate(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
+    def validate_data(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
         """Return X, or X and y, checked as scikit-learn does; with its names of features."""
         return estimator._validate_data(X, *y, **how)
+
+
+def validate(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
+    """Return X, or X and y, checked as scikit-learn does, which makes numbers of dates."""
+    refuse_dates("X", X)
+    for labels in y:
+        refuse_dates("y", labels)
+    return validate_data(estimator, X, *y, **how)
 
 
 try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,9 @@ from fastbp.training.state import TrainingState, generator_from, generator_state
 RECORDS: dict[str, Any] = {
     kind.__name__: kind for kind in (*OPTIMIZERS.values(), Solver, TrainingState, LabelBinarizer)
 }
+BINARIZER = "neg_label", "pos_label", "sparse_output", "classes_", "y_type_", "sparse_input_"
+MOST_BYTES = 2**26
+"""Of an array of text: its dtype may ask for much more than a file holds."""
 Arrays = dict[str, np.ndarray]
 LEFT_OUT = "_skl_callbacks", "_callback_fit_ctx", "_parent_callback_ctx"
 """Prefixes of the attributes that scikit-learn's callbacks leave behind."""
@@ -33,8 +38,55 @@ class Stored(BaseEstimator):  # type: ignore[misc]
     def from_stored(cls, arrays: Arrays, fields: dict[str, Any]) -> Any:
         """Rebuild it from saved arrays and fields."""
         estimator = cls()
-        estimator.__dict__.update((name, _decoded(arrays, value)) for name, value in fields.items())
+        parameters = estimator.get_params(deep=False)
+        for name, value in fields.items():
+            if name not in parameters and (hasattr(cls, name) or not name.isidentifier()):
+                raise ValueError(f"expected what {cls.__name__} has learned, got {name!r}")
+            setattr(estimator, name, _decoded(arrays, value))
+        estimator._validate_params()
+        estimator._check_stored()
         return estimator
+
+    @abstractmethod
+    def _check_stored(self) -> None:
+        """Refuse attributes, of a file, that do not fit together; there may be none."""
+
+
+def check_attributes(estimator: Any, kinds: dict[str, Any], together: Sequence[str]) -> bool:
+    """Refuse attributes of other kinds than these, or only some of those that come together.
+
+    Return whether these are there.
+    """
+    own = vars(estimator)
+    for name, kind in kinds.items():
+        if name in own and (not isinstance(own[name], kind) or isinstance(own[name], bool)):
+            raise TypeError(f"{name}: expected {kind}, got {own[name]!r}")
+    missing = [name for name in together if name not in own]
+    if 0 < len(missing) < len(together):
+        raise ValueError(f"expected {', '.join(missing)} of a fitted estimator, got none")
+    names = own.get("feature_names_in_")
+    if names is not None and [*map(type, names.tolist())] != [str] * own["n_features_in_"]:
+        raise ValueError(f"feature_names_in_: expected names, got {names!r}")
+    for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):
+        if not all(isinstance(value, float) for value in own.get(name) or ()):
+            raise TypeError(f"{name}: expected numbers, got others")
+    return not missing
+
+
+def check_array(name: str, array: Any, shape: tuple[int, ...]) -> None:
+    """Refuse what is no finite array of floats of this shape."""
+    is_array = isinstance(array, np.ndarray) and array.dtype.kind == "f"
+    if not (is_array and array.shape == shape and np.isfinite(array).all()):
+        raise ValueError(f"{name}: expected finite numbers of shape {shape}, got {array!r}")
+
+
+def check_classes(classes: Any, n_outputs: int, several: bool = False) -> None:
+    """Refuse classes that are not sorted, or not as many as the outputs can tell apart."""
+    right = isinstance(classes, np.ndarray) and classes.ndim == 1
+    if not right or not np.array_equal(np.unique(classes), classes):
+        raise ValueError(f"classes_: expected sorted classes, got {classes!r}")
+    if len(classes) not in ((n_outputs,) if several or n_outputs > 1 else (1, 2)):
+        raise ValueError(f"classes_: expected those of {n_outputs} outputs, got {classes!r}")
 
 
 def _encoded(arrays: Arrays, name: str, value: Any) -> Any:
@@ -77,10 +129,15 @@ def _decoded(arrays: Arrays, value: Any) -> Any:
     if kind == "array":
         return arrays[content]
     if kind == "scalar":
-        return np.dtype(content[0]).type(content[1])
+        dtype = np.dtype(content[0])
+        if dtype.kind not in "biufUS":
+            raise ValueError(f"expected a number or text, got {dtype}")
+        return dtype.type(_decoded(arrays, content[1]))
     if kind == "objects":
-        items = _decoded(arrays, content[2])
-        array = np.empty(len(items), dtype=content[0])
+        items, dtype = _decoded(arrays, content[2]), np.dtype(content[0])
+        if dtype.kind not in "OUS" or len(items) * dtype.itemsize > MOST_BYTES:
+            raise ValueError(f"expected an array of text or objects, got {dtype}")
+        array = np.empty(len(items), dtype=dtype)
         array[:] = items
         return array.reshape(content[1])
     if kind in ("list", "tuple"):
@@ -90,7 +147,12 @@ def _decoded(arrays: Arrays, value: Any) -> Any:
     if kind == "dict":
         return dict(content)
     if kind == "RandomState":
-        return generator_from(content)
-    record = RECORDS[kind].__new__(RECORDS[kind])
-    record.__dict__.update(content)
+        return generator_from({**content, "legacy": True})
+    if kind != LabelBinarizer.__name__:
+        return RECORDS[kind](**content)  # an optimizer checks its own
+    record = LabelBinarizer()
+    for name, value in content.items():
+        if name not in BINARIZER:
+            raise ValueError(f"expected what {kind} has, got {name!r}")
+        setattr(record, name, value)
     return record

@@ -2,8 +2,8 @@
 
 - ``jit.py``: how kernels are compiled. ``cache.py``: where they are kept on disk. ``layout.py``:
   the indices in the two arrays of a fit.
-- ``vector.py``: eight numbers at once, and four times eight. ``atomics.py``: memory that threads
-  share. ``blas.py``: SciPy's matrix product.
+- ``vector.py``: eight numbers at once, and four times eight. ``lanes.py``: operations across the
+  eight. ``atomics.py``: memory that threads share. ``blas.py``: SciPy's matrix product.
 - ``exponential.py``, ``activations.py``, ``losses.py``, ``update.py``: the formulas; activations,
   losses and optimizers with their codes.
 - ``matvec.py``, ``matmul.py``: products of a tile of rows with one column of weights, with many.

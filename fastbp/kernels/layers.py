@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, subroutine
+from fastbp.kernels.lanes import sum_lanes
 from fastbp.kernels.losses import (
     CROSS_ENTROPY,
     as_scikit_learn_reports,
@@ -20,7 +21,6 @@ from fastbp.kernels.vector import (
     load,
     load_first,
     store,
-    sum_lanes,
 )
 
 

@@ -5,15 +5,16 @@ multiplied with eight rows at once, whatever the width of a layer, and no produc
 copy of the weights. One blocked loop serves forward and backward and, with the neuron index varying
 fastest instead, the gradient of the weights.
 
-Blocks of 4 x 4 vectors run at 97 % of what the processor's multiply-adds can deliver, from 20 x 64
-to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape does not change the result: each
-is one chain of multiply-adds over the terms in order.
+With 512-bit vectors, blocks of 4 x 4 run at 97 % of what the processor's multiply-adds can
+deliver, from 20 x 64 to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape changes no
+bit: every result is one chain of multiply-adds over the terms in order.
 """
 
 from __future__ import annotations
 
 from fastbp.kernels.exponential import NAN
-from fastbp.kernels.jit import device_function, subroutine
+from fastbp.kernels.jit import device_function, subroutine, vector_width
+from fastbp.kernels.lanes import columns_of, lane, sum_lanes
 from fastbp.kernels.matvec import dot_8_rows, dot_row
 from fastbp.kernels.vector import (
     LANES,
@@ -22,21 +23,24 @@ from fastbp.kernels.vector import (
     Vector,
     at,
     broadcast,
-    evens,
     fma,
     fma_4,
-    lane,
     load,
     load_4,
     load_first,
-    odds,
+    load_up_to,
     padded,
     store,
     store_4,
-    store_first,
-    sum_lanes,
+    store_up_to,
     where_less,
 )
+
+# Blocks of 4 x 4 vectors take 32 registers of 512 bits. In 16 of 256 bits the sums of 4 x 1 are
+# the most that leave room for the rest. Multiply-adds a nanosecond there, of 21.2 at most, with 64
+# terms, 100 outputs and 200 rows: 4 x 4 5.3, 4 x 2 13, 3 x 2 13, 2 x 3 12, 4 x 1 20.1, 5 x 1 20.9,
+# 6 x 1 20.4. (Over 24 sizes the last three are within 4 %, also with lower blocks for the rest.)
+TALL_AND_WIDE = vector_width() >= 512
 
 Strided = tuple[Pointer, int, int]
 """Weights, the distance from one term to the next, and from one output to the next."""
@@ -79,7 +83,7 @@ def multiply(
             result_i = at(result, o * width + i)
             other_i = other_at(mode, other, o, o * width + i)
             a_i = at(a, i)
-            if i + 4 * LANES <= width:
+            if i + 4 * LANES <= width and (TALL_AND_WIDE or not tall):
                 if tall:
                     block_4x4(mode, terms, w_o, a_i, other_i, result_i, width)
                 else:
@@ -118,16 +122,16 @@ def store_as(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: i
     if mode == PLUS_START_RELU:
         s = where_less(s, zero, zero, s)  # NaN stays NaN
     elif mode == WHERE_POSITIVE:
-        s = where_less(zero, load_first(other, i, n), s, zero)
+        s = where_less(zero, load_up_to(other, i, n), s, zero)
     elif mode == TIMES:
-        s = load_first(other, i, n) * s
+        s = load_up_to(other, i, n) * s
     elif mode == PLUS:
-        s = load_first(result, i, n) + s
+        s = load_up_to(result, i, n) + s
     elif mode == DESCEND:
-        s = fma(broadcast(other[0]), s, load_first(result, i, n))
+        s = fma(broadcast(other[0]), s, load_up_to(result, i, n))
     elif mode not in (PLAIN, PLUS_START):
         s = broadcast(NAN)
-    store_first(result, i, s, n)
+    store_up_to(result, i, s, n)
 
 
 @device_function
@@ -357,34 +361,20 @@ def transpose(x: Pointer, columns: int, rows: int, result: Pointer) -> None:
 
 @device_function
 def transpose_8(x: Pointer, columns: int, n: int, j: int, stride: int, result: Pointer) -> None:
-    """Transpose eight columns of eight rows, of which n exist; x begins at column j.
-
-    In each of three rounds, taking the even and the odd lanes of a pair moves one bit of the
-    column's number into the row's and one of the row's into the column's. (Shuffles within 128
-    and 256 bits, which are faster, gained a hundredth of a step.)
-    """
-    if n == LANES:
-        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, LANES, j)
-    else:
-        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(x, columns, n, j)
-    r0, r1 = evens(r0, r1), odds(r0, r1)
-    r2, r3 = evens(r2, r3), odds(r2, r3)
-    r4, r5 = evens(r4, r5), odds(r4, r5)
-    r6, r7 = evens(r6, r7), odds(r6, r7)
-    r0, r2 = evens(r0, r2), odds(r0, r2)
-    r1, r3 = evens(r1, r3), odds(r1, r3)
-    r4, r6 = evens(r4, r6), odds(r4, r6)
-    r5, r7 = evens(r5, r7), odds(r5, r7)
+    """Transpose eight columns of eight rows, of which n exist; x begins at column j."""
+    # The constant spares the masks of rows that do not exist.
+    rows = eight_rows(x, columns, LANES, j) if n == LANES else eight_rows(x, columns, n, j)
+    c = columns_of(*rows)
     o = j * stride
-    store(result, o, evens(r0, r4))
-    store(result, o + stride, evens(r1, r5))
-    store(result, o + 2 * stride, evens(r2, r6))
-    store(result, o + 3 * stride, evens(r3, r7))
+    store(result, o, c[0])
+    store(result, o + stride, c[1])
+    store(result, o + 2 * stride, c[2])
+    store(result, o + 3 * stride, c[3])
     if columns - j > 4:
-        store(result, o + 4 * stride, odds(r0, r4))
-        store(result, o + 5 * stride, odds(r1, r5))
-        store(result, o + 6 * stride, odds(r2, r6))
-        store(result, o + 7 * stride, odds(r3, r7))
+        store(result, o + 4 * stride, c[4])
+        store(result, o + 5 * stride, c[5])
+        store(result, o + 6 * stride, c[6])
+        store(result, o + 7 * stride, c[7])
 
 
 @device_function

@@ -12,25 +12,22 @@ from __future__ import annotations
 from typing import Any
 
 from fastbp.kernels.jit import device_function
+from fastbp.kernels.lanes import evens, odds, sum_each, sum_lanes
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
     at,
     broadcast,
-    evens,
     fma,
     fma_4,
     load,
     load_4,
     load_first,
     load_up_to,
-    odds,
     prefetch,
     store,
     store_4,
-    sum_each,
-    sum_lanes,
 )
 
 NARROW = 2  # most features of the narrow layout

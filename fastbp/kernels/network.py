@@ -85,9 +85,10 @@ def tile_step(
     _, _, partial = buffers
     first = start - integers[layout.BLOCK_START]
     finite = tile_forward(PLAIN, data, integers, first, rows, buffers)
-    p = integers[layout.N_PARAMETERS]
-    factor_at(integers, partial)[0] = -(rate / partial[p + layout.WEIGHT_SUM])
-    backward(DESCEND, integers, 0, rows, buffers)
+    weight = partial[integers[layout.N_PARAMETERS] + layout.WEIGHT_SUM]
+    if weight > 0.0:
+        factor_at(integers, partial)[0] = -(rate / weight)
+        backward(DESCEND, integers, 0, rows, buffers)
     return finite
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from fastbp.kernels import layout
 from fastbp.kernels.activations import SIGMOID, activate
 from fastbp.kernels.jit import device_function, kernel, subroutine
+from fastbp.kernels.lanes import sum_each, sum_everywhere, sum_lanes
 from fastbp.kernels.losses import BCE, MSE, output_loss
 from fastbp.kernels.matvec import (
     NARROW,
@@ -44,9 +45,6 @@ from fastbp.kernels.vector import (
     pointer_to,
     store,
     store_first,
-    sum_each,
-    sum_everywhere,
-    sum_lanes,
 )
 
 TILE_ELEMENTS = 3400  # 27 KB: a tile is still in the L1 cache when backward reads it

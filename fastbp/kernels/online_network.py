@@ -9,6 +9,7 @@ from __future__ import annotations
 from fastbp.kernels import layout
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.jit import device_function, subroutine
+from fastbp.kernels.lanes import sum_lanes
 from fastbp.kernels.layers import inputs_of, layer, output_losses
 from fastbp.kernels.matmul import multiply_row
 from fastbp.kernels.matvec import row_at
@@ -26,7 +27,6 @@ from fastbp.kernels.vector import (
     padded,
     store,
     store_first,
-    sum_lanes,
 )
 
 
@@ -59,7 +59,9 @@ def online_step(
     online_forward(integers, row, parameters, work)
     output_dz(integers, at(y, i * integers[layout.LABEL_STRIDE]), weight, work, partial)
     partial[p + layout.LOSS_SUM] += penalty(integers, floats)
-    online_backward(integers, row, parameters, work, rate / weight[0], floats[layout.ALPHA])
+    if weight[0] > 0.0:
+        step = rate / weight[0]
+        online_backward(integers, row, parameters, work, step, floats[layout.ALPHA])
     return integers[layout.EPOCH] > 0 or all_finite(integers[layout.N_FEATURES], row)
 
 

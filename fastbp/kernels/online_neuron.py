@@ -10,6 +10,7 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, kernel, subroutine
+from fastbp.kernels.lanes import lane, sum_everywhere, sum_lanes
 from fastbp.kernels.losses import output_loss
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.steps import (
@@ -29,13 +30,10 @@ from fastbp.kernels.vector import (
     broadcast,
     fma,
     keep_first,
-    lane,
     load,
     load_up_to,
     pointer_to,
     store,
-    sum_everywhere,
-    sum_lanes,
 )
 
 
@@ -73,6 +71,10 @@ def online_rows(
             z = fma(load_up_to(row, j, d - j), load(w, j), z)
         z = sum_everywhere(z)
         check = check + (z - z)
+        if weight == 0.0:  # it changes nothing, whatever its loss
+            for number in range(0, 4 * LANES, LANES):
+                tile[number + k] = 0.0
+            continue
         label = y[i * integers[layout.LABEL_STRIDE]]
         tile[k] = lane(z, 0)
         tile[LANES + k] = label

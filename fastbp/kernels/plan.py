@@ -17,9 +17,10 @@ BLAS = 2
 OUTER_FROM = 16  # fewest inputs and outputs; below 64 rows, whose sums are short, 8 outputs
 # Weights of a layer from which BLAS multiplies. With 512-bit vectors our loops are ahead of
 # OpenBLAS at 64 x 100 (28 against 22 multiply-adds a nanosecond), 784 x 256 (28, 24) and
-# 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). In 16 registers of 256 bits, which
-# hold half a block, they are behind from 64 x 100 on (15 against 20).
-BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**12
+# 1024 x 1024 (21, 18), and fall behind at 2048 x 2048 (13, 17). With 256-bit vectors a step takes
+# 0.79 to 0.92 of the time with OpenBLAS at 64 x 100, 0.81 to 0.95 at 128 x 128, 1.0 at 128 x 256,
+# 1.0 to 1.1 at 256 x 256 and 1.2 at 784 x 256, in batches of 32 to 256.
+BLAS_FROM, BLAS_FROM_NARROW = 2**21, 2**15
 TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many made at most 5 %
 MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 took 1.09 times as long with 32 rows
 TILE_WORK = 2**27  # see row_work, 45 ms: very wide networks have fewer rows, for Ctrl-C to arrive

@@ -28,6 +28,7 @@ from numba.core import types
 
 from fastbp.kernels.exponential import NAN, log_of_sum
 from fastbp.kernels.jit import device_function, kernel, subroutine
+from fastbp.kernels.lanes import lane
 from fastbp.kernels.matvec import forward
 from fastbp.kernels.vector import (
     INTEGERS,
@@ -41,7 +42,6 @@ from fastbp.kernels.vector import (
     compiled_as,
     constant,
     fma,
-    lane,
     pointer_to,
     splat,
     square_root,

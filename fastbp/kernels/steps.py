@@ -123,13 +123,17 @@ def close_segment(integers: Pointer, floats: Pointer, rates: Pointer, losses: Po
 
 @subroutine
 def finish_batch(integers: Pointer, floats: Pointer, total: Pointer, rates: Pointer) -> None:
-    """Do one update with the gradient of (sum of losses + alpha/2 sum w**2) / n."""
+    """Do one update with the gradient of (sum of losses + alpha/2 sum w**2) / n.
+
+    A batch without weight changes nothing.
+    """
     p = integers[layout.N_PARAMETERS]
     n = total[p + layout.WEIGHT_SUM]
     stop = batch_stop(integers)
-    loss = total[p + layout.LOSS_SUM] + penalty(integers, floats)
-    account_batch(integers, floats, loss, n, stop - integers[layout.BATCH_START])
-    update(integers, floats, rate_of_epoch(integers, rates), n, total)
+    if n > 0.0:
+        loss = total[p + layout.LOSS_SUM] + penalty(integers, floats)
+        account_batch(integers, floats, loss, n, stop - integers[layout.BATCH_START])
+        update(integers, floats, rate_of_epoch(integers, rates), n, total)
     integers[layout.BATCH_START] = stop
     integers[layout.NEXT_CHUNK] = 0
 
@@ -159,7 +163,8 @@ def run_whole_batches(
 ) -> bool:
     """Do what `run_steps` does where `step` takes whole batches through to the update: one thread.
 
-    The step gets the learning rate, and stores loss, with the penalty, and weight in `partial`.
+    The step gets the learning rate, and stores loss, with the penalty, and weight in `partial`. Of
+    a batch without weight it changes no parameter.
     """
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
     rates, losses = pointer_to(rates), pointer_to(losses)
@@ -175,7 +180,8 @@ def run_whole_batches(
         if not finite and has_bad_row(data, integers, start, rows):
             break
         loss, n = partial[p + layout.LOSS_SUM], partial[p + layout.WEIGHT_SUM]
-        account_batch(integers, floats, loss, n, rows)
+        if n > 0.0:
+            account_batch(integers, floats, loss, n, rows)
         count_batches(integers, floats, losses, 1, rows)
     return True
 

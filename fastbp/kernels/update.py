@@ -13,6 +13,7 @@ import numpy as np
 
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, subroutine
+from fastbp.kernels.lanes import sum_lanes
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
@@ -24,7 +25,6 @@ from fastbp.kernels.vector import (
     load_up_to,
     square_root,
     store,
-    sum_lanes,
 )
 
 PLAIN_SGD = 0

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -133,14 +132,15 @@ def constant(value: float) -> ir.Constant:
     return ir.Constant(VECTOR if isinstance(value, float) else INTEGERS, [value] * LANES)
 
 
-def _shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+def shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    """Return these lanes of a (0 to 7) and b (8 to 15)."""
     return builder.shuffle_vector(a, b, ir.VectorType(_INT32, LANES)(list(lanes)))
 
 
 def splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
     """Return a vector of eight copies of a scalar."""
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INT32(0))
-    return _shuffle(builder, first, first, [0] * LANES)
+    return shuffle(builder, first, first, [0] * LANES)
 
 
 def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
@@ -380,6 +380,15 @@ def _(builder: Any, pointer: ir.Value, index: ir.Value, a: ir.Value, count: ir.V
     _intrinsic(builder, name, result, a, address, _INT32(8), mask)
 
 
+@device_function
+def store_up_to(pointer: Pointer, index: int, a: Vector, count: int) -> None:
+    """Write the first `count` lanes, eight at most, from `index` on: see `load_up_to`."""
+    if count >= LANES:
+        store(pointer, index, a)
+    else:
+        store_first(pointer, index, a, count)
+
+
 def _vector_address(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
     return builder.bitcast(builder.gep(pointer, [index]), VECTOR.as_pointer())
 
@@ -418,75 +427,3 @@ def store_4(pointer: Pointer, index: int, a: Four) -> None:
 def fma_4(c: Vector, a: Four, s: Four) -> Four:
     """Return c * a + s, each rounded once."""
     return fma(c, a[0], s[0]), fma(c, a[1], s[1]), fma(c, a[2], s[2]), fma(c, a[3], s[3])
-
-
-# --- across lanes -------------------------------------------------------------------------
-
-
-def evens(a: Vector, b: Vector) -> Vector:
-    """Return lanes 0, 2, 4, 6 of a, then those of b."""
-    return np.concatenate([a[::2], b[::2]])
-
-
-def odds(a: Vector, b: Vector) -> Vector:
-    """Return lanes 1, 3, 5, 7 of a, then those of b."""
-    return np.concatenate([a[1::2], b[1::2]])
-
-
-compiled_as(evens, *[vector_type] * 3)(partial(_shuffle, lanes=range(0, 2 * LANES, 2)))
-compiled_as(odds, *[vector_type] * 3)(partial(_shuffle, lanes=range(1, 2 * LANES, 2)))
-
-
-def lane(a: Vector, index: int) -> float:
-    """Return one lane."""
-    return float(a[index])
-
-
-compiled_as(lane, types.float64, vector_type, types.Integer)(ir.IRBuilder.extract_element)
-
-
-def sum_lanes(a: Vector) -> float:
-    """Return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))."""
-    return float(((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7])))
-
-
-def sum_everywhere(a: Vector) -> Vector:
-    """Return the sum of the lanes, bit-identical to :func:`sum_lanes`, in every lane."""
-    return broadcast(sum_lanes(a))
-
-
-def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
-    for step in (1, 2, 4):
-        partner = [lane ^ step for lane in range(LANES)]
-        a = builder.fadd(a, _shuffle(builder, a, a, partner))
-    return a
-
-
-compiled_as(sum_everywhere, vector_type, vector_type)(_added_to_partners)
-compiled_as(sum_lanes, types.float64, vector_type)(
-    lambda builder, a: builder.extract_element(_added_to_partners(builder, a), _INT32(0))
-)
-
-
-def sum_each(
-    a0: Vector, a1: Vector, a2: Vector, a3: Vector, a4: Vector, a5: Vector, a6: Vector, a7: Vector
-) -> Vector:
-    """Return the eight sums of lanes, each bit-identical to :func:`sum_lanes`."""
-    return np.array([sum_lanes(a) for a in (a0, a1, a2, a3, a4, a5, a6, a7)])
-
-
-@compiled_as(sum_each, vector_type, *[vector_type] * LANES)
-def _(builder: Any, *rows: ir.Value) -> ir.Value:
-    # Add neighbours, then pairs, then halves, merging two vectors into one at each level: 14
-    # shuffles and 7 additions for 8 rows, where eight separate sums take 24 of each.
-    levels = (
-        ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),
-        ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
-        ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
-    )
-    for left, right in levels:
-        rows = tuple(
-            builder.fadd(_shuffle(builder, a, b, left), _shuffle(builder, a, b, right))
-            for a, b in zip(rows[::2], rows[1::2], strict=True)
-        )
-    return rows[0]

@@ -8,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from fastbp import arguments
+from fastbp.data import checks, frames
+from fastbp.data.rows import Rows
 from fastbp.training.problem import Outcome
 from fastbp.training.state import TrainingState
+
+STOPPED = "epochs", "tol", "callback", "interrupted", "error"
 
 
 class Fit(ABC):
@@ -20,6 +25,7 @@ class Fit(ABC):
     stopped: str
     validation_losses: np.ndarray | None
     state: TrainingState | None
+    feature_names: list[str] | None
 
     @property
     def n_epochs(self) -> int:
@@ -41,24 +47,50 @@ class Fit(ABC):
         arrays = {**parameters, "losses": self.losses}
         if self.validation_losses is not None:
             arrays["validation_losses"] = self.validation_losses
-        fields = {**fields, "loss": self.loss, "stopped": self.stopped}
+        shared = "loss", "stopped", "feature_names"
+        fields = {**fields, **{name: getattr(self, name) for name in shared}}
         if self.state is not None:
             of_state, fields["state"] = self.state.to_stored()
             arrays |= of_state
         return arrays, fields
 
 
-def restored(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a fit from saved arrays and fields, without its parameters."""
+def restored(
+    arrays: dict[str, np.ndarray], fields: dict[str, Any], n_features: int
+) -> dict[str, Any]:
+    """Return the fields of a fit from saved arrays and fields, checked: all but parameters."""
     if "state" in fields:
         fields = {**fields, "state": TrainingState.from_stored(arrays, fields["state"])}
-    return {name: arrays.get(name) for name in ("losses", "validation_losses")} | fields
+    arguments.choice("stopped", fields["stopped"], STOPPED)
+    stored_names(fields, n_features)
+    losses, against = arrays["losses"], arrays.get("validation_losses")
+    for array in (losses, losses if against is None else against):
+        if array.dtype != np.float64 or array.shape != losses.shape or array.ndim != 1:
+            raise ValueError(f"losses: expected one an epoch, got {arguments.describe(array)}")
+    checks.all_finite("losses", losses)
+    return {**fields, "losses": losses, "validation_losses": against}
+
+
+def stored_names(fields: dict[str, Any], n_features: int) -> list[str] | None:
+    """Return the names of features that a file holds, checked."""
+    names: list[str] | None = fields["feature_names"]
+    if names is not None and [type(name) for name in names] != [str] * n_features:
+        raise ValueError(f"feature_names: expected {n_features} names, got {names!r}")
+    return names
 
 
 def fields_of(outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a fit that come from training, without its parameters."""
-    shared = "losses", "stopped", "validation_losses", "state"
+    shared = "losses", "stopped", "validation_losses", "state", "feature_names"
     return {name: getattr(outcome, name) for name in shared}
+
+
+def check_names(features: Any, expected: list[str] | None) -> None:
+    """Refuse a table, or rows, whose columns are not those that a model was fitted to, in order."""
+    if expected is not None and type(features) is not np.ndarray:
+        is_rows = isinstance(features, Rows)
+        names = features.feature_names if is_rows else frames.names_of(features)
+        checks.same_names("features", names, expected)
 
 
 def by_layer(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

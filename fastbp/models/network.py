@@ -15,7 +15,7 @@ from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS, ActivationName
-from fastbp.models.fits import Fit, by_layer, fields_of, layers_in, restored, without
+from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored, without
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, LossName, check_pair
 from fastbp.models.prediction import predicted, predicted_directly
@@ -57,6 +57,9 @@ class NetworkFit(Fit):
         The loss on validation data after each completed epoch (NaN where Ctrl-C came before it).
     state : TrainingState
         What another fit needs to continue from here.
+    feature_names : list of str or None
+        Those of the table or file that it was fitted to, if it had any: `predict` refuses one
+        whose columns have other names, or another order. (Arrays have no names to compare.)
     """
 
     weights: list[np.ndarray] = field(repr=False)
@@ -67,6 +70,7 @@ class NetworkFit(Fit):
     stopped: str = "epochs"
     validation_losses: np.ndarray | None = field(default=None, repr=False)
     state: TrainingState | None = field(default=None, repr=False)
+    feature_names: list[str] | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.biases, self.losses))
@@ -76,6 +80,7 @@ class NetworkFit(Fit):
 
         An array of shape (n_samples, n_outputs), even with one output.
         """
+        check_names(features, self.feature_names)
         return predict_network(features, self.weights, self.biases, activations=self.activations)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -86,9 +91,11 @@ class NetworkFit(Fit):
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NetworkFit:
         """Rebuild it from saved arrays and fields."""
-        fields = {**fields, "activations": tuple(fields["activations"])}
-        weights, biases = layers_in(arrays, len(fields["activations"]))
-        return cls(weights, biases, **restored(arrays, fields))
+        names, loss = tuple(fields["activations"]), fields["loss"]
+        weights, biases = checked_parameters("", *layers_in(arrays, len(names)), None)
+        d = weights[0].shape[0]
+        NetworkModel(d, weights, biases, names, loss, prefix="")  # checks them
+        return cls(weights, biases, **{**restored(arrays, fields, d), "activations": names})
 
 
 @arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES, optimizers=OPTIMIZERS)
@@ -153,7 +160,7 @@ def fit_network(
         Whether and how (True or ``"window"``) to visit the rows in a new order each epoch, and the
         seed or generator for that: see :func:`fit_neuron`.
     sample_weight : array-like, shape (n_samples,), optional
-        Not negative; a batch's loss is the weighted mean.
+        Not negative, and not all 0; a batch's loss is the weighted mean.
     alpha : float
         Strength of the L2 penalty on the weights, as for :func:`fit_neuron`.
     tol, n_iter_no_change
@@ -274,7 +281,7 @@ def loss_and_gradient(
     data = samples(
         rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
     )
-    check_weights("sample_weight", data.rows, rows.n_rows)
+    check_weights("sample_weight", data.rows)
     penalty = arguments.real("alpha", alpha, minimum=0.0)
     problem = model.problem(data, pass_options(rows.n_rows, GRADIENT_ONLY, penalty))
     with deferred_interrupts() as interrupts, objective(problem, 1, interrupts) as whole:

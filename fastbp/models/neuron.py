@@ -19,7 +19,7 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
-from fastbp.models.fits import Fit, fields_of, restored, without
+from fastbp.models.fits import Fit, check_names, fields_of, restored, without
 from fastbp.models.layers import neuron_vector
 from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
 from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_directly
@@ -58,6 +58,9 @@ class NeuronFit(Fit):
         The loss on validation data after each completed epoch (NaN where Ctrl-C came before it).
     state : TrainingState
         What another fit needs to continue from here.
+    feature_names : list of str or None
+        Those of the table or file that it was fitted to, if it had any: `predict` refuses one
+        whose columns have other names, or another order. (Arrays have no names to compare.)
 
     Examples
     --------
@@ -78,12 +81,14 @@ class NeuronFit(Fit):
     stopped: str = "epochs"
     validation_losses: np.ndarray | None = field(default=None, repr=False)
     state: TrainingState | None = field(default=None, repr=False)
+    feature_names: list[str] | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.bias, self.losses))
 
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_neuron`."""
+        check_names(features, self.feature_names)
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -94,7 +99,12 @@ class NeuronFit(Fit):
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
         """Rebuild it from saved arrays and fields."""
-        return cls(arrays["weights"], float(arrays["bias"][0]), **restored(arrays, fields))
+        stored, bias = arrays["weights"], float(arrays["bias"][0])
+        weights = checks.vector("weights", stored, stored.size, "one a feature", rows=False)
+        NeuronModel(
+            weights.size, weights, bias, fields["activation"], fields["loss"]
+        )  # checks them
+        return cls(weights, bias, **restored(arrays, fields, weights.size))
 
 
 def train_neuron(
@@ -272,7 +282,8 @@ def fit_neuron(
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
         Seed or generator for the shuffles.
     sample_weight : array-like, shape (n_samples,), optional
-        Not negative; a batch's loss is the weighted mean.
+        Not negative, and not all 0; a batch's loss is the weighted mean. A batch without weight
+        changes nothing.
     alpha : float
         Strength of the L2 penalty: alpha/2 times the squared weights, over the batch's rows (or
         its sum of weights), is added to each batch's loss. The bias is not penalized.
@@ -323,8 +334,8 @@ def fit_neuron(
     DivergenceError
         The loss or the parameters stopped being finite; it carries those from before.
     CheckpointError
-        The checkpoint is that of another fit, or damaged, or it cannot be written (then its
-        attribute ``fit`` is the fit so far).
+        The checkpoint is that of another fit, or damaged, or it cannot be written (if that is
+        found only during the fit, its attribute ``fit`` is the fit so far).
 
     Warns
     -----

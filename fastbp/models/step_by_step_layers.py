@@ -13,7 +13,7 @@ from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.models.activations import ACTIVATIONS, ActivationName
-from fastbp.models.fits import by_layer, layers_in
+from fastbp.models.fits import by_layer, check_names, layers_in, stored_names
 from fastbp.models.initialization import SCHEMES, Scheme, initialize_network
 from fastbp.models.layers import activations_of, layer_biases, layer_weights
 from fastbp.models.losses import LossName
@@ -245,6 +245,8 @@ class Perceptron:
         The average loss of each epoch of the last :meth:`fit`.
     stopped_ : str
         Why it stopped.
+    feature_names_ : list of str or None
+        Those of the table that it was fitted to: see :class:`NetworkFit`.
     state_ : TrainingState
         What another fit needs to continue from there: pass it as `state`.
 
@@ -299,6 +301,7 @@ class Perceptron:
         activations_of("layers", self._activations, len(self.layers))
         self.losses_: np.ndarray | None = None
         self.stopped_: str | None = None
+        self.feature_names_: list[str] | None = None
         self.state_: TrainingState | None = None
 
     def __repr__(self) -> str:
@@ -330,6 +333,7 @@ class Perceptron:
 
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_network`."""
+        check_names(features, self.feature_names_)
         return predict_network(features, *self._parameters, activations=self._activations)
 
     def fit(
@@ -393,15 +397,19 @@ class Perceptron:
         for layer, weights, biases in zip(self.layers, fit.weights, fit.biases, strict=True):
             layer.weights[:], layer.biases[:] = weights, biases
         self.losses_, self.stopped_, self.state_ = fit.losses, fit.stopped, fit.state
+        self.feature_names_ = fit.feature_names
         return self
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the layers' arrays and JSON fields for saving."""
-        return by_layer(*self._parameters), {"activations": self._activations}
+        fields = {"activations": self._activations, "feature_names": self.feature_names_}
+        return by_layer(*self._parameters), fields
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Perceptron:
         """Rebuild it from saved arrays and fields."""
         activations = fields["activations"]
         parameters = layers_in(arrays, len(activations))
-        return cls([_layer(*layer) for layer in zip(activations, *parameters, strict=True)])
+        model = cls([_layer(*layer) for layer in zip(activations, *parameters, strict=True)])
+        model.feature_names_ = stored_names(fields, model.layers[0].n_inputs)
+        return model

@@ -10,6 +10,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
+from fastbp.models.fits import check_names, stored_names
 from fastbp.models.neuron import fit_neuron, predict_neuron
 
 
@@ -36,7 +37,7 @@ class Neuron:
         pre-activation x w + b and the output phi(z), floats.
     delta : float
         d loss / d z of the last :meth:`backward`.
-    losses_, stopped_
+    losses_, stopped_, feature_names_
         Those of the last :meth:`fit`: float64 of shape (n_epochs,), and why it stopped.
 
     Examples
@@ -74,6 +75,7 @@ class Neuron:
         self.delta: float | None = None
         self.losses_: np.ndarray | None = None
         self.stopped_: str | None = None
+        self.feature_names_: list[str] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -155,20 +157,24 @@ class Neuron:
             features, labels, *start, learning_rate, epochs, activation=self.activation, **keywords
         )
         self.weights, self.bias, self.losses_ = fit
-        self.stopped_ = fit.stopped
+        self.stopped_, self.feature_names_ = fit.stopped, fit.feature_names
         return self
 
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of shape (n_samples, n_inputs)."""
+        check_names(features, self.feature_names_)
         return predict_neuron(features, self.weights, self.bias, activation=self.activation)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return its arrays and JSON fields for saving."""
         arrays = {"weights": self.weights, "bias": np.array([self.bias])}
-        return arrays, {"activation": self.activation}
+        names = self.feature_names_
+        return arrays, {"activation": self.activation, "feature_names": names}
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Neuron:
         """Rebuild it from saved arrays and fields."""
         weights = arrays["weights"]
-        return cls(weights.size, weights, float(arrays["bias"][0]), fields["activation"])
+        neuron = cls(weights.size, weights, float(arrays["bias"][0]), fields["activation"])
+        neuron.feature_names_ = stored_names(fields, weights.size)
+        return neuron

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from fastbp import arguments
 from fastbp.data import checks, frames
+from fastbp.data.classes import shown
+from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.models.fits import Fit
 from fastbp.models.network import NetworkFit
 from fastbp.models.neuron import NeuronFit
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TableModel:
     """A trained neuron or network with everything that a prediction for a table needs.
 
@@ -32,6 +35,8 @@ class TableModel:
         other for the second; with several outputs, each stands for its own. None for a number.
     positional : bool
         Whether the columns had no names, only numbers.
+    target_mean, target_scale : float
+        A number is predicted as output * scale + mean.
     """
 
     fit: Fit
@@ -41,31 +46,99 @@ class TableModel:
     scales: np.ndarray
     classes: list[Any] | None
     positional: bool = False
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+
+    def __repr__(self) -> str:
+        predicts = "a number" if self.classes is None else f"classes {shown(self.classes)}"
+        kind = f"{type(self.fit).__name__} of {len(self.columns)} columns"
+        return f"<TableModel: {kind}, predicts {self.target!r}, {predicts}>"
 
     def outputs(self, table: Any) -> np.ndarray:
         """Return the outputs: shape (n_samples,), or (n_samples, n_outputs) if there are several.
 
+        Numbers are in the units of the target.
+
+        Parameters
+        ----------
+        table : table, Rows, or array-like, shape (n_samples, n_features)
+            A table of pandas, Polars or pyarrow, and the rows of :func:`open_rows`, have these
+            columns by name, in any order and among others or not; an array, or rows without names,
+            have exactly `columns`, in order. Rows are read a block at a time.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing: the message names it.
+        DataError
+            If a value of these columns is not finite.
+        """
+        if isinstance(table, Rows):
+            return self._outputs_of_rows(table)
+        names = frames.names_of(table)
+        if names is not None and not self.positional:
+            self._indices("table", names)
+            table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
+        return self._outputs(checks.matrix("table", table))
+
+    def _outputs(self, features: np.ndarray) -> np.ndarray:
+        outputs = outputs_of(self.fit, (features - self.means) / self.scales)
+        return outputs * self.target_scale + self.target_mean
+
+    def _outputs_of_rows(self, rows: Rows) -> np.ndarray:
+        indices = [*range(len(self.columns))]
+        if rows.feature_names is not None and not self.positional:
+            indices = self._indices(rows.name, rows.feature_names)
+        elif rows.n_features != len(indices):
+            raise ValueError(
+                f"{rows.name}: expected {len(indices)} columns of features, got {rows.n_features}"
+            )
+        outputs = []
+        for start, block in rows.blocks():
+            features = block.features[:, indices]  # others may hold anything
+            row = checks.first_bad_row(features)
+            if row is not None:
+                checks.raise_for_row(*rows.locate(start + row), features[row], self.columns)
+            outputs.append(self._outputs(features))
+        return np.concatenate(outputs)
+
+    def _indices(self, name: str, names: list[str]) -> list[int]:
+        """Return where the model's columns are among others, or name those that are missing."""
+        where = {column: index for index, column in enumerate(names)}
+        missing = [column for column in self.columns if column not in where]
+        if missing:
+            listed = checks.listed(missing)
+            raise ValueError(f"{name}: expected the columns of the model, got none named {listed}")
+        return [where[column] for column in self.columns]
+
+    def predict(self, table: Any) -> np.ndarray:
+        """Return the labels, or numbers without classes, of shape (n_samples,): see `outputs`."""
+        return self.labels(self.outputs(table))
+
+    def predict_proba(self, table: Any) -> np.ndarray:
+        """Return the probability of each of `classes`, of shape (n_samples, n_classes).
+
         Parameters
         ----------
         table : table or array-like, shape (n_samples, n_features)
-            A table of pandas, Polars or pyarrow has these columns by name, among others or not; an
-            array has exactly `columns`, in order.
+            As for :meth:`outputs`.
+
+        Raises
+        ------
+        TypeError
+            If a number is predicted.
         """
-        if not self.positional and frames.names_of(table) is not None:
-            table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
-        features = checks.matrix("table", table)
-        return outputs_of(self.fit, (features - self.means) / self.scales)
+        if self.classes is None:
+            raise TypeError(f"predict_proba: expected a model of classes, got {self!r}")
+        outputs = self.outputs(table)
+        return np.column_stack([1.0 - outputs, outputs]) if outputs.ndim == 1 else outputs
 
-    def predict(self, table: Any) -> list[Any]:
-        """Return the predicted labels, or numbers without classes: see :meth:`outputs`."""
-        return self.labels(self.outputs(table))
-
-    def labels(self, outputs: np.ndarray) -> list[Any]:
+    def labels(self, outputs: np.ndarray) -> np.ndarray:
         """Return the classes that outputs stand for, or the outputs if there are none."""
         if self.classes is None:
-            values: list[Any] = outputs.tolist()
-            return values
-        return [self.classes[index] for index in class_indices_of(outputs).tolist()]
+            return outputs
+        labels: np.ndarray = np.array(self.classes)[class_indices_of(outputs)]
+        return labels
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return its arrays and JSON fields for saving."""
@@ -77,18 +150,46 @@ class TableModel:
             "target": self.target,
             "classes": self.classes,
             "positional": self.positional,
+            "target_mean": self.target_mean,
+            "target_scale": self.target_scale,
         }
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> TableModel:
         """Rebuild it from saved arrays and fields."""
-        kind = NetworkFit if fields.pop("model") == "NetworkFit" else NeuronFit
-        return cls(
-            fit=kind.from_stored(arrays, fields.pop("fit")),
-            means=arrays["means"],
-            scales=arrays["scales"],
-            **fields,
-        )
+        kind: Any = {"NetworkFit": NetworkFit, "NeuronFit": NeuronFit}[fields["model"]]
+        own = {name: value for name, value in fields.items() if name not in ("model", "fit")}
+        fit = kind.from_stored(arrays, fields["fit"])
+        model = cls(fit=fit, means=arrays["means"], scales=arrays["scales"], **own)
+        model._check_stored()
+        return model
+
+    def _check_stored(self) -> None:
+        """Refuse what does not fit together: anybody can have made a file."""
+        if isinstance(self.fit, NetworkFit):
+            d, n_outputs = len(self.fit.weights[0]), self.fit.weights[-1].shape[1]
+        else:
+            assert isinstance(self.fit, NeuronFit)
+            d, n_outputs = self.fit.weights.size, 1
+        names = arguments.sequence("columns", self.columns, "names")
+        if len(names) != d or not all(type(n) is str for n in [*names, self.target]):
+            raise ValueError(f"columns, target: expected {d} names and one, got {names!r}")
+        for name, array in (("means", self.means), ("scales", self.scales)):
+            if array.dtype != np.float64 or array.shape != (d,) or not np.isfinite(array).all():
+                raise ValueError(f"{name}: expected finite numbers, one a feature, got {array!r}")
+        if not self.scales.all():
+            raise ValueError("scales: expected numbers other than 0, got 0")
+        for name, number in (("mean", self.target_mean), ("scale", self.target_scale)):
+            arguments.real(f"target_{name}", number)
+        if type(self.positional) is not bool:
+            raise TypeError(f"positional: expected True or False, got {self.positional!r}")
+        labels = self.classes
+        if labels is not None and (
+            not isinstance(labels, list)
+            or len(labels) != max(2, n_outputs)
+            or not all(isinstance(label, str | int | float) for label in labels)
+        ):
+            raise ValueError(f"classes: expected a label for each output, got {labels!r}")
 
 
 def outputs_of(fit: Fit, features: np.ndarray) -> np.ndarray:

@@ -10,8 +10,10 @@ progress.py
     Progress bars.
 mapping.py
     Files mapped into memory, even if another program shortens them.
+output.py
+    The one writer of files: how an old one is replaced, and what is written to as it is.
 archive.py
-    Arrays and JSON in a safetensors file, replaced atomically.
+    Arrays and JSON in a safetensors file.
 versions.py
     What a bug report needs.
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from fastbp.errors import CheckpointError
+from fastbp.system import output
 
 FORMAT = 1
+
+MISTAKES = TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError
+"""What content that is not as it should be raises where it is taken apart."""
 
 Content = tuple[dict[str, np.ndarray], dict[str, Any]]
 
@@ -31,12 +33,48 @@ def _plain(value: np.ndarray | np.generic) -> Any:
 
 
 def _array_again(value: dict[str, Any]) -> Any:
-    is_array = value.keys() == {"dtype", "array"}
-    return np.array(value["array"], dtype=value["dtype"]) if is_array else value
+    if value.keys() != {"dtype", "array"}:
+        return value
+    return np.array(value["array"], dtype=number_type(value["dtype"]))
 
 
-def write(path: Path, kind: str, content: Content, temporary: Path | None = None) -> None:
-    """Write a file beside the old one, then rename it over that."""
+def number_type(code: Any) -> np.dtype[Any]:
+    """Return the dtype that a file names, which must be one of numbers: others may be huge."""
+    dtype: np.dtype[Any] = np.dtype(code)
+    if not isinstance(code, str) or dtype.kind not in "biuf":
+        raise ValueError(f"expected a dtype of numbers, got {code!r}")
+    return dtype
+
+
+@contextmanager
+def refusing(path: Path, what: str) -> Iterator[None]:
+    """Raise a CheckpointError that names the file where its content is not what it should be.
+
+    Its digest says only that it was not altered by accident: anybody can make one.
+    """
+    try:
+        yield
+    except MISTAKES as error:
+        got = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: expected the content of {what}, got {got}") from None
+
+
+def same(content: Content, other: Content) -> bool:
+    """Return whether two contents are the same, to the bit."""
+    (arrays, fields), (others, other_fields) = content, other
+    return (
+        arrays.keys() == others.keys()
+        and all(_bits(a) == _bits(others[name]) for name, a in arrays.items())
+        and to_json(fields) == to_json(other_fields)
+    )
+
+
+def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def write(path: Path, kind: str, content: Content) -> None:
+    """Write a file, as :func:`fastbp.system.output.replacing` does."""
     from safetensors.numpy import save as to_bytes
 
     arrays, fields = content
@@ -44,38 +82,8 @@ def write(path: Path, kind: str, content: Content, temporary: Path | None = None
     header = to_json({"format": FORMAT, "kind": kind, "fields": fields})
     # One entry only: with several, their order, and so the bytes, would not be fixed.
     metadata = {"fastbp": f"{_digest(header, arrays)} {header}"}
-    with replacing(path, temporary) as file:
+    with output.replacing(path) as file:
         file.write(to_bytes(arrays, metadata))
-
-
-@contextmanager
-def replacing(path: Path, temporary: Path | None = None) -> Iterator[BinaryIO]:
-    """Yield a new file beside `path`, which takes its name once complete, or else is removed.
-
-    Raises
-    ------
-    OSError
-        With the name of `path`; an old file is then unchanged.
-    """
-    temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        with suppress(OSError):  # the folder itself may be gone
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    with suppress(OSError):  # the renaming is to survive a loss of power; Windows cannot do that
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read(path: Path) -> tuple[str, Content]:
@@ -90,25 +98,33 @@ def read(path: Path) -> tuple[str, Content]:
     """
     from safetensors import SafetensorError, safe_open
 
+    if output.is_special(path):  # to open a pipe would wait for its writer
+        raise CheckpointError(f"{path}: expected an ordinary file, got a pipe or a device")
     with path.open("rb"):
         pass  # raises the OSError of a missing or unreadable file
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: expected a safetensors file, got {error}") from None
+    except (SafetensorError, OSError, *MISTAKES) as error:
+        got = f"a damaged one, or a file of another kind ({error})"
+        raise CheckpointError(f"{path}: expected a safetensors file, got {got}") from None
     if "fastbp" not in metadata:
         raise CheckpointError(f"{path}: expected a safetensors file written by fastbp")
     digest, _, header = metadata["fastbp"].partition(" ")
     if _digest(header, arrays) != digest:
         raise CheckpointError(f"{path}: the file was altered: its digest does not match")
-    content = json.loads(header, object_hook=_array_again)
-    if content["format"] > FORMAT:
+    with refusing(path, "a file of fastbp"):
+        content = json.loads(header, object_hook=_array_again)
+        version, kind, fields = content["format"], content["kind"], content["fields"]
+        kinds = [type(value) for value in (content, version, kind, fields)]
+        if kinds != [dict, int, str, dict] or version < 1:
+            raise ValueError(f"format {version!r}, kind {kind!r}, fields {type(fields).__name__}")
+    if version > FORMAT:
         raise CheckpointError(
-            f"{path}: expected format {FORMAT} or older, got {content['format']}: update fastbp"
+            f"{path}: expected format {FORMAT} or older, got {version}: update fastbp"
         )
-    return content["kind"], (arrays, content["fields"])
+    return kind, (arrays, fields)
 
 
 def _digest(header: str, arrays: dict[str, np.ndarray]) -> str:

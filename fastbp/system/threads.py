@@ -52,7 +52,9 @@ def _container_quota(folder: str = "/sys/fs/cgroup") -> float | None:
     for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
         with contextlib.suppress(OSError, ValueError):  # no such files, or "max": no limit
             quota, period = (
-                int(n) for name in names for n in Path(folder, name).read_text().split()
+                int(n)
+                for name in names
+                for n in Path(folder, name).read_text(encoding="utf-8").split()
             )
             return quota / period if quota > 0 and period > 0 else None  # -1: no limit
     return None

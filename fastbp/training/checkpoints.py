@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from fastbp import arguments
 from fastbp.data.labels import Samples
 from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError
-from fastbp.system import archive
+from fastbp.system import archive, output
 from fastbp.training.problem import Options
 from fastbp.training.state import TrainingState, generator_state
 
 KIND = "Checkpoint"
 REMEDY = "Use another path, or delete the file to start over"
+OTHER_PATH = "Use another path for the checkpoint"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class Checkpoint:
         self._every = every
         self._fingerprint = json.loads(json.dumps(fingerprint))  # as it will be read
         self._written = time.monotonic()
-        if not path.absolute().parent.is_dir():
+        if not path.parent.is_dir():
             raise CheckpointError(f"checkpoint: expected a folder that exists, got {path.parent}")
         if path.is_dir():
             raise CheckpointError(f"checkpoint: expected a file, got the folder {path}")
@@ -99,31 +99,33 @@ class Checkpoint:
         ------
         CheckpointError
             If the file is damaged, is the checkpoint of another problem (the message says what
-            differs), or has begun more epochs than these.
+            differs), has begun more epochs than these, or cannot be written though it must be.
         """
         try:
             kind, (arrays, fields) = archive.read(self.path)
         except FileNotFoundError:
+            self._check_writable()
             return None
         except OSError as error:
             raise CheckpointError(f"{self.path}: cannot be read: {error.strerror}") from error
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}. {REMEDY}") from None
+        except CheckpointError as error:  # it may be anything, the user's data among them
+            raise CheckpointError(f"{error}. {OTHER_PATH}") from None
         if kind != KIND:
-            raise CheckpointError(f"{self.path}: expected a checkpoint, got a {kind}")
-        ours, theirs = self._fingerprint, fields["fingerprint"]
-        different = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-        self.refuse("; ".join(_difference(n, theirs.get(n), ours.get(n)) for n in different))
-        now = _snapshot("", arrays, fields)
-        begun = len(arrays["losses"]) + (now.state.batch_start > 0 or now.state.next_chunk > 0)
+            raise CheckpointError(f"{self.path}: expected a checkpoint, got a {kind}. {OTHER_PATH}")
+        with archive.refusing(self.path, "a checkpoint"):
+            ours, theirs = self._fingerprint, dict(fields["fingerprint"])
+            different = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+            self.refuse("; ".join(_difference(n, theirs.get(n), ours.get(n)) for n in different))
+            saved = _taken_apart(arrays, fields)
+            begun = len(saved.losses) + saved.now.state.within_epoch
+        if len(saved.losses) < epochs and saved.stopped not in ("tol", "callback"):
+            self._check_writable()
         if begun > epochs:
             raise CheckpointError(
                 f"{self.path}: expected epochs to be at least {begun}: the checkpoint has begun"
                 f" that many; got {epochs}"
             )
-        kept = {name: fields[name] for name in FIELDS} | {name: arrays[name] for name in ARRAYS}
-        best = _snapshot("best.", arrays, fields) if "best.state" in fields else None
-        return Saved(now=now, best=best, **kept)
+        return saved
 
     def refuse(self, different: str) -> None:
         """Raise a CheckpointError for another fit's file if anything is different."""
@@ -149,16 +151,47 @@ class Checkpoint:
                 own, fields[prefix + "state"] = snapshot.state.to_stored()
                 own["parameters"] = snapshot.parameters
                 arrays |= {prefix + name: array for name, array in own.items()}
-        # Always the same name, so that what a killed run has left is overwritten.
-        temporary = self.path.with_name(f".{self.path.name}.part")
         try:
-            archive.write(self.path, KIND, (arrays, fields), temporary)
+            archive.write(self.path, KIND, (arrays, fields))
         except OSError as error:
             raise CheckpointError(
                 f"{self.path}: the checkpoint cannot be written: {error.strerror}; an earlier"
                 " checkpoint is unchanged, and the fit so far is this exception's attribute fit"
             ) from error
         self._written = time.monotonic()
+
+    def _check_writable(self) -> None:
+        """Refuse before training what could not be written after it."""
+        try:
+            output.check(self.path)
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path}: the checkpoint cannot be written: {error.strerror}"
+            ) from error
+
+
+def _taken_apart(arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Saved:
+    """Return what a file holds. What depends on the fit is checked where that continues."""
+    best = _snapshot("best.", arrays, fields) if "best.state" in fields else None
+    kept = {name: fields[name] for name in FIELDS} | {name: arrays[name] for name in ARRAYS}
+    saved = Saved(now=_snapshot("", arrays, fields), best=best, **kept)
+    n = len(saved.losses)
+    for name, sizes in (
+        ("losses", (n,)),
+        ("validation_losses", (0, n - 1, n)),
+        ("rates", (0, n, n + 1)),
+    ):
+        array = kept[name]
+        if array.dtype != np.float64 or array.ndim != 1 or array.size not in sizes:
+            raise ValueError(f"{name}: expected one an epoch, got {arguments.describe(array)}")
+    if not (np.isfinite(saved.losses).all() and np.isfinite(saved.rates).all()):
+        raise ValueError("losses, rates: expected finite numbers")
+    arguments.integer("reported", saved.reported, minimum=0, maximum=n)
+    arguments.integer("epochs", saved.epochs, minimum=0)
+    arguments.integer("epoch", saved.now.state.epoch, minimum=n)
+    if saved.stopped not in (None, "epochs", "tol", "callback", "interrupted"):
+        raise ValueError(f"stopped: expected why a fit stopped, got {saved.stopped!r}")
+    return saved
 
 
 def _snapshot(prefix: str, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> Snapshot:
@@ -179,10 +212,8 @@ def open_checkpoint(
     seconds = arguments.real("checkpoint_every", every, minimum=0.0)
     if path is None:
         return None
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"checkpoint: expected a path, got {arguments.describe(path)}")
-    # If it is a link, the file that it points to is replaced.
-    return Checkpoint(Path(os.path.realpath(path)), seconds, fingerprint())
+    # A callback may change the working directory.
+    return Checkpoint(arguments.path("checkpoint", path).absolute(), seconds, fingerprint())
 
 
 def fingerprint(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fastbp.data.rows import Rows
 from fastbp.data.split import split
 from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout
+from fastbp.system import archive
 from fastbp.system.interrupts import WaitInterruptedError, deferred_interrupts
 from fastbp.system.progress import Progress
 from fastbp.training import checkpoints
@@ -51,10 +53,10 @@ def fit(
         validation = float(validation)
         data, held_out = split(all_samples, validation)
     elif validation is not None:
-        held_out = validation_samples(validation, features.n_features, model.targets)
+        held_out = validation_samples(validation, features, model.targets)
     validation_problem = None
     if held_out is not None:
-        check_weights("validation", held_out.rows, held_out.rows.n_rows)
+        check_weights("validation", held_out.rows)
         validation_problem = model.problem(held_out, pass_options(held_out.rows.n_rows))
     options = checked_options(
         data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords
@@ -124,6 +126,7 @@ class _Fitting:
         self.checkpoint = checkpoint
         self.reported = 0  # epochs that the callback was called for
         self.stopped: str | None = None
+        self._in_checkpoint: tuple[int, ...] | None = None  # the progress that the file holds
 
     def begin(self) -> None:
         """Take over another fit's state, if given; check rows that no slice will read."""
@@ -131,7 +134,8 @@ class _Fitting:
         if state is not None:
             self.run.continue_from(state)
             self.validation.continue_from(state)
-        if self.options.epochs == 0 or self.memory.position > 0:
+            self.stopped = state.ended
+        if self.options.epochs == 0 or self.memory.position > 0 or self.stopped is not None:
             self.run.check_all()
         if self.options.epochs == 0:
             self.validation.check_all()
@@ -139,9 +143,15 @@ class _Fitting:
     def resume(self, saved: Saved) -> None:
         """Continue from a checkpoint as if the fit had never stopped."""
         run, memory, state = self.run, self.memory, saved.now.state
-        memory.start_from(saved.now.parameters)
-        run.restore(state, saved.losses)
         assert self.checkpoint is not None
+        with archive.refusing(self.checkpoint.path, "a checkpoint of this fit"):
+            for snapshot in filter(None, (saved.now, saved.best)):
+                run.check(snapshot.parameters, snapshot.state)
+            self.validation.check(saved.validation_losses, saved.best)
+            if saved.rates.size and not callable(self.options.learning_rate):
+                raise ValueError("rates: expected none with a number for a learning rate")
+            memory.start_from(saved.now.parameters)
+            run.restore(state, saved.losses)
         self.checkpoint.refuse(run.rates.call_again(saved.rates.tolist(), run.first_epoch))
         self.validation.continue_from(state, saved.validation_losses.tolist(), saved.best)
         self.reported = saved.reported
@@ -152,6 +162,7 @@ class _Fitting:
         more = self.options.epochs > saved.epochs
         if saved.stopped == "tol" or (saved.stopped == "callback" and not more):
             self.stopped = saved.stopped
+        self._in_checkpoint = self._progress()
 
     def until_stopped(self, progress: Progress) -> Outcome:
         """Run slices until something ends the fit; return what came of it."""
@@ -162,8 +173,6 @@ class _Fitting:
                 if interrupts.count:
                     self._answer()
                 self._save()
-                if interrupts.count:
-                    self.stopped = "interrupted"
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
         except Exception as error:  # of the user's function, or a full disk: keep the fit so far
@@ -173,13 +182,16 @@ class _Fitting:
             with contextlib.suppress(AttributeError, TypeError):
                 error.fit = self._outcome("error")  # type: ignore[attr-defined]
             raise
-        return self._outcome(self.stopped)
+        return self._outcome(self.stopped, interrupted=interrupts.answered)
 
     def _slices(self, progress: Progress) -> str:
         run, memory = self.run, self.memory
         progress.begin(memory.epoch, memory.position)
         while True:
-            stopped = self._after_epoch() if memory.position == 0 and memory.epoch else None
+            ended = memory.position == 0 and (memory.epoch or self.validation.due)
+            stopped = self._after_epoch() if ended else None
+            loss = run.losses[memory.epoch - 1] if memory.epoch else None
+            progress.show(memory.epoch, memory.position, loss, self.validation.last)
             if stopped is not None:
                 return stopped
             if memory.epoch >= self.options.epochs:
@@ -192,8 +204,6 @@ class _Fitting:
                 run.slice()
             except WaitInterruptedError:
                 return "interrupted"
-            loss = run.losses[memory.epoch - 1] if memory.epoch else None
-            progress.show(memory.epoch, memory.position, loss, self.validation.last)
             if memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED):
                 run.raise_bad_row()
                 raise self._divergence()
@@ -229,8 +239,8 @@ class _Fitting:
             raise self._divergence()
 
     def _save(self) -> None:
-        """Write the checkpoint, if there is one."""
-        if self.checkpoint is None:
+        """Write the checkpoint, if there is one, unless it holds all this."""
+        if self.checkpoint is None or self._in_checkpoint == self._progress():
             return
         run, epoch = self.run, self.memory.epoch
         self.checkpoint.write(
@@ -245,14 +255,26 @@ class _Fitting:
                 best=self.validation.best,
             )
         )
+        self._in_checkpoint = self._progress()
 
-    def _outcome(self, stopped: str) -> Outcome:
-        """Return what training has given so far."""
+    def _progress(self) -> tuple[int, ...]:
+        """Return numbers of which one grows whenever there is more to keep."""
+        memory, validated = self.memory, len(self.validation.losses)
+        return memory.epoch, memory.position, memory.next_chunk, self.reported, validated
+
+    def _outcome(self, stopped: str, interrupted: bool = False) -> Outcome:
+        """Return what training has given so far; Ctrl-C may have come when it had just ended."""
         losses = self.run.losses[: self.memory.epoch].copy()
-        best, ended = self.validation.best, stopped not in ("interrupted", "error")
-        chosen = best if best is not None and ended else self.validation.snapshot()
         validation_losses = self.validation.losses_of(len(losses))
-        return Outcome(chosen.parameters, losses, stopped, chosen.state, validation_losses)
+        chosen, ended = self.validation.snapshot(), stopped not in ("interrupted", "error")
+        if ended and self.validation.best is not None:
+            chosen = self.validation.best
+        state = chosen.state if ended else self.validation.unfinished(chosen.state)
+        if ended and interrupted:
+            state = replace(state, ended=None if stopped == "epochs" else stopped)
+        stopped = "interrupted" if interrupted else stopped
+        names = self.problem.rows.feature_names
+        return Outcome(chosen.parameters, losses, stopped, state, validation_losses, names)
 
     def _divergence(self) -> DivergenceError:
         run, memory = self.run, self.memory

@@ -32,6 +32,8 @@ class Optimizer(ABC):
 
     usual_rate: ClassVar[float | None] = None
     """A learning rate that is safe on most data; None where it depends on them."""
+    squares: ClassVar[slice] = slice(0)
+    """Which of the arrays that it keeps are means of squares."""
 
     @property
     @abstractmethod
@@ -135,7 +137,7 @@ class Adam(Optimizer):
         object.__setattr__(self, "epsilon", _positive("epsilon", self.epsilon))
 
     usual_rate = 0.01
-    code, n_moments = update.ADAM, 2
+    code, n_moments, squares = update.ADAM, 2, slice(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +175,7 @@ class RMSprop(Optimizer):
         object.__setattr__(self, "epsilon", _positive("epsilon", self.epsilon))
 
     usual_rate = 0.01
-    code, n_moments = update.RMSPROP, 1
+    code, n_moments, squares = update.RMSPROP, 1, slice(1)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Outcome:
     """What training gave.
 
     The flat parameters, the losses of the completed epochs, why it stopped, what another fit needs
-    to continue it, and the losses on validation data.
+    to continue it, the losses on validation data, and the names of the features.
     """
 
     parameters: np.ndarray
@@ -34,6 +34,7 @@ class Outcome:
     stopped: str
     state: TrainingState
     validation_losses: np.ndarray | None
+    feature_names: list[str] | None
 
 
 class Model(ABC, Generic[FitType]):
@@ -164,15 +165,14 @@ def checked_options(
         raise TypeError(
             f"state: expected the state of a fit (fit.state), got {arguments.describe(state)}"
         )
-    if state is not None and state.optimizer != rule:
+    if state is not None and not (isinstance(state.optimizer, Rule) and state.optimizer == rule):
         raise ValueError(
             f"state: expected that of a fit with optimizer={rule}, got that of {state.optimizer}"
         )
     random = None
     if how or random_state is not None:  # making a generator takes 10 microseconds
         random = arguments.random_generator("random_state", random_state)
-    if not how:
-        check_weights("sample_weight", rows, batch_rows)
+    check_weights("sample_weight", rows)
     if not callable(learning_rate):
         learning_rate = arguments.real("learning_rate", learning_rate)
     threads = n_threads

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
-from fastbp.data import checks
 from fastbp.data.arrays import contiguous_view, read_only
 from fastbp.data.order import Order, window_order
 from fastbp.data.rows import Block, Rows
@@ -29,7 +28,7 @@ from fastbp.system.threads import Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Optimizer
 from fastbp.training.problem import Options, Problem
-from fastbp.training.state import TrainingState, generator_from, generator_state
+from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
 
 SLICE_SECONDS = 0.05
 NO_FLOATS = read_only(np.empty(0))
@@ -112,8 +111,9 @@ class Orders:
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Draw from a generator in this state from now on."""
-        if self._options.shuffle and state is not None:
-            self._random = generator_from(state)
+        generator = None if state is None else generator_from(state)
+        if self._options.shuffle and generator is not None:
+            self._random = generator
 
 
 @contextlib.contextmanager
@@ -191,25 +191,31 @@ class Run:
 
     def continue_from(self, state: TrainingState) -> None:
         """Continue where another fit stopped, whose parameters are the initial ones."""
-        if state.checksum != zlib.crc32(self.memory.parameters.data):
+        self.check(self.memory.parameters, state)
+        self.restore(state)
+
+    def check(self, parameters: np.ndarray, state: TrainingState) -> None:
+        """Raise the ValueError of parameters and a state that no such fit leaves behind."""
+        memory = self.memory
+        if parameters.dtype != np.float64 or parameters.shape != memory.parameters.shape:
+            got = arguments.describe(parameters)
+            raise ValueError(f"parameters: expected {memory.parameters.size} numbers, got {got}")
+        checksum = zlib.crc32(parameters.data)
+        if not (isinstance(state.checksum, int) and state.checksum == checksum):
             raise ValueError(
                 "state: expected the parameters of the fit that it came from as initial values,"
                 " got others"
             )
-        within = state.batch_start or state.next_chunk
-        if within and state.batching != self._batching:
-            raise ValueError(
-                f"state: to continue within an epoch, expected {_described(state.batching)},"
-                f" got {_described(self._batching)}"
-            )
-        self.restore(state)
+        if state.optimizer != self.options.optimizer:
+            raise ValueError(f"state: expected that of {self.options.optimizer}")
+        state.check(memory.parameters.size, self._batching, memory.chunk_rows)
 
     def restore(self, state: TrainingState, losses: np.ndarray = NO_FLOATS) -> None:
         """Restore everything but the parameters; `losses` are those of this fit's own epochs."""
+        self._orders.restore(state.random_state)
         self.first_epoch = state.epoch - len(losses)
         self.losses = np.resize(losses, max(len(losses), self.losses.size))
         self.memory.restore(state, len(losses))
-        self._orders.restore(state.random_state)
 
     def training_state(self) -> TrainingState:
         """Return what another fit needs to continue."""
@@ -223,7 +229,7 @@ class Run:
         )
 
     @property
-    def _batching(self) -> tuple[int, int, bool | str]:
+    def _batching(self) -> Batching:
         return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
 
     def slice(self) -> None:
@@ -290,15 +296,7 @@ class Run:
 
     def _new_order(self) -> None:
         """Draw the order in which this epoch visits the rows."""
-        epoch = self.memory.epoch
-        weights = self._supply.reorder(self._orders.draw(epoch))
-        if weights is not None:
-            checks.batches_have_weight(
-                "sample_weight",
-                weights,
-                self.options.batch_rows,
-                of=f" in the order drawn for epoch {self.first_epoch + epoch}",
-            )
+        self._supply.reorder(self._orders.draw(self.memory.epoch))
 
     def raise_bad_row(self) -> None:
         """Raise a DataError for a non-finite row, if the kernel has found one."""
@@ -311,9 +309,3 @@ class Run:
         rows.raise_if_not_finite(row, rows.block(row, row + 1).features)
         name, number = rows.locate(row)
         raise DataError(f"{name}: row {number} was not finite when it was first read", number)
-
-
-def _described(batching: tuple[int, int, bool | str]) -> str:
-    n_rows, batch_rows, shuffle = batching
-    how = {True: ", shuffled", False: "", "window": ", shuffled in windows"}[shuffle]
-    return f"{n_rows} rows in batches of {batch_rows}{how}"

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from fastbp import arguments
+from fastbp.kernels import layout
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
+Batching = tuple[int, int, bool | str]
 ARRAYS = "moments", "partial_sums", "epoch_start"
+MOST = 2**62 - 1
+BEST = "best_state."
+"""How the names of the arrays begin that belong to the best parameters."""
+DRAWN_AHEAD = {"MT19937": 624, "Philox": 4}
+"""How many numbers these generators of NumPy draw at once and keep."""
+
+
+class Best(NamedTuple):
+    """What validation has found best: its loss, the parameters, and the state that is theirs."""
+
+    loss: float
+    parameters: np.ndarray
+    state: TrainingState
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +65,13 @@ class TrainingState:
         The lowest loss, and the epochs since it fell by more than `tol`.
     checksum : int
         CRC-32 of the parameters that belong to it.
+    ended : str or None
+        Why the fit had ended, ``"tol"`` or ``"callback"``, when Ctrl-C came just then: a fit that
+        continues it returns at once.
+    best : Best or None
+        Of an interrupted fit whose validation loss decides what it returns: the best so far.
+    validation_due : bool
+        Whether Ctrl-C came before the validation loss of the last epoch.
     """
 
     optimizer: Optimizer
@@ -59,16 +83,112 @@ class TrainingState:
     next_chunk: int = 0
     partial_sums: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     epoch_start: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    batching: tuple[int, int, bool | str] = (0, 0, False)
+    batching: Batching = (0, 0, False)
     epoch_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     best_loss: float = float("inf")
     stale_epochs: int = 0
     checksum: int = 0
+    ended: str | None = None
+    best: Best | None = field(default=None, repr=False)
+    validation_due: bool = False
+
+    def check(self, n_parameters: int, batching: Batching, chunk_rows: int) -> None:
+        """Refuse what no fit of so many flat parameters leaves behind that divides epochs so.
+
+        Anybody may have made it, and kernels check nothing. (What `random_state` holds is checked
+        where a generator is made of it.)
+
+        Raises
+        ------
+        ValueError
+            The message says which field was expected to be what.
+        """
+        for name in ("epoch", "stale_epochs", "batch_start", "next_chunk"):
+            _check_whole(name, getattr(self, name), MOST)
+        own = self.batching
+        kinds = [type(value) for value in own] if isinstance(own, tuple) else []
+        if kinds not in ([int, int, bool], [int, int, str]):
+            _refuse("batching to be a tuple of rows, rows of a batch and shuffling", own)
+        if self.within_epoch and own != batching:
+            raise ValueError(
+                f"state: expected a fit of {_described(*own)}, to continue within an epoch, got"
+                f" {_described(*batching)}"
+            )
+        n_rows, batch_rows, _ = batching
+        _check_whole("batch_start", self.batch_start, n_rows - 1)
+        if self.batch_start % batch_rows:
+            _refuse(f"batch_start to be a multiple of batches of {batch_rows}", self.batch_start)
+        rows = min(batch_rows, n_rows - self.batch_start)
+        _check_whole("next_chunk", self.next_chunk, -(-rows // chunk_rows) - 1)
+        self._check_arrays(n_parameters)
+        self._check_numbers()
+        if self.best is not None:
+            self._check_best(self.best)
+            self.best.state.check(n_parameters, batching, chunk_rows)
+
+    @property
+    def within_epoch(self) -> bool:
+        """Whether an epoch is under way."""
+        return self.batch_start > 0 or self.next_chunk > 0
+
+    def _check_arrays(self, n_parameters: int) -> None:
+        sums = n_parameters + layout.PARTIAL_EXTRA if self.next_chunk else 0
+        shapes: dict[str, tuple[int, ...]] = {
+            "moments": (self.optimizer.n_moments, n_parameters),
+            "partial_sums": (sums,),
+            "epoch_start": (n_parameters if self.within_epoch else 0,),
+        }
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
+            if not is_array or array.shape != shape:
+                _refuse(f"{name} to be an array of shape {shape} and dtype float64", array)
+        if not np.isfinite(self.epoch_start).all():
+            _refuse("epoch_start to be finite", self.epoch_start)
+        # Squares may have become infinite; what a sum of a batch holds is found at its end.
+        if np.isnan(self.moments).any() or (self.moments[self.optimizer.squares] < 0.0).any():
+            _refuse("moments to be numbers, and means of squares not negative", self.moments)
+        if self.next_chunk:
+            _check_weight("partial_sums", self.partial_sums[n_parameters + layout.WEIGHT_SUM])
+
+    def _check_numbers(self) -> None:
+        for name, length in (("powers", 2), ("epoch_sums", 3)):
+            values = getattr(self, name)
+            if not (isinstance(values, tuple) and len(values) == length and all_real(values)):
+                _refuse(f"{name} to be a tuple of {length} numbers", values)
+        if not all(0.0 <= power <= 1.0 for power in self.powers):
+            _refuse("powers to be from 0 to 1", self.powers)
+        _check_weight("epoch_sums", self.epoch_sums[2])
+        if not self.within_epoch and any(self.epoch_sums):
+            _refuse("epoch_sums to be 0 between epochs", self.epoch_sums)
+        if not isinstance(self.validation_due, bool):
+            _refuse("validation_due to be True or False", self.validation_due)
+        if self.ended not in (None, "tol", "callback"):
+            _refuse("ended to be None, 'tol' or 'callback'", self.ended)
+        if not (all_real([self.best_loss]) and self.best_loss > -np.inf):
+            _refuse("best_loss to be a number", self.best_loss)
+
+    def _check_best(self, best: Any) -> None:
+        if not isinstance(best, Best) or not isinstance(best.state, TrainingState):
+            _refuse("best to be a loss, parameters and their state", best)
+        array, same = best.parameters, best.state.optimizer == self.optimizer
+        is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
+        if not is_array or array.shape != self.moments.shape[1:] or not np.isfinite(array).all():
+            _refuse("best to have finite parameters, as many as the fit", array)
+        if not same or best.state.best is not None or best.state.within_epoch:
+            _refuse("best to have the state after an epoch", best.state)
+        if not all_real([best.loss]):
+            _refuse("best to have a loss", best.loss)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return its arrays, and the rest as JSON can hold it."""
         fields = dict(vars(self))
         arrays = {name: fields.pop(name) for name in ARRAYS}
+        if self.best is not None:
+            of_best, kept = self.best.state.to_stored()
+            of_best["parameters"] = self.best.parameters
+            arrays |= {BEST + name: array for name, array in of_best.items()}
+            fields["best"] = {"loss": self.best.loss, "state": kept}
         kind = type(self.optimizer).__name__
         return arrays, {**fields, "optimizer": {"kind": kind, **vars(self.optimizer)}}
 
@@ -78,8 +198,38 @@ class TrainingState:
         optimizer = dict(fields["optimizer"])
         kind = {kind.__name__: kind for kind in OPTIMIZERS.values()}[optimizer.pop("kind")]
         tuples = {name: tuple(fields[name]) for name in ("powers", "epoch_sums", "batching")}
-        own = {name: arrays[name] for name in ARRAYS}
+        own: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+        if fields["best"] is not None:
+            of_best = {n.removeprefix(BEST): a for n, a in arrays.items() if n.startswith(BEST)}
+            state = cls.from_stored(of_best, fields["best"]["state"])
+            own["best"] = Best(fields["best"]["loss"], of_best["parameters"], state)
         return cls(**{**fields, **tuples, **own, "optimizer": kind(**optimizer)})
+
+
+def all_real(values: Sequence[Any]) -> bool:
+    """Return whether all are real numbers, and no booleans."""
+    kinds = int, float, np.integer, np.floating
+    return all(isinstance(value, kinds) and not isinstance(value, bool) for value in values)
+
+
+def _described(n_rows: int, batch_rows: int, shuffle: bool | str) -> str:
+    how = {True: ", shuffled", "window": ", shuffled in windows"}.get(shuffle, "")
+    return f"{n_rows} rows in batches of {batch_rows}{how}"
+
+
+def _check_whole(name: str, value: Any, most: int) -> None:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not (is_whole and 0 <= value <= most):
+        _refuse(f"{name} to be an integer from 0 to {most}", value)
+
+
+def _check_weight(name: str, value: float) -> None:
+    if not 0.0 <= value < np.inf:
+        _refuse(f"the weight in {name} to be finite and not negative", value)
+
+
+def _refuse(expected: str, got: Any) -> NoReturn:
+    raise ValueError(f"state: expected {expected}, got {arguments.describe(got)}")
 
 
 def generator_state(random: np.random.Generator | np.random.RandomState) -> dict[str, Any]:
@@ -89,16 +239,24 @@ def generator_state(random: np.random.Generator | np.random.RandomState) -> dict
     return dict(random.bit_generator.state)
 
 
-def generator_from(state: dict[str, Any]) -> np.random.Generator | np.random.RandomState:
-    """Return a new generator in that state."""
-    name = state["bit_generator"]
-    bits = getattr(np.random, name, None)
-    if not (isinstance(bits, type) and issubclass(bits, np.random.BitGenerator)):
+def generator_from(state: Any) -> np.random.Generator | np.random.RandomState:
+    """Return a new generator in that state, which anybody may have made."""
+    name = state.get("bit_generator") if isinstance(state, dict) else state
+    bits: Any = getattr(np.random, name, None) if isinstance(name, str) else None
+    known = isinstance(bits, type) and issubclass(bits, np.random.BitGenerator)
+    if not known or bits is np.random.BitGenerator:
         raise ValueError(f"state: expected a bit generator of NumPy, got {name!r}")
-    generator = bits()
-    generator.state = state
-    if state.get("legacy"):
+    try:
+        if name in DRAWN_AHEAD:  # beyond these NumPy would read other memory
+            drawn = state["state"]["pos"] if name == "MT19937" else state["buffer_pos"]
+            if drawn not in range(DRAWN_AHEAD[name] + 1):
+                raise ValueError(f"position {drawn}")
+        generator = bits()
+        generator.state = state
+        if not state.get("legacy"):
+            return np.random.Generator(generator)
         legacy = np.random.RandomState(generator)
         legacy.set_state(state)
         return legacy
-    return np.random.Generator(generator)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"state: expected that of a generator of NumPy, got {error!r}") from None

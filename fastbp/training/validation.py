@@ -9,7 +9,7 @@ import numpy as np
 from fastbp.training.checkpoints import Snapshot
 from fastbp.training.objective import Objective
 from fastbp.training.run import Run
-from fastbp.training.state import TrainingState
+from fastbp.training.state import Best, TrainingState
 
 
 class Validation:
@@ -27,6 +27,8 @@ class Validation:
         self.losses: list[float] = []
         self.best: Snapshot | None = None
         self._best_loss, self._stale_epochs = np.inf, 0
+        self._before: list[float] = []  # what the fit that this one continues had reached
+        self._due_before = False  # whether its last epoch still lacks a loss
 
     @property
     def last(self) -> float | None:
@@ -38,10 +40,25 @@ class Validation:
         """Whether the loss has gone without improvement for long enough to stop the fit."""
         return self._tol is not None and self._stale_epochs >= self._run.options.n_iter_no_change
 
+    @property
+    def due(self) -> bool:
+        """Whether the loss after the last epoch is still to be computed."""
+        lacks = self._due_before or len(self.losses) < self._run.memory.epoch
+        return self._objective is not None and lacks
+
     def check_all(self) -> None:
         """Raise an error if the data are invalid."""
         if self._objective is not None:
             self._objective.check_all()
+
+    def check(self, losses: np.ndarray, best: Snapshot | None) -> None:
+        """Refuse what a file holds if no fit with such validation data leaves it behind."""
+        if losses.size and self._objective is None:
+            raise ValueError("validation_losses: expected none without validation data")
+        start = self._run.options.state
+        before = start is not None and (start.best is not None or start.validation_due)
+        if (best is not None) != (losses.size > 0 and self._tol is not None) and not before:
+            raise ValueError("best: expected the best parameters with tol and validation data only")
 
     def continue_from(
         self, state: TrainingState, losses: list[float] | None = None, best: Snapshot | None = None
@@ -49,16 +66,22 @@ class Validation:
         """Take over what an earlier fit left, or this one before it was killed."""
         self._best_loss, self._stale_epochs = state.best_loss, state.stale_epochs
         self.losses, self.best = losses or [], best
+        self._due_before = state.validation_due
+        start = self._run.options.state
+        if start is not None and start.best is not None and self._tol is not None:
+            self._before = [start.best.loss]
+            self.best = self.best or Snapshot(start.best.parameters, start.best.state)
 
     def after_epoch(self) -> bool:
         """Compute the loss after an epoch, once; return False if an interrupt cut that short."""
-        if self._objective is None or len(self.losses) == self._run.memory.epoch:
+        if self._objective is None or not self.due:
             return True
         loss = self._objective.loss(self._run.memory.parameters)
         if loss is None:
             return False
-        lowest = min(self.losses, default=np.inf)
-        self.losses.append(loss)
+        lowest = min((*self._before, *self.losses), default=np.inf)
+        (self._before if self._due_before else self.losses).append(loss)
+        self._due_before = False
         if self._tol is not None:
             improved = self._best_loss - loss > self._tol
             self._best_loss = min(self._best_loss, loss)
@@ -72,7 +95,17 @@ class Validation:
         state = self._run.training_state()
         if self._tol is not None:
             state = replace(state, best_loss=self._best_loss, stale_epochs=self._stale_epochs)
+        if self._due_before:
+            state = replace(state, validation_due=True)
         return Snapshot(self._run.memory.parameters.copy(), state)
+
+    def unfinished(self, state: TrainingState) -> TrainingState:
+        """Return the state of a fit that was cut short, with what one that continues it needs."""
+        best = None
+        if self.best is not None:
+            lowest = min((*self._before, *self.losses))
+            best = Best(float(lowest), self.best.parameters, self.best.state)
+        return replace(state, best=best, validation_due=self.due)
 
     def losses_of(self, n_epochs: int) -> np.ndarray | None:
         """Return the losses of these epochs; the last is NaN if an interrupt cut it short."""

@@ -50,10 +50,10 @@ def table(tmp_path):
 
 def test_real_data(cancer, tmp_path):
     model = tmp_path / "model.safetensors"
-    result = run("train", cancer, "--target", "diagnosis", "--standardize", "--save", model)
+    result = run("train", cancer, "--target", "diagnosis", "--save", model)
     accuracy = next(line for line in result.output.splitlines() if line.startswith("accuracy"))
     assert float(accuracy.split()[1].rstrip("%")) >= 97.0
-    for word in ("rows x features", "loss", "seconds", "rows per second", "seconds, plain NumPy"):
+    for word in ("rows x features", "loss", "seconds", "rows per second"):
         assert word in result.output
     predicted = list(csv.reader(run("predict", model, cancer).output.splitlines()))
     assert predicted[0] == ["diagnosis", "probability_of_malignant"]
@@ -64,7 +64,7 @@ def test_real_data(cancer, tmp_path):
 
 def test_prediction_follows_names_not_positions(cancer, tmp_path):
     model = tmp_path / "model.safetensors"
-    run("train", cancer, "--target", "diagnosis", "--standardize", "--save", model)
+    run("train", cancer, "--target", "diagnosis", "--save", model)
     expected = run("predict", model, cancer).output
     with cancer.open() as file:
         rows = list(csv.reader(file))
@@ -75,7 +75,7 @@ def test_prediction_follows_names_not_positions(cancer, tmp_path):
         csv.writer(file).writerows(row[1:] for row in rows)
     assert run("predict", model, turned).output == expected
     refused = run("predict", model, lacking, code=1)
-    assert "lacking.csv ('mean texture', " in refused.stderr
+    assert "lacking.csv (" in refused.stderr and "'mean texture'" in refused.stderr
     assert refused.stderr.endswith("got 'mean radius'\n")
     out = tmp_path / "out.csv"
     run("predict", model, turned, "--out", out)
@@ -148,7 +148,6 @@ def write(tmp_path, name, content):
         ("t.npz", b"noise", "expected an archive of arrays"),
         ("t.parquet", b"", "t.parquet: "),
         ("t.arrow", b"noise", "t.arrow: "),
-        ("t.txt", b"", "expected a folder, or a file that ends in .npy, .npz, .csv"),
     ],
 )
 def test_bad_files(tmp_path, name, content, message):
@@ -158,23 +157,9 @@ def test_bad_files(tmp_path, name, content, message):
 
 
 def test_other_mistakes(tmp_path, table):
-    assert "No such file" in run("train", tmp_path / "none.csv", "--target", "y", code=1).stderr
-    assert "go together" in run("train", table, code=2).stderr
-    assert "go together" in run("train", "--target", "y", code=2).stderr
-    assert "--held-out" in run("train", table, "--target", "y", "--held-out", 1, code=2).stderr
     assert (
         "is not a folder"
         in run("train", table, "--target", "y", "--save", tmp_path / "no" / "m", code=2).stderr
-    )
-    assert (
-        "loss: expected output activation 'sigmoid' with 'bce'"
-        in run(
-            "train", table, "--target", "y", "--activation", "tanh", "--loss", "bce", code=1
-        ).stderr
-    )
-    assert (
-        "epochs: expected at least 0"
-        in run("train", table, "--target", "y", "--epochs", -1, code=1).stderr
     )
     diverges = ["--activation", "identity", "--learning-rate", 1e200]
     assert (
@@ -200,9 +185,9 @@ def test_text_where_an_option_asks_for_a_number(tmp_path, options, remedy):
     refused = run("train", path, "--target", "y", *options, code=1).stderr
     assert refused.endswith(f"column 'y': expected a number, got 'no' in row 0{remedy}\n")
     path.write_text("a,y\n1,2\n2,\n")
-    assert "leave out" not in run("train", path, "--target", "y", *options, code=1).stderr
+    assert "for classes" not in run("train", path, "--target", "y", *options, code=1).stderr
     path.write_text("a,y\nno,2\n2,3\n")
-    assert "leave out" not in run("train", path, "--target", "y", *options, code=1).stderr
+    assert "for classes" not in run("train", path, "--target", "y", *options, code=1).stderr
 
 
 def test_a_repeated_name_in_an_archive(tmp_path):
@@ -257,9 +242,7 @@ def test_a_model_takes_arrays_too(table, tmp_path):
         frame = pytest.importorskip(library).DataFrame
         named = frame({"text": ["t"], "c": [0.5], "b": [2.0], "a": [1]})
         np.testing.assert_array_equal(model.outputs(named), expected)
-        with pytest.raises(
-            ValueError, match=r"expected a column of table \('b', 'd'\), got 'a', 'c'"
-        ):
+        with pytest.raises(ValueError, match="columns of the model, got none named 'a', 'c'"):
             model.outputs(frame({"b": [2.0], "d": [0.0]}))
 
 
@@ -326,7 +309,8 @@ def test_the_plain_loop_computes_the_same(activation, loss):
     assert bias == pytest.approx(expected.bias, rel=1e-12)
 
 
-def test_losses_that_the_plain_loop_does_not_know_are_not_compared(table):
+def test_losses_that_the_plain_loop_does_not_know_are_not_compared(table, monkeypatch):
+    monkeypatch.setattr(plain_loop, "LEAST_SECONDS", 0.0)
     arguments = ["train", table, "--target", "y", "--activation", "softplus", "--epochs", 3]
     assert "plain NumPy" in run(*arguments).output
     assert "plain NumPy" not in run(*arguments, "--loss", "huber").output
@@ -406,15 +390,17 @@ def streams(monkeypatch):
 def bits(model):
     """Return everything of a model that does not depend on how the file names its columns."""
     arrays, fields = fastbp.load(model).to_stored()
+    del fields["fit"]["feature_names"]
     return {name: a.tobytes() for name, a in arrays.items()}, fields["classes"], fields["fit"]
 
 
 TRAININGS = {
-    "neuron": ["--standardize", "--epochs", 5],
-    "batches": ["--batch-size", 16, "--epochs", 4, "--learning-rate", 1e-5, "--validation", 0.2],
-    "network": ["--standardize", "--hidden", "6,5", "--epochs", 3, "--held-out", 0],
-    "number": ["--standardize", "--hidden", 4, "--loss", "half_mse", "--epochs", 3],
-}
+    "neuron": ["--epochs", 5],
+    "batches": ["--no-standardize", "--batch-size", 16, "--epochs", 4, "--learning-rate", 1e-5,
+                "--validation", 0.2],
+    "network": ["--hidden", "6,5", "--epochs", 3, "--held-out", 0],
+    "number": ["--hidden", 4, "--loss", "half_mse", "--epochs", 3],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("training", TRAININGS)
@@ -440,7 +426,7 @@ def test_the_same_bits_from_every_source(tmp_path, monkeypatch, request, trainin
     train_each()
     streamed = bits(models[0])
     assert all(bits(model) == streamed for model in models)
-    if "--standardize" not in TRAININGS[training]:  # means of smaller blocks are rounded otherwise
+    if "--no-standardize" in TRAININGS[training]:  # means of smaller blocks are rounded otherwise
         assert streamed == expected
     else:
         a, b = fastbp.load(models[0]), fastbp.load(tmp_path / "0.model")
@@ -451,7 +437,7 @@ def test_the_same_bits_from_every_source(tmp_path, monkeypatch, request, trainin
 def test_predictions_of_streams_are_those_of_tables(tmp_path, request, kind):
     path, target = written(tmp_path, kind, numbers(k=3))
     model, out = tmp_path / "model", tmp_path / "out.csv"
-    run("train", path, "--target", target, "--standardize", "--hidden", 8, "--save", model)
+    run("train", path, "--target", target, "--hidden", 8, "--save", model)
     expected = run("predict", model, path).output
     assert expected.count("\n") == 241
     request.getfixturevalue("streams")
@@ -475,7 +461,8 @@ def test_predictions_of_streams_are_those_of_tables(tmp_path, request, kind):
 def test_classes_are_the_same_from_small_and_large_files(tmp_path, request, kind, words):
     rows = numbers(k=len(words))
     path, _ = written(tmp_path, kind, rows, words)
-    models, options = [tmp_path / "1", tmp_path / "2"], ["--hidden", 4, "--epochs", 2]
+    models = [tmp_path / "1", tmp_path / "2"]
+    options = ["--hidden", 4, "--epochs", 2, "--no-standardize"]
     run("train", path, "--target", "y", *options, "--save", models[0])
     expected = run("predict", models[0], path).output
     request.getfixturevalue("streams")
@@ -505,6 +492,8 @@ def test_predictions_need_only_the_columns_of_the_model(tmp_path, request, large
     text = ["some text", *["more"] * 239]
     table = pa.table({"note": text, **columns, "y": [None, *text[1:]]})
     arrow_csv.write_csv(table, tmp_path / "o.csv")
+    for name, values in (("list", [1, 2]), ("struct", {"a": 1}), ("binary", b"\xff")):
+        table = table.add_column(1, name, pa.array([values] * 240))
     parquet.write_table(table, tmp_path / "o.parquet")
     feather.write_feather(table, tmp_path / "o.arrow")
     np.savez(tmp_path / "o.npz", note=np.array(text), **columns)
@@ -539,9 +528,10 @@ def test_numbers_of_classes_need_not_begin_with_0_nor_follow_each_other(tmp_path
     rows[:, 3] = np.array([-1.0, 4.0, 7.0])[rows[:, 3].astype(int)]
     path, _ = written(tmp_path, "t.npy", rows)
     first, second = tmp_path / "1", tmp_path / "2"
-    run("train", path, "--hidden", 4, "--epochs", 2, "--save", first)
+    arguments = ["train", path, "--no-standardize", "--hidden", 4, "--epochs", 2, "--save"]
+    run(*arguments, first)
     request.getfixturevalue("streams")
-    run("train", path, "--hidden", 4, "--epochs", 2, "--save", second)
+    run(*arguments, second)
     assert bits(first) == bits(second) and fastbp.load(first).classes == [-1, 4, 7]
 
 
@@ -551,14 +541,13 @@ def test_what_streams_refuse(tmp_path, streams, monkeypatch):
     refused = run("train", path, "--target", "y", code=1).stderr
     assert "column 'y': expected a number, got nan in row 10" in refused
     path.write_text("a,y\n" + "1,0\n2,1\n" * 5 + ",1\n")
-    refused = run("train", path, "--target", "y", "--standardize", code=1).stderr
+    refused = run("train", path, "--target", "y", code=1).stderr
     assert "expected finite numbers, got nan in row 10, column 'a'" in refused
     path, _ = written(tmp_path, "t.npy", numbers(k=3))
     more = run("train", path, "--target", "-1", code=1).stderr
-    assert "for more classes --hidden" in more
+    assert "for more classes give --hidden 16" in more
     refused = run("train", path, "--hidden", 3, "--target", 0, code=1).stderr
-    assert "expected 2 to 1000 classes, no fractions, got 240" in refused
-    assert "--loss mse" in refused
+    assert "--number or --classes for 240 different numbers" in refused
     assert "number of a column, got 'y'" in run("train", path, "--target", "y", code=1).stderr
     assert "which has 4, got 9" in run("train", path, "--target", "9", code=1).stderr
     archive = tmp_path / "m.npz"
@@ -576,12 +565,12 @@ def test_the_target_of_a_matrix(tmp_path):
     assert bits(models[0]) == bits(models[1]) == bits(models[2])
     assert fastbp.load(models[0]).target == "3"
     folder, _ = written(tmp_path, "csv folder", numbers())
-    assert "go together" in run("train", folder, code=2).stderr
+    assert "('a', 'b', 'c', 'y'), got none" in run("train", folder, code=2).stderr
 
 
 def test_means_and_deviations(tmp_path):
     from fastbp.command.scaling import Moments, first_pass
-    from fastbp.data.arrays import ArrayRows
+    from fastbp.data.arrays import ArrayRows, Labelled
     from fastbp.data.split import Subset
 
     x = np.random.default_rng(0).normal(size=(1000, 3)) * 1e-3 + 1e6
@@ -598,8 +587,10 @@ def test_means_and_deviations(tmp_path):
     for n_held_out in (1, 7, 333, 999):  # the rows that are held out do not count
         moments, rows = Moments(3), ArrayRows(x)
         kept = Subset(rows, n_held_out, False).block(0, 1000 - n_held_out).features
-        rows.blocks = lambda: ((s, ArrayRows(x).block(s, s + 10)) for s in range(0, 1000, 10))
-        first_pass(rows, Subset(rows, n_held_out, True), moments, None)
+        rows = Labelled(rows, x[:, :1], None)
+        whole = rows.in_memory
+        rows.blocks = lambda whole=whole: ((s, whole.part(s, s + 10)) for s in range(0, 1000, 10))
+        first_pass(rows, "y", Subset(rows, n_held_out, True), moments, None, False)
         np.testing.assert_allclose(moments.means, kept.mean(axis=0), rtol=1e-13)
 
 
@@ -612,14 +603,14 @@ def test_a_network_tells_three_classes_of_text_apart(tmp_path):
     data, path, model = load_iris(), tmp_path / "iris.csv", tmp_path / "model"
     lines = [",".join([*map(str, x), data.target_names[t]]) for x, t in zip(data.data, data.target, strict=True)]  # fmt: skip
     path.write_text("\n".join(["a,b,c,d,kind", *lines]) + "\n")
-    output = run("train", path, "--target", "kind", "--hidden", "16,8", "--standardize",
+    output = run("train", path, "--target", "kind", "--hidden", "16,8",
                  "--save", model).output  # fmt: skip
     assert "4-16-8-3, relu and softmax" in output and "plain NumPy" not in output
     predicted = list(csv.reader(run("predict", model, path).output.splitlines()))
     assert predicted[0] == ["kind", *(f"probability_of_{c}" for c in data.target_names)]
     assert np.mean([p[0] == data.target_names[t] for p, t in zip(predicted[1:], data.target, strict=True)]) > 0.9  # fmt: skip
     assert np.allclose(np.array([p[1:] for p in predicted[1:]], dtype=float).sum(axis=1), 1.0)
-    assert fastbp.load(model).predict(data.data[:2]) == [p[0] for p in predicted[1:3]]
+    assert fastbp.load(model).predict(data.data[:2]).tolist() == [p[0] for p in predicted[1:3]]
 
 
 @pytest.mark.parametrize(
@@ -738,7 +729,7 @@ def test_the_suffix_says_what_the_plot_is(tmp_path, table, suffix, begins):
 def test_a_plot_that_cannot_be_made_is_refused_before_training(tmp_path, table, monkeypatch):
     monkeypatch.setattr("fastbp.command.train.fit_rows", None)
     arguments = ["train", table, "--target", "y", "--plot"]
-    refused = run(*arguments, tmp_path / "l.txt", code=1).stderr
+    refused = run(*arguments, tmp_path / "l.txt", code=2).stderr
     assert "l.txt: expected a file that ends in" in refused
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     refused = run(*arguments, tmp_path / "l.png", code=1).stderr
@@ -849,7 +840,7 @@ def test_a_fit_that_cannot_start_leaves_the_old_log(tmp_path, table):
     log = tmp_path / "l.csv"
     run("train", table, "--target", "y", "--epochs", 3, "--log", log)
     before = log.read_bytes()
-    run("train", table, "--target", "y", "--epochs", -1, "--log", log, code=1)
+    run("train", table, "--target", "z", "--log", log, code=1)
     assert log.read_bytes() == before
 
 
@@ -865,8 +856,14 @@ def test_outputs_that_cannot_be_written_are_refused_at_once(tmp_path, table, opt
     assert "expected different files" in both.stderr
     shard = ["train", tmp_path, "--target", "y", option, tmp_path / "new.csv"]
     assert "would be taken for rows of the folder" in run(*shard, code=2).stderr
-    monkeypatch.setattr("os.access", lambda path, mode: False)
-    assert "cannot be written" in run(*arguments, tmp_path / "m.png", code=2).stderr
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+    assert (
+        "cannot be written: Permission denied" in run(*arguments, tmp_path / "m.png", code=2).stderr
+    )
 
 
 def test_wrong_options(table):

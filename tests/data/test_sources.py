@@ -1,6 +1,5 @@
 """Every kind of source gives the same rows as the array it was made from, or a clear refusal."""
 
-import gzip
 import io
 import json
 import os
@@ -24,137 +23,27 @@ from fastbp.data.arrays import ArrayRows, Labelled
 from fastbp.data.sources import files, folder, npy, npz, text, text_labels
 from fastbp.data.sources.opening import open_rows
 from fastbp.data.sources.spool import spooled
+from tests.data.kinds import (
+    KINDS,
+    NAMED,
+    NAMES,
+    NUMBERS,
+    assert_all_rows,
+    assert_rows,
+    csv_text,
+    every_kind,
+    problem,
+    table_of,
+    write_arrow,
+    write_csv,
+    write_npy,
+    write_npz,
+    write_npz_of_columns,
+    write_parquet,
+    written,
+)  # fmt: skip
 
 pa = pytest.importorskip("pyarrow", reason="reads tables; CI has it")
-NAMES = ["a", "b", "c", "y", "w"]
-
-
-def problem(n_rows=200, seed=1):
-    """Return a matrix: three columns of features, labels, weights."""
-    rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(n_rows, 5)) * 10.0 ** rng.integers(-9, 9, size=(n_rows, 5))
-    rows[:, 4] = rng.random(n_rows) + 0.5
-    return rows
-
-
-def table_of(rows):
-    return pa.table({name: rows[:, j] for j, name in enumerate(NAMES)})
-
-
-def write_npy(path, rows):
-    np.save(path, rows)
-
-
-def write_fortran(path, rows):
-    np.save(path, np.asfortranarray(rows))
-
-
-def write_swapped(path, rows):
-    np.save(path, rows.astype(rows.dtype.newbyteorder()))
-
-
-def write_npz(path, rows, save=np.savez):
-    save(path, abc=rows[:, :3], y=rows[:, 3], w=rows[:, 4:])
-
-
-def write_npz_of_columns(path, rows):
-    np.savez(path, **{name: rows[:, j] for j, name in enumerate(NAMES)})
-
-
-def write_zipped(path, rows):
-    write_npz(path, rows, np.savez_compressed)
-
-
-def write_zipped_fortran(path, rows):
-    write_npz(path, np.asfortranarray(rows), np.savez_compressed)
-
-
-def csv_text(rows, end="\n", separator=","):
-    lines = [NAMES, *[[repr(float(value)) for value in row] for row in rows]]
-    return "".join(separator.join(line) + end for line in lines)
-
-
-def write_csv(path, rows):
-    path.write_text(csv_text(rows))
-
-
-def write_odd_csv(path, rows):
-    lines = csv_text(rows, "\r\n").replace("a,b", '"a","b"').split("\r\n")
-    lines[1:1] = ["", ""]
-    path.write_bytes(b"\xef\xbb\xbf\r\n" + "\r\n".join(lines).strip().encode())
-
-
-def write_tsv(path, rows):
-    path.write_text(csv_text(rows, separator="\t"))
-
-
-def write_json_lines(path, rows):
-    named = (dict(zip(NAMES, row, strict=True)) for row in rows.tolist())
-    path.write_text("".join(json.dumps(row) + "\n" for row in named))
-
-
-def write_parquet(path, rows):
-    from pyarrow import parquet
-
-    parquet.write_table(table_of(rows), path, row_group_size=33)
-
-
-def write_arrow(path, rows, new=pa.ipc.new_file):
-    with new(path, table_of(rows).schema) as file:
-        file.write_table(table_of(rows), max_chunksize=33)
-
-
-def write_stream(path, rows):
-    write_arrow(path, rows, pa.ipc.new_stream)
-
-
-NUMBERS = {"target": 3, "weight": -1}
-NAMED = {"target": "y", "weight": "w"}
-KINDS = {
-    "npy": (".npy", write_npy, NUMBERS),
-    "npy, Fortran": (".npy", write_fortran, NUMBERS),
-    "npy, other byte order": (".npy", write_swapped, NUMBERS),
-    "npz": (".npz", write_npz, NAMED),
-    "npz of columns": (".npz", write_npz_of_columns, NAMED),
-    "npz, compressed": (".npz", write_zipped, NAMED),
-    "npz, compressed, Fortran": (".npz", write_zipped_fortran, NAMED),
-    "csv": (".csv", write_csv, NAMED),
-    "csv, odd": (".csv", write_odd_csv, NAMED),
-    "tsv": (".tsv", write_tsv, NAMED),
-    "json lines": (".jsonl", write_json_lines, NAMED),
-    "parquet": (".parquet", write_parquet, NAMED),
-    "arrow": (".arrow", write_arrow, NAMED),
-    "arrow stream": (".feather", write_stream, NAMED),
-}
-every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def written(kind, folder, rows, stem="rows"):
-    suffix, write, options = KINDS[kind]
-    write(folder / (stem + suffix), rows)
-    return folder / (stem + suffix), options
-
-
-def assert_rows(block, rows):
-    np.testing.assert_array_equal(block.features, rows[:, :3], strict=True)
-    np.testing.assert_array_equal(block.labels, rows[:, 3:4], strict=True)
-    np.testing.assert_array_equal(block.weight, rows[:, 4], strict=True)
-
-
-def assert_all_rows(source, rows, cuts=(7, 40, 41, 160)):
-    """Read forwards in pieces, then backwards, then single rows."""
-    assert (source.n_rows, source.n_features) == (len(rows), 3)
-    assert (source.n_labels, source.weighted) == (1, True)
-    bounds = sorted({0, *(cut for cut in cuts if cut < len(rows)), len(rows)})
-    pieces = list(pairwise(bounds))
-    for start, stop in [*pieces, *reversed(pieces), (0, len(rows))]:
-        assert_rows(source.block(start, stop), rows[start:stop])
-    if source.random_access:
-        indices = np.random.default_rng(2).permutation(np.r_[:60, 100:110, :3] % len(rows))
-        indices[5:15] = np.arange(10) % len(rows)
-        block = source.empty(len(indices))
-        source.take(indices, block)
-        assert_rows(block, rows[indices])
 
 
 @pytest.fixture(autouse=True)
@@ -204,15 +93,16 @@ def test_a_folder_is_its_files(kind, tmp_path):
     for i, (start, stop) in enumerate(pairwise(cuts)):
         _, options = written(kind, tmp_path, rows[start:stop], f"part{i}")
     (tmp_path / ".hidden.npy").write_text("no")
-    (tmp_path / "README.md").write_text("no")
+    (tmp_path / "_SUCCESS").write_text("no")
     folder = open_rows(tmp_path, **options)
     assert_all_rows(folder, rows)
     name, row = folder.locate(119)
-    assert Path(name).stem == "part2" and row == 68
+    assert Path(name).name.startswith("part2.") and row == 68
     folder.close()
     assert_all_rows(folder, rows)
     assert folder.any_order == (
-        "compressed" not in kind and kind[:3] in ("npy", "npz", "csv", "tsv")
+        kind[:3] in ("npy", "npz", "csv", "tsv")
+        and not any(word in kind for word in ("compressed", "gzip", "zstd"))
     )
 
 
@@ -270,7 +160,7 @@ def test_any_cuts_give_the_same_rows(kind, parts, reads, spool):
             source = open_rows(lambda: blocks_of(rows, parts, kind), **FORMS[kind])
         else:
             bounds = [0, *sorted(parts), 60]
-            if kind == "json lines":  # no rows, no columns
+            if "json lines" in kind:  # no rows, no columns
                 bounds = sorted(set(bounds))
             for i, (start, stop) in enumerate(pairwise(bounds)):
                 _, options = written(kind, Path(name), rows[start:stop], f"part{i}")
@@ -348,7 +238,7 @@ def test_true_and_false_are_numbers(tmp_path):
     rows = open_rows(tmp_path / "rows.csv")
     for _ in range(2):
         np.testing.assert_array_equal(rows.block(1, 3).features, [[0, 1], [1, 0.5]])
-    assert rows._logical == {"a"}
+    assert rows._logical == {0}
 
 
 def test_lines_longer_than_what_is_read_at_once(tmp_path):
@@ -599,9 +489,9 @@ def test_sources_that_are_none(tmp_path):
         open_rows(tmp_path / "missing.npy")
     with pytest.raises(DataError, match=r"expected files that end in \.npy, .*, got none"):
         open_rows(tmp_path)
-    path = tmp_path / "rows.csv.gz"
-    path.write_bytes(gzip.compress(b"a\n1\n"))
-    with pytest.raises(ValueError, match=r"rows\.csv\.gz: expected .*\.npy, \.npz, .*\.ipc"):
+    path = tmp_path / "rows.csv.bz2"
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"rows\.csv\.bz2: expected .*\.npy, \.npz, .*\.ipc"):
         open_rows(path)
     with pytest.raises(
         TypeError, match=r"callable that returns a fresh iterator .*, got generator"
@@ -714,7 +604,7 @@ def test_messages_of_damaged_arrays(tmp_path):
         ("a,b\n1,2\n\n3,4,5\n", "expected 2 cells, got 3 in row 1", 1),
         ("a,b\n1,2\n3\n", "expected 2 cells, got 1 in row 1", 1),
         ('a,b\n1,2\n"3\n",4\n', "", None),
-        ("a,b\n1,2\r3,4\n", "expected 1 rows from row 0 on, one per line, got 2", 0),
+        ("a,b\n1,2\r3,4\n", r"expected a row a line, got one with \\r inside in row 0", 0),
         ("a,a\n1,2\n", "expected columns of different names, got 'a' twice", None),
         ("a,b\n", "expected at least one row", None),
         ("\n\n", "expected a header, got an empty file", None),
@@ -765,7 +655,7 @@ def test_shards_that_differ(tmp_path):
     tmp_path.mkdir()
     (tmp_path / "1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "2.csv").write_text("b,a\n1,2\n")
-    with pytest.raises(DataError, match=r"2\.csv: expected \['a', 'b'\].*got \['b', 'a'\]"):
+    with pytest.raises(DataError, match=r"2\.csv: expected the columns .*got 'b' before 'a'"):
         open_rows(tmp_path)
 
 

@@ -169,7 +169,7 @@ WRONG = [
     ((X2[:, :3], Y2), ValueError, r"validation\[0\]: expected 4 columns, got 3"),
     ((X2, Y2[:5]), ValueError, r"validation\[1\]: expected shape \(57, 2\)"),
     ((X2, Y2, -WEIGHT), fastbp.DataError, r"validation\[2\]: expected non-negative weights"),
-    ((X2, Y2, WEIGHT * 0), ValueError, "validation: expected a positive finite sum in every batch"),
+    ((X2, Y2, WEIGHT * 0), ValueError, "validation: expected rows with a weight above 0"),
     ((X2, None), TypeError, r"validation\[1\]: expected labels, got None"),
     ((np.where(X2 > 2, np.nan, X2), Y2), fastbp.DataError, r"validation\[0\]: expected finite"),
 ]  # fmt: skip

@@ -738,7 +738,7 @@ def test_parameters_are_validated(wrong):
 
 def test_arguments_are_validated():
     X, y = two_classes()
-    with pytest.raises(ValueError, match="above zero"):
+    with pytest.raises(ValueError, match="with a weight above 0"):
         NeuronClassifier().fit(X, y, np.zeros(300))
     with pytest.raises(ValueError, match="negative"):
         NeuronClassifier().fit(X, y, -np.ones(300))

@@ -18,6 +18,7 @@ from fastbp.kernels import (
     activations,
     atomics,
     exponential,
+    lanes,
     layout,
     losses,
     neuron,
@@ -216,20 +217,29 @@ def vector_operations(a, b, out):
     vector.store(p, 80, vector.mantissa(vector.absolute(u)))
     vector.store(p, 88, vector.keep_first(u, 3))
     vector.store(p, 96, vector.load_first(vector.at(vector.pointer_to(a), 2), 1, 4))
-    vector.store(p, 104, vector.evens(u, v))
-    vector.store(p, 112, vector.odds(u, v))
-    vector.store(p, 120, vector.sum_each(u, v, -u, -v, u + v, u - v, u * v, u))
+    vector.store(p, 104, lanes.evens(u, v))
+    vector.store(p, 112, lanes.odds(u, v))
+    vector.store(p, 120, lanes.sum_each(u, v, -u, -v, u + v, u - v, u * v, u))
     vector.store(p, 128, vector.fma(u, v, u))
     eighths = u * vector.broadcast(8.0) + vector.broadcast(vector.EIGHTHS)
     vector.store(p, 136, vector.two_to_eighths(eighths))
-    vector.store(p, 144, vector.sum_everywhere(u))
-    out[152] = vector.sum_lanes(u)
+    vector.store(p, 144, lanes.sum_everywhere(u))
+    out[152] = lanes.sum_lanes(u)
+    columns = lanes.columns_of(u, v, -u, -v, u + v, u - v, u * v, u)
+    vector.store(p, 160, columns[0])
+    vector.store(p, 168, columns[1])
+    vector.store(p, 176, columns[2])
+    vector.store(p, 184, columns[3])
+    vector.store(p, 192, columns[4])
+    vector.store(p, 200, columns[5])
+    vector.store(p, 208, columns[6])
+    vector.store(p, 216, columns[7])
 
 
 def test_vector_operations():
     rng = np.random.default_rng(0)
     u, v = rng.normal(size=8) * 4, rng.normal(size=8)
-    out = np.zeros(153)
+    out = np.zeros(224)
     vector_operations(u, v, out)
     with np.errstate(all="ignore"):
         fraction, exponent = np.frexp(np.abs(u))
@@ -260,6 +270,8 @@ def test_vector_operations():
     np.testing.assert_allclose(out[136:144], 2.0 ** (np.rint(u * 8.0) / 8.0), rtol=2.0**-53)
     assert out[152] == tree(u)
     assert np.array_equal(out[144:152], np.full(8, tree(u)))
+    rows = np.array([u, v, -u, -v, u + v, u - v, u * v, u])
+    np.testing.assert_array_equal(out[160:224].reshape(8, 8), rows.T)
 
 
 def test_fma_rounds_once():
@@ -269,7 +281,7 @@ def test_fma_rounds_once():
             return float(mp.mpf(a) * b + c)
 
     a, b = np.full(8, 1.0 + 2.0**-30), np.arange(1.0, 9.0) + 2.0**-28
-    out = np.zeros(153)
+    out = np.zeros(224)
     vector_operations(a, b, out)
     np.testing.assert_array_equal(out[128:136], exact(a, b, a))
 

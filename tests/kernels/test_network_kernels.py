@@ -20,8 +20,9 @@ from fastbp.kernels import activations as codes
 from fastbp.kernels import blas, layout, losses, matmul, plan, update
 from fastbp.kernels import network as kernels
 from fastbp.kernels import sparse_network as sparse_kernels
-from fastbp.kernels.jit import kernel, vector_width
-from fastbp.kernels.vector import lane, load, pointer_to, square_root, store, store_first
+from fastbp.kernels.jit import JIT_ENABLED, kernel, vector_width
+from fastbp.kernels.lanes import lane
+from fastbp.kernels.vector import load, pointer_to, square_root, store, store_first
 from fastbp.models import prediction
 from fastbp.models.layers import Layers
 from fastbp.training.driver import train
@@ -96,6 +97,13 @@ def by_blas(address, ta, tb, rows, columns, terms, a, b, factor, c):
 MODES = ("PLAIN", "PLUS", "PLUS_START", "PLUS_START_RELU", "TIMES", "WHERE_POSITIVE", "DESCEND")
 
 
+@pytest.fixture(params=[matmul.TALL_AND_WIDE] if JIT_ENABLED else [False, True])
+def blocks(request, monkeypatch):
+    """The blocks for this machine's registers, or, with the JIT off, for either kind."""
+    monkeypatch.setattr(matmul, "TALL_AND_WIDE", request.param)
+
+
+@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("outputs", [1, 3, 4, 9])
 @pytest.mark.parametrize("width", [1, 8, 13, 32, 45])
 @pytest.mark.parametrize("mode", MODES)

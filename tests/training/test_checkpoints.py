@@ -341,7 +341,7 @@ def test_damaged_and_foreign_files_are_refused_and_left_alone(tmp_path, monkeypa
             path.write_bytes(content)
             with pytest.raises(fastbp.CheckpointError, match=message) as caught:
                 fit(4, checkpoint=path)
-            assert str(caught.value).endswith("Use another path, or delete the file to start over")
+            assert str(caught.value).endswith("Use another path for the checkpoint")
             assert path.read_bytes() == content
     fastbp.save(fit(1), path)
     with pytest.raises(fastbp.CheckpointError, match="expected a checkpoint, got a NetworkFit"):
@@ -380,6 +380,77 @@ def test_a_checkpoint_that_cannot_be_written(failure, tmp_path, monkeypatch):
     if failure == "full disk":
         assert path.read_bytes() == before
         assert [p.name for p in path.parent.iterdir()] == ["c"]
+
+
+def test_the_last_step_fails(tmp_path, monkeypatch):
+    def busy(*arguments):
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr("pathlib.Path.replace", busy)
+    with pytest.raises(fastbp.CheckpointError, match="busy; what was to be written is in ") as e:
+        fit(4, checkpoint=tmp_path / "c")
+    monkeypatch.undo()
+    (kept,) = tmp_path.iterdir()
+    assert str(kept) in str(e.value)
+    kept.rename(tmp_path / "c")
+    same(fit(6, checkpoint=tmp_path / "c"), fit(6))
+
+
+def test_what_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):
+    def full_or_read_only(*arguments):
+        raise OSError(30, "Read-only file system")
+
+    path = tmp_path / "c"
+    finished = fit(3, checkpoint=path)
+    early = {"checkpoint": tmp_path / "tol", "tol": 10.0, "n_iter_no_change": 2}
+    stopped = fit(5, **early)
+    monkeypatch.setattr("fastbp.system.output._new_file", full_or_read_only)
+    before = path.stat()
+    same(fit(3, checkpoint=path), finished)  # it has nothing to write
+    same(fit(9, **early), stopped)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    monkeypatch.setattr(fastbp.training.run.Run, "slice", None)
+    for name in ("c", "new"):
+        with pytest.raises(fastbp.CheckpointError, match=f"{name}: .* cannot be written: Read-on"):
+            fit(4, checkpoint=tmp_path / name)
+
+
+def test_what_is_no_checkpoint_is_not_called_one(tmp_path):
+    """Nobody is told to remove data or a model."""
+    np.save(tmp_path / "data.npy", X)
+    fastbp.save(fit(1), tmp_path / "model")
+    (tmp_path / "notes").write_text("a text")
+    for path in tmp_path.iterdir():
+        before = path.read_bytes()
+        with pytest.raises(fastbp.CheckpointError, match=rf"{path.name}: expected") as caught:
+            fit(4, checkpoint=path)
+        assert "remove" not in str(caught.value) and "another path" in str(caught.value)
+        assert path.read_bytes() == before
+
+
+def test_two_fits_on_one_path_do_not_meet(tmp_path, monkeypatch):
+    """One writes its checkpoint while the other does; the last one stays."""
+    path, nested = tmp_path / "c", []
+
+    def fsync(descriptor):
+        if not nested:
+            nested.append(True)
+            fit(3, rate=0.01, checkpoint=path)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    one = fit(4, checkpoint=path)
+    same(fit(4, checkpoint=path), one)
+    assert nested and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_planted_beside_it_is_not_followed(tmp_path):
+    (tmp_path / "theirs").write_bytes(b"old")
+    (tmp_path / ".c.part").symlink_to(tmp_path / "theirs")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / ".c.part")
+    fit(2, checkpoint=tmp_path / "c")
+    fit(2, checkpoint=tmp_path / "folder" / "c")
+    assert (tmp_path / "theirs").read_bytes() == b"old"
 
 
 def test_arguments(tmp_path):

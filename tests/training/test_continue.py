@@ -10,6 +10,7 @@ import pytest
 
 import fastbp
 from fastbp import SGD, Adam
+from fastbp.kernels import layout
 from tests.problems import network_problem
 
 CHOICES = [
@@ -53,6 +54,11 @@ def parameters(fit):
 
 def changed(state, **fields):
     return dataclasses.replace(state, **fields)
+
+
+def within(fit):
+    """The state of a fit in batches of 7 as if two of them were done."""
+    return changed(fit.state, batch_start=14, epoch_start=np.zeros(fit.state.moments.shape[1]))
 
 
 def fresh(keywords):
@@ -151,7 +157,7 @@ def test_going_on_twice_from_one_state():
 
 def test_bad_rows_are_found_when_going_on_in_the_middle(monkeypatch):
     first = network(None, 0.05, 1, batch_size=7)
-    state = changed(first.state, batch_start=14)
+    state = within(first)
     x = X.copy()
     x[3, 1] = np.nan
     with pytest.raises(fastbp.DataError, match="row 3, column 1"):
@@ -191,11 +197,11 @@ def test_a_state_of_other_parameters_or_another_place():
             ValueError, match="state: expected the parameters of the fit that it came"
         ):
             network(None, 0.05, 1, optimizer="adam", state=state)
-    inside = network(None, 0.0, 1, batch_size=7).state
-    inside = changed(inside, batch_start=14)
+    inside = within(network(None, 0.0, 1, batch_size=7))
     for keywords in ({"batch_size": 14}, {}, {"batch_size": 7, "shuffle": True}):
         with pytest.raises(
-            ValueError, match=r"state: .* within an epoch, expected 30 rows in batches of 7, got"
+            ValueError,
+            match=r"state: expected a fit of 30 rows in batches of 7, .* within an epoch, got",
         ):
             network(None, 0.05, 1, state=inside, **keywords)
 
@@ -253,3 +259,117 @@ def test_a_foreign_bit_generator():
     state = changed(first.state, random_state=state)
     with pytest.raises(ValueError, match="state: expected a bit generator of NumPy, got 'Nowhere'"):
         network(parameters(first), 0.05, 1, shuffle=True, state=state)
+
+
+@pytest.mark.filterwarnings("ignore:interrupted")
+@pytest.mark.parametrize("stored", [False, True], ids=["state", "file"])
+@pytest.mark.parametrize("labels", [Y, -Y], ids=["falls", "rises"])
+def test_an_interrupt_in_any_slice_of_a_fit_with_early_stopping(
+    labels, stored, tmp_path, monkeypatch
+):
+    """Also in one of the validation pass, or where the best parameters are those of an epoch before."""
+    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
+    keywords = {
+        "validation": (X, labels), "tol": 1e-4, "n_iter_no_change": 2, "batch_size": 10,
+        "optimizer": "adam", "shuffle": True, "random_state": 1,
+    }  # fmt: skip
+    whole = network(None, 0.05, 6, **keywords)
+    original, slices = fastbp.training.run.Run.slice, 0
+
+    def interrupted(self):
+        nonlocal slices
+        original(self)
+        slices += 1
+        if slices == last:
+            signal.raise_signal(signal.SIGINT)
+
+    for last in range(1, 30):
+        slices = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(fastbp.training.run.Run, "slice", interrupted)
+            first = network(None, 0.05, 6, **keywords)
+        if slices < last:
+            break
+        assert first.stopped == "interrupted"
+        if stored:
+            fastbp.save(first, tmp_path / "m")
+            first = fastbp.load(tmp_path / "m")
+        rest = 6 - first.n_epochs
+        second = network(parameters(first), 0.05, rest, state=first.state, **keywords)
+        same(whole, first, second)
+        assert second.stopped == whole.stopped
+        checkpointed = network(
+            parameters(first),
+            0.05,
+            rest,
+            state=first.state,
+            checkpoint=tmp_path / f"{last}",
+            **keywords,
+        )
+        again = network(
+            parameters(first),
+            0.05,
+            rest,
+            state=first.state,
+            checkpoint=tmp_path / f"{last}",
+            **keywords,
+        )
+        same(second, checkpointed)
+        same(second, again)
+    assert last > 10
+
+
+@pytest.mark.filterwarnings("ignore:interrupted")
+@pytest.mark.parametrize("fit", [network, neuron])
+def test_an_interrupt_in_the_slice_in_which_tol_ends_a_fit(fit, monkeypatch):
+    """The result says so, but the two fits together are the one that was not disturbed."""
+    keywords = {"tol": 1e9, "n_iter_no_change": 5, "batch_size": 7}
+    original = fastbp.training.run.Run.slice
+
+    def interrupted(self):
+        original(self)
+        if self.memory.status == layout.NO_IMPROVEMENT:
+            signal.raise_signal(signal.SIGINT)
+
+    whole = fit(None, 0.05, 50, **keywords)
+    with monkeypatch.context() as patch:
+        patch.setattr(fastbp.training.run.Run, "slice", interrupted)
+        first = fit(None, 0.05, 50, **keywords)
+    assert (whole.stopped, first.stopped, first.state.ended) == ("tol", "interrupted", "tol")
+    second = fit(parameters(first), 0.05, 50, state=first.state, **keywords)
+    assert (second.stopped, second.n_epochs) == ("tol", 0)
+    same(whole, first, second)
+    third = fit(parameters(second), 0.05, 50, state=second.state, **keywords)
+    assert (third.stopped, third.n_epochs) == ("tol", 1)  # as after a fit that tol has ended
+
+
+HELD_OUT = {"validation": (X, -Y), "tol": 0.0, "n_iter_no_change": 3}
+
+
+@pytest.mark.filterwarnings("ignore:interrupted")
+@pytest.mark.parametrize(
+    ("reason", "epochs", "keywords"),
+    [("tol", 50, HELD_OUT), ("epochs", 2, HELD_OUT), ("callback", 50, {"batch_size": 7})],
+)
+def test_an_interrupt_in_the_epoch_in_which_something_else_ends_a_fit(reason, epochs, keywords):
+    def stop(state):
+        return reason == "callback" and state.epoch == 4
+
+    def press(state):
+        if state.epoch == whole.n_epochs - 1:
+            signal.raise_signal(signal.SIGINT)
+        return stop(state)
+
+    whole = network(None, 0.05, epochs, callback=stop, **keywords)
+    first = network(None, 0.05, epochs, callback=press, **keywords)
+    assert (whole.stopped, first.stopped) == (reason, "interrupted")
+    second = network(
+        parameters(first),
+        0.05,
+        epochs - first.n_epochs,
+        state=first.state,
+        callback=stop,
+        **keywords,
+    )
+    assert (second.stopped, second.n_epochs) == (reason, 0)
+    same(whole, first, second)

@@ -474,6 +474,17 @@ def test_progress_shows_in_a_terminal():
     assert "100%" in shown and "epoch 3/3" in shown and "row/s" in shown
 
 
+@pytest.mark.parametrize("tol", [None, 10.0])
+def test_the_bar_ends_with_the_losses_that_the_fit_returns(monkeypatch, tol):
+    shown = []
+    show = "fastbp.training.driver.Progress.show"
+    monkeypatch.setattr(show, lambda self, *figures: shown.append(figures))
+    x, y, w = problem(1000, 3)
+    keywords = {"validation": 0.2, "tol": tol, "n_iter_no_change": 2, "batch_size": 50}
+    fit = fastbp.fit_neuron(x, y, w, 0.0, 0.1, 5, **keywords)
+    assert shown[-1] == (fit.n_epochs, 0, fit.losses[-1], fit.validation_losses[-1])
+
+
 def test_progress_shows_in_a_notebook(capfd, monkeypatch):
     class IPython:
         @staticmethod

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import numpy as np
 from fastbp.data import frames
 from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
-from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
+from fastbp.data.sources.columns import ColumnRequest, Roles
 from fastbp.data.sources.files import File, FileRows, Sequential, damage_named
 from fastbp.errors import DataError
 
@@ -31,23 +34,33 @@ class Batches(Sequential, FileRows):
     def __init__(self, path: Path, request: ColumnRequest) -> None:
         self._pyarrow = frames.pyarrow_for(str(path))
         self._path = str(path)
-        with damage_named(path, self.expected):
+        with self._damage_named():
             schema, lengths = self._look()
         roles = _roles_in(str(path), schema, request)
         self._used = [schema.names[j] for j in roles.all]
         if lengths is None:
-            with damage_named(path, self.expected):
+            with self._damage_named():
                 lengths = [batch.num_rows for batch in self._read(0, self._used[:1], 2**16)]
         self._starts = [0, *accumulate(lengths)][:-1]
         super().__init__(File(path), sum(lengths), roles, schema.names, "float64")
-        if (label := self.label) is None:
+        if len(roles.labels) != 1:
             return
-        if schema.field(label).type == self._pyarrow.bool_():
+        label = schema.field(roles.labels[0])
+        if label.type == self._pyarrow.bool_():
             self.classes = text_labels.BOOLEANS
-        elif frames.is_text(schema.field(label).type):
-            texts = (_text(b.column(label)) for b in self._read(0, [label], self.block_rows))
-            with damage_named(path, self.expected):
+        elif frames.is_text(label.type):
+            texts = (_text(b.column(0)) for b in self._read(0, [label.name], self.block_rows))
+            with self._damage_named():
                 self.classes = text_labels.classes_in(self, texts)
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        """Name the file in errors; a size that no memory holds is one of its damages, too."""
+        with damage_named(self._path, self.expected):
+            try:
+                yield
+            except self._pyarrow.ArrowMemoryError as error:
+                raise DataError(f"{self._path}: expected {self.expected}, got {error}") from error
 
     @abstractmethod
     def _look(self) -> tuple[Any, list[int] | None]:
@@ -64,7 +77,7 @@ class Batches(Sequential, FileRows):
 
     def _blocks(self, part: int) -> Iterator[Block]:
         row, step = self._starts[part], self.block_rows
-        with damage_named(self.name, self.expected):
+        with self._damage_named():
             for batch in self._read(part, self._used, step):
                 for a in range(0, batch.num_rows, step):
                     some = batch.slice(a, step)
@@ -88,17 +101,18 @@ def _text(column: Any) -> Any:
 
 
 def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
-    refuse_repeated(name, schema.names)
-    roles = request.roles(name, schema.names)
+    with damage_named(name, "a schema"):
+        names = schema.names
+    roles = request.roles(name, names, index=frames.index_names(schema))
     for index in roles.all:
-        field, hint = schema.field(index), "columns=[...] names those to take"
+        field, hint = schema.field(index), "exclude=[...] leaves columns out"
         if index in roles.labels:
             hint = "text makes classes of a single target"
         if not (
             frames.is_number(field.type) or (roles.labels == [index] and frames.is_text(field.type))
         ):
             got = f"expected numbers, got {field.type}; {hint}"
-            raise DataError(f"{name}: column {field.name!r}: {got}")
+            raise DataError(f"{name}: column {field.name!r}: {got}", column=field.name)
     return roles
 
 
@@ -123,6 +137,19 @@ class Parquet(Batches):
             yield from file.iter_batches(n_rows, list(range(part, file.num_row_groups)), columns)
 
 
+class Bounded(io.BufferedReader):
+    """A file that refuses to read more than it has; pyarrow would allocate what it asks for."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        has = os.fstat(self.fileno()).st_size
+        if size is not None and size > has:
+            raise ValueError(f"a part of {size} bytes in a file of {has} bytes")
+        return super().read(size)
+
+
 class Ipc(Batches):
     """Arrow's own format, as a file or as a stream; a record batch at a time is in memory."""
 
@@ -133,18 +160,27 @@ class Ipc(Batches):
         return (ipc.open_file if self._is_file else ipc.open_stream)(source, **options)
 
     def _look(self) -> tuple[Any, None]:
-        with self._pyarrow.OSFile(self._path) as source:
+        with self._file() as source:
             self._is_file = source.read(6) == b"ARROW1"
             source.seek(0)
             self._schema = self._opened(source).schema
         return self._schema, None
 
+    def _file(self) -> Any:
+        return self._pyarrow.PythonFile(Bounded(self._path))
+
     def _read(self, part: int, columns: list[str], n_rows: int) -> Iterator[Any]:
         fields = [self._schema.get_field_index(name) for name in columns]
         options = self._pyarrow.ipc.IpcReadOptions(included_fields=fields)
-        with self._pyarrow.OSFile(self._path) as source:
+        with self._file() as source:
             reader = self._opened(source, options=options)
+            batches: Iterator[Any]
             if self._is_file:
-                yield from map(reader.get_batch, range(part, reader.num_record_batches))
+                batches = map(reader.get_batch, range(part, reader.num_record_batches))
             else:
-                yield from islice(reader, part, None)
+                batches = islice(reader, part, None)
+            for batch in batches:
+                batch.validate(full=True)  # pyarrow believes lengths, offsets and indices
+                yield batch
+            if not self._is_file and source.read(1):
+                raise DataError(f"{self._path}: expected one stream, got more after its end")

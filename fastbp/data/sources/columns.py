@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import difflib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ from fastbp.errors import DataError
 
 LISTED = 20
 """Names that a message lists."""
+NAMELESS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+"""How an index that pandas wrote is called where no metadata say so."""
 
 
 class ColumnRequest(NamedTuple):
@@ -24,13 +28,19 @@ class ColumnRequest(NamedTuple):
     target: Any = None
     weight: Any = None
     columns: Any = None
+    exclude: Any = None
 
     def roles(
-        self, name: str, known: Sequence[str] | range, arrays: Mapping[str, list[str]] | None = None
+        self,
+        name: str,
+        known: Sequence[str] | range,
+        arrays: Mapping[str, list[str]] | None = None,
+        index: Collection[str] = (),
     ) -> Roles:
         """Return the indices of the columns; `known` are all names, or the range of indices.
 
-        The name of one of `arrays` stands for its columns.
+        The name of one of `arrays` stands for its columns. What metadata call the `index` is no
+        feature unless it is asked for.
         """
 
         def find(argument: str, values: Any) -> list[int]:
@@ -45,10 +55,21 @@ class ColumnRequest(NamedTuple):
         weight = find("weight", [] if self.weight is None else [self.weight])
         if len(weight) > 1:
             raise ValueError(f"weight: expected one column of {name}, got {len(weight)}")
+        remarks, exclude = [], []
+        if self.exclude is not None:
+            exclude = find("exclude", arguments.sequence("exclude", self.exclude, "columns"))
         if self.columns is None:
-            features = [j for j in range(len(known)) if j not in {*labels, *weight}]
+            rest = [j for j in range(len(known)) if j not in {*labels, *weight, *exclude}]
+            features = [j for j in rest if known[j] not in index]
+            if left_out := [str(known[j]) for j in rest if known[j] in index]:
+                told = "its metadata call the index; columns=[...] takes it"
+                remarks.append(f"left out {_listed(left_out)}, which {told}")
+            if nameless := [n for j in features if NAMELESS.fullmatch(n := str(known[j]))]:
+                told = "has no name, as an index that was written; exclude=[...] leaves it out"
+                remarks.append(f"the feature {_listed(nameless)} {told}")
         else:
             features = find("columns", arguments.sequence("columns", self.columns, "columns"))
+            features = [j for j in features if j not in exclude]
         every = [*labels, *weight, *features]
         if len(set(every)) < len(every):
             twice = next(j for j in every if every.count(j) > 1)
@@ -56,7 +77,10 @@ class ColumnRequest(NamedTuple):
                 f"{name}: expected every column once as target, weight or feature, got"
                 f" {known[twice]!r} twice"
             )
-        return Roles(features, labels, *weight)
+        if not isinstance(known, range):
+            taken = {known[j] for j in every}
+            _refuse_repeated(name, [column for column in known if column in taken])
+        return Roles(features, labels, weight[0] if weight else None, tuple(remarks))
 
 
 def _indices(
@@ -78,7 +102,8 @@ def _indices(
     found = {column: j for j, column in enumerate(known)}
     unknown = [value for value in values if value not in found]
     if unknown:
-        expected = f"a column of {name} ({_listed(known)})"
+        similar = difflib.get_close_matches(unknown[0], known, LISTED)
+        expected = f"a column of {name} ({_listed(list(dict.fromkeys([*similar, *known])))})"
         raise ValueError(f"{argument}: expected {expected}, got {_listed(unknown)}")
     return [found[value] for value in values]
 
@@ -87,7 +112,18 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
 
 
-def refuse_repeated(name: str, names: Sequence[str]) -> None:
+def difference(expected: list[str] | None, names: list[str] | None) -> str | None:
+    """Say how names differ from those that are expected; None if they do not, or there are none."""
+    if expected is None or names is None or expected == names:
+        return None
+    if missing := [column for column in expected if column not in set(names)]:
+        return f"none named {_listed(missing)}"
+    if more := [column for column in names if column not in set(expected)]:
+        return f"{_listed(more)} as well"
+    return next(f"{b!r} before {a!r}" for a, b in zip(expected, names, strict=True) if a != b)
+
+
+def _refuse_repeated(name: str, names: Sequence[str]) -> None:
     """Refuse a name that occurs twice."""
     if len(set(names)) < len(names):
         repeated = next(n for n in names if list(names).count(n) > 1)
@@ -96,11 +132,15 @@ def refuse_repeated(name: str, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Roles:
-    """The indices of a source's columns: of features, of labels, and of the weight."""
+    """The indices of a source's columns: of features, of labels, and of the weight.
+
+    `remarks` are what the user should know about the choice.
+    """
 
     features: list[int]
     labels: list[int]
     weight: int | None = None
+    remarks: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def sides(self) -> list[list[int]]:
@@ -134,37 +174,39 @@ def side_by_side(block: Block) -> np.ndarray:
 
 
 def parts_of(
-    name: str, value: Any, request: ColumnRequest
-) -> tuple[np.ndarray, Block, list[str] | None]:
-    """Return the features as stored, the labels and weight as float64, and the features' names."""
-    names = frames.names_of(value)
-    if names is None:
-        value = checks.number_array(name, value)
-        if value.ndim != 2:
-            raise DataError(
-                f"{name}: expected 2 dimensions (n_samples, n_features), got {value.ndim} (shape"
-                f" {value.shape})"
-            )
-    else:
-        refuse_repeated(name, names)
-        if not frames.is_pandas(value):
-            value = frames.as_arrow(value, name)
-    roles = request.roles(name, range(value.shape[1]) if names is None else names)
+    name: str, value: Any, request: ColumnRequest, first_row: int = 0
+) -> tuple[np.ndarray, Block, list[str] | None, tuple[str, ...]]:
+    """Return the features as stored, labels and weight as float64, the features' names, remarks."""
+    names, index = frames.names_of(value), frozenset[str]()
+    if names is not None and not frames.is_pandas(value):
+        value = frames.as_arrow(value, name)
+        index = frames.index_names(value.schema)
+    elif names is None and not (frames.is_pandas(value) or isinstance(value, np.ndarray)):
+        value = checks.number_array(name, value, first_row)
+    if len(value.shape) != 2:
+        raise DataError(
+            f"{name}: expected 2 dimensions (n_samples, n_features), got {len(value.shape)} (shape"
+            f" {value.shape})"
+        )
+    roles = request.roles(name, range(value.shape[1]) if names is None else names, index=index)
 
     def pick(indices: list[int]) -> np.ndarray:
-        if names is not None:
+        """Return some columns: the others may hold anything."""
+        some: Any
+        if isinstance(value, np.ndarray):
+            some = value[:, as_slice(indices) if indices else slice(0)]
+        else:
             some = value.iloc[:, indices] if frames.is_pandas(value) else value.select(indices)
-            return checks.number_array(name, some)
-        matrix: np.ndarray = value[:, as_slice(indices)] if indices else value[:, :0]
-        return matrix
+        return checks.number_array(name, some, first_row)
 
     features, labels, weight = map(pick, roles.sides)
     block = Block(
         features,
         readable(labels) if roles.labels else None,
-        readable(weight[:, 0]) if roles.weight is not None else None,
+        np.ascontiguousarray(weight[:, 0], np.float64) if roles.weight is not None else None,
     )
-    return features, block, None if names is None else [names[j] for j in roles.features]
+    chosen = None if names is None else [names[j] for j in roles.features]
+    return features, block, chosen, roles.remarks
 
 
 def as_slice(indices: list[int]) -> slice | list[int]:

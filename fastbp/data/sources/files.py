@@ -88,7 +88,7 @@ class File:
 
 
 class FileRows(Rows):
-    """Some columns of a file; `label` is the name of the target, if there is exactly one."""
+    """Some columns of a file; `label` is the name or index of the target, if there is just one."""
 
     file: File
 
@@ -100,8 +100,10 @@ class FileRows(Rows):
         self.n_rows, self.n_features, self.n_labels = n_rows, len(roles.features), len(roles.labels)
         self.weighted = roles.weight is not None
         self.feature_names = None if names is None else [names[j] for j in roles.features]
-        self.label = names[roles.labels[0]] if names and len(roles.labels) == 1 else None
-        self.dtype = dtype
+        self.label: str | int | None = None
+        if len(roles.labels) == 1:
+            self.label = roles.labels[0] if names is None else names[roles.labels[0]]
+        self.dtype, self.remarks = dtype, roles.remarks
 
     def digest(self) -> str:
         return digest_of_files([self.file], [self.roles])
@@ -138,6 +140,8 @@ def damage_named(name: object, expected: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # from the file system; pyarrow's errors have no number
         got = str(error).strip().splitlines() or [type(error).__name__]
+        if isinstance(error, UnicodeDecodeError):
+            got = [f"text that is not UTF-8, byte {error.object[error.start]:#04x}"]
         raise DataError(f"{name}: expected {expected}, got {got[0]}") from error
 
 

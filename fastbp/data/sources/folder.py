@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastbp.data.rows import Block, Rows, pairs
-from fastbp.data.sources.columns import ColumnRequest
+from fastbp.data.rows import Block, Rows, combined, pairs
+from fastbp.data.sources.columns import ColumnRequest, difference
 from fastbp.data.sources.files import FileRows, digest_of_files
 from fastbp.data.sources.formats import FORMATS, files_of, open_file
+from fastbp.data.sources.partitions import Partitions
+from fastbp.data.sources.text import TextLayout
 from fastbp.data.sources.text_labels import BOOLEANS
 from fastbp.errors import DataError
 
@@ -25,33 +29,41 @@ OPEN_SHARDS = 64
 class Folder(Rows):
     """The files of a folder, in the order of their names, as if they were one."""
 
-    def __init__(self, path: Path, request: ColumnRequest) -> None:
+    def __init__(self, path: Path, request: ColumnRequest, layout: TextLayout) -> None:
         self.name = str(path)
-        self._shards: list[FileRows] = []
-        for file in files_of(path):
-            self._shards.append(open_file(file, request))
-            self._shards[-1].close()
-        if not self._shards:
+        files = files_of(path)
+        if not files:
             raise DataError(f"{path}: expected files that end in {', '.join(FORMATS)}, got none")
+        self._partitions = Partitions(path, files, request)
+        self._shards: list[FileRows] = []
+        for file in files:
+            self._shards.append(open_file(file, self._partitions.rest, layout))
+            self._shards[-1].close()
         self._lock = threading.Lock()
         self._open: OrderedDict[int, None] = OrderedDict()
         ends = list(accumulate(shard.n_rows for shard in self._shards))
         self._starts = [0, *ends[:-1]]
         self.n_rows = ends[-1]
-        first = self._shards[0]
-        self.n_features, self.n_labels = first.n_features, first.n_labels
-        self.weighted, self.feature_names = first.weighted, first.feature_names
+        first, *_ = [shard for shard in self._shards if shard.feature_names] or self._shards
+        filled, *_ = [shard for shard in self._shards if shard.n_rows > 0] or self._shards
         for shard in self._shards:
             _check_alike(shard, first)
-            if first.feature_names is None and shard.feature_names is not None:
-                first = shard  # later names are compared with the first
+            _check_alike(shard, filled)
+        self.n_features, self.n_labels = first.n_features, first.n_labels
+        self.weighted, self.feature_names = first.weighted, first.feature_names
+        self.remarks = tuple(dict.fromkeys(r for shard in self._shards for r in shard.remarks))
         self.dtype = ", ".join(dict.fromkeys(shard.dtype for shard in self._shards))
         self.random_access = all(shard.random_access for shard in self._shards)
         self.any_order = all(shard.any_order for shard in self._shards)
-        if first.classes is not None:  # all files index the same labels
+        if filled.classes is not None:  # all files index the same labels
             self.classes = sorted({label for s in self._shards for label in s.classes or ()})
             for shard in self._shards:
                 shard.classes = self.classes
+        if self._partitions.keys:
+            self._partitions.place(first)
+            self.n_features, self.n_labels, n_weights = map(len, self._partitions.columns)
+            self.weighted, self.feature_names = n_weights > 0, self._partitions.feature_names
+            self.classes = self._partitions.classes or self.classes
 
     def _shard(self, i: int) -> FileRows:
         """Return a file to read; the least recently read one is closed."""
@@ -72,20 +84,32 @@ class Folder(Rows):
             i = self._index(at)
             first, shard = self._starts[i], self._shard(i)
             upto = min(stop, first + shard.n_rows)
-            shard.fill(at - first, upto - first, block.part(at - start, upto - start))
+            read = partial(shard.fill, at - first, upto - first)
+            self._read(i, read, block.part(at - start, upto - start))
             at = upto
+
+    def _read(self, i: int, read: Callable[[Block], None], block: Block) -> None:
+        """Read rows of a file, and complete them by what the names of its folders tell."""
+        if not self._partitions.keys:
+            read(block)
+            return
+        inside = self._shards[i].empty(len(block.features))
+        read(inside)
+        self._partitions.complete(i, inside, block)
 
     def take(self, indices: np.ndarray, block: Block) -> None:
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         for i in np.unique(numbers).tolist():
             where = np.flatnonzero(numbers == i)
             part = block.map(lambda array, where=where: array[where])  # type: ignore[misc]
-            self._shard(i).take(indices[where] - self._starts[i], part)
+            self._read(i, partial(self._shard(i).take, indices[where] - self._starts[i]), part)
             for source, target in pairs(part, block):
                 target[where] = source
 
     def digest(self) -> str:
-        return digest_of_files([s.file for s in self._shards], [s.roles for s in self._shards])
+        files = [shard.file for shard in self._shards]
+        digest = digest_of_files(files, [shard.roles for shard in self._shards])
+        return combined([digest, self._partitions.identity]) if self._partitions.keys else digest
 
     def locate(self, row: int) -> tuple[str, int]:
         i = self._index(row)
@@ -98,6 +122,8 @@ class Folder(Rows):
 
 def _check_alike(shard: FileRows, first: FileRows) -> None:
     """Refuse a file whose columns are not those of the first."""
+    if (got := difference(first.feature_names, shard.feature_names)) is not None:
+        raise DataError(f"{shard.name}: expected the columns of {first.name}, got {got}")
     alike = zip(_columns_of(first).items(), _columns_of(shard).values(), strict=True)
     for (of, expected), got in alike:
         if expected != got and None not in (expected, got):
@@ -112,6 +138,5 @@ def _columns_of(shard: FileRows) -> dict[str, Any]:
     return {
         " features": shard.n_features,
         " columns of labels": shard.n_labels,
-        "": shard.feature_names,
-        " as labels": "numbers" if shard.classes is None else kind,
+        " as labels": None if shard.n_rows == 0 else "numbers" if shard.classes is None else kind,
     }

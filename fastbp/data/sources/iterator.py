@@ -13,7 +13,7 @@ from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import readable
 from fastbp.data.rows import Block
-from fastbp.data.sources.columns import ColumnRequest, parts_of, side_by_side
+from fastbp.data.sources.columns import ColumnRequest, difference, parts_of, side_by_side
 from fastbp.data.sources.files import Sequential
 from fastbp.errors import DataError
 
@@ -75,7 +75,7 @@ class IteratorRows(Sequential):
             )
         if isinstance(parts[0], list) and not parts[0]:
             return None
-        features, block, names = parts_of(name, parts[0], self._request)
+        features, block, names, self.remarks = parts_of(name, parts[0], self._request, row)
         n_rows = len(features)
         labels, weight = (*parts[1:], None, None)[:2]
         block = Block(
@@ -95,13 +95,15 @@ class IteratorRows(Sequential):
         columns = (
             f"{width} features, {n_labels} columns of labels, {'a' if weighted else 'no'} weight"
         )
-        columns += "" if names is None else f", names {names}"
+        columns += "" if names is None else ", with names"
         if not self._columns:
             self._columns, self.dtype = columns, dtype
             self.n_features, self.n_labels = width, n_labels
             self.weighted, self.feature_names = weighted, names
         if columns != self._columns:
             raise DataError(f"{name}: expected {self._columns}, got {columns}", row)
+        if (got := difference(self.feature_names, names)) is not None:
+            raise DataError(f"{name}: expected the columns of the first block, got {got}", row)
 
     def digest(self) -> str:
         return self._digest
@@ -109,7 +111,7 @@ class IteratorRows(Sequential):
 
 def _labels(name: str, row: int, value: Any, n_rows: int) -> np.ndarray:
     """Return labels, or weights, as a matrix of float64."""
-    array = checks.number_array(name, value)
+    array = checks.number_array(name, value, row)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or len(array) != n_rows:
         raise DataError(f"{name}: expected labels of {n_rows} rows, got shape {array.shape}", row)

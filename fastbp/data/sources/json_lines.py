@@ -31,8 +31,11 @@ class JsonLines(Batches):
     def _look(self) -> tuple[Any, None]:
         from pyarrow import types
 
-        with self._opened() as reader:
-            found = reader.schema
+        try:
+            with self._opened() as reader:
+                found = reader.schema
+        except self._pyarrow.ArrowInvalid as error:
+            raise self._in_row(error, 0) from error
         number = self._pyarrow.float64()  # later blocks may have fractions where this one has none
         self._schema = self._pyarrow.schema(
             field.with_type(number)
@@ -52,9 +55,13 @@ class JsonLines(Batches):
                     yield batch
                 first += batch.num_rows
         except self._pyarrow.ArrowInvalid as error:
-            found = IN_ROW.search(str(error))
-            if found is None:
-                raise
-            row = first + int(found[2])  # pyarrow counts from the beginning of the block
-            got = f"expected {self.expected}, got {found[1]} in row {row}"
-            raise DataError(f"{self._path}: {got}", row) from error
+            raise self._in_row(error, first) from error
+
+    def _in_row(self, error: Exception, first: int) -> Exception:
+        """Return the error with its row: pyarrow counts from the beginning of the block."""
+        found = IN_ROW.search(str(error))
+        if found is None:
+            return error
+        row = first + int(found[2])
+        got = f"expected {self.expected}, got {found[1]} in row {row}"
+        return DataError(f"{self._path}: {got}", row)

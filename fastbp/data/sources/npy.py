@@ -55,9 +55,12 @@ class Array:
     def check(self, name: str, kinds: str = checks.REAL_KINDS) -> None:
         """Refuse what is not a matrix, or column, of real numbers or other kinds of dtypes."""
         if self.dtype.kind not in kinds:
-            raise DataError(f"{name}: expected real numbers, got {checks.kind_of(self.dtype)}")
-        if len(self.shape) not in (1, 2):
-            raise DataError(f"{name}: expected 1 or 2 dimensions, got shape {self.shape}")
+            got = f"expected real numbers, got {checks.kind_of(self.dtype)}"
+        elif len(self.shape) not in (1, 2):
+            got = f"expected 1 or 2 dimensions, got shape {self.shape}"
+        else:
+            return
+        raise DataError(f"{name}: {got}", column=self.name or None)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Stored(Array):
 
 
 def array_of(stream: IO[bytes], name: str, n_bytes: int, inside: str = "") -> Array:
-    """Read the header of an array that takes at most `n_bytes`, with the header."""
+    """Read the header of an array that takes `n_bytes`, with the header."""
     with damage_named(name, "a header of NumPy's format"):
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -86,10 +89,11 @@ def array_of(stream: IO[bytes], name: str, n_bytes: int, inside: str = "") -> Ar
         array = Array(inside, stream.tell(), dtype, shape, fortran)
     if min(shape, default=0) < 0:
         raise DataError(f"{name}: expected a shape, got {shape}")
-    if dtype.kind != "O" and array.offset + array.n_bytes > n_bytes:
+    expected = array.offset + array.n_bytes
+    if dtype.kind != "O" and expected != n_bytes:
+        why = "the file was cut" if expected > n_bytes else "there is more than one array"
         raise DataError(
-            f"{name}: expected {array.offset + array.n_bytes} bytes (shape {shape}, {dtype}),"
-            f" got {n_bytes}: the file is truncated"
+            f"{name}: expected {expected} bytes (shape {shape}, {dtype}), got {n_bytes}: {why}"
         )
     return array
 

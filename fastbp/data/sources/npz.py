@@ -15,12 +15,14 @@ import numpy as np
 from fastbp.data import checks
 from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
-from fastbp.data.sources.columns import ColumnRequest, Roles, refuse_repeated
+from fastbp.data.sources.columns import ColumnRequest, Roles
 from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, Sequential, damage_named
 from fastbp.data.sources.npy import Array, ArrayFile, Positional, Stored, array_of, to_read
 from fastbp.errors import DataError
 
 EXPECTED = "an archive of arrays"
+MOST_TIMES = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+"""How many times its bytes in the archive a member can have, as NumPy compresses it."""
 
 
 def open_npz(path: Path, request: ColumnRequest) -> FileRows:
@@ -36,6 +38,10 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
             inside = member.filename.removesuffix(".npy")
             if inside != member.filename:
                 members[inside] = member
+                most = file.size * MOST_TIMES.get(member.compress_type, 2**62)
+                if member.file_size > most:
+                    expected = f"expected at most {most} bytes in a file of {file.size}"
+                    raise DataError(f"{name}: {inside}: {expected}, got {member.file_size}")
                 with archive.open(member) as stream:
                     arrays.append(array_of(stream, f"{name}: {inside}", member.file_size, inside))
     columns = {
@@ -43,7 +49,6 @@ def open_npz(path: Path, request: ColumnRequest) -> FileRows:
         for a in arrays
     }
     names = [column for several in columns.values() for column in several]
-    refuse_repeated(name, names)
     roles = request.roles(name, names, columns)
     n_rows = _check(name, [array for array in arrays for _ in columns[array.name]], roles)
     stored = to_read(arrays, roles)

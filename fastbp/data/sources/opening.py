@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,21 @@ from fastbp.data.sources.columns import ColumnRequest, parts_of
 from fastbp.data.sources.folder import Folder
 from fastbp.data.sources.formats import FORMATS, is_known, open_file
 from fastbp.data.sources.iterator import IteratorRows
+from fastbp.data.sources.text import TextLayout
 from fastbp.errors import DataError
 
 
-def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: Any = None) -> Rows:
+def open_rows(
+    source: Any,
+    *,
+    target: Any = None,
+    weight: Any = None,
+    columns: Any = None,
+    exclude: Any = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    header: bool = True,
+) -> Rows:
     """Open rows of features, with the labels and sample weights that the source has.
 
     Files are read a block at a time, the next one during the computation on this one; a fit maps
@@ -31,12 +43,14 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
         * A ``.npy`` matrix, in any order and byte order; one dimension is one column.
         * A ``.npz`` archive of arrays of equally many rows: ``x`` of one dimension is a column,
           of two it has the columns ``x0``, ``x1``..., for all of which ``x`` stands as well.
-        * ``.csv``, or ``.tsv``: text in UTF-8 with a header, one row per line. Blank lines do not
-          count, an empty cell is NaN, true and false are 1 and 0.
-        * ``.jsonl``: JSON, one object per line. A value that is missing or null is NaN.
+        * ``.csv``, or ``.tsv``: text in UTF-8, one row per line. Blank lines do not count, an empty
+          cell is NaN, true and false are 1 and 0.
+        * ``.jsonl``: JSON, one object per line. What is null or missing is NaN.
+        * Such text compressed, its name followed by ``.gz`` or ``.zst``.
         * ``.parquet``, ``.pq``, and Arrow's ``.arrow``, ``.feather`` and ``.ipc``. NULL is NaN.
         * A folder of such files, which are taken in the order of their names as if they were one.
-          Hidden files do not count.
+          The names of folders in it such as ``month=1`` are columns. Hidden files do not count, nor
+          do marks of other programs such as ``_SUCCESS``; all other files must be of these formats.
         * A callable that returns a fresh iterator of blocks at every call. A block is a matrix of
           features, a table, or a tuple of features, labels and perhaps weights. Opening it
           reads all blocks once.
@@ -50,7 +64,17 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     weight : str or int, optional
         The column of sample weights.
     columns : list of str or int, optional
-        The features, in this order. All others by default.
+        The features, in this order. All others by default, but for what metadata of pandas call
+        the index: a warning names it.
+    exclude : list of str or int, optional
+        Columns that are no features.
+    delimiter : str, optional
+        What separates the cells of a ``.csv`` (a comma by default) or ``.tsv`` (a tab).
+    decimal : str
+        The decimal mark of a ``.csv`` or ``.tsv``.
+    header : bool
+        Whether the first line of a ``.csv`` or ``.tsv`` holds names. Without them, columns are
+        given by index.
 
     Returns
     -------
@@ -74,10 +98,10 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     -----
     A fit calls a callable, and advances its iterator, on a separate thread.
 
-    Compressed archives, Parquet, Arrow's files and callables are read from front to back; to go
-    back means to start over. In a compressed archive, a matrix in Fortran order is decompressed
-    once per column. For Parquet and Arrow files, one batch of rows is in memory; for a ``.csv``,
-    the text of one block and one row offset per 256 KiB.
+    Compressed text and archives, JSON, Parquet, Arrow's files and callables are read from front to
+    back; to go back means to begin again. In a compressed archive, a matrix in Fortran order is
+    decompressed once a column. Of Parquet and Arrow files a batch of rows is in memory, of a
+    ``.csv`` the text of a block and the offset of a row every 256 KiB.
 
     The digest of files covers 66 chunks of 64 KiB, that of a callable the CRC-32 of every 4096
     rows.
@@ -95,33 +119,38 @@ def open_rows(source: Any, *, target: Any = None, weight: Any = None, columns: A
     >>> block.features.tolist(), block.labels.tolist()
     ([[4.0, 5.0, 6.0], [8.0, 9.0, 10.0]], [[7.0], [11.0]])
     """
-    request = ColumnRequest(target, weight, columns)
+    request = ColumnRequest(target, weight, columns, exclude)
+    layout = TextLayout.checked(delimiter, decimal, header)
     if isinstance(source, Rows):
+        layout.refuse(source.name)
         if request != ColumnRequest():
             raise TypeError("source: expected a file or the like to choose columns of, got Rows")
         return source
     rows: Rows
     if isinstance(source, str | os.PathLike):
-        rows = _from_path(Path(source), request)
-    elif callable(source):
-        rows = IteratorRows(source, request)
+        rows = _from_path(arguments.path("source", source), request, layout)
     else:
-        rows = _in_memory(source, request)
-    if rows.n_rows == 0 or rows.n_features == 0:
+        layout.refuse("source")
+        rows = IteratorRows(source, request) if callable(source) else _in_memory(source, request)
+    if rows.n_rows < 1 or rows.n_features == 0:
         raise DataError(
             f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
             f" and {rows.n_features}"
         )
+    for remark in rows.remarks:
+        warnings.warn(f"{rows.name}: {remark}", stacklevel=2)
     return rows
 
 
-def _from_path(path: Path, request: ColumnRequest) -> Rows:
+def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
     mode = path.stat().st_mode  # a missing one is an OSError that names it
     if stat.S_ISDIR(mode):
-        return Folder(path, request)
+        return Folder(path, request, layout)
     if not stat.S_ISREG(mode) or not is_known(path):
-        raise ValueError(f"{path}: expected a folder, or a file that ends in {', '.join(FORMATS)}")
-    return open_file(path, request)
+        got = "" if stat.S_ISREG(mode) else ", got a pipe or device: write it into a file first"
+        expected = f"expected a folder, or a file that ends in {', '.join(FORMATS)}"
+        raise ValueError(f"{path}: {expected}{got}")
+    return open_file(path, request, layout)
 
 
 def _in_memory(value: Any, request: ColumnRequest) -> Rows:
@@ -130,9 +159,9 @@ def _in_memory(value: Any, request: ColumnRequest) -> Rows:
             "source: expected a callable that returns a fresh iterator at every call, got"
             f" {arguments.describe(value)}"
         )
-    features, extra, names = parts_of("source", value, request)
+    features, extra, names, remarks = parts_of("source", value, request)
     rows: Rows = ArrayRows(features, "source")
     if extra.labels is not None or extra.weight is not None:
         rows = Labelled(rows, extra.labels, extra.weight)
-    rows.feature_names = names
+    rows.feature_names, rows.remarks = names, remarks
     return rows

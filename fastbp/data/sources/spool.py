@@ -21,7 +21,7 @@ class Spool(Positional):
     def __init__(self, rows: Rows, descriptor: Descriptor) -> None:
         columns = list(range(rows.row_bytes // 8))
         d, k = rows.n_features, rows.n_features + rows.n_labels
-        roles = Roles(columns[:d], columns[d:k], *columns[k:])
+        roles = Roles(columns[:d], columns[d:k], k if rows.weighted else None)
         file = File(Path(rows.name), descriptor)
         file.size = rows.n_rows * rows.row_bytes
         shape = rows.n_rows, len(columns)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fastbp.data.rows import Block, Rows, ranges
-from fastbp.system import archive
+from fastbp.system import output
 from fastbp.system.threads import Team, team, threads_for
 
 NUMBER_WORK = 3  # of a random number, 1 ns, in the unit of fastbp.system.threads
@@ -41,7 +41,7 @@ def write_npy(rows: Rows, path: Path) -> None:
     n_threads = generating_threads(rows)
     step = min(rows.n_rows, n_threads * rows.block_rows)
     block, matrix = rows.empty(step), np.empty((step, columns))
-    with team(n_threads) as threads, archive.replacing(path) as file:
+    with team(n_threads) as threads, output.replacing(path) as file:
         np.lib.format.write_array_header_2_0(file, header)
         for start, stop in ranges(0, rows.n_rows, step):
             n = stop - start

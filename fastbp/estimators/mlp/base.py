@@ -18,7 +18,7 @@ from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.mlp import network
 from fastbp.estimators.mlp.exchange import Exchange
-from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit, Learned
+from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit, Learned, check_stored
 from fastbp.estimators.mlp.lbfgs import Lbfgs, WholeLoss
 from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.mlp.stochastic import Stochastic
@@ -81,7 +81,7 @@ class BaseMLP(Exchange):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             A classifier's classes, or rows of 0 and 1 for several labels; a regressor's numbers.
         sample_weight : array-like of shape (n_samples,), default=None
-            Not negative, and not all 0 in any batch.
+            Not negative, and not all 0. A batch without weight changes nothing.
         X_val, y_val : array-like, default=None
             Validation data for `validation_loss_curve_` and `early_stopping`, instead of rows
             held out. For the stochastic solvers.
@@ -143,6 +143,7 @@ class BaseMLP(Exchange):
             y = column_or_1d(y, warn=True)
         targets = self._targets(y, incremental)
         if sample_weight is not None:
+            checks.refuse_dates("sample_weight", sample_weight)
             sample_weight = check_sample_weight(sample_weight, X)
         sample_weight = targets.weighted(y, sample_weight, incremental)
         if sample_weight is not None:
@@ -160,6 +161,8 @@ class BaseMLP(Exchange):
             return None
         if self.solver == "lbfgs":
             raise ValueError("X_val: expected None with solver='lbfgs', which has no epochs")
+        checks.refuse_dates("X_val", X)
+        checks.refuse_dates("y_val", y)
         X = validate(self, X, reset=False, **CHECKS)
         return Data(X, targets.given_labels(y, X.shape[0], n_outputs), None)
 
@@ -167,6 +170,9 @@ class BaseMLP(Exchange):
         """Return the layers of this estimator, or of what a fit of it has learned."""
         output = learned.out_activation_
         return network.layers_of(learned.coefs_, self.activation, output, self.loss)
+
+    def _check_stored(self) -> None:
+        check_stored(self)
 
     def _attributes(self, weights: Any, biases: Any) -> dict[str, Any]:
         """Return what an estimator must have to predict with these parameters."""

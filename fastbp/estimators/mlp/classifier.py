@@ -184,8 +184,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     - Training ends as soon as the loss or a parameter is not finite, without NumPy's warnings on
       the way: with scikit-learn's `ValueError` and the parameters from before that epoch, or with
       `early_stopping` the best ones and a `ConvergenceWarning`.
-    - Negative sample weights, and batches whose weights sum to 0, raise a `ValueError` (the latter
-      a `ZeroDivisionError` in scikit-learn). A `fit` that is refused leaves the model as it was.
+    - Negative sample weights raise a `ValueError`. A batch whose weights sum to 0 changes nothing
+      (`ZeroDivisionError` in scikit-learn); held-out rows that all weigh 0 are refused. A `fit`
+      that is refused leaves the model as it was.
     - float32 features are converted; all computation is in float64, which is slower in wide layers.
       Losses are those of float64; "log_loss" is clipped at its epsilon. ``coefs_`` and predictions
       are float32, with "lbfgs" as well.

@@ -7,12 +7,21 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
 
 from fastbp.estimators.callbacks import Callbacks
-from fastbp.estimators.mlp.network import Data, Parameters, checked, copied, dtype_of
+from fastbp.estimators.mlp.network import (
+    Data,
+    Parameters,
+    checked,
+    copied,
+    dtype_of,
+    layers_of,
+)
 from fastbp.estimators.mlp.solver import Solver
 from fastbp.estimators.mlp.targets import Targets
+from fastbp.estimators.stored import check_array, check_attributes, check_classes
 from fastbp.models.layers import Layers
 
 NOT_FINITE = (
@@ -127,6 +136,44 @@ class Learned:
 
 
 ATTRIBUTES = {name: name if name.endswith("_") else f"_{name}" for name in Learned.__annotations__}
+
+
+KINDS: dict[str, Any] = {
+    "n_features_in_": int, "feature_names_in_": np.ndarray, "classes_": np.ndarray,
+    "_label_binarizer": LabelBinarizer, "out_activation_": str, "n_outputs_": int,
+    "n_layers_": int, "coefs_": list, "intercepts_": list, "_dtype": str,
+    "_random_state": np.random.RandomState, "n_iter_": int, "t_": int, "_optimizer": Solver,
+    "loss_": float, "stopped_": str, "loss_curve_": list, "validation_loss_curve_": list,
+    "validation_scores_": list | None, "best_validation_score_": float | None,
+    "best_loss_": float | None, "_no_improvement_count": int,
+}  # fmt: skip
+"""Of attributes, in a file."""
+TOGETHER = "coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_"
+
+
+def check_stored(estimator: Any) -> None:
+    """Refuse attributes, of a file, that do not fit together."""
+    if not check_attributes(estimator, KINDS, TOGETHER):
+        return
+    own = vars(estimator)
+    checked(own["coefs_"], own["intercepts_"], own["n_features_in_"])
+    best = zip(own.get("_best_coefs", ()), own.get("_best_intercepts", ()), strict=True)
+    for w, b in (*zip(own["coefs_"], own["intercepts_"], strict=True), *best):
+        check_array("coefs_", w, w.shape)
+        check_array("intercepts_", b, b.shape)
+    layers = layers_of(own["coefs_"], estimator.activation, own["out_activation_"], estimator.loss)
+    if (own["n_layers_"], own["n_outputs_"]) != (len(layers.sizes), layers.sizes[-1]):
+        raise ValueError("n_layers_, n_outputs_: expected those of coefs_")
+    if own.get("_best_coefs") and layers_of(own["_best_coefs"]).sizes != layers.sizes:
+        raise ValueError("_best_coefs: expected the shapes of coefs_")
+    if own.get("_dtype", "float64") not in ("float64", "float32"):
+        raise ValueError(f"_dtype: expected 'float64' or 'float32', got {own['_dtype']!r}")
+    if hasattr(estimator, "_know"):  # a classifier
+        binarizer = own["_label_binarizer"]
+        several = str(binarizer.y_type_).startswith("multilabel")
+        check_classes(own["classes_"], layers.sizes[-1], several)
+        if not np.array_equal(own["classes_"], binarizer.classes_):
+            raise ValueError("classes_: expected those of _label_binarizer")
 
 
 @dataclass(eq=False)

@@ -42,7 +42,7 @@ class WholeLoss:
     ) -> None:
         samples = data.samples(layers)
         n_rows = samples.rows.n_rows
-        check_weights("sample_weight", samples.rows, n_rows)
+        check_weights("sample_weight", samples.rows)
         self._layers, self._flat = layers, layers.flat(learned.coefs_, learned.intercepts_)
         # Positions of the real parameters, without the padding.
         filled = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastbp.estimators.names import optimizer_of
 from fastbp.training.optimizers import SGD, Optimizer
-from fastbp.training.state import TrainingState
+from fastbp.training.state import TrainingState, all_real
 
 LEAST_RATE = 1e-6  # an adaptive rate that is not above it ends the fit
 
@@ -41,6 +41,13 @@ class Solver:
     power_t: float = 0.5
     moments: np.ndarray | None = field(default=None, repr=False)
     powers: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        rates = self.learning_rate_init, self.learning_rate, self.power_t
+        if not (isinstance(self.rule, Optimizer) and all_real(rates)):
+            raise TypeError("optimizer: expected a rule and its rates, got others")
+        if not isinstance(self.moments, np.ndarray | None):
+            raise TypeError(f"moments: expected an array, got {self.moments!r}")
 
     def state_for(self, parameters: np.ndarray) -> TrainingState | None:
         """Return what a fit from these parameters continues from."""

@@ -53,6 +53,7 @@ class Stochastic:
         if fit.validation is not None:
             once = pass_options(len(fit.validation.labels))
             validation = fit.validation.samples(fit.layers)
+            check_weights("validation_fraction", validation.rows)
             self._against = fit.layers.problem(parameters, validation, once)
 
     def _split(self, data: Data) -> tuple[Data, Data]:
@@ -97,8 +98,7 @@ class Stochastic:
                 stacklevel=CALLER,
             )
         batch_rows = min(batch_rows, n_rows)
-        if not settings.shuffle:
-            check_weights("sample_weight", samples.rows, batch_rows)
+        check_weights("sample_weight", samples.rows)
         return Options(
             learning_rate=lambda epoch: solver.learning_rate,
             epochs=1 if self._fit.incremental else settings.max_iter,

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
+from fastbp.data import checks
 from fastbp.data.arrays import is_plain
 from fastbp.data.rows import Rows
 from fastbp.errors import DivergenceError
@@ -30,6 +31,7 @@ from fastbp.estimators.scikit_learn import (
     check_partial_fit_first_call,
     fit_method,
 )
+from fastbp.estimators.stored import check_array, check_attributes, check_classes
 from fastbp.models.activations import HiddenActivation
 from fastbp.models.initialization import initialize_network
 from fastbp.models.losses import NeuronLoss, neuron_loss_names
@@ -44,6 +46,13 @@ Begin = tuple[Any, Any, Any, int]
 """Initial values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
 KNOWN_LOSSES = [*OWN_LOSSES, *neuron_loss_names()]
 KnownLoss = Literal["log_loss", "squared_error", NeuronLoss]  # for type checkers
+KINDS: dict[str, Any] = {
+    "n_features_in_": int, "classes_": np.ndarray, "coef_": np.ndarray, "n_iter_": int,
+    "intercept_": np.ndarray | float, "loss_curve_": list, "validation_loss_curve_": list,
+    "stopped_": str, "_smoothness": float, "_reached": list, "feature_names_in_": np.ndarray,
+}  # fmt: skip
+"""Of attributes, in a file."""
+TOGETHER = "coef_", "intercept_", "loss_curve_", "n_iter_"
 ENGINE = "batch_size", "alpha", "n_threads", "progress"
 """Parameters that ``fit_*`` takes as they are."""
 
@@ -65,6 +74,7 @@ class ScoresRows:
         -------
         score : float
         """
+        checks.refuse_dates("y", y)
         if y is None and isinstance(X, Rows):
             y, weight = carried(X)
             sample_weight = weight if sample_weight is None else sample_weight
@@ -107,7 +117,7 @@ class Neurons(Estimator):
             A classifier's classes, numbers or text; a regressor's numbers to predict, also of
             shape (n_samples, n_outputs). None with rows that carry their labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Not negative; a batch's loss is the weighted mean.
+            Not negative, and not all 0; a batch's loss is the weighted mean.
 
         Returns
         -------
@@ -253,9 +263,24 @@ class Neurons(Estimator):
             return None
         # The next rows are others: of an epoch under way nothing is left.
         begun = {"batch_start": 0, "next_chunk": 0, "epoch_sums": (0.0, 0.0, 0.0)}
+        begun |= {"ended": None, "best": None, "validation_due": False}
         none = np.empty(0)
         fresh: TrainingState = replace(state, partial_sums=none, epoch_start=none, **begun)
         return fresh
+
+    def _check_stored(self) -> None:
+        if not check_attributes(self, KINDS, TOGETHER):
+            return
+        d, classifies = self.n_features_in_, isinstance(self, ClassifierMixin)
+        k = 1 if np.ndim(self.coef_) == 1 else len(self.coef_)
+        single = k == 1 and not classifies
+        check_array("coef_", self.coef_, (d,) if single else (k, d))
+        check_array("intercept_", np.asarray(self.intercept_), () if single else (k,))
+        if classifies:
+            check_classes(self.classes_, k)
+        state, *arrays = vars(self).get("_reached", [None, None, None])
+        if not isinstance(state, TrainingState | None) or len(arrays) != 2:
+            raise TypeError("_reached: expected the state of a fit, and its parameters")
 
     # --- what comes of it ---------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 
 from fastbp.data import checks
 from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
+from fastbp.data.labels import check_weights
 from fastbp.data.rows import Rows
 from fastbp.data.sparse import SparseRows
 from fastbp.errors import DataError
@@ -41,6 +42,7 @@ def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
     if y is not None:
         if X.n_labels > 0:
             raise ValueError(f"y: expected None with rows that carry labels ({X.name})")
+        checks.refuse_dates("y", y)
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if len(y) != X.n_rows:
             raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
@@ -85,13 +87,10 @@ def labelled(rows: Rows, labels: np.ndarray | None, sample_weight: Any) -> Rows:
                 f"sample_weight: expected None with rows that carry sample weights ({rows.name})"
             )
         sample_weight = checks.sample_weights("sample_weight", sample_weight, rows.n_rows)
-        if not sample_weight.any():
-            raise ValueError(
-                "sample_weight: expected at least one weight above zero, got only zeros"
-            )
-    if labels is None and sample_weight is None:
-        return rows
-    return Labelled(rows, labels, sample_weight)
+    if labels is not None or sample_weight is not None:
+        rows = Labelled(rows, labels, sample_weight)
+    check_weights("sample_weight", rows)
+    return rows
 
 
 @contextlib.contextmanager

@@ -1,0 +1,58 @@
+"""What the command saves, used in Python."""
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.models.table_model import TableModel
+
+X = np.random.default_rng(0).normal(size=(40, 2))
+
+
+def model(activation="sigmoid", loss="bce", classes=(0, 1), **others):
+    """Return a neuron of a table with the columns a and b."""
+    labels = (X[:, 0] > 0).astype(float)
+    fit = fastbp.fit_neuron(X, labels, [0.0, 0.0], 0.0, 0.5, 20, activation=activation, loss=loss)
+    known = None if classes is None else list(classes)
+    return TableModel(fit, ["a", "b"], "y", np.zeros(2), np.ones(2), known, **others)
+
+
+@pytest.mark.parametrize(
+    ("classes", "kind"),
+    [(["no", "yes"], "U"), ([False, True], "b"), ([3, 7], "i"), ([0.5, 1.5], "f")],
+)
+def test_probabilities_and_labels_are_arrays(classes, kind):
+    found = model(classes=classes)
+    probabilities = found.predict_proba(X)
+    assert probabilities.shape == (40, 2)
+    np.testing.assert_array_equal(probabilities[:, 1], found.fit.predict(X))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-15)
+    labels = found.predict(X)
+    assert isinstance(labels, np.ndarray) and labels.dtype.kind == kind
+    assert labels.tolist() == [classes[i] for i in (found.fit.predict(X) >= 0.5).astype(int)]
+
+
+def test_probabilities_of_several_classes():
+    start = fastbp.initialize_network([2, 3], activations=["softmax"], random_state=0)
+    fit = fastbp.fit_network(
+        X, np.arange(40) % 3, *start, 0.1, 2, activations=["softmax"], loss="cross_entropy"
+    )
+    found = TableModel(fit, ["a", "b"], "y", np.zeros(2), np.ones(2), ["r", "g", "b"])
+    np.testing.assert_array_equal(found.predict_proba(X), fit.predict(X))
+    assert found.predict(X).shape == (40,)
+
+
+def test_numbers_are_in_the_units_of_the_target(tmp_path):
+    found = model("identity", "mse", None, target_mean=100.0, target_scale=20.0)
+    np.testing.assert_array_equal(found.predict(X), found.fit.predict(X) * 20.0 + 100.0)
+    with pytest.raises(TypeError, match="predict_proba: expected a model of classes"):
+        found.predict_proba(X)
+    fastbp.save(found, tmp_path / "m")
+    np.testing.assert_array_equal(fastbp.load(tmp_path / "m").predict(X), found.predict(X))
+
+
+@pytest.mark.parametrize("classes", [[0, 1], None])
+def test_the_repr_holds_no_array(classes):
+    text = repr(model(classes=classes))
+    assert "NeuronFit" in text and "'y'" in text and "2 columns" in text
+    assert "array" not in text and len(text) < 120
