@@ -1,13 +1,14 @@
 """Full training runs of the multi-layer perceptrons, fastbp's and scikit-learn's.
 
-    python -m bench.estimators
+    python -m bench.estimators [--write]
 
-The two take turns, one thread each. Their times and scores become the table in ``bench/README.md``,
-their loss curves ``curves.png`` beside it.
+The two take turns, one thread each. With ``--write`` their times and scores become the table in
+``bench/README.md``, their loss curves ``curves.png`` beside it; otherwise they are only shown.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 from typing import Any
 
@@ -67,10 +68,15 @@ def rows() -> tuple[list[list[str]], dict[str, Any]]:
 
 
 def main() -> None:
-    """Compare, write the table, draw the curves."""
+    """Compare and show the table; if asked to, write it and draw the curves."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--write", action="store_true", help="write bench/README.md and curves.png")
+    write = parser.parse_args().write
     found, models = rows()
     text = readme.table(HEAD, found)
     print(text)
+    if not write:
+        return
     readme.rewrite(readme.BENCH_README, {"estimators": text}, "bench.estimators")
     charts.draw_curves(models)
     print(f"{charts.CURVES.relative_to(TOP)}: drawn")

@@ -1,13 +1,14 @@
 """A file larger than the memory that training takes: written, trained on, killed, resumed.
 
-python -m bench.more_rows [ROWSxFEATURES] [EPOCHS]
+python -m bench.more_rows [--write] [ROWSxFEATURES] [EPOCHS]
 
-The file (4.2 GB by default) and everything else are in a temporary folder. At the default size the
+The file (4.2 GB by default) and everything else are in a temporary folder. With ``--write`` the
 plot is kept as ``bench/more_rows.png``.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -68,8 +69,12 @@ def anonymous_megabytes(process: int) -> float:
 
 
 def main() -> None:
-    size = sys.argv[1] if len(sys.argv) > 1 else SIZE
-    epochs = str(int(sys.argv[2]) if len(sys.argv) > 2 else EPOCHS)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--write", action="store_true", help=f"keep the plot as {PICTURE.name}")
+    parser.add_argument("size", nargs="?", default=SIZE)
+    parser.add_argument("epochs", nargs="?", type=int, default=EPOCHS)
+    chosen = parser.parse_args()
+    size, epochs = chosen.size, str(chosen.epochs)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print(f"{run(folder, 'synth', size, '--out', 'rows.npy'):.1f} s\n", flush=True)
@@ -90,7 +95,7 @@ def main() -> None:
         )
         same = whole.weights.tobytes() == resumed.weights.tobytes() and whole.bias == resumed.bias
         print(f"bit-identical to the run without the kill: {same}")
-        if size == SIZE:
+        if chosen.write:
             shutil.copy(folder / "loss.png", PICTURE)
         if not same:
             sys.exit(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import charts, readme, report, saved
+from bench import charts, estimators, readme, report, saved
 from bench.timing import LARGE_BYTES
 from bench.workloads import accuracy
 from bench.workloads.registry import CASES
@@ -86,3 +86,14 @@ def test_units_of_time() -> None:
     assert [readme.duration(t) for t in (3.91e-8, 4.2e-6, 0.1957, 12.0)] == [
         "39.1 ns", "4.2 µs", "196 ms", "12 s",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_estimators_write_only_if_asked(asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[object] = []
+    monkeypatch.setattr(estimators, "rows", lambda: ([], {}))
+    monkeypatch.setattr(readme, "rewrite", lambda *arguments: written.append(arguments))
+    monkeypatch.setattr(charts, "draw_curves", written.append)
+    monkeypatch.setattr("sys.argv", ["estimators", *["--write"] * asked])
+    estimators.main()
+    assert len(written) == 2 * asked

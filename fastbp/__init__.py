@@ -103,7 +103,10 @@ _HOMES = {
     "warm_up": ("warmup",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = ["__version__", "datasets", *_HOME_OF]
+_NEEDS = {"estimators": "sklearn"}  # packages of an extra, which need not be installed
+_MISSING = tuple(room for room, package in _NEEDS.items() if util.find_spec(package) is None)
+__all__ = ["__version__", "datasets"]
+__all__ += [name for name, home in _HOME_OF.items() if not home.startswith(_MISSING)]
 
 
 def __getattr__(name: str) -> Any:
@@ -123,4 +126,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+    return sorted({"datasets", *_HOME_OF, *(name for name in globals() if name.startswith("__"))})

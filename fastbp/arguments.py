@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 RateFunction = Callable[[int], float]
 Documented = TypeVar("Documented")
+Name = TypeVar("Name", bound=str)
 
 
 def sequence(name: str, value: Any, of: str) -> list[Any]:
@@ -37,6 +38,8 @@ def real(name: str, value: Any, *, minimum: float | None = None) -> float:
         number = float(scalar)
     except OverflowError:
         number = np.inf
+    except ValueError:  # of Decimal("sNaN")
+        number = np.nan
     if not np.isfinite(number):
         raise ValueError(f"{name}: expected a finite number, got {number}")
     if minimum is not None and number < minimum:
@@ -45,11 +48,13 @@ def real(name: str, value: Any, *, minimum: float | None = None) -> float:
 
 
 def integer(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int:
-    """Return an integer from `minimum` to `maximum`."""
+    """Return an integer from `minimum` to `maximum`; True is none, though Python counts it."""
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {describe(value)}")
     if number < minimum:
         raise ValueError(f"{name}: expected at least {minimum}, got {number}")
     if number > maximum:
@@ -57,15 +62,14 @@ def integer(name: str, value: Any, *, minimum: int, maximum: int = 2**62) -> int
     return number
 
 
-def choice(name: str, value: Any, known: Iterable[str]) -> str:
+def choice(name: str, value: Any, known: Iterable[Name]) -> Name:
     """Return one of the known names."""
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a name, got {describe(value)}")
-    known = list(known)
-    if value not in known:
-        listed = ", ".join(repr(k) for k in known)
-        raise ValueError(f"{name}: expected one of {listed}, got {value!r}")
-    return value
+    for each in (known := list(known)):
+        if value == each:
+            return each
+    raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
 
 
 def path(name: str, value: Any) -> Path:
@@ -95,11 +99,18 @@ def names_in_docs(**known: Iterable[str]) -> Callable[[Documented], Documented]:
     return fill
 
 
-def progress(name: str, value: Any) -> bool | str:
+def flag(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
+    return bool(value)
+
+
+def progress(name: str, value: Any) -> bool | Literal["always"]:
     """Return whether to show a bar: where a user can see it (True), or ``"always"``."""
     if not isinstance(value, bool | np.bool_ | str) or value not in (True, False, "always"):
         raise ValueError(f"{name}: expected True, False or 'always', got {value!r}")
-    return value if isinstance(value, str) else bool(value)
+    return "always" if isinstance(value, str) else bool(value)
 
 
 def optional_callable(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from fastbp.data.sources.writing import fill_together, generating_threads, write
 from fastbp.kernels import random as kernels
 from fastbp.kernels.vector import LANES
 from fastbp.models import layers
+from fastbp.models.activations import ActivationName
 from fastbp.models.network import predict_network
 from fastbp.models.prediction import CALL_WORK
 from fastbp.system import output
@@ -33,6 +34,8 @@ Randomness = tuple[str, float, Seed]  # distribution, noise, seed
 
 DISTRIBUTIONS = {"normal": kernels.NORMAL, "uniform": kernels.UNIFORM}
 TASKS = ("regression", "classification")
+Distribution = Literal["normal", "uniform"]  # these two for type checkers; a test compares them
+Task = Literal["regression", "classification"]
 KERNELS = interrupt_safe(kernels.random_rows, kernels.neuron_rows)
 FEATURES, NOISE, TEACHER, SEED = 1, 2, 3, 4  # the indices of the streams of a seed
 NO_ORDER = np.empty(0, dtype=np.int64)
@@ -45,7 +48,7 @@ def make_neuron_dataset(
     *,
     noise: float = 0.0,
     seed: Seed = None,
-    distribution: str = "normal",
+    distribution: Distribution = "normal",
     out: str | os.PathLike[str] | None = None,
     virtual: bool = False,
 ) -> tuple[Any, Any, np.ndarray, float]:
@@ -112,11 +115,11 @@ def make_network_dataset(
     n_samples: int,
     layer_sizes: Sequence[int],
     *,
-    activations: Sequence[str] | None = None,
-    task: str = "regression",
+    activations: Sequence[ActivationName] | None = None,
+    task: Task = "regression",
     noise: float = 0.0,
     seed: Seed = None,
-    distribution: str = "normal",
+    distribution: Distribution = "normal",
     out: str | os.PathLike[str] | None = None,
     virtual: bool = False,
 ) -> tuple[Any, Any, list[np.ndarray], list[np.ndarray]]:
@@ -176,9 +179,9 @@ def make_network_dataset(
     classes = arguments.choice("task", task, TASKS) == "classification"
     if classes and sizes[-1] < 2:
         raise ValueError("layer_sizes: expected at least 2 outputs for classification, got 1")
-    if activations is None:
-        activations = ["tanh"] * (len(sizes) - 2) + ["identity"]
-    names = layers.activations_of("activations", activations, len(sizes) - 1)
+    usual = ["tanh"] * (len(sizes) - 2) + ["identity"]
+    given = usual if activations is None else activations
+    names = layers.activations_of("activations", given, len(sizes) - 1)
     rows = _NetworkRows(n, sizes, names, classes, (distribution, noise, seed))
     features, labels = _delivered(rows, out, virtual)
     if classes and labels is not None:
@@ -276,7 +279,7 @@ class _NetworkRows(VirtualRows):
         self,
         n_rows: int,
         sizes: list[int],
-        activations: tuple[str, ...],
+        activations: tuple[ActivationName, ...],
         classes: bool,
         randomness: Randomness,
     ) -> None:
@@ -323,7 +326,7 @@ def _delivered(
     rows: VirtualRows, out: str | os.PathLike[str] | None, virtual: bool
 ) -> tuple[Any, np.ndarray | None]:
     """Return features and labels: the rows themselves, those of a file, or arrays."""
-    if virtual:
+    if arguments.flag("virtual", virtual):
         if out is not None:
             raise ValueError("out: expected None with virtual=True, got a path")
         return rows, None

@@ -33,6 +33,10 @@ class DataError(FastbpError, ValueError):
 class DivergenceError(FastbpError, ArithmeticError):
     """The loss or the parameters stopped being finite.
 
+    Where features times weights overflow, to infinities of both signs in one row, the row's sum is
+    not a number: even its sign is unknown. A BLAS that fuses products and sums may return the
+    infinity that it met first, so a loop in NumPy can stay finite there by chance.
+
     Attributes
     ----------
     epoch : int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
 
 import numpy as np
 
@@ -12,6 +12,29 @@ from fastbp import arguments
 from fastbp.errors import CheckpointError
 from fastbp.system import archive
 
+if TYPE_CHECKING:
+    from fastbp.estimators.mlp.classifier import MLPClassifier
+    from fastbp.estimators.mlp.regressor import MLPRegressor
+    from fastbp.estimators.neuron.classifier import NeuronClassifier
+    from fastbp.estimators.neuron.regressor import NeuronRegressor
+    from fastbp.models.network import NetworkFit
+    from fastbp.models.neuron import NeuronFit
+    from fastbp.models.step_by_step_layers import Layer, Perceptron
+    from fastbp.models.step_by_step_neuron import Neuron
+    from fastbp.models.table_model import TableModel
+
+StoredModel: TypeAlias = Union[
+    "Layer",
+    "MLPClassifier",
+    "MLPRegressor",
+    "NetworkFit",
+    "Neuron",
+    "NeuronClassifier",
+    "NeuronFit",
+    "NeuronRegressor",
+    "Perceptron",
+    "TableModel",
+]
 HOMES = {
     "Layer": "models.step_by_step_layers",
     "MLPClassifier": "estimators.mlp.classifier",
@@ -79,7 +102,7 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     archive.write(arguments.path("path", path), kind, model.to_stored())
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str]) -> StoredModel:
     """Read what :func:`save` wrote.
 
     Parameters
@@ -105,7 +128,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     if found is None:
         raise CheckpointError(f"{path}: expected {', '.join(HOMES)}, got {kind}")
     with archive.refusing(path, f"a {kind}"):
-        model: Storable = found.from_stored(*content)
+        model: StoredModel = found.from_stored(*content)
         if not archive.same(model.to_stored(), content):  # a field is missing, or one too many
             raise ValueError("more or less than it is made of")
     return model

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from fastbp import arguments, datasets
+from fastbp.kernels.cache import why_not_kept
 from fastbp.kernels.jit import JIT_ENABLED
 from fastbp.models import network, neuron
+from fastbp.models.activations import ActivationName
 from fastbp.system.interrupts import deferred_interrupts
 from fastbp.system.progress import warmup_bar
 
 KERNELS = (*neuron.KERNELS, *network.KERNELS, *datasets.KERNELS)
 """All kernels that Python calls."""
 X, Y, W = np.eye(3), np.array([0.0, 1.0, 0.0]), np.zeros(3)
-LAYER, NAMES = ([W[:, None]], [W[:1]]), ("sigmoid",)
+LAYER = [W[:, None]], [W[:1]]
+NAMES: tuple[ActivationName] = ("sigmoid",)
 
 
 def _fit_network(**keywords: Any) -> None:
@@ -47,6 +50,18 @@ CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
 }
 
 
+FunctionName = Literal[  # for type checkers; a test compares it with CALLS
+    "train_neuron",
+    "fit_neuron",
+    "predict_neuron",
+    "fit_network",
+    "loss_and_gradient",
+    "predict_network",
+    "make_neuron_dataset",
+    "make_network_dataset",
+]
+
+
 class Readiness(NamedTuple):
     """What it took to prepare a function's kernels.
 
@@ -68,17 +83,29 @@ class Readiness(NamedTuple):
 
 
 class Warmup(dict[str, Readiness]):
-    """What :func:`warmup` did, by the names of the functions; shown as a table."""
+    """What :func:`warmup` did, by the names of the functions; shown as a table.
+
+    Attributes
+    ----------
+    not_kept : str
+        Why the kernels that were compiled are not kept on disk, so that the next process must
+        compile them again; "" if they are.
+    """
+
+    not_kept = ""
 
     def __repr__(self) -> str:
         name, did = (max(map(len, column), default=0) for column in (self, map(str, self.values())))
-        return "\n".join(
+        lines = [
             f"{function:{name}}  {ready!s:{did}}  {ready.seconds:6.2f} s"
             for function, ready in self.items()
-        )
+        ]
+        return "\n".join([*lines, *([f"not kept: {self.not_kept}"] if self.not_kept else [])])
 
 
-def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -> Warmup:
+def warmup(
+    *functions: FunctionName | Callable[..., Any], progress: bool | Literal["always"] = False
+) -> Warmup:
     """Compile the kernels of functions now, or load them from the cache on disk.
 
     Otherwise the first call to a function does that, which takes seconds. After it, no call of
@@ -99,7 +126,8 @@ def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -
     Warmup
         A dictionary: for the name of each function a tuple of ``seconds``, the number of kernels
         ``compiled`` and the number ``loaded`` from the cache. A kernel that functions share
-        counts for the first of them. It is shown as a table.
+        counts for the first of them. It is shown as a table. Its attribute ``not_kept`` says why
+        the compiled kernels are not kept on disk, if they are not.
 
     Raises
     ------
@@ -128,6 +156,8 @@ def warmup(*functions: str | Callable[..., Any], progress: bool | str = False) -
         seconds = time.perf_counter() - started
         compiled_now, loaded_now = _counts()
         done[name] = Readiness(seconds, compiled_now - compiled, loaded_now - loaded)
+    if any(ready.compiled for ready in done.values()):
+        done.not_kept = why_not_kept()
     return done
 
 

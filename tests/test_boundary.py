@@ -414,7 +414,7 @@ def test_refused_by_initialize_network(arguments, error, message):
         (lambda: fastbp.SGD(momentum=1.1), ValueError, "momentum: expected a number from 0 to"),
         (lambda: fastbp.SGD(momentum=-0.1), ValueError, "momentum: expected a number from 0 to"),
         (lambda: fastbp.SGD(momentum="high"), TypeError, "momentum: expected a real number"),
-        (lambda: fastbp.SGD(nesterov=1), TypeError, "nesterov: expected True or False, got 1"),
+        (lambda: fastbp.SGD(nesterov=1), TypeError, "nesterov: expected True or False, got int 1"),
         (lambda: fastbp.Adam(beta_1=1.0), ValueError, "beta_1: expected a number from 0 to"),
         (lambda: fastbp.Adam(beta_2=np.nan), ValueError, "beta_2: expected a finite number"),
         (lambda: fastbp.Adam(epsilon=0.0), ValueError, "epsilon: expected a number above 0"),
@@ -439,13 +439,76 @@ def test_numbers_of_any_kind():
     assert fastbp.fit_neuron(X, Y, W, 10**20, 0.0, 0).bias == 1e20
 
 
-def test_an_array_that_cannot_be_made():
-    class Broken:
-        def __array__(self, dtype=None, copy=None):
-            raise ValueError("broken")
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyError, RuntimeError, TypeError])
+@pytest.mark.parametrize(
+    "protocol", ["__array__", "__arrow_c_stream__", "__arrow_c_array__", "__dataframe__"]
+)
+def test_an_array_that_cannot_be_made(protocol, error):
+    def fail(self, *arguments, **keywords):
+        raise error("broken")
 
-    with pytest.raises(fastbp.DataError, match=r"features: .* broken"):
-        fastbp.fit_neuron(Broken(), Y, W, 0.0, 0.1, 1)
+    broken = type("Broken", (), {protocol: fail})()
+    for name in ("features", "labels", "initial_weights"):
+        with pytest.raises((fastbp.DataError, TypeError), match=rf"{name}: expected .* .*broken"):
+            fastbp.fit_neuron(**{**DEFAULTS, name: broken})
+
+
+def test_a_number_that_no_float_can_be():
+    wrong = Decimal("sNaN")
+    for name in ("initial_bias", "learning_rate"):
+        with pytest.raises(ValueError, match=f"{name}: expected a finite number, got nan"):
+            fastbp.fit_neuron(**{**DEFAULTS, name: wrong})
+    with pytest.raises(ValueError, match=r"learning_rate\(0\): expected a finite number"):
+        fastbp.fit_neuron(**{**DEFAULTS, "learning_rate": lambda epoch: wrong})
+    with pytest.raises(fastbp.DataError, match=r"features: .* got Decimal .*sNaN.* in row 1"):
+        fastbp.fit_neuron(**{**DEFAULTS, "features": [[1, 2], [3, wrong], [5, 6]]})
+    with pytest.raises(fastbp.DataError, match=r"labels: .* got Decimal .*sNaN.* in row 2"):
+        fastbp.fit_neuron(**{**DEFAULTS, "labels": [0, 1, wrong]})
+
+
+def neuron_classifier(**arguments):
+    return fastbp.NeuronClassifier(**arguments).fit(X, Y)
+
+
+def mlp_classifier(**arguments):
+    return fastbp.MLPClassifier(**arguments).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda **k: fastbp.fit_neuron(**{**DEFAULTS, **k}), "epochs batch_size n_iter_no_change"),
+        (lambda **k: fastbp.fit_neuron(**{**DEFAULTS, **k}, shuffle=True), "random_state"),
+        (lambda **k: fastbp.fit_neuron(**{**DEFAULTS, **k}), "n_threads"),
+        (lambda **k: fastbp.train_neuron(**{**DEFAULTS, **k}), "epochs"),
+        (fastbp.set_num_threads, "n_threads"),
+        (lambda n_inputs: fastbp.Layer(n_inputs, 1), "n_inputs"),
+        (lambda n_neurons: fastbp.Layer(1, n_neurons), "n_neurons"),
+        (fastbp.Neuron, "n_inputs"),
+        (lambda **k: fastbp.datasets.make_neuron_dataset(**{"n_samples": 2, "n_features": 2, **k}),
+         "n_samples n_features seed"),
+        (neuron_classifier, "random_state n_threads max_iter"),
+        (mlp_classifier, "max_iter batch_size n_iter_no_change max_fun n_threads"),
+    ],
+)  # fmt: skip
+def test_true_is_no_count(call, name):
+    for each in name.split():
+        with pytest.raises((TypeError, ValueError), match=rf"{each}.*(integer|int in).*True"):
+            call(**{each: True})
+
+
+@pytest.mark.parametrize("value", ["no", 1, None, [True]])
+def test_flags_are_true_or_false(value):
+    perceptron = fastbp.Perceptron([fastbp.Layer(2, 1)])
+    for name, call in {
+        "virtual": lambda: fastbp.datasets.make_neuron_dataset(2, 2, virtual=value),
+        "verbose": lambda: perceptron.fit(X, Y, epochs=1, verbose=value),
+        "nesterov": lambda: fastbp.SGD(nesterov=value),
+        "shuffle": lambda: fastbp.fit_neuron(**DEFAULTS, shuffle=value),
+    }.items():
+        with pytest.raises(TypeError, match=f"{name}: expected True.* False"):
+            call()
+    assert len(perceptron.fit(X, Y, epochs=1, verbose=np.bool_(False)).losses_) == 1
 
 
 def test_errors_survive_pickling():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import fastbp
+from tests.problems import python
 
 PACKAGE = Path(fastbp.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -108,3 +109,15 @@ def test_type_checkers_see_the_names_that_are_imported_when_used():
     }
     assert seen == {**fastbp._HOME_OF, "datasets": ""}
     assert sorted(fastbp.__all__) == sorted([*seen, "__version__"])
+
+
+def test_all_names_can_be_imported_without_scikit_learn():
+    code = """
+        import sys
+        sys.modules["sklearn"] = None
+        from fastbp import *
+        import fastbp
+        print(sorted(fastbp._HOME_OF.keys() - fastbp.__all__))
+        """
+    missing = ["MLPClassifier", "MLPRegressor", "NeuronClassifier", "NeuronRegressor"]
+    assert python(code) == f"{missing}\n"

@@ -16,7 +16,7 @@ from fastbp.command.synth import synth
 from fastbp.command.train import train
 from fastbp.system.interrupts import EXIT_CODE
 from fastbp.system.versions import environment, kernel_cache
-from fastbp.warm_up import CALLS, warmup
+from fastbp.warm_up import CALLS, FunctionName, warmup
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -30,14 +30,18 @@ def command() -> None:
     help=f"""Compile the kernels of each FUNCTION ahead of time, for example in a container image.
 
     They are kept in a cache on disk, for this user, these versions and this kind of processor.
-    Without FUNCTION: {", ".join(CALLS)}.
+    Without FUNCTION: {", ".join(CALLS)}. The exit status is 1 if kernels were
+    compiled and cannot be kept.
     """,
 )
 @click.argument("functions", nargs=-1, type=click.Choice(list(CALLS)), metavar="[FUNCTION]...")
-def compile_ahead(functions: tuple[str, ...]) -> None:
+def compile_ahead(functions: tuple[FunctionName, ...]) -> None:
     """Compile ahead of time."""
     with one_line_errors():
-        echo(warmup(*functions, progress=True))
+        done = warmup(*functions, progress=True)
+        echo(done)
+    if done.not_kept:
+        sys.exit(1)
     echo(f"kernel cache: {kernel_cache()}")
 
 

@@ -20,7 +20,7 @@ from fastbp.models.initialization import initialize_network
 from fastbp.models.network import fit_network
 from fastbp.models.neuron import fit_neuron
 from fastbp.system import archive
-from fastbp.warm_up import warmup
+from fastbp.warm_up import FunctionName, warmup
 
 PLAIN_SECONDS = 3.0  # after which the plain loop is cut short, and its time extrapolated
 
@@ -29,6 +29,7 @@ def fit_rows(
     rows: Rows, settings: Settings, n_classes: int, log: LossLog | None
 ) -> tuple[Fit, float]:
     """Train; return the fit, and the seconds it took once compiled."""
+    activation: Any  # a name, known to be right
     n_outputs, activation, loss = settings.output(n_classes)
     keywords: dict[str, Any] = {
         "loss": loss,
@@ -52,7 +53,7 @@ def fit_rows(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # an interrupt is reported by the command
         if settings.hidden:
-            names = [settings.activation] * len(settings.hidden) + [activation]
+            names: list[Any] = [settings.activation] * len(settings.hidden) + [activation]
             start = initialize_network(
                 (rows.n_features, *settings.hidden, n_outputs),
                 activations=names,
@@ -68,6 +69,7 @@ def fit_rows(
 
 def get_ready(settings: Settings) -> None:
     """Compile or load what this training needs, so that its time does not count."""
+    needed: tuple[FunctionName, ...]
     if not settings.hidden:
         needed = "fit_neuron", "predict_neuron"
     elif settings.optimizer == "sgd":

@@ -15,7 +15,7 @@ from fastbp.command.options import Real, Whole, one_line_errors, output_option, 
 from fastbp.command.report import print_grid
 from fastbp.data.rows import Block, Rows, Wrapped
 from fastbp.data.sources.writing import write_npy
-from fastbp.datasets import DISTRIBUTIONS, make_neuron_dataset
+from fastbp.datasets import DISTRIBUTIONS, Distribution, make_neuron_dataset
 from fastbp.system import output
 from fastbp.system.interrupts import raise_on_interrupt
 from fastbp.system.progress import rows_bar
@@ -33,7 +33,9 @@ from fastbp.system.progress import rows_bar
     " signal.",
 )
 @click.option("--distribution", type=click.Choice(list(DISTRIBUTIONS)), default="normal")
-def synth(shape: tuple[int, int], out: Path, seed: int, noise: float, distribution: str) -> None:
+def synth(
+    shape: tuple[int, int], out: Path, seed: int, noise: float, distribution: Distribution
+) -> None:
     """Write a file of synthetic rows, even larger than memory.
 
     1000000x20 is a million rows of 20 features. The column after them is the target: 0 or 1, as

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastbp import arguments
 from fastbp.data import frames
 from fastbp.errors import DataError
 
@@ -35,14 +36,11 @@ def number_array(name: str, value: Any, first_row: int = 0) -> np.ndarray:
         raise DataError(f"{name}: expected numbers, got masked elements")
     try:
         array = np.asarray(value)
-    except ValueError as error:
-        if not isinstance(value, Sequence | np.ndarray):
-            raise DataError(
-                f"{name}: expected an array of numbers, got what cannot become one: {error}"
-            ) from error
-        _raise_ragged(name, value, first_row)
-    except (TypeError, RuntimeError) as error:  # of an object that cannot become an array
-        raise TypeError(
+    except Exception as error:  # of an object that cannot become an array
+        if isinstance(error, ValueError) and isinstance(value, Sequence | np.ndarray):
+            _raise_ragged(name, value, first_row)
+        kind = TypeError if isinstance(error, TypeError | RuntimeError) else DataError
+        raise kind(
             f"{name}: expected an array of numbers, got what cannot become one: {error}"
         ) from error
     if array.dtype.kind == "O":
@@ -96,10 +94,13 @@ def _from_objects(name: str, array: np.ndarray, first_row: int) -> np.ndarray:
                 got = "None" if entry is None else f"{type(entry).__name__} {entry!r}"
                 where = f"row {row}, column {column}" if array.ndim == 2 else f"row {row}"
                 raise TypeError(f"{name}: expected real numbers, got {got} in {where}")
-    try:
-        return array.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{name}: expected numbers that float64 can hold, got {error}") from None
+            try:
+                float(entry)
+            except (TypeError, ValueError, OverflowError):
+                message = f"{name}: expected numbers that float64 can hold"
+                got = arguments.describe(entry)
+                raise DataError(f"{message}, got {got} in row {row}", row) from None
+    return array.astype(np.float64)
 
 
 def _raise_ragged(name: str, value: Any, first_row: int) -> NoReturn:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.errors import DataError
+
 ARROW = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
 PLAIN = (np.ndarray, np.generic, list, tuple, int, float)
 
@@ -114,6 +116,15 @@ def first_dates(value: Any) -> str | None:
 def as_arrow(value: Any, name: str) -> Any:
     """Return a table of pyarrow or, for what is no table, one of its arrays."""
     pa = pyarrow_for(name)
+    try:
+        return _from_protocol(value, pa)
+    except Exception as error:  # of whatever object speaks Arrow
+        raise DataError(
+            f"{name}: expected a table of Arrow, got what cannot be read: {error!r}"
+        ) from error
+
+
+def _from_protocol(value: Any, pa: Any) -> Any:
     if isinstance(value, (pa.Table, pa.ChunkedArray, pa.Array)):
         return value
     if isinstance(value, pa.RecordBatch):

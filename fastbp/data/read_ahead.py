@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 
 from fastbp.data.arrays import read_only
 from fastbp.data.rows import Block, Rows
 from fastbp.errors import DataError
 from fastbp.system.interrupts import Interrupts, WaitInterruptedError
+from fastbp.system.threads import start_threads
 
 WAIT_SECONDS = 0.1  # between checks for Ctrl-C
 
@@ -48,7 +49,7 @@ class ReadAhead:
         self._unit = batch_rows if batch_rows <= rows.block_rows else chunk_rows
         self._block_rows = min(max(1, rows.block_rows // self._unit) * self._unit, rows.n_rows)
         self._ahead = readers + 1
-        self._pool = ThreadPoolExecutor(readers, "fastbp-read")
+        self._pool = start_threads(readers, "fastbp-read")
         self._pending: dict[int, Future[Block]] = {}
         self._free: list[Block] = []
         self._current: tuple[int, int, Block, Block] | None = None

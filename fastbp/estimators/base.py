@@ -9,7 +9,15 @@ from typing import Any, ClassVar
 from fastbp.estimators.scikit_learn import CallbackSupportMixin, Interval, StrOptions
 from fastbp.estimators.stored import Stored
 
-COUNT = Interval(Integral, 1, None, closed="left")
+
+class _Count(Interval):  # type: ignore[misc]
+    """A positive integer; True is none, though Python counts it."""
+
+    def is_satisfied_by(self, value: Any) -> bool:
+        return not isinstance(value, bool) and super().is_satisfied_by(value)
+
+
+COUNT = _Count(Integral, 1, None, closed="left")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 

@@ -7,7 +7,7 @@ own.
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 from fastbp.kernels import activations as codes
 from fastbp.kernels import layout
@@ -17,6 +17,7 @@ from fastbp.models.losses import LOSSES
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 _NAMES = {own: row.scikit_learn or own for own, row in ACTIVATIONS.items()}
+HiddenName = Literal["identity", "logistic", "relu", "tanh", "softplus"]  # for type checkers
 HIDDEN = [_NAMES[own] for own, row in ACTIVATIONS.items() if not row.output_only]
 CODES = {
     **{_NAMES[own]: row.code for own, row in ACTIVATIONS.items()},

@@ -1,7 +1,7 @@
 """Compiled code: loops over contiguous float64, whose shapes and types were checked before.
 
-- ``jit.py``: how kernels are compiled and cached. ``layout.py``: the indices in the two
-  arrays of a fit.
+- ``jit.py``: how kernels are compiled. ``cache.py``: where they are kept on disk. ``layout.py``:
+  the indices in the two arrays of a fit.
 - ``vector.py``: eight numbers at once, and four times eight. ``lanes.py``: operations across the
   eight. ``atomics.py``: memory that threads share. ``blas.py``: SciPy's matrix product.
 - ``exponential.py``, ``activations.py``, ``losses.py``, ``update.py``: the formulas; activations,
@@ -13,7 +13,6 @@
   networks.
 - ``random.py``: counter-based random numbers.
 
-It imports nothing of fastbp but itself. It stays flat: Numba names a cache file by the source
-file's base name, the qualified name and the line, so two files of one name could be mistaken for
-each other.
+It imports nothing of fastbp but itself. It stays flat: the cache's digest covers the files of
+this folder alone.
 """

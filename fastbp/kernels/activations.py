@@ -10,7 +10,7 @@ from fastbp.kernels.exponential import (
     LIMIT,
     NAN,
     exp,
-    exp_clamped,
+    exp_limited,
     log_of_sum,
     tanh,
     tanh_and_exponential,
@@ -28,23 +28,27 @@ SOFTPLUS = 6
 
 
 @device_function
-def sigmoid_and_complement(z: Vector) -> tuple[Vector, Vector]:
-    """Return a = 1/(1 + e**-z) and 1 - a = e**-z a, both with all their digits.
+def sigmoid_and_derivative(z: Vector) -> tuple[Vector, Vector]:
+    """Return a = 1/(1 + e**-z) and its derivative a (1 - a) = a e**-z a, with all their digits.
 
-    Their product is the derivative. Beyond LIMIT on either side they stay at e**-LIMIT (about
-    2e-308) and 1: to take e**-|z| and choose by the sign of z at the end was slower.
+    Below -LIMIT both are 0, and above LIMIT the derivative is. To take e**-|z| and choose by the
+    sign of z at the end was slower.
     """
-    one = broadcast(1.0)
-    e = exp_clamped(-z)
-    a = one / (one + e)
-    return a, e * a
+    zero, one, limit = broadcast(0.0), broadcast(1.0), broadcast(LIMIT)
+    x = -z
+    e = exp_limited(x)
+    a = where_less(limit, x, zero, one / (one + e))
+    return a, where_less(limit, x, zero, a * (e * a))
 
 
 @device_function
 def softplus_of_minus(u: Vector) -> tuple[Vector, Vector, Vector]:
-    """Return ln(1 + e**-u), 1/(1 + e**-u) and 1/(1 + e**u), for u >= 0, with all their digits."""
+    """Return ln(1 + e**-u), 1/(1 + e**-u) and 1/(1 + e**u), for u >= 0, with all their digits.
+
+    Beyond LIMIT they are 0, 1 and 0.
+    """
     one = broadcast(1.0)
-    e = exp_clamped(-u)
+    e = exp_limited(-u)
     s = one + e
     larger = one / s
     lost = e - (s - one)
@@ -55,23 +59,19 @@ def softplus_of_minus(u: Vector) -> tuple[Vector, Vector, Vector]:
 def softplus_and_derivative(z: Vector) -> tuple[Vector, Vector]:
     """Return a = ln(1 + e**z) and its derivative 1/(1 + e**-z), both with all their digits.
 
-    As max(z, 0) + ln(1 + e**-|z|) no finite z makes it infinite (Dugas et al., NIPS 2000). Below
-    -LIMIT both are 0.
+    As max(z, 0) + ln(1 + e**-|z|) no finite z makes it infinite (Dugas et al., NIPS 2000).
     """
     zero = broadcast(0.0)
     log, larger, smaller = softplus_of_minus(absolute(z))
     a = where_less(zero, z, z, zero) + log
-    derivative = where_less(z, zero, smaller, larger)
-    limit = broadcast(-LIMIT)
-    return where_less(z, limit, zero, a), where_less(z, limit, zero, derivative)
+    return a, where_less(z, zero, smaller, larger)
 
 
 @device_function
 def activate(activation: int, z: Vector) -> Vector:
     """Return phi(z)."""
     if activation == SIGMOID:
-        a, _ = sigmoid_and_complement(z)
-        a = where_less(z, broadcast(-LIMIT), broadcast(0.0), a)  # 0, as exp(z) is there, not 2e-308
+        a, _ = sigmoid_and_derivative(z)
     elif activation == RELU:
         a = where_less(z, broadcast(0.0), broadcast(0.0), z)  # NaN stays NaN
     elif activation == TANH:
@@ -92,8 +92,7 @@ def activate_with_derivative(activation: int, z: Vector) -> tuple[Vector, Vector
     """Return phi(z) and phi'(z); the derivative of ReLU is 0 at 0."""
     one = broadcast(1.0)
     if activation == SIGMOID:
-        a, complement = sigmoid_and_complement(z)
-        derivative = a * complement
+        a, derivative = sigmoid_and_derivative(z)
     elif activation == RELU:
         a = where_less(z, broadcast(0.0), broadcast(0.0), z)
         derivative = where_less(broadcast(0.0), z, one, broadcast(0.0))

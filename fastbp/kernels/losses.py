@@ -126,14 +126,15 @@ def as_scikit_learn_reports(loss: int, value: Vector, y: Vector, n_outputs: int)
 
     Its squared error is a mean over the outputs. Its log loss takes the logarithm of a rounded
     probability, clipped to [eps, 1 - eps] for the machine epsilon; for label 0 it is that of 1 - p,
-    for the rounded p of label 1.
+    for the rounded p of label 1. That is 1/(1 + e), whose sum rounds to twice the spacing of the
+    numbers below 1: the line search of L-BFGS sees it where rows are saturated.
     """
     if loss == HALF_MSE:
         value = value * broadcast(1.0 / n_outputs)
     elif loss in (BCE, CROSS_ENTROPY):
         one, least, most = broadcast(1.0), broadcast(EPSILON), broadcast(1.0 - EPSILON)
         p = exp(-value)
-        p = where_less(y, broadcast(0.5), one - (one - p), p)
+        p = where_less(y, broadcast(0.5), one - one / (one + p / (one - p)), p)
         p = where_less(p, least, least, p)
         p = where_less(most, p, most, p)
         value = (value - value) - log_of_sum(p, broadcast(0.0))  # NaN stays NaN

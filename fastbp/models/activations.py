@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fastbp.kernels import activations as codes
+
+# For type checkers; a test compares them with the registry.
+HiddenActivation = Literal["identity", "sigmoid", "relu", "tanh", "softplus"]
+ActivationName = Literal[HiddenActivation, "softmax"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ def _expit(z: Any, out: Any = None) -> Any:
 
 
 def _sigmoid_derivative(z: Any, a: Any) -> Any:
-    return a / (1.0 + np.exp(np.minimum(z, 700.0)))  # a (1 - a), with all its digits
+    with np.errstate(over="ignore"):  # it underflows to 0
+        return a / (1.0 + np.exp(z))  # a (1 - a), with all its digits
 
 
 def _relu(z: Any, out: Any = None) -> Any:
@@ -66,7 +71,7 @@ def _tanh_derivative(z: Any, a: Any) -> Any:
 # is at most 0.0771, at a = (15 - sqrt(33))/24. tanh z = 2 sigmoid(2 z) - 1 has 16 times as much.
 # Softplus has, for y = 0 and with s its derivative, s**2 - s (1 - s) ln(1 - s), at most 1.0454 at
 # s = 0.957.
-ACTIVATIONS = {
+ACTIVATIONS: dict[Any, Activation] = {
     "identity": Activation(
         codes.IDENTITY, np.positive, lambda z, a: np.ones_like(z), 1.0, "identity", "Identity"
     ),
@@ -85,6 +90,6 @@ ACTIVATIONS = {
 
 
 @cache  # a prediction for one row takes some microseconds
-def hidden_activations() -> tuple[str, ...]:
+def hidden_activations() -> tuple[HiddenActivation, ...]:
     """Return the names of the activations that any layer and a neuron may have."""
     return tuple(name for name, row in ACTIVATIONS.items() if not row.output_only)

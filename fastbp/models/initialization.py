@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fastbp import arguments
 from fastbp.models import layers
+from fastbp.models.activations import ActivationName
+
+# For type checkers; a test compares it with SCHEMES.
+Scheme = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "normal", "zeros"]
 
 
 def initialize_network(
     layer_sizes: Sequence[int],
     *,
-    activations: Sequence[str],
-    scheme: str = "glorot_uniform",
+    activations: Sequence[ActivationName],
+    scheme: Scheme = "glorot_uniform",
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return initial parameters for :func:`fit_network`.

@@ -19,7 +19,7 @@ from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES, whole_vectors
-from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.training.problem import Kernel, Options, Problem
 
 
@@ -35,7 +35,7 @@ def layer_sizes(value: Any) -> list[int]:
     return sizes
 
 
-def activations_of(name: str, value: Any, n_layers: int) -> tuple[str, ...]:
+def activations_of(name: str, value: Any, n_layers: int) -> tuple[ActivationName, ...]:
     """Return one known activation a layer; only the last may have one that is for outputs."""
     names = arguments.sequence(name, value, "names, one per layer")
     if len(names) != n_layers:

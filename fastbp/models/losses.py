@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from fastbp.data.labels import LabelKind
 from fastbp.kernels import losses as codes
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
+
+# For type checkers; a test compares them with the registry.
+NeuronLoss = Literal["mse", "half_mse", "huber", "bce"]
+LossName = Literal[NeuronLoss, "cross_entropy"]
 
 
 @dataclass(frozen=True)

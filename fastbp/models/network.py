@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,17 +14,17 @@ from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
-from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored, without
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
-from fastbp.models.losses import LOSSES, check_pair
+from fastbp.models.losses import LOSSES, LossName, check_pair
 from fastbp.models.prediction import predicted, predicted_directly
 from fastbp.system.interrupts import deferred_interrupts, interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit
 from fastbp.training.objective import objective, pass_options
-from fastbp.training.optimizers import GRADIENT_ONLY, OPTIMIZERS, Optimizer
+from fastbp.training.optimizers import GRADIENT_ONLY, OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -65,8 +65,8 @@ class NetworkFit(Fit):
     weights: list[np.ndarray] = field(repr=False)
     biases: list[np.ndarray] = field(repr=False)
     losses: np.ndarray = field(repr=False)
-    activations: tuple[str, ...]
-    loss: str = "mse"
+    activations: tuple[ActivationName, ...]
+    loss: LossName = "mse"
     stopped: str = "epochs"
     validation_losses: np.ndarray | None = field(default=None, repr=False)
     state: TrainingState | None = field(default=None, repr=False)
@@ -107,11 +107,11 @@ def fit_network(
     learning_rate: float | Callable[[int], float],
     epochs: int,
     *,
-    activations: Sequence[str],
-    loss: str = "mse",
-    optimizer: str | Optimizer = "sgd",
+    activations: Sequence[ActivationName],
+    loss: LossName = "mse",
+    optimizer: OptimizerName | Optimizer = "sgd",
     batch_size: int | None = None,
-    shuffle: bool | str = False,
+    shuffle: bool | Literal["window"] = False,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
     sample_weight: Any = None,
     alpha: float = 0.0,
@@ -120,7 +120,7 @@ def fit_network(
     validation: Any = None,
     n_threads: int | None = None,
     callback: Callable[[EpochState], Any] | None = None,
-    progress: bool | str = False,
+    progress: bool | Literal["always"] = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
     state: TrainingState | None = None,
@@ -238,8 +238,8 @@ def loss_and_gradient(
     weights: Sequence[Any],
     biases: Sequence[Any],
     *,
-    activations: Sequence[str],
-    loss: str = "mse",
+    activations: Sequence[ActivationName],
+    loss: LossName = "mse",
     sample_weight: Any = None,
     alpha: float = 0.0,
 ) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
@@ -331,7 +331,11 @@ class NetworkModel(Model[NetworkFit]):
 
 
 def predict_network(
-    features: Any, weights: Sequence[Any], biases: Sequence[Any], *, activations: Sequence[str]
+    features: Any,
+    weights: Sequence[Any],
+    biases: Sequence[Any],
+    *,
+    activations: Sequence[ActivationName],
 ) -> np.ndarray:
     """Return the outputs of a network.
 

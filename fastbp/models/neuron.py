@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,16 +18,16 @@ from fastbp.kernels import neuron as kernels
 from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
-from fastbp.models.activations import ACTIVATIONS, hidden_activations
+from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
 from fastbp.models.fits import Fit, check_names, fields_of, restored, without
 from fastbp.models.layers import neuron_vector
-from fastbp.models.losses import LOSSES, check_pair, neuron_loss_names
+from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
 from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_directly
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
-from fastbp.training.optimizers import OPTIMIZERS, Optimizer
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
 
@@ -76,8 +76,8 @@ class NeuronFit(Fit):
     weights: np.ndarray
     bias: float
     losses: np.ndarray = field(repr=False)
-    activation: str = "sigmoid"
-    loss: str = "mse"
+    activation: HiddenActivation = "sigmoid"
+    loss: NeuronLoss = "mse"
     stopped: str = "epochs"
     validation_losses: np.ndarray | None = field(default=None, repr=False)
     state: TrainingState | None = field(default=None, repr=False)
@@ -226,11 +226,11 @@ def fit_neuron(
     learning_rate: float | Callable[[int], float],
     epochs: int,
     *,
-    activation: str = "sigmoid",
-    loss: str = "mse",
-    optimizer: str | Optimizer = "sgd",
+    activation: HiddenActivation = "sigmoid",
+    loss: NeuronLoss = "mse",
+    optimizer: OptimizerName | Optimizer = "sgd",
     batch_size: int | None = None,
-    shuffle: bool | str = False,
+    shuffle: bool | Literal["window"] = False,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
     sample_weight: Any = None,
     alpha: float = 0.0,
@@ -239,7 +239,7 @@ def fit_neuron(
     validation: Any = None,
     n_threads: int | None = None,
     callback: Callable[[EpochState], Any] | None = None,
-    progress: bool | str = False,
+    progress: bool | Literal["always"] = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
     state: TrainingState | None = None,
@@ -416,7 +416,7 @@ class NeuronModel(Model[NeuronFit]):
 
 @arguments.names_in_docs(activations=hidden_activations())
 def predict_neuron(
-    features: Any, weights: Any, bias: float, *, activation: str = "sigmoid"
+    features: Any, weights: Any, bias: float, *, activation: HiddenActivation = "sigmoid"
 ) -> np.ndarray:
     """Return the outputs phi(x w + b) of one neuron.
 

@@ -12,10 +12,11 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
-from fastbp.models.activations import ACTIVATIONS
+from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.models.fits import by_layer, check_names, layers_in, stored_names
-from fastbp.models.initialization import SCHEMES, initialize_network
+from fastbp.models.initialization import SCHEMES, Scheme, initialize_network
 from fastbp.models.layers import activations_of, layer_biases, layer_weights
+from fastbp.models.losses import LossName
 from fastbp.models.network import fit_network, predict_network
 from fastbp.training.callbacks import EpochState
 from fastbp.training.state import TrainingState
@@ -70,15 +71,15 @@ class Layer:
         self,
         n_inputs: int,
         n_neurons: int,
-        activation: str = "sigmoid",
+        activation: ActivationName = "sigmoid",
         weights: Any = None,
         biases: Any = None,
-        scheme: str = "glorot_uniform",
+        scheme: Scheme = "glorot_uniform",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
     ) -> None:
         self.n_inputs = arguments.integer("n_inputs", n_inputs, minimum=1)
         self.n_neurons = arguments.integer("n_neurons", n_neurons, minimum=1)
-        self.activation = arguments.choice("activation", activation, ACTIVATIONS)
+        self.activation: ActivationName = arguments.choice("activation", activation, ACTIVATIONS)
         arguments.choice("scheme", scheme, SCHEMES)
         if weights is None:
             (weights,), _ = initialize_network(
@@ -224,7 +225,7 @@ class Layer:
         return _layer(fields["activation"], arrays["weights"], arrays["biases"])
 
 
-def _layer(activation: str, weights: np.ndarray, biases: np.ndarray) -> Layer:
+def _layer(activation: ActivationName, weights: np.ndarray, biases: np.ndarray) -> Layer:
     n_inputs, n_neurons = weights.shape
     return Layer(n_inputs, n_neurons, activation, weights, biases)
 
@@ -307,7 +308,7 @@ class Perceptron:
         return f"Perceptron([{', '.join(map(repr, self.layers))}])"
 
     @property
-    def _activations(self) -> list[str]:
+    def _activations(self) -> list[ActivationName]:
         return [layer.activation for layer in self.layers]
 
     @property
@@ -342,7 +343,7 @@ class Perceptron:
         epochs: int = 100,
         learning_rate: float | Callable[[int], float] = 0.01,
         *,
-        loss: str = "bce",
+        loss: LossName = "bce",
         batch_size: int | None = 1,
         verbose: bool = False,
         callback: Callable[[EpochState], Any] | None = None,
@@ -367,6 +368,7 @@ class Perceptron:
             Itself.
         """
         arguments.optional_callable("callback", callback)
+        verbose = arguments.flag("verbose", verbose)
         rows = rows_of("training_data", training_data)
         if rows.n_features != self.layers[0].n_inputs:
             raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.models.activations import ACTIVATIONS, hidden_activations
+from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
 from fastbp.models.fits import check_names, stored_names
 from fastbp.models.neuron import fit_neuron, predict_neuron
 
@@ -57,7 +57,7 @@ class Neuron:
         n_inputs: int = 3,
         weights: Any = None,
         bias: float | None = None,
-        activation: str = "sigmoid",
+        activation: HiddenActivation = "sigmoid",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
     ) -> None:
         self.n_inputs = arguments.integer("n_inputs", n_inputs, minimum=1)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from fastbp.kernels.cache import KernelCache
+
 # It fits into 80 columns, with room for a bar. A narrower terminal cuts it off at the right, where
 # half of a loss would mislead, but half of a time does not.
 TRAINING = "{desc} {percentage:3.0f}%|{bar}|{losses} {rate_noinv_fmt} {elapsed}<{remaining}"
@@ -77,6 +79,7 @@ def warmup_bar(show: bool | str, names: Collection[str]) -> Iterator[str]:
     if not _can_be_seen(show):
         yield from names
         return
+    KernelCache.announced = True
     options = {"mininterval": 0.0, "dynamic_ncols": True, "leave": False}
     with _bar_type()(names, bar_format=WARMING, **options) as bar:
         for name in bar:

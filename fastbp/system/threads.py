@@ -12,8 +12,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from fastbp import arguments
 from fastbp.kernels.jit import JIT_ENABLED
@@ -142,10 +143,46 @@ def threads_for(batch_work: int, fit_work: int, chunks: int, requested: int | No
     return max(1, min(get_num_threads(), chunks, batch_work // WORK_PER_THREAD))
 
 
+class _Threads(ThreadPoolExecutor):
+    """Threads; where the system refuses another, its work is done by those there are."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
+
+
+class _CallingThread(Executor):
+    """Does work where it is submitted."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **keywords))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+def start_threads(count: int, name: str, begin: Callable[[], None] | None = None) -> Executor:
+    """Return threads that begin with `begin`: at most `count`, as many as the system allows.
+
+    If it allows none, what is submitted is done at once by the calling thread.
+    """
+    threads = _Threads(count, name, initializer=begin)
+    try:
+        threads.submit(int)
+    except RuntimeError:
+        return _CallingThread()
+    return threads
+
+
 class Team:
     """Threads that run one kernel call together; the calling thread is worker 0."""
 
-    def __init__(self, size: int, pool: ThreadPoolExecutor | None) -> None:
+    def __init__(self, size: int, pool: Executor | None) -> None:
         self.size = size
         self._pool = pool
 
@@ -154,9 +191,11 @@ class Team:
 
         If worker 0 is stopped by an exception, `abandon` must let the others return.
         """
-        pool = self._pool
-        others = [pool.submit(_repeat, call, k) for k in range(1, self.size)] if pool else []
+        others: list[Future[None]] = []
         try:
+            if self._pool is not None:
+                for worker in range(1, self.size):
+                    others.append(self._pool.submit(_repeat, call, worker))
             _repeat(call, 0)
         except BaseException:
             abandon()
@@ -188,5 +227,5 @@ def team(size: int, begin: Callable[[], None] | None = None) -> Iterator[Team]:
     if size == 1:
         yield Team(1, None)
         return
-    with ThreadPoolExecutor(size - 1, "fastbp", initializer=begin) as pool:
-        yield Team(size, pool)
+    with start_threads(size - 1, "fastbp", begin) as pool:
+        yield Team(size, pool if isinstance(pool, _Threads) else None)

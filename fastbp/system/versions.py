@@ -7,7 +7,8 @@ import sys
 from importlib import metadata
 
 from fastbp._version import __version__
-from fastbp.kernels.jit import JIT_ENABLED, cache_folder, target, vector_width
+from fastbp.kernels.cache import cache_folder, why_not_kept
+from fastbp.kernels.jit import JIT_ENABLED, target, vector_width
 from fastbp.system.threads import available_threads, get_num_threads
 
 PACKAGES = ("fastbp", "numpy", "numba", "llvmlite", "scipy", "threadpoolctl", "safetensors", "tqdm")
@@ -32,8 +33,9 @@ def environment() -> dict[str, str]:
 
 
 def kernel_cache() -> str:
-    """Return where compiled kernels are kept."""
-    return str(cache_folder() or "none: no home folder")
+    """Return where compiled kernels are kept, or why nowhere."""
+    reason = why_not_kept()
+    return f"none: {reason}" if reason else str(cache_folder())
 
 
 def show_versions() -> None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any, ClassVar, Literal
 
 from fastbp import arguments
 from fastbp.kernels import update
@@ -87,9 +85,7 @@ class SGD(Optimizer):
         object.__setattr__(self, "momentum", arguments.real("momentum", self.momentum))
         if not 0.0 <= self.momentum <= 1.0:
             raise ValueError(f"momentum: expected a number from 0 to 1, got {self.momentum}")
-        if not isinstance(self.nesterov, bool | np.bool_):
-            raise TypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
-        object.__setattr__(self, "nesterov", bool(self.nesterov))
+        object.__setattr__(self, "nesterov", arguments.flag("nesterov", self.nesterov))
 
     @property
     def code(self) -> int:
@@ -195,6 +191,7 @@ GRADIENT_ONLY = NoUpdate(update.KEEP_GRADIENT, 1)  # the gradient is kept in pla
 LOSS_ONLY = NoUpdate(update.KEEP_LOSS, 0)
 Rule = Optimizer | NoUpdate
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
+OptimizerName = Literal["sgd", "adam", "rmsprop"]  # for type checkers; a test compares the two
 
 
 def optimizer_of(value: Any) -> Optimizer:

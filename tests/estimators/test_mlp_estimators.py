@@ -150,6 +150,23 @@ def test_lbfgs_is_that_of_scikit_learn(name, activation):
     assert our.loss_ == pytest.approx(their.loss_, rel=LOSS)
 
 
+def _saturated(labels):
+    X, y = load_breast_cancer(return_X_y=True)  # unscaled: 3 % of the rows are saturated
+    return X, np.column_stack([y, X[:, 0] > 13.0]).astype(int) if labels == "two labels" else y
+
+
+@pytest.mark.parametrize("labels", ["two classes", "two labels"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_saturated_rows_are_rounded_as_scikit_learn_rounds_them(labels, activation):
+    X, y = _saturated(labels)
+    for iterations in (1, 5, 10):
+        how = {"solver": "lbfgs", "activation": activation, "max_iter": iterations}
+        their, our = (
+            kind(random_state=0, **how).fit(X, y) for kind in (theirs.MLPClassifier, MLPClassifier)
+        )
+        assert our.loss_ == pytest.approx(their.loss_, rel=1e-9)  # 4e-2 before
+
+
 def _their_loss(model, packed, X, y, sample_weight):
     n = model.n_layers_ - 1
     lists = [X] + [None] * n, [None] * n, [None] * n, [None] * n

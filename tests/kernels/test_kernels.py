@@ -49,9 +49,9 @@ def apply_exp(x, out):
 
 
 @kernel
-def apply_exp_clamped(x, out):
+def apply_exp_limited(x, out):
     for i in range(0, x.size, vector.LANES):
-        e = exponential.exp_clamped(vector.load(vector.pointer_to(x), i))
+        e = exponential.exp_limited(vector.load(vector.pointer_to(x), i))
         vector.store(vector.pointer_to(out), i, e)
 
 
@@ -79,11 +79,12 @@ def apply_softplus(x, out):
 
 
 @kernel
-def apply_sigmoid(x, out, complement):
+def apply_with_derivative(activation, x, out, derivative):
     for i in range(0, x.size, vector.LANES):
-        a, c = activations.sigmoid_and_complement(vector.load(vector.pointer_to(x), i))
+        z = vector.load(vector.pointer_to(x), i)
+        a, slope = activations.activate_with_derivative(activation, z)
         vector.store(vector.pointer_to(out), i, a)
-        vector.store(vector.pointer_to(complement), i, c)
+        vector.store(vector.pointer_to(derivative), i, slope)
 
 
 def values(function, x):
@@ -136,9 +137,9 @@ LOG1P_POINTS = np.concatenate(
         (apply_exp, EXP_POINTS, mp.exp),
         (apply_tanh, TANH_POINTS, mp.tanh),
         (apply_log1p, LOG1P_POINTS, mp.log1p),
-        (apply_exp_clamped, spread((-708.39, 708.39), (-2, 2)), mp.exp),
+        (apply_exp_limited, spread((-708.39, 708.39), (-2, 2)), mp.exp),
     ],
-    ids=["exp", "tanh", "log1p", "exp_clamped"],
+    ids=["exp", "tanh", "log1p", "exp_limited"],
 )
 def test_two_units_in_the_last_place_over_the_whole_range(function, points, exact):
     assert worst_ulps(points, values(function, points), exact) <= ULPS
@@ -170,17 +171,33 @@ def test_softplus_keeps_its_digits():
     np.testing.assert_allclose(values(apply_softplus, SPECIAL), expected, rtol=4e-16, atol=3e-308)
 
 
-def test_sigmoid_keeps_the_digits_of_both_sides():
-    x = spread((-700, 700), (-40, 40), (-1, 1))
-    a, complement = np.empty_like(x), np.empty_like(x)
-    apply_sigmoid(x, a, complement)
+def test_sigmoid_keeps_the_digits_of_its_derivative():
+    x = spread((-350, 350), (-40, 40), (-1, 1))
+    a, derivative = np.empty_like(x), np.empty_like(x)
+    apply_with_derivative(activations.SIGMOID, x, a, derivative)
     assert worst_ulps(x, a, lambda z: 1 / (1 + mp.exp(-z))) <= 3.0
-    assert worst_ulps(x, complement, lambda z: 1 / (1 + mp.exp(z))) <= 3.0
+    assert worst_ulps(x, derivative, lambda z: 1 / (2 + mp.exp(z) + mp.exp(-z))) <= 5.0
     with np.errstate(all="ignore"):
-        apply_sigmoid(SPECIAL, a[:8], complement[:8])
-    np.testing.assert_allclose(a[:8], [0.5, 0.5, 1, 0, np.nan, 0.5, 0.5, a[7]], atol=4e-308)
+        apply_with_derivative(activations.SIGMOID, SPECIAL, a[:8], derivative[:8])
+    np.testing.assert_array_equal(a[:7], [0.5, 0.5, 1, 0, np.nan, 0.5, 0.5])
+    np.testing.assert_array_equal(derivative[:7], [0.25, 0.25, 0, 0, np.nan, 0.25, 0.25])
     outputs = fastbp.predict_neuron([[-1000.0], [-707.0], [1000.0]], [1.0], 0.0)
     np.testing.assert_allclose(outputs, [0.0, float(mp.exp(-707)), 1.0], rtol=1e-15, atol=0)
+
+
+SATURATED = np.array([-1e307, -1e10, -746.0, -710.0, 710.0, 746.0, 1e10, 1e307])
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus"])
+def test_derivatives_underflow_to_zero(name):
+    row, a, derivative = ACTIVATIONS[name], np.empty(8), np.empty(8)
+    with np.errstate(all="ignore"):
+        apply_with_derivative(row.code, SATURATED, a, derivative)
+    expected = np.where(SATURATED > 0.0, float(name == "softplus"), 0.0)
+    np.testing.assert_array_equal(derivative, expected)
+    least = {"sigmoid": 0.0, "tanh": -1.0, "softplus": 0.0}[name]
+    np.testing.assert_array_equal(a, np.where(SATURATED > 0.0, row.phi(SATURATED), least))
+    np.testing.assert_allclose(row.derivative(SATURATED, a), expected, rtol=0, atol=5e-309)
 
 
 @kernel

@@ -551,3 +551,16 @@ def test_schemes(scheme, deviation, bound):
         [2, 3], activations=["relu"], scheme=scheme, random_state=np.random.RandomState(1)
     )
     assert legacy[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "softplus"])
+def test_saturated_hidden_neurons_stay_where_they_are(activation, batch_size):
+    sign = -1.0 if activation == "softplus" else 1.0  # whose derivative is 1 above
+    x = sign * np.full((4, 1), 1e307)
+    weights, biases = [np.ones((1, 2)), np.ones((2, 1))], [np.zeros(2), np.zeros(1)]
+    how = {"activations": [activation, "identity"], "batch_size": batch_size}
+    fit = fastbp.fit_network(x, np.full(4, 5.0), weights, biases, 0.01, 1, **how)
+    np.testing.assert_array_equal(fit.weights[0], weights[0])
+    np.testing.assert_array_equal(fit.biases[0], biases[0])
+    assert fit.biases[1][0] != 0.0

@@ -409,3 +409,34 @@ def test_predictions_of_many_rows(monkeypatch):
         outputs[threads] = fastbp.predict_neuron(x, w, b)
     np.testing.assert_array_equal(outputs[1], outputs[2])
     np.testing.assert_array_equal(outputs[1], fastbp.predict_neuron(np.asfortranarray(x), w, b))
+
+
+@pytest.mark.parametrize("batch_size", [None, 1])
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [(a, loss) for a in ("sigmoid", "tanh") for loss in ("mse", "half_mse", "huber")]
+    + [("sigmoid", "bce")],
+)
+def test_a_saturated_neuron_stays_where_it_is(activation, loss, batch_size):
+    x = np.array([[1e307], [-1e307]])
+    lowest = 0.0 if activation == "sigmoid" else -1.0
+    for y in ([1.0, lowest], [lowest, 1.0]):
+        if loss == "bce" and y[0] == 0.0:
+            continue  # its gradient does not vanish there: a - y is 1
+        how = {"activation": activation, "loss": loss, "batch_size": batch_size}
+        fit = fastbp.fit_neuron(x, y, [1.0], 0.0, 1.0, 1, **how)
+        assert (fit.weights.tolist(), fit.bias) == ([1.0], 0.0)
+        neuron = fastbp.Neuron(1, activation=activation)
+        neuron.weights[:] = 1.0
+        neuron.forward(x[0])
+        np.testing.assert_array_equal(neuron.backward(1.0), 0.0)
+
+
+def test_products_that_overflow():
+    """Of one sign they saturate the neuron, of both signs there is no sum."""
+    w = [1e200, 1e200, 1e200]
+    same = [[1e200, 1e200, 1e200], [-1e200, -1e200, -1e200]]
+    fit = fastbp.fit_neuron(same, [1, 0], w, 0.0, 1.0, 2)
+    assert (fit.weights.tolist(), fit.losses.tolist()) == (w, [0.0, 0.0])
+    with pytest.raises(fastbp.DivergenceError):
+        fastbp.fit_neuron([[1e200, -1e200, 1e200]], [1], w, 0.0, 1.0, 1)

@@ -186,3 +186,9 @@ def test_nan_labels_in_lists_are_refused_even_without_epochs():
     for epochs in (0, 1):
         with pytest.raises(fastbp.DataError, match="labels"):
             fastbp.train_neuron([[1.0]], [math.nan], [0.0], 0.0, 0.1, epochs)
+
+
+@pytest.mark.parametrize(("feature", "label"), [(1e307, 0), (-1e307, 1), (1e307, 1), (-1e307, 0)])
+def test_a_saturated_neuron_stays_where_it_is(feature, label):
+    ours = fastbp.train_neuron([[feature]], [label], [1.0], 0.0, 1.0, 1)
+    assert ours == ([1.0], 0.0, [float((feature > 0.0) != label)])

@@ -1,7 +1,6 @@
 """What the driver promises: the same bits always, threads, forks, Ctrl-C, memory, the cache."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,7 +24,6 @@ from fastbp.training.problem import Options
 from fastbp.training.run import Run
 from tests.problems import python
 
-PACKAGE = Path(fastbp.__file__).parent
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 
 
@@ -361,73 +358,6 @@ def test_one_specialisation_a_kernel():
             fastbp.fit_neuron(array, y, w, 0.0, 0.1, 1, **keywords)
         fastbp.predict_neuron(array, w, 0.0)
     assert len(neuron_steps.signatures) == len(neuron_outputs.signatures) == 1
-
-
-def cut(content):
-    return content[: len(content) // 2]
-
-
-def clear(_):
-    return b""
-
-
-def flip_a_bit(content):
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-
-class TestKernelCache:
-    """Cached kernels: never stale, never in the way."""
-
-    CODE = """
-        import numpy as np, fastbp
-        from fastbp.kernels.neuron import neuron_outputs
-        print(fastbp.predict_neuron([[3.0]], [1.0], 0.0, activation="identity")[0])
-        print(sum(neuron_outputs.stats.cache_hits.values()))
-        """
-
-    @pytest.fixture
-    def copy(self, tmp_path):
-        """A copy of the package, with a cache of its own."""
-        shutil.copytree(PACKAGE, tmp_path / "fastbp", ignore=shutil.ignore_patterns("__pycache__"))
-        return tmp_path
-
-    def run(self, folder, **environment):
-        code = f"import sys; sys.path.insert(0, {str(folder)!r})\n" + textwrap.dedent(self.CODE)
-        environment.setdefault("NUMBA_CACHE_DIR", str(folder / "cache"))
-        value, hits = python(code, **environment).split()
-        return float(value), int(hits)
-
-    def test_an_edited_callee_in_another_file_is_seen(self, copy):
-        assert self.run(copy) == (3.0, 0)
-        assert self.run(copy) == (3.0, 1)
-        callee = copy / "fastbp" / "kernels" / "activations.py"
-        times = callee.stat()
-        edited = callee.read_text().replace("        a = z\n", "        a = z + z\n", 1)
-        callee.write_text(edited)
-        os.utime(callee, ns=(times.st_atime_ns, times.st_mtime_ns))
-        assert self.run(copy) == (6.0, 0)
-
-    def test_damaged_files_mean_compiling_again(self, copy):
-        self.run(copy)
-        files = sorted((copy / "cache").rglob("*.nb?"))
-        assert len(files) == 2
-        for damage, kinds in [(cut, ".nbi .nbc"), (clear, ".nbi .nbc"), (flip_a_bit, ".nbc")]:
-            for file in files:
-                if file.suffix in kinds:
-                    file.write_bytes(damage(file.read_bytes()))
-            assert self.run(copy) == (3.0, 0)
-        assert self.run(copy) == (3.0, 1)
-
-    def test_a_read_only_install_without_a_writable_home(self, copy):
-        for path in [copy, *copy.rglob("*")]:
-            path.chmod(0o555 if path.is_dir() else 0o444)
-        nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "", "LOCALAPPDATA": "/dev/null"}
-        try:
-            assert self.run(copy, NUMBA_CACHE_DIR="", **nowhere) == (3.0, 0)
-        finally:
-            for path in [copy, *copy.rglob("*")]:
-                path.chmod(0o755)
 
 
 class TestThreadCounts:

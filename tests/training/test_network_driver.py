@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
+# A limit of BLAS threads reaches only a BLAS that is loaded.
+import scipy.linalg.cython_blas  # noqa: F401
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastbp
@@ -151,6 +154,7 @@ def test_blas_is_freed_in_a_child_forked_during_a_fit():
                 fit()
                 os._exit(0 if blas._fits == 0 and threads() == {2} else 3)
             print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), threads())
+        import scipy.linalg.cython_blas  # a limit reaches only a BLAS that is loaded
         with threadpool_limits(limits=2, user_api="blas"):
             fit(fork)
             print(threads())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -34,10 +34,11 @@ from fastbp.estimators.scikit_learn import (
 )
 from fastbp.models.layers import Layers
 from fastbp.models.prediction import predicted_directly
-from fastbp.training.optimizers import OPTIMIZERS
+from fastbp.training.optimizers import OPTIMIZERS, OptimizerName
 
 CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 SOLVERS = ["lbfgs", *OPTIMIZERS]
+Solver = Literal["lbfgs", OptimizerName]  # for type checkers
 FEW = 2**14  # numbers of rows that are converted without scikit-learn's checks
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from scipy.special import log_softmax
@@ -12,11 +12,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from fastbp.arguments import names_in_docs
-from fastbp.estimators.mlp.base import SOLVERS, BaseMLP
+from fastbp.estimators.mlp.base import SOLVERS, BaseMLP, Solver
 from fastbp.estimators.mlp.targets import Classes
-from fastbp.estimators.names import HIDDEN
+from fastbp.estimators.names import HIDDEN, HiddenName
 from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
-from fastbp.models.losses import LOSSES
+from fastbp.models.losses import LOSSES, LossName
 
 
 @names_in_docs(activations=HIDDEN, solvers=SOLVERS, losses=["log_loss", *LOSSES])
@@ -232,12 +232,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: HiddenName = "relu",
         *,
-        solver: str = "adam",
+        solver: Solver = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -255,12 +255,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        class_weight: Any = None,
-        loss: str = "log_loss",
+        class_weight: dict[Any, float] | list[Any] | Literal["balanced"] | None = None,
+        loss: Literal["log_loss", LossName] = "log_loss",
         keep_optimizer: bool = False,
         n_threads: int | None = None,
         callback: Any = None,
-        progress: bool | str = False,
+        progress: bool | Literal["always"] = False,
     ) -> None:
         self._set_parameters(locals())
 
@@ -299,7 +299,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any) -> np.ndarray:
         """Return the class of each row.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -10,11 +10,11 @@ from sklearn.utils.metaestimators import available_if
 
 from fastbp.arguments import names_in_docs
 from fastbp.data.checks import refuse_dates
-from fastbp.estimators.mlp.base import SOLVERS, BaseMLP
+from fastbp.estimators.mlp.base import SOLVERS, BaseMLP, Solver
 from fastbp.estimators.mlp.targets import Numbers
-from fastbp.estimators.names import HIDDEN
+from fastbp.estimators.names import HIDDEN, HiddenName
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
-from fastbp.models.losses import LOSSES
+from fastbp.models.losses import LOSSES, LossName
 
 KNOWN = ["squared_error", "poisson", *LOSSES]
 
@@ -174,14 +174,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: Literal["squared_error", "poisson", LossName] = "squared_error",
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: HiddenName = "relu",
         *,
-        solver: str = "adam",
+        solver: Solver = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -202,7 +202,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         keep_optimizer: bool = False,
         n_threads: int | None = None,
         callback: Any = None,
-        progress: bool | str = False,
+        progress: bool | Literal["always"] = False,
     ) -> None:
         self._set_parameters(locals())
 

@@ -181,10 +181,11 @@ class Classes(Targets):
         right = self._indices(outputs).reshape(labels.shape) == labels
         return float(np.average(right.all(axis=1), weights=weight))
 
-    def predicted(self, outputs: np.ndarray) -> Any:
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Return the class, or the labels, of each row."""
         if self.several:
-            return self._binarizer.inverse_transform(outputs)
+            labels: np.ndarray = self._binarizer.inverse_transform(outputs)
+            return labels
         return self.known.take(self._indices(outputs))
 
     def _indices(self, outputs: np.ndarray) -> np.ndarray:

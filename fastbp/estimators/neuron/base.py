@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -32,8 +32,9 @@ from fastbp.estimators.scikit_learn import (
     fit_method,
 )
 from fastbp.estimators.stored import check_array, check_attributes, check_classes
+from fastbp.models.activations import HiddenActivation
 from fastbp.models.initialization import initialize_network
-from fastbp.models.losses import neuron_loss_names
+from fastbp.models.losses import NeuronLoss, neuron_loss_names
 from fastbp.models.network import NetworkFit, fit_network, predict_network
 from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
@@ -44,6 +45,7 @@ Fitted = NeuronFit | NetworkFit
 Begin = tuple[Any, Any, Any, int]
 """Initial values, as ``fit_*`` takes them, the learning rate and the number of epochs."""
 KNOWN_LOSSES = [*OWN_LOSSES, *neuron_loss_names()]
+KnownLoss = Literal["log_loss", "squared_error", NeuronLoss]  # for type checkers
 KINDS: dict[str, Any] = {
     "n_features_in_": int, "classes_": np.ndarray, "coef_": np.ndarray, "n_iter_": int,
     "intercept_": np.ndarray | float, "loss_curve_": list, "validation_loss_curve_": list,
@@ -127,7 +129,7 @@ class Neurons(Estimator):
 
     @property
     @abstractmethod
-    def _output(self) -> str:
+    def _output(self) -> HiddenActivation:
         """The activation."""
 
     @abstractmethod
@@ -306,7 +308,7 @@ class Neurons(Estimator):
         if fit.validation_losses is not None:
             self.validation_loss_curve_ = fit.validation_losses.tolist()
 
-    def _outputs(self, X: Any, activation: str) -> np.ndarray:
+    def _outputs(self, X: Any, activation: HiddenActivation) -> np.ndarray:
         """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
         if not hasattr(self, "coef_"):
             check_is_fitted(self, "coef_")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import log_expit, logsumexp
@@ -14,12 +14,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from fastbp.arguments import names_in_docs
 from fastbp.data.classes import class_indices, listed
 from fastbp.data.rows import Rows
-from fastbp.estimators.neuron.base import KNOWN_LOSSES, Neurons, ScoresRows
+from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
 from fastbp.estimators.neuron.labels import Coded, Survey, survey
 from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
+from fastbp.models.activations import HiddenActivation
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import OPTIMIZERS, Optimizer
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
 
 
 @names_in_docs(losses=KNOWN_LOSSES, solvers=OPTIMIZERS)
@@ -163,18 +164,18 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         **Neurons._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
-    _output = "sigmoid"
+    _output: HiddenActivation = "sigmoid"
 
     def __init__(
         self,
-        loss: str = "log_loss",
+        loss: KnownLoss = "log_loss",
         *,
-        solver: str | Optimizer = "sgd",
+        solver: OptimizerName | Optimizer = "sgd",
         alpha: float = 0.0001,
         batch_size: int | None = None,
-        learning_rate_init: str | float | Callable[[int], float] = "auto",
+        learning_rate_init: Literal["auto"] | float | Callable[[int], float] = "auto",
         max_iter: int = 1000,
-        shuffle: bool | str = True,
+        shuffle: bool | Literal["window"] = True,
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         tol: float | None = 1e-4,
         n_iter_no_change: int = 50,
@@ -183,11 +184,11 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         warm_start: bool = False,
-        class_weight: dict[Any, float] | str | None = None,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         n_threads: int | None = None,
         callback: Callable[[EpochState], Any] | None = None,
         verbose: bool | int = False,
-        progress: bool | str = False,
+        progress: bool | Literal["always"] = False,
     ) -> None:
         self._set_parameters(locals())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -11,13 +11,13 @@ from sklearn.utils import column_or_1d
 
 from fastbp.arguments import names_in_docs
 from fastbp.data.rows import Rows
-from fastbp.estimators.neuron.base import KNOWN_LOSSES, Neurons, ScoresRows
+from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
 from fastbp.estimators.neuron.labels import survey
 from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
-from fastbp.models.activations import hidden_activations
+from fastbp.models.activations import HiddenActivation, hidden_activations
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import OPTIMIZERS, Optimizer
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
 
 
 @names_in_docs(losses=KNOWN_LOSSES, activations=hidden_activations(), solvers=OPTIMIZERS)
@@ -138,17 +138,19 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         "activation": [StrOptions(set(hidden_activations()))],
     }
 
+    activation: HiddenActivation
+
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: KnownLoss = "squared_error",
         *,
-        activation: str = "identity",
-        solver: str | Optimizer = "sgd",
+        activation: HiddenActivation = "identity",
+        solver: OptimizerName | Optimizer = "sgd",
         alpha: float = 0.0001,
         batch_size: int | None = None,
-        learning_rate_init: str | float | Callable[[int], float] = "auto",
+        learning_rate_init: Literal["auto"] | float | Callable[[int], float] = "auto",
         max_iter: int = 1000,
-        shuffle: bool | str = True,
+        shuffle: bool | Literal["window"] = True,
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         tol: float | None = 1e-4,
         n_iter_no_change: int = 50,
@@ -160,7 +162,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         n_threads: int | None = None,
         callback: Callable[[EpochState], Any] | None = None,
         verbose: bool | int = False,
-        progress: bool | str = False,
+        progress: bool | Literal["always"] = False,
     ) -> None:
         self._set_parameters(locals())
 
@@ -211,8 +213,8 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         return self._outputs(X, self.activation)
 
     @property
-    def _output(self) -> str:
-        return str(self.activation)
+    def _output(self) -> HiddenActivation:
+        return self.activation
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
