@@ -433,6 +433,20 @@ def test_shuffled_and_weighted(loss, d, batch):
     np.testing.assert_allclose(fit.losses, expected.losses, rtol=1e-13)
 
 
+@pytest.mark.parametrize("batch", [1, 10])
+def test_a_batch_without_weight_changes_nothing(batch):
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.normal(size=(70, 9)), rng.random(70), rng.random(70) + 0.1
+    weight[20:40] = 0.0
+    there = weight > 0.0
+    whole, part = (
+        fastbp.fit_neuron(*rows, np.ones(9), 0.1, 0.1, 2, batch_size=batch, sample_weight=w)
+        for rows, w in (((x, y), weight), ((x[there], y[there]), weight[there]))
+    )
+    np.testing.assert_array_equal(whole.weights, part.weights)
+    np.testing.assert_array_equal(whole.losses, part.losses)
+
+
 def test_online_rows_that_are_not_finite():
     x = np.ones((20, 3))
     x[13, 1] = np.nan
