@@ -69,7 +69,8 @@ class TableModel:
         Raises
         ------
         ValueError
-            If a column is missing: the message names it.
+            If a column is missing: the message names it. If the number of columns without names
+            is another.
         DataError
             If a value of these columns is not finite.
         """
@@ -79,7 +80,9 @@ class TableModel:
         if names is not None and not self.positional:
             self._indices("table", names)
             table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
-        return self._outputs(checks.matrix("table", table))
+        features = checks.matrix("table", table)
+        self._check_width("table", features.shape[1])
+        return self._outputs(features)
 
     def _outputs(self, features: np.ndarray) -> np.ndarray:
         outputs = outputs_of(self.fit, (features - self.means) / self.scales)
@@ -89,10 +92,8 @@ class TableModel:
         indices = [*range(len(self.columns))]
         if rows.feature_names is not None and not self.positional:
             indices = self._indices(rows.name, rows.feature_names)
-        elif rows.n_features != len(indices):
-            raise ValueError(
-                f"{rows.name}: expected {len(indices)} columns of features, got {rows.n_features}"
-            )
+        else:
+            self._check_width(rows.name, rows.n_features)
         outputs = []
         for start, block in rows.blocks():
             features = block.features[:, indices]  # others may hold anything
@@ -101,6 +102,12 @@ class TableModel:
                 checks.raise_for_row(*rows.locate(start + row), features[row], self.columns)
             outputs.append(self._outputs(features))
         return np.concatenate(outputs)
+
+    def _check_width(self, name: str, width: int) -> None:
+        """Refuse another number of columns, where columns go by position."""
+        n = len(self.columns)
+        if width != n:
+            raise ValueError(f"{name}: expected {n} columns of features, got {width}")
 
     def _indices(self, name: str, names: list[str]) -> list[int]:
         """Return where the model's columns are among others, or name those that are missing."""

@@ -56,3 +56,9 @@ def test_the_repr_holds_no_array(classes):
     text = repr(model(classes=classes))
     assert "NeuronFit" in text and "'y'" in text and "2 columns" in text
     assert "array" not in text and len(text) < 120
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_an_array_of_another_width_is_refused(width):
+    with pytest.raises(ValueError, match=f"^table: expected 2 columns of features, got {width}$"):
+        model().predict(np.ones((5, width)))
