@@ -67,7 +67,7 @@ def refuse_dates(name: str, value: Any) -> None:
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in REAL_KINDS:
         return
-    got = frames.first_dates(value)
+    got = frames.first_dates(value, name)
     if got is None:
         try:
             array = np.asarray(value)

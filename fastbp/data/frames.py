@@ -92,15 +92,18 @@ def _is_numeric(dtype: Any) -> bool:
     return dtype.kind in "fiub" or getattr(dtype, "name", "").startswith("decimal")
 
 
-def first_dates(value: Any) -> str | None:
-    """Return what a table's first column of dates or durations is, with its name, if any is."""
+def first_dates(value: Any, name: str) -> str | None:
+    """Return what a table's first column of dates or durations is, with its name, if any is.
+
+    Messages about a table that cannot be read call it `name`.
+    """
     found: list[tuple[Any, Any]] = []
     if is_pandas(value):
         columns = [value] if value.ndim == 1 else [value.iloc[:, j] for j in range(value.shape[1])]
         found = [(c.name, c.dtype) for c in columns if c.dtype.kind in "mM"]
     elif exports_arrow(value) and not isinstance(value, PLAIN):
         try:
-            table = as_arrow(value, "table")
+            table = as_arrow(value, name)
         except ImportError:
             return None  # to be read as an array
         from pyarrow import types
@@ -109,8 +112,8 @@ def first_dates(value: Any) -> str | None:
         found = [f for f in fields or [(None, table.type)] if types.is_temporal(f[1])]
     if not found:
         return None
-    name, kind = found[0]
-    return f"{kind}" if name is None else f"{kind} in column {name!r}"
+    column, kind = found[0]
+    return f"{kind}" if column is None else f"{kind} in column {column!r}"
 
 
 def as_arrow(value: Any, name: str) -> Any:

@@ -122,12 +122,9 @@ class TrainingState:
         _check_whole("next_chunk", self.next_chunk, -(-rows // chunk_rows) - 1)
         self._check_arrays(n_parameters)
         self._check_numbers()
-        if self.best is None:
-            return
-        if not isinstance(self.best, Best) or not isinstance(self.best.state, TrainingState):
-            _refuse("best to be a loss, parameters and their state", self.best)
-        self.best.state.check(n_parameters, batching, chunk_rows)
-        self._check_best(self.best)
+        if self.best is not None:
+            self._check_best(self.best)
+            self.best.state.check(n_parameters, batching, chunk_rows)
 
     @property
     def within_epoch(self) -> bool:
@@ -173,7 +170,10 @@ class TrainingState:
             _refuse("best_loss to be a number", self.best_loss)
 
     def _check_best(self, best: Best) -> None:
-        array, same = best.parameters, best.state.optimizer == self.optimizer
+        if not isinstance(best, Best) or not isinstance(best.state, TrainingState):
+            _refuse("best to be a loss, parameters and their state", best)
+        rule, array = best.state.optimizer, best.parameters
+        same = type(rule) is type(self.optimizer) and rule == self.optimizer
         is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
         if not is_array or array.shape != self.moments.shape[1:] or not np.isfinite(array).all():
             _refuse("best to have finite parameters, as many as the fit", array)

@@ -116,3 +116,17 @@ def test_the_array_interface(value):
 def test_labels_of_the_array_interface(value):
     with pytest.raises(TypeError, match="labels: "):
         fastbp.fit_neuron(X, value, [0.0, 0.0], 0.0, 0.1, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_of_arrow_that_cannot_be_read(kind):
+    pytest.importorskip("pyarrow", reason="tables of Arrow")
+
+    class Broken:
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise RuntimeError("broken")
+
+    with pytest.raises(fastbp.DataError, match=r"^X: expected a table of Arrow.*broken"):
+        made(kind).fit(Broken(), Y)
+    with pytest.raises(fastbp.DataError, match=r"^y: expected a table of Arrow.*broken"):
+        made(kind).fit(X, Broken())

@@ -147,7 +147,12 @@ def test_the_best_of_a_fit_that_was_cut_short(fits):
     function, start, state = fits["network"]
     parameters = np.zeros(state.moments.shape[1])
     begun = {"batch_start": 70, "epoch_start": parameters, "epoch_sums": (3.0, 0.0, 70.0)}
+    nested = state
+    for _ in range(2000):
+        nested = changed(nested, best=Best(0.5, parameters, nested))
     for wrong in [
+        Best(0.5, parameters, changed(state, optimizer=None)), Best(0.5, parameters, nested),
+        Best(0.5, parameters, changed(state, optimizer=parameters)),
         Best("x", parameters, state), Best(0.5, parameters[1:], state), Best(0.5, None, state),
         Best(0.5, parameters * np.nan, state), Best(0.5, parameters, changed(state, epoch=-1)),
         Best(0.5, parameters, changed(state, **begun)),
