@@ -24,7 +24,7 @@ from fastbp.kernels.vector import LANES
 from fastbp.models import layers
 from fastbp.models.activations import ActivationName
 from fastbp.models.network import predict_network
-from fastbp.models.prediction import CALL_WORK
+from fastbp.models.network_prediction import CALL_WORK
 from fastbp.system import output
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.system.threads import team

@@ -8,8 +8,8 @@ initialization.py
     Initial parameters of networks.
 fits.py
     What the fits of a neuron and of a network share.
-prediction.py
-    The outputs of either, for rows of any kind.
+prediction.py, neuron_prediction.py, network_prediction.py
+    The outputs, for rows of any kind: how kernels are called for many; of a neuron; of a network.
 neuron.py, network.py
     The functions that users call.
 step_by_step_neuron.py, step_by_step_layers.py

@@ -18,7 +18,6 @@ from fastbp.kernels import plan as plans
 from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
-from fastbp.kernels.vector import LANES, whole_vectors
 from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.training.problem import Kernel, Options, Problem
 
@@ -197,12 +196,4 @@ def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
     parameters = np.zeros(plan.n_parameters)
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
         parameters[start : start + array.size] = array.reshape(-1)
-    return parameters
-
-
-def neuron_vector(weights: np.ndarray, bias: float) -> np.ndarray:
-    """Return the weights of one neuron, padded with zeros to whole vectors, and then its bias."""
-    parameters = np.zeros(whole_vectors(weights.size) + LANES)
-    parameters[: weights.size] = weights
-    parameters[-LANES] = bias
     return parameters

@@ -18,7 +18,7 @@ from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored, without
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, LossName, check_pair
-from fastbp.models.prediction import predicted, predicted_directly
+from fastbp.models.network_prediction import predicted, predicted_directly
 from fastbp.system.interrupts import deferred_interrupts, interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest

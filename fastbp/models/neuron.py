@@ -20,9 +20,12 @@ from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
 from fastbp.models.fits import Fit, check_names, fields_of, restored, without
-from fastbp.models.layers import neuron_vector
 from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
-from fastbp.models.prediction import predicted_by_neuron, predicted_by_neuron_directly
+from fastbp.models.neuron_prediction import (
+    neuron_vector,
+    predicted_by_neuron,
+    predicted_by_neuron_directly,
+)
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest

@@ -23,7 +23,7 @@ from fastbp.kernels import sparse_network as sparse_kernels
 from fastbp.kernels.jit import JIT_ENABLED, kernel, vector_width
 from fastbp.kernels.lanes import lane
 from fastbp.kernels.vector import load, pointer_to, square_root, store, store_first
-from fastbp.models import prediction
+from fastbp.models import network_prediction
 from fastbp.models.layers import Layers
 from fastbp.training.driver import train
 from fastbp.training.objective import objective, pass_options
@@ -464,7 +464,9 @@ def test_poisson_deviance_descends_by_its_derivative():
     samples = Samples(Labelled(rows_of("x", x), y, None), False, None)
     (w, b), rows = layers.named(start).values(), rows_of("x", x)
     expected = np.exp(np.tanh(x @ w[0] + b[0]) @ w[1] + b[1])
-    np.testing.assert_allclose(prediction.predicted(rows, layers, w, b), expected, rtol=ROUNDING)
+    np.testing.assert_allclose(
+        network_prediction.predicted(rows, layers, w, b), expected, rtol=ROUNDING
+    )
 
     options = pass_options(9, GRADIENT_ONLY)
     with objective(layers.problem(start, samples, options)) as whole:

@@ -512,7 +512,7 @@ def test_prediction_by_blocks_and_threads(monkeypatch):
     x, _, w, b, _ = network_problem((5, 9, 2), 60_000)
     chosen = ["relu", "softmax"]
     expected = fastbp.predict_network(x, w, b, activations=chosen)
-    monkeypatch.setattr("fastbp.models.prediction.CALL_WORK", 2**16)
+    monkeypatch.setattr("fastbp.models.network_prediction.CALL_WORK", 2**16)
     for array in (x, np.asfortranarray(x), x[:, ::-1][:, ::-1]):
         np.testing.assert_array_equal(
             fastbp.predict_network(array, w, b, activations=chosen), expected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,6 +99,8 @@ def _indices(
     found = {column: j for j, column in enumerate(known)}
     unknown = [value for value in values if value not in found]
     if unknown:
+        import difflib  # few need it
+
         similar = difflib.get_close_matches(unknown[0], known, checks.LISTED)
         expected = f"a column of {name} ({checks.listed(list(dict.fromkeys([*similar, *known])))})"
         raise ValueError(f"{argument}: expected {expected}, got {checks.listed(unknown)}")

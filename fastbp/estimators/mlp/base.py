@@ -33,7 +33,7 @@ from fastbp.estimators.scikit_learn import (
     validate,
 )
 from fastbp.models.layers import Layers
-from fastbp.models.prediction import predicted_directly
+from fastbp.models.network_prediction import predicted_directly
 from fastbp.training.optimizers import OPTIMIZERS, OptimizerName
 
 CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}

@@ -14,7 +14,7 @@ from fastbp.data.rows import Rows
 from fastbp.data.sparse import CompressedRows, SparseRows, is_sparse_enough
 from fastbp.estimators.names import CODES, PHI, loss_codes_of
 from fastbp.models.layers import Layers
-from fastbp.models.prediction import predicted
+from fastbp.models.network_prediction import predicted
 
 Parameters = tuple[list[np.ndarray], list[np.ndarray]]
 """Weights and biases, one of each per layer."""
