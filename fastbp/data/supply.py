@@ -12,7 +12,6 @@ from fastbp.data.labels import Samples
 from fastbp.data.order import Order, Ordered, Windowed, WindowOrder
 from fastbp.data.read_ahead import ReadAhead
 from fastbp.data.rows import Block, Choose, Mapped, Rows, Wrapped, pairs, ranges
-from fastbp.data.sources.spool import spooled
 from fastbp.system.interrupts import Interrupts
 
 
@@ -174,5 +173,7 @@ def open_supply(
         return InPlace(samples, whole, mapped, choose)
     temporary = shuffle == "window" and not rows.any_order
     if temporary:
+        from fastbp.data.sources.spool import spooled  # 10 ms, which few fits need
+
         rows = spooled(rows, interrupts.raise_if_any)
     return Streamed(rows, read_ahead(rows), temporary)

@@ -17,7 +17,6 @@ import numpy as np
 from fastbp.data.arrays import read_only
 from fastbp.data.labels import check_weights, samples, validation_samples
 from fastbp.data.rows import Rows
-from fastbp.data.split import split
 from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout
 from fastbp.system import archive
@@ -50,6 +49,8 @@ def fit(
     data = all_samples = samples(features, labels, sample_weight, model.targets, names)
     held_out = None
     if isinstance(validation, float | np.floating):
+        from fastbp.data.split import split  # 5 ms, which few fits need
+
         validation = float(validation)
         data, held_out = split(all_samples, validation)
     elif validation is not None:
