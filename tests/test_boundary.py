@@ -488,13 +488,23 @@ def mlp_classifier(**arguments):
         (lambda **k: fastbp.datasets.make_neuron_dataset(**{"n_samples": 2, "n_features": 2, **k}),
          "n_samples n_features seed"),
         (neuron_classifier, "random_state n_threads max_iter"),
-        (mlp_classifier, "max_iter batch_size n_iter_no_change max_fun n_threads"),
+        (mlp_classifier,
+         "max_iter batch_size n_iter_no_change max_fun n_threads random_state"),
     ],
 )  # fmt: skip
 def test_true_is_no_count(call, name):
     for each in name.split():
         with pytest.raises((TypeError, ValueError), match=rf"{each}.*(integer|int in).*True"):
             call(**{each: True})
+
+
+@pytest.mark.parametrize("value", [True, np.True_, np.array([False])])
+@pytest.mark.parametrize(
+    "name", ["initial_bias", "learning_rate", "alpha", "tol", "checkpoint_every"]
+)
+def test_true_is_no_real_number(name, value):
+    with pytest.raises(TypeError, match=f"{name}: expected a real number, got"):
+        fastbp.fit_neuron(**{**DEFAULTS, name: value})
 
 
 @pytest.mark.parametrize("value", ["no", 1, None, [True]])

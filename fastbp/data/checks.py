@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import numpy as np
@@ -60,10 +61,11 @@ def kind_of(dtype: np.dtype[Any]) -> str:
     return names.get(dtype.kind, f"dtype {dtype}")
 
 
-def refuse_dates(name: str, value: Any) -> None:
-    """Refuse dates and durations: NumPy makes numbers of them, in whatever unit they are stored.
+def refuse_special_objects(name: str, value: Any) -> None:
+    """Refuse dates and durations, and numbers that float64 cannot hold.
 
-    For values that others convert; :func:`number_array` refuses them by itself.
+    For values that others convert: NumPy makes numbers of dates, in whatever unit they are stored,
+    and its errors about a signaling NaN name no argument. :func:`number_array` needs none of this.
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in REAL_KINDS:
         return
@@ -74,12 +76,26 @@ def refuse_dates(name: str, value: Any) -> None:
         except (ValueError, TypeError, RuntimeError):
             return  # no array: to be refused for that
         if array.dtype.kind == "O":
-            kinds = {kind for kind in set(map(type, array.ravel())) if issubclass(kind, DATES)}
-            got = min((kind.__name__ for kind in kinds), default=None)
+            kinds = set(map(type, array.ravel()))
+            got = min((k.__name__ for k in kinds if issubclass(k, DATES)), default=None)
+            if Decimal in kinds:
+                _refuse_signals(name, array)
         elif array.dtype.kind in "mM":
             got = kind_of(array.dtype)
     if got is not None:
         raise TypeError(f"{name}: expected real numbers, got {got}")
+
+
+def _refuse_signals(name: str, array: np.ndarray) -> None:
+    for row, element in enumerate(array):
+        for entry in np.ravel(np.asarray(element, dtype=object)):
+            if isinstance(entry, Decimal) and entry.is_snan():
+                _refuse_entry(name, entry, row)
+
+
+def _refuse_entry(name: str, entry: Any, row: int) -> NoReturn:
+    expected, got = "expected numbers that float64 can hold", arguments.describe(entry)
+    raise DataError(f"{name}: {expected}, got {got} in row {row}", row) from None
 
 
 def _from_objects(name: str, array: np.ndarray, first_row: int) -> np.ndarray:
@@ -97,9 +113,7 @@ def _from_objects(name: str, array: np.ndarray, first_row: int) -> np.ndarray:
             try:
                 float(entry)
             except (TypeError, ValueError, OverflowError):
-                message = f"{name}: expected numbers that float64 can hold"
-                got = arguments.describe(entry)
-                raise DataError(f"{message}, got {got} in row {row}", row) from None
+                _refuse_entry(name, entry, row)
     return array.astype(np.float64)
 
 

@@ -100,7 +100,7 @@ def first_dates(value: Any, name: str) -> str | None:
     found: list[tuple[Any, Any]] = []
     if is_pandas(value):
         columns = [value] if value.ndim == 1 else [value.iloc[:, j] for j in range(value.shape[1])]
-        found = [(c.name, c.dtype) for c in columns if c.dtype.kind in "mM"]
+        found = [(c.name, c.dtype) for c in columns if _is_date(c.dtype)]
     elif exports_arrow(value) and not isinstance(value, PLAIN):
         try:
             table = as_arrow(value, name)
@@ -114,6 +114,11 @@ def first_dates(value: Any, name: str) -> str | None:
         return None
     column, kind = found[0]
     return f"{kind}" if column is None else f"{kind} in column {column!r}"
+
+
+def _is_date(dtype: Any) -> bool:
+    """Return whether a dtype of pandas holds dates, durations or periods."""
+    return dtype.kind in "mM" or getattr(dtype, "name", "").startswith("period")
 
 
 def as_arrow(value: Any, name: str) -> Any:
@@ -170,6 +175,8 @@ def numbers(column: Any) -> np.ndarray:
     """Return a column of Arrow as float64, with NaN for nulls."""
     import pyarrow as pa
 
+    if _is_one_of(column.type, "decimal"):
+        column = column.cast(pa.string())  # as floats of Arrow one in seven is not the nearest
     if column.type != pa.float64():
         column = column.cast(pa.float64(), safe=False)  # large integers are rounded, not refused
     array: np.ndarray = column.to_numpy(zero_copy_only=False)

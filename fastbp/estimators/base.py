@@ -6,20 +6,44 @@ from abc import ABC
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
+
+from fastbp.data.checks import refuse_special_objects
 from fastbp.estimators.scikit_learn import CallbackSupportMixin, Interval, StrOptions
 from fastbp.estimators.stored import Stored
 
 
-class _Count(Interval):  # type: ignore[misc]
-    """A positive integer; True is none, though Python counts it."""
+class _Whole(Interval):  # type: ignore[misc]
+    """Integers in a range; True is none, though Python counts it."""
 
     def is_satisfied_by(self, value: Any) -> bool:
         return not isinstance(value, bool) and super().is_satisfied_by(value)
 
 
-COUNT = _Count(Integral, 1, None, closed="left")
+COUNT = _Whole(Integral, 1, None, closed="left")
+SEED = _Whole(Integral, 0, 2**32 - 1, closed="both")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
+
+
+class Scores:
+    """scikit-learn's score, which would compare dates as if they were numbers."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return a classifier's accuracy, or a regressor's coefficient of determination.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        refuse_special_objects("y", y)
+        return float(super().score(X, y, sample_weight))  # type: ignore[misc]
 
 
 class Estimator(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
@@ -28,6 +52,7 @@ class Estimator(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "alpha": [NOT_NEGATIVE],
         "max_iter": [COUNT],
+        "random_state": [SEED, np.random.RandomState, None],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
         "nesterovs_momentum": ["boolean"],

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call as check_part
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
-from fastbp.data.checks import refuse_dates
+from fastbp.data.checks import refuse_special_objects
 
 __all__ = [
     "UNREAD", "CallbackSupportMixin", "Interval", "Options", "StrOptions",
@@ -35,9 +35,9 @@ except ImportError:  # before 1.6 a method
 
 def validate(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
     """Return X, or X and y, checked as scikit-learn does, which makes numbers of dates."""
-    refuse_dates("X", X)
+    refuse_special_objects("X", X)
     for labels in y:
-        refuse_dates("y", labels)
+        refuse_special_objects("y", labels)
     return validate_data(estimator, X, *y, **how)
 
 

@@ -70,6 +70,13 @@ def test_decimals_are_numbers(source_of):
     np.testing.assert_array_equal(rows.block(0, 3).features, [[10.5, 1], [9.25, 2], [np.nan, 3]])
 
 
+def test_decimals_become_the_nearest_numbers(source_of):
+    drawn = np.random.default_rng(0).integers(-(10**12), 10**12, 200)
+    decimals = [Decimal("2.80"), *(Decimal(int(number)).scaleb(-2) for number in drawn)]
+    rows = open_rows(source_of(pa.table({"x": [1.0] * 201, "p": decimals})), target="p")
+    assert rows.block(0, 201).labels[:, 0].tolist() == list(map(float, decimals))
+
+
 CELLS = ["100_1", "1_0", "0x10", "0b1", "1L", "$1", "1,000", "1 000", "\u0663", "1.5f", "--1", "x"]
 
 

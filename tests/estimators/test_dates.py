@@ -1,4 +1,6 @@
-"""Dates and durations are no numbers: no estimator takes them, whatever they come in."""
+"""What is no number to any estimator, whatever it comes in: dates, durations, signaling NaN."""
+
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -41,6 +43,7 @@ LABELS = {
     "objects": np.array([np.timedelta64(i % 2, "s") for i in range(N)], dtype=object),
     "NaT among objects": np.array([1.0, pd.NaT] * (N // 2), dtype=object),
     "series": pd.Series(DATES),
+    "periods": pd.Series(pd.period_range("2020-01", periods=N, freq="M")),
     "zoned series": pd.Series(pd.to_datetime(DATES).tz_localize("UTC")),
 }
 KINDS = {
@@ -83,9 +86,7 @@ def test_features(kind):
 def test_labels(kind):
     fitted = made(kind).fit(X, Y)
     for labels in with_arrow(LABELS, lambda pa: pa.array(DATES.astype("M8[ms]"))).values():
-        calls = [made(kind).fit, fitted.partial_fit]
-        calls += [fitted.score] if kind.endswith("Regressor") else []
-        for call in calls:
+        for call in (made(kind).fit, fitted.partial_fit, fitted.score):
             with pytest.raises(TypeError, match="y: expected real numbers, got "):
                 call(X, labels)
         if kind.startswith("MLP"):
@@ -116,6 +117,16 @@ def test_the_array_interface(value):
 def test_labels_of_the_array_interface(value):
     with pytest.raises(TypeError, match="labels: "):
         fastbp.fit_neuron(X, value, [0.0, 0.0], 0.0, 0.1, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_that_float64_cannot_hold(kind):
+    signal = Decimal("sNaN")
+    message = r"{}: expected numbers that float64 can hold, got Decimal .* in row 1"
+    with pytest.raises(ValueError, match=message.format("X")):
+        made(kind).fit([[1.0, 2.0], [1.0, signal]], [0.0, 1.0])
+    with pytest.raises(ValueError, match=message.format("y")):
+        made(kind).fit([[1.0, 2.0], [1.0, 2.0]], [0.0, signal])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,11 +44,11 @@ def test_perceptrons_skip_a_batch_without_weight(solver, shuffle):
 
 
 def models(**keywords):
-    """Each estimator that stops early, with what its message is about."""
-    yield fastbp.NeuronClassifier(**keywords), "validation"
-    yield fastbp.NeuronRegressor(**keywords), "validation"
-    yield fastbp.MLPClassifier((3,), **keywords), "validation_fraction"
-    yield fastbp.MLPRegressor(hidden_layer_sizes=(3,), **keywords), "validation_fraction"
+    """Each estimator that stops early."""
+    yield fastbp.NeuronClassifier(**keywords)
+    yield fastbp.NeuronRegressor(**keywords)
+    yield fastbp.MLPClassifier((3,), **keywords)
+    yield fastbp.MLPRegressor(hidden_layer_sizes=(3,), **keywords)
 
 
 def test_held_out_rows_without_weight_are_refused_before_training():
@@ -56,10 +56,10 @@ def test_held_out_rows_without_weight_are_refused_before_training():
         raise AssertionError
 
     one = np.eye(len(Y))[3]  # held out or not: the other rows have no weight
-    message = "({}|sample_weight): expected rows with a weight above 0, got zeros only"
-    for model, name in models(early_stopping=True, callback=never, random_state=0):
-        with pytest.raises(ValueError, match=message.format(name)):
+    message = "(validation_fraction|sample_weight): expected rows with a weight above 0, got zeros only"
+    for model in models(early_stopping=True, callback=never, random_state=0):
+        with pytest.raises(ValueError, match=message):
             model.fit(X, Y, one)
-    for model, _ in models(callback=never):
+    for model in models(callback=never):
         with pytest.raises(ValueError, match=r"(?i)sample.weight.*zero"):
             model.fit(X, Y, np.zeros(len(Y)))

@@ -57,7 +57,6 @@ class BaseMLP(Exchange):
         "learning_rate_init": [POSITIVE],
         "power_t": [NOT_NEGATIVE],
         "shuffle": ["boolean"],
-        "random_state": ["random_state"],
         "tol": [NOT_NEGATIVE],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -143,7 +142,7 @@ class BaseMLP(Exchange):
             y = column_or_1d(y, warn=True)
         targets = self._targets(y, incremental)
         if sample_weight is not None:
-            checks.refuse_dates("sample_weight", sample_weight)
+            checks.refuse_special_objects("sample_weight", sample_weight)
             sample_weight = check_sample_weight(sample_weight, X)
         sample_weight = targets.weighted(y, sample_weight, incremental)
         if sample_weight is not None:
@@ -161,8 +160,8 @@ class BaseMLP(Exchange):
             return None
         if self.solver == "lbfgs":
             raise ValueError("X_val: expected None with solver='lbfgs', which has no epochs")
-        checks.refuse_dates("X_val", X)
-        checks.refuse_dates("y_val", y)
+        checks.refuse_special_objects("X_val", X)
+        checks.refuse_special_objects("y_val", y)
         X = validate(self, X, reset=False, **CHECKS)
         return Data(X, targets.given_labels(y, X.shape[0], n_outputs), None)
 

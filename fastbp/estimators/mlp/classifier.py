@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from fastbp.arguments import names_in_docs
+from fastbp.estimators.base import Scores
 from fastbp.estimators.mlp.base import SOLVERS, BaseMLP, Solver
 from fastbp.estimators.mlp.targets import Classes
 from fastbp.estimators.names import HIDDEN, HiddenName
@@ -20,7 +21,7 @@ from fastbp.models.losses import LOSSES, LossName
 
 
 @names_in_docs(activations=HIDDEN, solvers=SOLVERS, losses=["log_loss", *LOSSES])
-class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for classes: scikit-learn's, several times as fast.
 
     A drop-in for scikit-learn's class of this name, of release 1.5 or newer: the same parameters,

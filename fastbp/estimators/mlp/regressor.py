@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from fastbp.arguments import names_in_docs
-from fastbp.data.checks import refuse_dates
+from fastbp.estimators.base import Scores
 from fastbp.estimators.mlp.base import SOLVERS, BaseMLP, Solver
 from fastbp.estimators.mlp.targets import Numbers
 from fastbp.estimators.names import HIDDEN, HiddenName
@@ -20,7 +20,7 @@ KNOWN = ["squared_error", "poisson", *LOSSES]
 
 
 @names_in_docs(activations=HIDDEN, solvers=SOLVERS, losses=KNOWN)
-class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
+class MLPRegressor(Scores, RegressorMixin, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron that predicts numbers: scikit-learn's, several times as fast.
 
     A drop-in for scikit-learn's class of this name, of release 1.5 or newer, with the additions
@@ -228,22 +228,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         self : object
         """
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination, R**2.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        score : float
-        """
-        refuse_dates("y", y)
-        return float(super().score(X, y, sample_weight))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the outputs of each row.

@@ -15,11 +15,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
-from fastbp.data import checks
 from fastbp.data.arrays import is_plain
 from fastbp.data.rows import Rows
 from fastbp.errors import DivergenceError
-from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, Estimator
+from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Estimator, Scores
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, optimizer_of
 from fastbp.estimators.neuron.labels import Survey, carried
@@ -57,7 +56,7 @@ ENGINE = "batch_size", "alpha", "n_threads", "progress"
 """Parameters that ``fit_*`` takes as they are."""
 
 
-class ScoresRows:
+class ScoresRows(Scores):
     """A score that takes rows with the labels that they carry."""
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -74,11 +73,10 @@ class ScoresRows:
         -------
         score : float
         """
-        checks.refuse_dates("y", y)
         if y is None and isinstance(X, Rows):
             y, weight = carried(X)
             sample_weight = weight if sample_weight is None else sample_weight
-        return float(super().score(X, y, sample_weight))  # type: ignore[misc]
+        return super().score(X, y, sample_weight)
 
 
 class Neurons(Estimator):
@@ -96,7 +94,7 @@ class Neurons(Estimator):
         "batch_size": [COUNT, None],
         "learning_rate_init": [POSITIVE, StrOptions({"auto"}), callable],
         "shuffle": ["boolean", StrOptions({"window"})],
-        "random_state": ["random_state", np.random.Generator],
+        "random_state": [SEED, np.random.RandomState, np.random.Generator, None],
         "tol": [NOT_NEGATIVE, None],
         "n_iter_no_change": [COUNT],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

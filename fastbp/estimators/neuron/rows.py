@@ -42,7 +42,7 @@ def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
     if y is not None:
         if X.n_labels > 0:
             raise ValueError(f"y: expected None with rows that carry labels ({X.name})")
-        checks.refuse_dates("y", y)
+        checks.refuse_special_objects("y", y)
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if len(y) != X.n_rows:
             raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
@@ -95,7 +95,7 @@ def labelled(rows: Rows, labels: np.ndarray | None, sample_weight: Any) -> Rows:
 
 @contextlib.contextmanager
 def in_scikit_learns_words(estimator: Any, X: Any) -> Iterator[None]:
-    """Re-raise errors about an array's rows in scikit-learn's wording."""
+    """Re-raise errors about an array's rows, or rows held out, in scikit-learn's words."""
     try:
         yield
     except DataError as error:
@@ -104,3 +104,8 @@ def in_scikit_learns_words(estimator: Any, X: Any) -> Iterator[None]:
         validate(estimator, X, reset=False, dtype=KINDS, accept_sparse="csr")
         text = str(error).replace("X: target: ", "y: ").replace("'bce'", repr(estimator.loss))
         raise DataError(text, error.row) from None
+    except ValueError as error:
+        text = str(error)
+        if not text.startswith("validation: "):
+            raise
+        raise ValueError(text.replace("validation", "validation_fraction", 1)) from None
