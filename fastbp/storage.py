@@ -72,8 +72,8 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
         the file. (An estimator's `callback` cannot be kept; scikit-learn's own callbacks are left
         out. A scikit-learn pipeline is not supported; pickle it instead.)
     path : path-like
-        Its folder must exist. Links are followed. An old file is replaced at once, by one of the
-        same mode and owner, or, if writing fails, left as it is; a pipe is written to.
+        Its folder must exist. Links are followed. An old file is replaced atomically, by one of
+        the same mode and owner, or, if writing fails, left as it is; a pipe is written to.
 
     Raises
     ------

@@ -119,6 +119,18 @@ def test_no_key_may_be_missing(files, tmp_path):
                 fastbp.load(path)
 
 
+def test_arrays_of_another_dtype(files, tmp_path):
+    path = tmp_path / "m"
+    for kind, content in files.items():
+        if kind.endswith(("Classifier", "Regressor")):
+            continue  # theirs may be float32, as scikit-learn's are
+        for name, array in load(content).items():
+            wrong = {name: array.astype(np.float32)}
+            path.write_bytes(crafted(content, str, lambda arrays, new=wrong: arrays.update(new)))
+            with pytest.raises(fastbp.CheckpointError):
+                fastbp.load(path)
+
+
 CHECKPOINTS = {
     "fingerprint": ["fingerprint", []],
     "state": ["state", []],

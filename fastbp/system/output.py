@@ -1,6 +1,6 @@
 """The one writer of files.
 
-An ordinary file is replaced at once, by a new one that was written beside it; a pipe or a device is
+An ordinary file is replaced atomically, by a new one that was written beside it; a pipe or a device is
 written to as it is. Links are followed.
 """
 

@@ -107,7 +107,11 @@ class TrainingState:
             _check_whole(name, getattr(self, name), MOST)
         own = self.batching
         kinds = [type(value) for value in own] if isinstance(own, tuple) else []
-        if kinds not in ([int, int, bool], [int, int, str]):
+        if kinds not in ([int, int, bool], [int, int, str]) or own[2] not in (
+            True,
+            False,
+            "window",
+        ):
             _refuse("batching to be a tuple of rows, rows of a batch and shuffling", own)
         if self.within_epoch and own != batching:
             raise ValueError(
@@ -125,6 +129,8 @@ class TrainingState:
         if self.best is not None:
             self._check_best(self.best)
             self.best.state.check(n_parameters, batching, chunk_rows)
+            if self.best.state.within_epoch:
+                _refuse("best to have the state after an epoch", self.best.state)
 
     @property
     def within_epoch(self) -> bool:
@@ -177,8 +183,8 @@ class TrainingState:
         is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
         if not is_array or array.shape != self.moments.shape[1:] or not np.isfinite(array).all():
             _refuse("best to have finite parameters, as many as the fit", array)
-        if not same or best.state.best is not None or best.state.within_epoch:
-            _refuse("best to have the state after an epoch", best.state)
+        if not same or best.state.best is not None:
+            _refuse("best to have a state of this fit, without a best of its own", best.state)
         if not all_real([best.loss]):
             _refuse("best to have a loss", best.loss)
 
@@ -200,12 +206,19 @@ class TrainingState:
         optimizer = dict(fields["optimizer"])
         kind = {kind.__name__: kind for kind in OPTIMIZERS.values()}[optimizer.pop("kind")]
         tuples = {name: tuple(fields[name]) for name in ("powers", "epoch_sums", "batching")}
-        own: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+        own: dict[str, Any] = {name: _float64(name, arrays[name]) for name in ARRAYS}
         if fields["best"] is not None:
             of_best = {n.removeprefix(BEST): a for n, a in arrays.items() if n.startswith(BEST)}
             state = cls.from_stored(of_best, fields["best"]["state"])
-            own["best"] = Best(fields["best"]["loss"], of_best["parameters"], state)
+            parameters = _float64("parameters", of_best["parameters"])
+            own["best"] = Best(fields["best"]["loss"], parameters, state)
         return cls(**{**fields, **tuples, **own, "optimizer": kind(**optimizer)})
+
+
+def _float64(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.float64:
+        raise ValueError(f"{name}: expected dtype float64, got {array.dtype}")
+    return array
 
 
 def all_real(values: Sequence[Any]) -> bool:

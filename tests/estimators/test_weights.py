@@ -56,7 +56,9 @@ def test_held_out_rows_without_weight_are_refused_before_training():
         raise AssertionError
 
     one = np.eye(len(Y))[3]  # held out or not: the other rows have no weight
-    message = "(validation_fraction|sample_weight): expected rows with a weight above 0, got zeros only"
+    message = (
+        "(validation_fraction|sample_weight): expected rows with a weight above 0, got zeros only"
+    )
     for model in models(early_stopping=True, callback=never, random_state=0):
         with pytest.raises(ValueError, match=message):
             model.fit(X, Y, one)

@@ -50,7 +50,7 @@ WRONG = [
                       {**PHILOX, "buffer_pos": -(10**6)}]),
     ("partial_sums", [np.zeros(3), None, np.zeros((1, 0))]),
     ("epoch_start", [np.zeros(3), np.zeros(10**3), None]),
-    ("batching", [None, (), (300, 70), (300, 70, True, 1), "abc", (300.0, 70, True), np.zeros(3)]),
+    ("batching", [None, (), (300, 70), (300, 70, True, 1), "abc", (300.0, 70, True), (300, 70, "zz"), np.zeros(3)]),
     ("epoch_sums", [(np.nan, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0), None, ("a", 0.0, 0.0)]),
     ("best_loss", [np.nan, -np.inf, "x", None, True]),
     ("ended", ["epochs", 3, [], np.zeros(2)]),
@@ -156,6 +156,8 @@ def test_the_best_of_a_fit_that_was_cut_short(fits):
         Best("x", parameters, state), Best(0.5, parameters[1:], state), Best(0.5, None, state),
         Best(0.5, parameters * np.nan, state), Best(0.5, parameters, changed(state, epoch=-1)),
         Best(0.5, parameters, changed(state, **begun)),
+        *(Best(0.5, parameters, changed(state, batch_start=v)) for v in ("x", None, [], parameters)),
+        *(Best(0.5, parameters, changed(state, next_chunk=v)) for v in ("x", None, [], parameters)),
         Best(0.5, parameters, changed(state, best=Best(0.5, parameters, state))),
         Best(0.5, parameters, changed(state, optimizer=fastbp.SGD())),
     ]:  # fmt: skip
