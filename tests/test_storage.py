@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -153,3 +154,13 @@ def test_newer_and_foreign_files(tmp_path, monkeypatch):
     monkeypatch.setattr("fastbp.storage.HOMES", {"Forest": "models.forest", "Tree": "models.tree"})
     with pytest.raises(fastbp.CheckpointError, match="expected Forest, Tree, got NeuronFit"):
         fastbp.load(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the device that is always full is Linux's")
+def test_what_a_device_does_not_take_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    fit = fastbp.fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 1.0, 2)
+    with pytest.raises(OSError, match="No space left on device; what was to be written is in "):
+        fastbp.save(fit, "/dev/full")
+    (kept,) = tmp_path.iterdir()
+    assert fastbp.load(kept).bias == fit.bias

@@ -17,6 +17,7 @@ from fastbp.command.settings import Settings
 from fastbp.data.arrays import ArrayRows, Labelled, Loaded, loaded_if_small
 from fastbp.data.classes import listed
 from fastbp.data.rows import Rows
+from fastbp.data.sources.columns import LEAVE_OUT
 from fastbp.data.sources.formats import has_names
 from fastbp.data.sources.opening import open_rows
 from fastbp.data.split import Subset
@@ -66,17 +67,18 @@ class Table:
             return rows, str(self.target)
         width = open_rows(self.path, **self.layout).n_features
 
-        def index(column: str) -> int:
+        def index(option: str, column: str) -> int:
             try:
                 found = int(column)
             except ValueError:
-                expected = f"{self.path}: expected the number of a column"
+                expected = f"{option}: expected the number of a column of {self.path}"
                 raise ValueError(f"{expected}, got {column!r}") from None
             return found % width if -width <= found < width else found  # for open_rows to refuse
 
-        target, exclude = index(self.target or "-1"), [index(column) for column in self.exclude]
-        weight = None if self.weights is None else index(self.weights)
-        columns = [index(column) for column in self.columns]
+        target = index("target", self.target or "-1")
+        exclude = [index("exclude", column) for column in self.exclude]
+        weight = None if self.weights is None else index("weights", self.weights)
+        columns = [index("columns", column) for column in self.columns]
         if not columns:
             columns = [j for j in range(width) if j not in (target, weight)]
         columns = [j for j in columns if j not in exclude]
@@ -112,8 +114,9 @@ def opened_table(file: Path | None, *options: Any) -> Iterator[Table | None]:
             if not names:
                 raise
             without = " ".join(f"--exclude {shlex.quote(name)}" for name in names)
-            python = "or encode text and fill gaps with scikit-learn, see the README"
-            raise DataError(f"{error}; leave out with {without}, {python}") from None
+            python = "or make numbers of it with scikit-learn, see the README"
+            got = str(error).removesuffix(LEAVE_OUT)
+            raise DataError(f"{got}; leave out with {without}, {python}") from None
 
 
 def _at_fault(table: Table, error: DataError) -> list[str]:

@@ -56,16 +56,25 @@ def echo(text: object, err: bool = False) -> None:
     print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
+OF_OPTION = re.compile("(target|columns|exclude|weights): ")
+"""How errors begin about what an option says of the columns."""
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error that a user can fix into one clear line and exit code 1, a warning, too."""
+    """Turn an error that a user can fix into one clear line, and a warning, too.
+
+    The exit code is 1, or 2 if an option is wrong.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda text, *_: echo(f"Warning: {reworded(text)}", err=True)
             yield
     except (FastbpError, ValueError, TypeError, ImportError, MemoryError) as error:
-        raise click.ClickException(reworded(error)) from None
+        text = reworded(error)
+        of_option = OF_OPTION.match(text) and not isinstance(error, FastbpError)
+        raise (click.UsageError(f"--{text}") if of_option else click.ClickException(text)) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError) and error.filename is None:
             raise  # of standard output
@@ -75,7 +84,8 @@ def one_line_errors() -> Iterator[None]:
 
 def reworded(text: object) -> str:
     """Return a message with options for arguments of `open_rows`, and `-` by its usual name."""
-    named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", str(text))
+    named = re.sub(r"^weight: ", "weights: ", str(text))
+    named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", named)
     named = re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
     return re.sub(rf"\S*{STDIN}", "standard input", named)
 
@@ -176,12 +186,11 @@ def check_output(
         return path
     try:
         output.check(path, replaced=parameter.name != "log_file")
-    except FileNotFoundError:
-        raise click.BadParameter(f"{path.parent} is not a folder") from None
     except IsADirectoryError:
         raise click.BadParameter(f"{path} is a folder") from None
     except OSError as error:
-        raise click.BadParameter(f"{path} cannot be written: {error.strerror}") from None
+        why = error.strerror if path.parent.is_dir() else f"{path.parent} is not a folder"
+        raise click.BadParameter(f"{path} cannot be written: {why}") from None
     return path
 
 

@@ -22,6 +22,7 @@ from fastbp.command.options import (
     refuse_overwriting,
 )
 from fastbp.data.arrays import loaded_if_small
+from fastbp.data.checks import listed
 from fastbp.data.rows import Rows
 from fastbp.data.sources.formats import has_names
 from fastbp.data.sources.opening import open_rows
@@ -67,18 +68,24 @@ def predict(model: Path, file: Path, layout: dict[str, Any], out: Path | None) -
 def _columns_for(model: TableModel, path: Path, layout: dict[str, Any]) -> Rows:
     """Open a file or folder with the columns that the model needs, in their order."""
     if has_names(path, layout.get("header", True)):
-        return open_rows(path, columns=model.columns, **layout)
+        try:
+            return open_rows(path, columns=model.columns, **layout)
+        except ValueError as error:
+            if not str(error).startswith("columns: "):
+                raise
+            found, _, missing = str(error).rpartition(", got ")
+            raise _lacking(found.removeprefix("columns: expected a column of "), missing) from None
     rows = open_rows(path, **layout)
     if model.positional and rows.n_features == len(model.columns):
         return rows  # a matrix without the target
     known = [str(j) for j in range(rows.n_features)]
-    missing = [name for name in model.columns if name not in known]
-    if missing:
-        raise ValueError(
-            f"{path}: expected the columns of the model, got none named"
-            f" {', '.join(map(repr, missing))}"
-        )
+    if missing := [name for name in model.columns if name not in known]:
+        raise _lacking(str(path), listed(missing))
     return open_rows(path, columns=[int(name) for name in model.columns], **layout)
+
+
+def _lacking(source: str, names: str) -> ValueError:
+    return ValueError(f"expected the columns of the model in {source}, got none named {names}")
 
 
 def _write_predictions(stream: Any, model: TableModel, rows: Rows) -> None:

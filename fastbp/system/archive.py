@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,11 @@ def _bits(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
 
 
 def write(path: Path, kind: str, content: Content) -> None:
-    """Write a file, as :func:`fastbp.system.output.replacing` does."""
+    """Write a file, as :func:`fastbp.system.output.replacing` does.
+
+    What a pipe or a device does not take is kept in the folder of temporary files; the error says
+    where.
+    """
     from safetensors.numpy import save as to_bytes
 
     arrays, fields = content
@@ -82,8 +87,17 @@ def write(path: Path, kind: str, content: Content) -> None:
     header = to_json({"format": FORMAT, "kind": kind, "fields": fields})
     # One entry only: with several, their order, and so the bytes, would not be fixed.
     metadata = {"fastbp": f"{_digest(header, arrays)} {header}"}
-    with output.replacing(path) as file:
-        file.write(to_bytes(arrays, metadata))
+    content_bytes = to_bytes(arrays, metadata)
+    try:
+        with output.replacing(path) as file:
+            file.write(content_bytes)
+    except OSError as error:
+        if not output.is_special(path):
+            raise
+        kept = Path(tempfile.mkstemp(".safetensors", "fastbp-")[1])
+        kept.write_bytes(content_bytes)
+        what = f"{error.strerror}; what was to be written is in {kept}"
+        raise OSError(error.errno, what, str(path)) from error
 
 
 def read(path: Path) -> tuple[str, Content]:

@@ -1,7 +1,7 @@
 """The one writer of files.
 
-An ordinary file is replaced atomically, by a new one that was written beside it; a pipe or a device is
-written to as it is. Links are followed.
+An ordinary file is replaced atomically, by a new one that was written beside it; a pipe or a device
+is written to as it is. Links are followed.
 """
 
 from __future__ import annotations

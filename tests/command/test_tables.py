@@ -69,7 +69,7 @@ def test_the_way_out_of_a_stream(tmp_path, monkeypatch):
     monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", 0)
     path = write(tmp_path, columns())
     refused = run("train", path, *TARGET, code=1).stderr
-    assert "in row 0; leave out with --exclude 'full name', or encode" in refused
+    assert "in row 0; leave out with --exclude 'full name', or make" in refused
 
 
 def test_the_pipeline_of_the_readme_takes_text_and_gaps():
@@ -122,8 +122,12 @@ def test_marks_header_and_standard_input(tmp_path):
     assert all(each == found[0] for each in found)
     assert taken(tmp_path / "m") == ["0", "1"]
     assert "--delimiter ';' reads it" in run("train", semicolons, *TARGET, code=1).stderr
-    refused = run("train", "-", "--target", "z", code=1, stdin=plain.read_bytes()).stderr
-    assert "a column of standard input ('a', 'b', 'y'), got 'z'" in refused
+    for option in ("target", "columns", "exclude", "weights"):
+        wrong = [*TARGET, f"--{option}", "z"]
+        refused = run("train", "-", *wrong, code=2, stdin=plain.read_bytes()).stderr
+        assert (
+            f"--{option}: expected a column of standard input ('a', 'b', 'y'), got 'z'" in refused
+        )
     assert (
         "--target: expected a column of standard input ('a'"
         in run("train", "-", code=2, stdin=plain.read_bytes()).stderr
@@ -146,7 +150,20 @@ def test_columns_without_names_are_numbers(tmp_path):
     run(*arguments, "--columns", "-1", "--save", tmp_path / "m")
     assert taken(tmp_path / "m") == ["4"]
     for wrong in (["--exclude", 9], ["--columns", "a"], ["--weights", 5]):
-        assert "t.npy" in run(*arguments, *wrong, code=1).stderr
+        refused = run(*arguments, *wrong, code=2).stderr
+        assert "t.npy" in refused and f"{wrong[0]}: expected" in refused
+
+
+def test_a_hint_is_given_once(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    spans = pa.array([1, 2], pa.int64()).cast(pa.duration("s"))
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"a": [1.0, 2.0], "d": spans, "y": [0, 1]}), path)
+    refused = run("train", path, *TARGET, code=1).stderr
+    assert refused.count("--exclude") == 1 and "got duration[s]; leave out with" in refused
+    assert run("train", path, "--target", "d", code=1).stderr.endswith("got duration[s]\n")
 
 
 def test_weights_of_rows(tmp_path):

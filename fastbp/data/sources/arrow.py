@@ -17,7 +17,7 @@ import numpy as np
 from fastbp.data import frames
 from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
-from fastbp.data.sources.columns import ColumnRequest, Roles
+from fastbp.data.sources.columns import LEAVE_OUT, ColumnRequest, Roles
 from fastbp.data.sources.files import File, FileRows, Sequential, damage_named
 from fastbp.errors import DataError
 
@@ -105,13 +105,13 @@ def _roles_in(name: str, schema: Any, request: ColumnRequest) -> Roles:
         names = schema.names
     roles = request.roles(name, names, index=frames.index_names(schema))
     for index in roles.all:
-        field, hint = schema.field(index), "exclude=[...] leaves columns out"
-        if index in roles.labels:
-            hint = "text makes classes of a single target"
-        if not (
-            frames.is_number(field.type) or (roles.labels == [index] and frames.is_text(field.type))
-        ):
-            got = f"expected numbers, got {field.type}; {hint}"
+        field = schema.field(index)
+        text = frames.is_text(field.type)
+        if not (frames.is_number(field.type) or (roles.labels == [index] and text)):
+            hint = LEAVE_OUT
+            if index in roles.labels:
+                hint = "; text makes classes of a single target" if text else ""
+            got = f"expected numbers, got {field.type}{hint}"
             raise DataError(f"{name}: column {field.name!r}: {got}", column=field.name)
     return roles
 

@@ -19,6 +19,10 @@ NAMELESS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 """How an index that pandas wrote is called where no metadata say so."""
 
 
+LEAVE_OUT = "; exclude=[...] leaves columns out"
+"""The end of a message about a column that holds no numbers."""
+
+
 class ColumnRequest(NamedTuple):
     """The columns that the caller asks for: by name or, where they have none, by index."""
 

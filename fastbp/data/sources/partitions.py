@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from fastbp import arguments
 from fastbp.data import frames
 from fastbp.data.rows import Block
-from fastbp.data.sources.columns import ColumnRequest, sides
+from fastbp.data.sources.columns import LEAVE_OUT, ColumnRequest, sides
 from fastbp.data.sources.files import FileRows
 from fastbp.errors import DataError
 
@@ -103,11 +103,10 @@ class Partitions:
                 raise DataError(f"{file}: column {key!r}: expected a label, got none", 0)
             self.classes = sorted(set(found))
             return [float(self.classes.index(value)) for value in found]
-        hint = "text makes classes of a single target; exclude=[...] leaves columns out"
         text = next(value for value in found if value is not None)
         raise DataError(
             f"{self._folder}: column {key!r}: expected numbers in the names of folders, got"
-            f" {text!r}; {hint}",
+            f" {text!r}{LEAVE_OUT}",
             column=key,
         )
 
