@@ -295,27 +295,15 @@ def test_an_interrupt_in_any_slice_of_a_fit_with_early_stopping(
             fastbp.save(first, tmp_path / "m")
             first = fastbp.load(tmp_path / "m")
         rest = 6 - first.n_epochs
-        second = network(parameters(first), 0.05, rest, state=first.state, **keywords)
+        continued = {**keywords, "state": first.state}
+        second = network(parameters(first), 0.05, rest, **continued)
         same(whole, first, second)
         assert second.stopped == whole.stopped
-        checkpointed = network(
-            parameters(first),
-            0.05,
-            rest,
-            state=first.state,
-            checkpoint=tmp_path / f"{last}",
-            **keywords,
-        )
-        again = network(
-            parameters(first),
-            0.05,
-            rest,
-            state=first.state,
-            checkpoint=tmp_path / f"{last}",
-            **keywords,
-        )
-        same(second, checkpointed)
-        same(second, again)
+        for _ in range(2):  # written, and found again
+            again = network(
+                parameters(first), 0.05, rest, **continued, checkpoint=tmp_path / f"{last}"
+            )
+            same(second, again)
     assert last > 10
 
 
