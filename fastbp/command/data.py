@@ -253,7 +253,7 @@ def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
     scaling = (features.means, features.scales) if settings.standardize else None
     target_scaling = (target.means, target.scales) if numbers else None
     prepared: Rows = rows
-    # Rows in memory have two digests, rows of files a single one, as prepared rows have.
+    # Rows in memory, too: a checkpoint then has the same digests from every kind of source.
     if settings.standardize or numbers or codes is not None or rows.in_memory is not None:
         prepared = Prepared(rows, scaling, target_scaling, codes)
     training, rest = prepared, None

@@ -52,8 +52,13 @@ class _Classes:
         if len(self._classes) <= MOST_RECALLS:
             for name, hits, n in zip(self._classes, self._hits, self._all, strict=True):
                 share = f"{hits / n:.2%}" if n else "-"
-                found.append((f"recall of {name}", share, f"{hits:.6g} of {n:.6g}"))
+                found.append((f"recall of {name}", share, f"{_count(hits)} of {_count(n)}"))
         return found
+
+
+def _count(rows: float) -> str:
+    """Return how many rows, or the sum of their weights."""
+    return f"{rows:,.0f}" if rows.is_integer() else f"{rows:.6g}"
 
 
 class _Numbers:

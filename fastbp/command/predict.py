@@ -73,8 +73,8 @@ def _columns_for(model: TableModel, path: Path, layout: dict[str, Any]) -> Rows:
         except ValueError as error:
             if not str(error).startswith("columns: "):
                 raise
-            found, _, missing = str(error).rpartition(", got ")
-            raise _lacking(found.removeprefix("columns: expected a column of "), missing) from None
+            found, _, names = str(error).rpartition(", got ")
+            raise _lacking(found.removeprefix("columns: expected a column of "), names) from None
     rows = open_rows(path, **layout)
     if model.positional and rows.n_features == len(model.columns):
         return rows  # a matrix without the target

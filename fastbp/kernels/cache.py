@@ -92,7 +92,7 @@ def why_not_trusted(status: os.stat_result, is_right: Callable[[int], bool]) -> 
     Root may write everywhere anyway. Windows has other rights, and a profile for each user.
     """
     if not is_right(status.st_mode):
-        return "it is of another kind"
+        return "it is a link or of another kind"
     if not hasattr(os, "geteuid"):
         return ""
     if status.st_uid not in (0, os.geteuid()):

@@ -11,8 +11,8 @@ import numpy as np
 from fastbp.data.arrays import is_plain, read_only
 from fastbp.data.rows import BLOCK_BYTES, Rows
 from fastbp.kernels import layout
+from fastbp.kernels import network as kernels
 from fastbp.kernels import plan as plans
-from fastbp.kernels.network import network_outputs
 from fastbp.models.layers import Layers, check_finite, flat_vector
 from fastbp.models.prediction import PREDICTED_DIRECTLY, in_calls
 
@@ -37,7 +37,7 @@ def predicted(
 
     def compute(x: np.ndarray, outputs: np.ndarray) -> bool:
         work = np.empty(plan.work_size)
-        finite: bool = network_outputs(x, parameters, integers, work, outputs)
+        finite: bool = kernels.network_outputs(x, parameters, integers, work, outputs)
         if not finite:
             check_finite("", w, b)
         return finite
@@ -70,7 +70,7 @@ def predicted_directly(
     parameters = _whole_vector(plan, weights + biases)
     outputs = np.empty((n, sizes[-1]))
     work = np.empty(plan.work_size)
-    finite = network_outputs(read_only(features), parameters, integers, work, outputs)
+    finite = kernels.network_outputs(read_only(features), parameters, integers, work, outputs)
     return outputs if finite else None
 
 

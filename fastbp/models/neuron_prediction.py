@@ -8,7 +8,7 @@ import numpy as np
 
 from fastbp.data.arrays import is_plain, read_only
 from fastbp.data.rows import BLOCK_BYTES, Rows
-from fastbp.kernels.neuron import neuron_outputs, row_work, tile_rows
+from fastbp.kernels import neuron as kernels
 from fastbp.kernels.vector import LANES, whole_vectors
 from fastbp.models.prediction import PREDICTED_DIRECTLY, in_calls
 
@@ -24,15 +24,15 @@ def neuron_vector(weights: np.ndarray, bias: float) -> np.ndarray:
 def predicted_by_neuron(rows: Rows, parameters: np.ndarray, activation: int) -> np.ndarray:
     """Return the outputs (N,) of a neuron for rows of as many features."""
     d = rows.n_features
-    tile = tile_rows(d)
+    tile = kernels.tile_rows(d)
 
     def compute(x: np.ndarray, outputs: np.ndarray) -> bool:
         work = np.empty(tile)
-        finite: bool = neuron_outputs(x, parameters, activation, work, outputs)
+        finite: bool = kernels.neuron_outputs(x, parameters, activation, work, outputs)
         return finite
 
     step = max(tile, BLOCK_BYTES // (8 * d))
-    return in_calls(compute, rows, np.empty(rows.n_rows), step, row_work(d))
+    return in_calls(compute, rows, np.empty(rows.n_rows), step, kernels.row_work(d))
 
 
 def predicted_by_neuron_directly(
@@ -46,10 +46,10 @@ def predicted_by_neuron_directly(
     if not (is_plain(features, 2) and is_plain(weights, 1) and type(bias) is float):
         return None
     n, d = features.shape
-    if n * d == 0 or weights.size != d or n * row_work(d) > PREDICTED_DIRECTLY:
+    if n * d == 0 or weights.size != d or n * kernels.row_work(d) > PREDICTED_DIRECTLY:
         return None
     parameters = neuron_vector(weights, bias)
     outputs = np.empty(n)
-    work = np.empty(tile_rows(d))
-    finite = neuron_outputs(read_only(features), parameters, activation, work, outputs)
+    work = np.empty(kernels.tile_rows(d))
+    finite = kernels.neuron_outputs(read_only(features), parameters, activation, work, outputs)
     return outputs if finite else None

@@ -127,7 +127,7 @@ class TableModel:
 
         Parameters
         ----------
-        table : table or array-like, shape (n_samples, n_features)
+        table : table, Rows, or array-like, shape (n_samples, n_features)
             As for :meth:`outputs`.
 
         Raises

@@ -237,7 +237,7 @@ class Run:
         memory = self.memory
         epoch, position = memory.epoch, memory.position
         if self._orders.lacks(epoch):
-            self._new_order()
+            self._supply.reorder(self._orders.draw(epoch))
         rates = self._set_rates(epoch)
         data = self._set_block(epoch, position)
         memory.budget, memory.ticket = self._budget, UNOPENED
@@ -293,10 +293,6 @@ class Run:
         if block.weight is not None:
             weight, memory.weight_stride = contiguous_view(block.weight)
         return x, y, weight
-
-    def _new_order(self) -> None:
-        """Draw the order in which this epoch visits the rows."""
-        self._supply.reorder(self._orders.draw(self.memory.epoch))
 
     def raise_bad_row(self) -> None:
         """Raise a DataError for a non-finite row, if the kernel has found one."""
