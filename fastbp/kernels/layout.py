@@ -22,32 +22,31 @@ N_MOMENTS = 13  # arrays of P numbers that the optimizer keeps
 N_LAYERS = 14  # L; each has a row in the table of layers
 LABEL_COLUMNS = 15  # numbers of a row's label: K, or 1 for a class index
 CLASSES = 16  # whether labels are class indices
-GEMM = 17  # address of the BLAS routine; 0: none is used
-REPORT = 18  # how losses are reported: OWN, or as scikit-learn does; gradients are the same
+REPORT = 17  # how losses are reported: OWN, or as scikit-learn does; gradients are the same
 
 # --- int64: what one call of the kernel may do --------------------------------------------
-BLOCK_START = 19  # first row of x, y and sample_weight, counted within the epoch
-BLOCK_STOP = 20  # and the row after the last one
-EPOCH_LIMIT = 21  # stop when this many epochs are complete
-FIRST_RATE = 22  # the epoch that rates[0] belongs to; the last rate is repeated
-N_RATES = 23
-BUDGET = 24  # chunks left to hand out
-SLOTS = 25  # maximum number of chunks in one segment
-WORKERS = 26  # threads at work
-WORK_SIZE = 27  # float64 scratch of each thread
-ROW_STRIDE = 28  # numbers from a row of x to the next, D or more
-LABEL_STRIDE = 29  # the same of y, LABEL_COLUMNS or more
-WEIGHT_STRIDE = 30  # and of sample_weight
+BLOCK_START = 18  # first row of x, y and sample_weight, counted within the epoch
+BLOCK_STOP = 19  # and the row after the last one
+EPOCH_LIMIT = 20  # stop when this many epochs are complete
+FIRST_RATE = 21  # the epoch that rates[0] belongs to; the last rate is repeated
+N_RATES = 22
+BUDGET = 23  # chunks left to hand out
+SLOTS = 24  # maximum number of chunks in one segment
+WORKERS = 25  # threads at work
+WORK_SIZE = 26  # float64 scratch of each thread
+ROW_STRIDE = 27  # numbers from a row of x to the next, D or more
+LABEL_STRIDE = 28  # the same of y, LABEL_COLUMNS or more
+WEIGHT_STRIDE = 29  # and of sample_weight
 
 # --- int64: the position ------------------------------------------------------------------
-EPOCH = 31  # epochs completed
-BATCH_START = 32  # rows completed in this epoch
-NEXT_CHUNK = 33  # chunks summed up in this batch
-STATUS = 34
-BAD_ROW = 35  # first non-finite row, found in the first epoch
-STALE_EPOCHS = 36  # consecutive epochs without improvement
-SEGMENT_FIRST = 37  # the chunks now handed out: the first one
-SEGMENT_CHUNKS = 38  # and how many
+EPOCH = 30  # epochs completed
+BATCH_START = 31  # rows completed in this epoch
+NEXT_CHUNK = 32  # chunks summed up in this batch
+STATUS = 33
+BAD_ROW = 34  # first non-finite row, found in the first epoch
+STALE_EPOCHS = 35  # consecutive epochs without improvement
+SEGMENT_FIRST = 36  # the chunks now handed out: the first one
+SEGMENT_CHUNKS = 37  # and how many
 # TICKET and DONE have cache lines of their own, if the array begins with one.
 TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half)
 DONE = 48  # chunks of the segment computed
@@ -59,10 +58,10 @@ OUTPUTS = 0  # neurons
 LAYER_ACTIVATION = 1
 WEIGHTS_AT = 2  # where the weights (inputs, outputs) begin in the parameters
 BIASES_AT = 3
-A_AT = 4  # where the outputs a (outputs, tile) begin in a thread's scratch; in the row after
-# the last layer's, where the scratch begins that all layers share
+A_AT = 4  # where its outputs a begin in the scratch of a tile, in panels (tile / 8, outputs, 8)
 D_AT = 5  # and z, which becomes phi'(z) and then dz; of the output layer only dz
-METHOD = 6  # of its products: see plan.py
+METHOD = 6  # of the gradient of its weights: see plan.py
+ROWS_AT = 7  # where dz begins with the neurons side by side (outputs / 8, tile, 8), for OUTER
 LAYER_FIELDS = 8
 
 # values of REPORT

@@ -1,8 +1,7 @@
 """Losses and their derivatives with respect to the pre-activation, eight rows at once.
 
 z is the output's pre-activation, a = phi(z) the output, y the label; dz is d loss / d z. The
-softmax of a row takes all its outputs: those lie `width` apart in a transposed tile (see
-``matmul.py``).
+softmax of a row takes all its outputs: those lie in one panel, (K, 8) (see ``matmul.py``).
 
 A loss is a code here, its formula and a branch in :func:`output_loss`; a mean over the outputs
 also has a branch in :func:`share_of_output`. A code that is not known gives NaN.
@@ -14,6 +13,7 @@ from fastbp.kernels.activations import activate_with_derivative, softplus_of_min
 from fastbp.kernels.exponential import NAN, exp, log1p, log_of_sum
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import (
+    LANES,
     Pointer,
     Vector,
     absolute,
@@ -142,74 +142,70 @@ def as_scikit_learn_reports(loss: int, value: Vector, y: Vector, n_outputs: int)
 
 
 @device_function
-def label_of(y: Pointer, classes: bool, width: int, i: int, k: int) -> Vector:
-    """Return the labels of output k for eight rows: y (K, width), or (width,) class indices."""
+def label_of(y: Pointer, classes: bool, k: int) -> Vector:
+    """Return the labels of output k for eight rows: y (K, 8), or (8,) class indices."""
     if classes:
-        distance = absolute(load(y, i) - broadcast(float(k)))
+        distance = absolute(load(y, 0) - broadcast(float(k)))
         label = where_less(distance, broadcast(0.5), broadcast(1.0), broadcast(0.0))
     else:
-        label = load(y, k * width + i)
+        label = load(y, k * LANES)
     return label
 
 
 @device_function
-def greatest_of(z: Pointer, n_outputs: int, width: int, i: int) -> tuple[Vector, Vector]:
+def greatest_of(z: Pointer, n_outputs: int) -> tuple[Vector, Vector]:
     """Return the largest z of eight rows, and the index of the first output that has it."""
-    greatest = load(z, i)
+    greatest = load(z, 0)
     best = broadcast(0.0)
     for k in range(1, n_outputs):
-        v = load(z, k * width + i)
+        v = load(z, k * LANES)
         best = where_less(greatest, v, broadcast(float(k)), best)
         greatest = where_less(greatest, v, v, greatest)
     return greatest, best
 
 
 @device_function
-def exponentials(
-    z: Pointer, greatest: Vector, best: Vector, n_outputs: int, width: int, i: int
-) -> Vector:
+def exponentials(z: Pointer, greatest: Vector, best: Vector, n_outputs: int) -> Vector:
     """Turn z into e**(z - greatest) for eight rows; ACC z. Returns the sum of all but the best.
 
     The sum of all is 1 more: added separately from the 1, small terms keep their digits.
     """
     rest = broadcast(0.0)
     for k in range(n_outputs):
-        e = exp(load(z, k * width + i) - greatest)
-        store(z, k * width + i, e)
+        e = exp(load(z, k * LANES) - greatest)
+        store(z, k * LANES, e)
         distance = absolute(best - broadcast(float(k)))
         rest = where_less(distance, broadcast(0.5), rest, rest + e)
     return rest
 
 
 @device_function
-def softmax(z: Pointer, n_outputs: int, width: int, i: int) -> None:
+def softmax(z: Pointer, n_outputs: int) -> None:
     """Turn z into a = e**z / sum e**z for eight rows; ACC z."""
-    greatest, best = greatest_of(z, n_outputs, width, i)
-    scale = exponentials(z, greatest, best, n_outputs, width, i) + broadcast(1.0)
+    greatest, best = greatest_of(z, n_outputs)
+    scale = exponentials(z, greatest, best, n_outputs) + broadcast(1.0)
     for k in range(n_outputs):
-        store(z, k * width + i, load(z, k * width + i) / scale)
+        store(z, k * LANES, load(z, k * LANES) / scale)
 
 
 @device_function
-def cross_entropy(
-    z: Pointer, y: Pointer, classes: bool, n_outputs: int, width: int, i: int
-) -> Vector:
+def cross_entropy(z: Pointer, y: Pointer, classes: bool, n_outputs: int) -> Vector:
     """Return -sum y ln a for a = softmax z, and turn z into dz = a sum(y) - y; ACC z.
 
     ln a = z - greatest - ln(1 + rest), and dz = ((e sum(y) - y) - y rest) / (1 + rest), which stays
     accurate where the output almost equals the label.
     """
-    greatest, best = greatest_of(z, n_outputs, width, i)
+    greatest, best = greatest_of(z, n_outputs)
     value = broadcast(0.0)
     total = broadcast(0.0)
     for k in range(n_outputs):
-        label = label_of(y, classes, width, i, k)
-        value = fma(label, greatest - load(z, k * width + i), value)
+        label = label_of(y, classes, k)
+        value = fma(label, greatest - load(z, k * LANES), value)
         total = total + label
-    rest = exponentials(z, greatest, best, n_outputs, width, i)
+    rest = exponentials(z, greatest, best, n_outputs)
     scale = rest + broadcast(1.0)
     for k in range(n_outputs):
-        label = label_of(y, classes, width, i, k)
-        e = load(z, k * width + i)
-        store(z, k * width + i, fma(-label, rest, fma(e, total, -label)) / scale)
+        label = label_of(y, classes, k)
+        e = load(z, k * LANES)
+        store(z, k * LANES, fma(-label, rest, fma(e, total, -label)) / scale)
     return fma(total, log1p(rest), value)

@@ -1,125 +1,223 @@
-"""Matrix products of a tile, transposed: the row index varies fastest.
+"""Matrix products of a tile of rows, in panels: eight rows side by side.
 
-A tile of B rows (padded to whole vectors) holds (n, B) numbers for n neurons, so that a weight is
-multiplied with eight rows at once, whatever the width of a layer, and no product needs a transposed
-copy of the weights. One blocked loop serves forward and backward and, with the neuron index varying
-fastest instead, the gradient of the weights.
+A tile of B rows holds (B/8, n, 8) numbers for n neurons: B/8 *panels*, in each of which the row
+index varies fastest. So a weight is multiplied with eight rows at once, whatever the width of a
+layer, the numbers that a product visits one after the other lie one after the other, and no
+product needs a transposed copy of the weights. One blocked loop serves forward and backward and,
+with eight neurons side by side instead, the gradient of the weights.
 
-With 512-bit vectors, blocks of 4 x 4 run at 97 % of what the processor's multiply-adds can
-deliver, from 20 x 64 to 784 x 256 (OpenBLAS: 65 to 85 %); 4 x 2 at 90 %. A block's shape changes no
-bit: every result is one chain of multiply-adds over the terms in order.
+A block's shape changes no bit: every result is one chain of multiply-adds over the terms in order.
+Multiply-adds a nanosecond, of 29 at most, forward and backward, against OpenBLAS: with 512-bit
+vectors 28 and 29 (OpenBLAS 23) at 784 x 256 with 128 rows, 28 and 29 (25) at 512 x 512, 26 and 27
+(18) at 1024 x 1024, 25 and 27 (17) at 2048 x 2048; with 256-bit vectors 24 and 25 (25), 24 and 26
+(25), 23 and 24 (24), 22 and 24 (23).
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+
 from fastbp.kernels.exponential import NAN
 from fastbp.kernels.jit import device_function, subroutine, vector_width
-from fastbp.kernels.lanes import columns_of, lane, sum_lanes
-from fastbp.kernels.matvec import dot_8_rows, dot_row
+from fastbp.kernels.lanes import lane, sum_each, sum_lanes
 from fastbp.kernels.vector import (
+    FLOATS,
     LANES,
+    VECTOR,
     Four,
     Pointer,
     Vector,
     at,
     broadcast,
+    compiled_as,
     fma,
     fma_4,
     load,
     load_4,
     load_first,
     load_up_to,
-    padded,
     store,
     store_4,
     store_up_to,
     where_less,
 )
 
-# Blocks of 4 x 4 vectors take 32 registers of 512 bits. In 16 of 256 bits the sums of 4 x 1 are
-# the most that leave room for the rest. Multiply-adds a nanosecond there, of 21.2 at most, with 64
-# terms, 100 outputs and 200 rows: 4 x 4 5.3, 4 x 2 13, 3 x 2 13, 2 x 3 12, 4 x 1 20.1, 5 x 1 20.9,
-# 6 x 1 20.4. (Over 24 sizes the last three are within 4 %, also with lower blocks for the rest.)
+# Blocks of 4 outputs x 4 panels take 32 registers of 512 bits. In 16 of 256 bits the sums of 4 x 1
+# are the most that leave room for the rest. Multiply-adds a nanosecond there, of 21.2 at most, with
+# 64 terms, 100 outputs and 200 rows: 4 x 4 5.3, 4 x 2 13, 3 x 2 13, 2 x 3 12, 4 x 1 20.1, 5 x 1
+# 20.9, 6 x 1 20.4. (Over 24 sizes the last three are within 4 %, also with lower blocks for the
+# rest.)
 TALL_AND_WIDE = vector_width() >= 512
 
-Strided = tuple[Pointer, int, int]
-"""Weights, the distance from one term to the next, and from one output to the next."""
+# Forward, the weights of an output lie a row apart: this many terms at a time stay in the caches.
+# All at once took 1.4 times as long at 2048 x 2048.
+TERMS = 256
+# With 256-bit vectors, a block has few multiply-adds for each weight that it looks for: those of
+# eight outputs are packed first (24 multiply-adds a nanosecond, not 15, at 784 x 512), unless few
+# panels use them or few terms lie apart (20, not 27, at 64 x 100 with 4 panels).
+PACKED_PANELS, PACKED_TERMS = 8, 128
+
+Weights = tuple[Pointer, int, int, int, int]
+"""What the terms are multiplied with, and where it lies.
+
+The weight of term t for output o is at t * term_stride + o * output_stride for the first `run`
+terms; then follow `gap` numbers of others, and as many terms again.
+"""
+Panels = tuple[Pointer, int]
+"""Terms in panels (panels, terms, 8), and the distance from panel to panel."""
+Result = tuple[Pointer, int, int, int]
+"""Eight numbers for each output and panel; the distances from output to output and from panel to
+panel; how many numbers each output has in all panels together."""
 
 # mode: how a product is stored, together with `other`; an unknown mode gives NaN
 PLAIN = 0  # OUT: product
 PLUS = 1  # ACC: result + product
-PLUS_START = 2  # OUT: start + product, with one start for each row of results
+PLUS_START = 2  # OUT: start + product, with one start for each output
 PLUS_START_RELU = 3  # OUT: relu of that: a separate pass took a tenth of the time of 4-8-1
 TIMES = 4  # OUT: other * product
 WHERE_POSITIVE = 5  # OUT: product where other is above 0, else 0
 DESCEND = 6  # ACC: result + factor * product: gradient descent without storing the gradient
+MORE, MORE_RELU = 7, 8  # ACC: the rest of a sum that PLUS_START began, and the relu of it
 
 
 @subroutine
 def multiply(
-    mode: int,
-    terms: int,
-    outputs: int,
-    width: int,
-    w: Pointer,
-    term_stride: int,
-    output_stride: int,
-    a: Pointer,
-    other: Pointer,
-    result: Pointer,
+    mode: int, terms: int, outputs: int, w: Weights, a: Panels, other: Pointer, result: Result
 ) -> None:
-    """Compute sum over t of w[t, o] a[t, i] for all o < outputs and i < width.
+    """Compute sum over t of w[t, o] a[t, i] for all o < outputs and all numbers i of an output.
 
-    a (terms, width rounded up to whole vectors); result (outputs, width) is only touched where it
-    has elements. `mode` says how the sums are stored, and what `other` is: a start for each row,
-    an array like the result, or a factor.
+    `mode` says how the sums are stored, and what `other` is: a start for each output, numbers that
+    lie like the result, or a factor.
     """
-    o = 0
-    while o < outputs:
-        tall = o + 4 <= outputs
-        w_o = at(w, o * output_stride), term_stride, output_stride
-        i = 0
-        while i < width:
-            result_i = at(result, o * width + i)
-            other_i = other_at(mode, other, o, o * width + i)
-            a_i = at(a, i)
-            if i + 4 * LANES <= width and (TALL_AND_WIDE or not tall):
-                if tall:
-                    block_4x4(mode, terms, w_o, a_i, other_i, result_i, width)
-                else:
-                    block_1x4(mode, terms, w_o, a_i, other_i, result_i, width)
-                i += 4 * LANES
-            else:
-                n = width - i
-                if tall:
-                    block_4x1(mode, terms, w_o, a_i, other_i, result_i, width, n)
-                else:
-                    block_1x1(mode, terms, w_o, a_i, other_i, result_i, width, n)
-                i += LANES
-        o += 4 if tall else 1
+    if mode not in (PLUS_START, PLUS_START_RELU):
+        multiply_part(mode, terms, outputs, w, a, other, result)
+        return
+    w_0, term_stride, output_stride, _, _ = w
+    a_0, panel_stride = a
+    for t in range(0, terms, TERMS):
+        n = min(TERMS, terms - t)
+        now = PLUS_START if t == 0 else MORE
+        if t + n == terms and mode == PLUS_START_RELU:
+            now = PLUS_START_RELU if t == 0 else MORE_RELU
+        w_t = at(w_0, t * term_stride), term_stride, output_stride, n, 0
+        multiply_part(now, n, outputs, w_t, (at(a_0, t * LANES), panel_stride), other, result)
+
+
+@subroutine
+def multiply_part(
+    mode: int, terms: int, outputs: int, w: Weights, a: Panels, other: Pointer, result: Result
+) -> None:
+    """Compute sums of terms that need no cutting: see `multiply`."""
+    w_0, term_stride, output_stride, run, gap = w
+    packs = not TALL_AND_WIDE and term_stride > 1 and terms >= PACKED_TERMS
+    packs = packs and result[3] >= PACKED_PANELS * LANES
+    packed = packing_space()
+    for o in range(0, outputs - outputs % 4, 4):
+        w_o = at(w_0, o * output_stride), term_stride, output_stride, run, gap
+        if packs and o + LANES - o % LANES <= outputs:
+            if o % LANES == 0:
+                pack_eight(terms, w_o, packed)
+            w_o = at(packed, o % LANES), LANES, 1, terms, 0
+        four_outputs(mode, terms, w_o, a, *block_at(mode, other, result, o))
+    for o in range(outputs - outputs % 4, outputs):
+        w_o = at(w_0, o * output_stride), term_stride, output_stride, run, gap
+        one_output(mode, terms, w_o, a, *block_at(mode, other, result, o))
 
 
 @device_function
-def other_at(mode: int, other: Pointer, o: int, i: int) -> Pointer:
-    """Return where `other` begins for the block of output o and result i."""
+def pack_eight(terms: int, w: Weights, packed: Pointer) -> None:
+    """Copy the weights of eight outputs, which lie side by side; OUT packed (terms, 8)."""
+    w_0, term_stride, _, _, _ = w
+    for t in range(terms):
+        store(packed, t * LANES, load(w_0, t * term_stride))
+
+
+def packing_space() -> Pointer:
+    """Return room for the weights of eight outputs and TERMS terms, on the stack."""
+    return np.empty(TERMS * LANES)
+
+
+@compiled_as(packing_space, FLOATS)
+def _(builder: Any) -> ir.Value:
+    array = cgutils.alloca_once(builder, ir.ArrayType(VECTOR.element, TERMS * LANES))
+    return builder.bitcast(array, VECTOR.element.as_pointer())
+
+
+@device_function
+def block_at(mode: int, other: Pointer, result: Result, o: int) -> tuple[Pointer, Result]:
+    """Return `other` and the result from output o on."""
+    result_0, output_stride, panel_stride, n = result
     if mode in (PLUS_START, PLUS_START_RELU):
-        i = o
-    elif mode not in (TIMES, WHERE_POSITIVE):
-        i = 0
-    return at(other, i)
+        other = at(other, o)
+    elif mode in (TIMES, WHERE_POSITIVE):
+        other = at(other, o * output_stride)
+    return other, (at(result_0, o * output_stride), output_stride, panel_stride, n)
 
 
 @device_function
-def first_sum(mode: int, other: Pointer, o: int) -> Vector:
+def panel_at(mode: int, other: Pointer, result: Result, i: int) -> tuple[Pointer, Result]:
+    """Return `other` and the result from panel i on."""
+    result_0, output_stride, panel_stride, n = result
+    if mode in (TIMES, WHERE_POSITIVE):
+        other = at(other, i * panel_stride)
+    return other, (at(result_0, i * panel_stride), output_stride, panel_stride, n - i * LANES)
+
+
+@device_function
+def four_outputs(
+    mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result
+) -> None:
+    """Compute all numbers of four outputs."""
+    a_0, panel_stride = a
+    n = result[3]
+    i = 0
+    while i * LANES < n:
+        a_i = at(a_0, i * panel_stride)
+        if TALL_AND_WIDE and n - i * LANES >= 4 * LANES:
+            block_4x4(mode, terms, w, (a_i, panel_stride), *panel_at(mode, other, result, i))
+            i += 4
+        else:
+            block_4x1(mode, terms, w, a_i, *panel_at(mode, other, result, i))
+            i += 1
+
+
+@device_function
+def one_output(
+    mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result
+) -> None:
+    """Compute all numbers of one output."""
+    a_0, panel_stride = a
+    n = result[3]
+    i = 0
+    while i * LANES < n:
+        a_i = at(a_0, i * panel_stride)
+        if n - i * LANES >= 4 * LANES:
+            block_1x4(mode, terms, w, (a_i, panel_stride), *panel_at(mode, other, result, i))
+            i += 4
+        else:
+            block_1x1(mode, terms, w, a_i, *panel_at(mode, other, result, i))
+            i += 1
+
+
+@device_function
+def first_sum(mode: int, other: Pointer, o: int, result: Pointer, i: int) -> Vector:
     """Return what a sum starts with."""
-    return broadcast(other[o] if mode in (PLUS_START, PLUS_START_RELU) else 0.0)
+    if mode in (MORE, MORE_RELU):
+        s = load(result, i)
+    else:
+        s = broadcast(other[o] if mode in (PLUS_START, PLUS_START_RELU) else 0.0)
+    return s
 
 
 @device_function
 def store_as(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
     """Store the first n lanes of a sum as `mode` says; OUT or ACC result from i on."""
     zero = broadcast(0.0)
-    if mode == PLUS_START_RELU:
+    if mode in (PLUS_START_RELU, MORE_RELU):
         s = where_less(s, zero, zero, s)  # NaN stays NaN
     elif mode == WHERE_POSITIVE:
         s = where_less(zero, load_up_to(other, i, n), s, zero)
@@ -129,127 +227,142 @@ def store_as(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: i
         s = load_up_to(result, i, n) + s
     elif mode == DESCEND:
         s = fma(broadcast(other[0]), s, load_up_to(result, i, n))
-    elif mode not in (PLAIN, PLUS_START):
+    elif mode not in (PLAIN, PLUS_START, MORE):
         s = broadcast(NAN)
     store_up_to(result, i, s, n)
 
 
 @device_function
-def block_4x4(
-    mode: int, terms: int, w: Strided, a: Pointer, other: Pointer, result: Pointer, width: int
-) -> None:
-    """Compute four outputs, four vectors each."""
-    w0, term_stride, output_stride = w
+def block_4x4(mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result) -> None:
+    """Compute four outputs in four panels."""
+    w0, term_stride, output_stride, run, gap = w
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
-    s0, s1 = first_sums(mode, other, 0), first_sums(mode, other, 1)
-    s2, s3 = first_sums(mode, other, 2), first_sums(mode, other, 3)
+    s0, s1 = first_sums(mode, other, 0, result), first_sums(mode, other, 1, result)
+    s2, s3 = first_sums(mode, other, 2, result), first_sums(mode, other, 3, result)
     i = 0
     j = 0
-    for _ in range(terms):
-        a_j = load_4(a, j)
-        s0 = fma_4(broadcast(w0[i]), a_j, s0)
-        s1 = fma_4(broadcast(w1[i]), a_j, s1)
-        s2 = fma_4(broadcast(w2[i]), a_j, s2)
-        s3 = fma_4(broadcast(w3[i]), a_j, s3)
-        i += term_stride
-        j += padded(width)
-    store_4_as(mode, s0, other, result, 0 * width)
-    store_4_as(mode, s1, other, result, 1 * width)
-    store_4_as(mode, s2, other, result, 2 * width)
-    store_4_as(mode, s3, other, result, 3 * width)
+    left = terms
+    while left > 0:
+        for _ in range(min(run, left)):
+            a_j = load_panels(a, j)
+            s0 = fma_4(broadcast(w0[i]), a_j, s0)
+            s1 = fma_4(broadcast(w1[i]), a_j, s1)
+            s2 = fma_4(broadcast(w2[i]), a_j, s2)
+            s3 = fma_4(broadcast(w3[i]), a_j, s3)
+            i += term_stride
+            j += LANES
+        i += gap
+        left -= run
+    store_4_as(mode, s0, other, 0, result)
+    store_4_as(mode, s1, other, 1, result)
+    store_4_as(mode, s2, other, 2, result)
+    store_4_as(mode, s3, other, 3, result)
 
 
 @device_function
-def first_sums(mode: int, other: Pointer, o: int) -> Four:
-    """Return what the four sums of an output start with."""
-    s = first_sum(mode, other, o)
-    return s, s, s, s
+def load_panels(a: Panels, j: int) -> Four:
+    """Return a vector of each of four panels."""
+    a_0, stride = a
+    return load(a_0, j), load(a_0, j + stride), load(a_0, j + 2 * stride), load(a_0, j + 3 * stride)
 
 
 @device_function
-def store_4_as(mode: int, s: Four, other: Pointer, result: Pointer, i: int) -> None:
-    """Store the four sums of an output as `mode` says."""
-    store_as(mode, s[0], other, result, i, LANES)
-    store_as(mode, s[1], other, result, i + LANES, LANES)
-    store_as(mode, s[2], other, result, i + 2 * LANES, LANES)
-    store_as(mode, s[3], other, result, i + 3 * LANES, LANES)
+def first_sums(mode: int, other: Pointer, o: int, result: Result) -> Four:
+    """Return what the sums of output o in four panels start with."""
+    r, output_stride, stride, _ = result
+    i = o * output_stride
+    return (
+        first_sum(mode, other, o, r, i),
+        first_sum(mode, other, o, r, i + stride),
+        first_sum(mode, other, o, r, i + 2 * stride),
+        first_sum(mode, other, o, r, i + 3 * stride),
+    )
 
 
 @device_function
-def block_1x4(
-    mode: int, terms: int, w: Strided, a: Pointer, other: Pointer, result: Pointer, width: int
-) -> None:
-    """Compute four vectors of one output."""
-    w0, term_stride, _ = w
-    s = first_sums(mode, other, 0)
+def store_4_as(mode: int, s: Four, other: Pointer, o: int, result: Result) -> None:
+    """Store the sums of output o in four panels as `mode` says."""
+    r, output_stride, stride, _ = result
+    i = o * output_stride
+    store_as(mode, s[0], other, r, i, LANES)
+    store_as(mode, s[1], other, r, i + stride, LANES)
+    store_as(mode, s[2], other, r, i + 2 * stride, LANES)
+    store_as(mode, s[3], other, r, i + 3 * stride, LANES)
+
+
+@device_function
+def block_1x4(mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result) -> None:
+    """Compute one output in four panels."""
+    w0, term_stride, _, run, gap = w
+    s = first_sums(mode, other, 0, result)
     i = 0
     j = 0
-    for _ in range(terms):
-        s = fma_4(broadcast(w0[i]), load_4(a, j), s)
-        i += term_stride
-        j += padded(width)
-    store_4_as(mode, s, other, result, 0)
+    left = terms
+    while left > 0:
+        for _ in range(min(run, left)):
+            s = fma_4(broadcast(w0[i]), load_panels(a, j), s)
+            i += term_stride
+            j += LANES
+        i += gap
+        left -= run
+    store_4_as(mode, s, other, 0, result)
 
 
 @device_function
 def block_4x1(
-    mode: int,
-    terms: int,
-    w: Strided,
-    a: Pointer,
-    other: Pointer,
-    result: Pointer,
-    width: int,
-    n: int,
+    mode: int, terms: int, w: Weights, a: Pointer, other: Pointer, result: Result
 ) -> None:
-    """Compute the first n lanes of one vector of four outputs."""
-    w0, term_stride, output_stride = w
+    """Compute four outputs in one panel."""
+    w0, term_stride, output_stride, run, gap = w
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
-    s0 = first_sum(mode, other, 0)
-    s1 = first_sum(mode, other, 1)
-    s2 = first_sum(mode, other, 2)
-    s3 = first_sum(mode, other, 3)
+    r, stride, _, n = result
+    s0 = first_sum(mode, other, 0, r, 0)
+    s1 = first_sum(mode, other, 1, r, stride)
+    s2 = first_sum(mode, other, 2, r, 2 * stride)
+    s3 = first_sum(mode, other, 3, r, 3 * stride)
     i = 0
     j = 0
-    for _ in range(terms):
-        v = load(a, j)
-        s0 = fma(broadcast(w0[i]), v, s0)
-        s1 = fma(broadcast(w1[i]), v, s1)
-        s2 = fma(broadcast(w2[i]), v, s2)
-        s3 = fma(broadcast(w3[i]), v, s3)
-        i += term_stride
-        j += padded(width)
-    store_as(mode, s0, other, result, 0, n)
-    store_as(mode, s1, other, result, width, n)
-    store_as(mode, s2, other, result, 2 * width, n)
-    store_as(mode, s3, other, result, 3 * width, n)
+    left = terms
+    while left > 0:
+        for _ in range(min(run, left)):
+            v = load(a, j)
+            s0 = fma(broadcast(w0[i]), v, s0)
+            s1 = fma(broadcast(w1[i]), v, s1)
+            s2 = fma(broadcast(w2[i]), v, s2)
+            s3 = fma(broadcast(w3[i]), v, s3)
+            i += term_stride
+            j += LANES
+        i += gap
+        left -= run
+    store_as(mode, s0, other, r, 0, n)
+    store_as(mode, s1, other, r, stride, n)
+    store_as(mode, s2, other, r, 2 * stride, n)
+    store_as(mode, s3, other, r, 3 * stride, n)
 
 
 @device_function
 def block_1x1(
-    mode: int,
-    terms: int,
-    w: Strided,
-    a: Pointer,
-    other: Pointer,
-    result: Pointer,
-    width: int,
-    n: int,
+    mode: int, terms: int, w: Weights, a: Pointer, other: Pointer, result: Result
 ) -> None:
-    """Compute the first n lanes of one vector of one output."""
-    w0, term_stride, _ = w
-    s = first_sum(mode, other, 0)
+    """Compute one output in one panel."""
+    w0, term_stride, _, run, gap = w
+    r, _, _, n = result
+    s = first_sum(mode, other, 0, r, 0)
     i = 0
     j = 0
-    for _ in range(terms):
-        s = fma(broadcast(w0[i]), load(a, j), s)
-        i += term_stride
-        j += padded(width)
-    store_as(mode, s, other, result, 0, n)
+    left = terms
+    while left > 0:
+        for _ in range(min(run, left)):
+            s = fma(broadcast(w0[i]), load(a, j), s)
+            i += term_stride
+            j += LANES
+        i += gap
+        left -= run
+    store_as(mode, s, other, r, 0, n)
 
 
 @subroutine
@@ -287,11 +400,11 @@ def multiply_row(
 @subroutine
 def sums_of_products(
     mode: int,
-    width: int,
-    p: Pointer,
+    panels: int,
+    p: Panels,
     n_p: int,
     p_stride: int,
-    q: Pointer,
+    q: Panels,
     n_q: int,
     q_stride: int,
     other: Pointer,
@@ -299,24 +412,58 @@ def sums_of_products(
 ) -> None:
     """Compute sum over i of p[j, i] q[k, i] for all j < n_p and k < n_q, by whole vectors.
 
-    p (n_p, width) and q (n_q, width); sum j, k is result[j * p_stride + k * q_stride]. With few
-    sums, or long ones, this beats `multiply`, which needs one side transposed.
+    p and q are neurons in panels; sum j, k is result[j * p_stride + k * q_stride]. With few sums,
+    or long ones, this beats `multiply`, which needs one side transposed.
     """
-    for j in range(0, n_p, LANES):  # outside: eight rows of p stay in the L1 cache
-        p_j = at(p, j * width)
+    p_0, p_panel = p
+    q_0, q_panel = q
+    for j in range(0, n_p, LANES):
+        n = min(n_p - j, LANES)
+        p_j = at(p_0, j * LANES), p_panel
         for k in range(n_q):
-            q_k = at(q, k * width)
+            q_k = at(q_0, k * LANES), q_panel
             target = at(result, j * p_stride + k * q_stride)
-            if j + LANES > n_p:
-                for i in range(n_p - j):
-                    s = dot_row(at(p_j, i * width), width, q_k)
+            if n < LANES:
+                for i in range(n):
+                    s = dot(panels, (at(p_j[0], i * LANES), p_panel), q_k)
                     store_one_as(mode, s, other, target, i * p_stride)
             elif p_stride == 1:
-                store_as(mode, dot_8_rows(p_j, width, width, q_k), other, target, 0, LANES)
+                store_as(mode, dot_8(panels, p_j, q_k), other, target, 0, LANES)
             else:
-                sums = dot_8_rows(p_j, width, width, q_k)
+                sums = dot_8(panels, p_j, q_k)
                 for i in range(LANES):
                     store_one_as(mode, lane(sums, i), other, target, i * p_stride)
+
+
+@device_function
+def dot(panels: int, p: Panels, q: Panels) -> float:
+    """Return the sum of products of two neurons, bit-identical to that of `dot_8`."""
+    p_0, p_stride = p
+    q_0, q_stride = q
+    s = broadcast(0.0)
+    for i in range(panels):
+        s = fma(load(p_0, i * p_stride), load(q_0, i * q_stride), s)
+    return sum_lanes(s)
+
+
+@device_function
+def dot_8(panels: int, p: Panels, q: Panels) -> Vector:
+    """Return the sums of products of eight neurons, one after the other, with one."""
+    p_0, p_stride = p
+    q_0, q_stride = q
+    s0 = broadcast(0.0)
+    s1, s2, s3, s4, s5, s6, s7 = s0, s0, s0, s0, s0, s0, s0
+    for i in range(panels):
+        v, o = load(q_0, i * q_stride), i * p_stride
+        s0 = fma(load(p_0, o), v, s0)
+        s1 = fma(load(p_0, o + 1 * LANES), v, s1)
+        s2 = fma(load(p_0, o + 2 * LANES), v, s2)
+        s3 = fma(load(p_0, o + 3 * LANES), v, s3)
+        s4 = fma(load(p_0, o + 4 * LANES), v, s4)
+        s5 = fma(load(p_0, o + 5 * LANES), v, s5)
+        s6 = fma(load(p_0, o + 6 * LANES), v, s6)
+        s7 = fma(load(p_0, o + 7 * LANES), v, s7)
+    return sum_each(s0, s1, s2, s3, s4, s5, s6, s7)
 
 
 @device_function
@@ -331,68 +478,14 @@ def store_one_as(mode: int, s: float, other: Pointer, result: Pointer, i: int) -
     result[i] = s
 
 
-@subroutine
-def sums_of_rows(
-    mode: int, width: int, n: int, a: Pointer, other: Pointer, result: Pointer
+@device_function
+def sums_of_neurons(
+    mode: int, panels: int, n: int, a: Panels, other: Pointer, result: Pointer
 ) -> None:
-    """Compute the sum of each row of a (n, width), whole vectors; stored as `mode` says."""
+    """Compute the sum over the rows of each of n neurons; stored as `mode` says."""
+    a_0, stride = a
     for j in range(n):
         s = broadcast(0.0)
-        for i in range(j * width, j * width + width, LANES):
-            s = s + load(a, i)
+        for i in range(panels):
+            s = s + load(a_0, i * stride + j * LANES)
         store_one_as(mode, sum_lanes(s), other, result, j)
-
-
-@subroutine
-def transpose(x: Pointer, columns: int, rows: int, result: Pointer) -> None:
-    """Transpose rows of x: result[j, i] = x[i, j]; zero beyond the rows.
-
-    x (rows, columns); OUT result (columns, rows), both rounded up to whole vectors.
-    """
-    stride = padded(rows)
-    for i in range(0, stride, LANES):
-        if columns == 1:
-            store(result, i, load_first(x, i, rows - i))
-        else:
-            n = min(rows - i, LANES)
-            for j in range(0, columns, LANES):
-                transpose_8(at(x, i * columns + j), columns, n, j, stride, at(result, i))
-
-
-@device_function
-def transpose_8(x: Pointer, columns: int, n: int, j: int, stride: int, result: Pointer) -> None:
-    """Transpose eight columns of eight rows, of which n exist; x begins at column j."""
-    # The constant spares the masks of rows that do not exist.
-    rows = eight_rows(x, columns, LANES, j) if n == LANES else eight_rows(x, columns, n, j)
-    c = columns_of(*rows)
-    o = j * stride
-    store(result, o, c[0])
-    store(result, o + stride, c[1])
-    store(result, o + 2 * stride, c[2])
-    store(result, o + 3 * stride, c[3])
-    if columns - j > 4:
-        store(result, o + 4 * stride, c[4])
-        store(result, o + 5 * stride, c[5])
-        store(result, o + 6 * stride, c[6])
-        store(result, o + 7 * stride, c[7])
-
-
-@device_function
-def eight_rows(x: Pointer, columns: int, n: int, j: int) -> tuple[Vector, ...]:
-    """Return eight columns, from j on, of eight rows, of which n exist; zero elsewhere."""
-    return (
-        part_of_row(x, columns, 0, n, j),
-        part_of_row(x, columns, 1, n, j),
-        part_of_row(x, columns, 2, n, j),
-        part_of_row(x, columns, 3, n, j),
-        part_of_row(x, columns, 4, n, j),
-        part_of_row(x, columns, 5, n, j),
-        part_of_row(x, columns, 6, n, j),
-        part_of_row(x, columns, 7, n, j),
-    )
-
-
-@device_function
-def part_of_row(x: Pointer, columns: int, r: int, n: int, j: int) -> Vector:
-    """Return eight columns of row r of n, from j on; zero where there is no such element."""
-    return load_first(x, min(r, n - 1) * columns, columns - j if r < n else 0)

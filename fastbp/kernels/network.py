@@ -1,9 +1,10 @@
 """A network: loss and gradient over a chunk of rows, X read from memory once.
 
 N samples, B rows of a tile, D inputs, K outputs, L layers, P parameters: the weights of all
-layers, each (inputs, outputs) and rounded up to whole vectors, then the biases likewise. A tile is
-transposed, (n, B) for n neurons (see ``matmul.py``), and goes forward through all layers, through
-the loss, and back, while it is in the L1 and L2 caches.
+layers, each (inputs, outputs) and rounded up to whole vectors, then the biases likewise. A tile
+lies in panels of eight rows, (B/8, n, 8) for n neurons (see ``matmul.py``). Its rows go forward
+through all layers, through the loss, and back, each panel by itself; then come the sums over all
+rows, the gradient, while the tile is in the L1 and L2 caches.
 """
 
 from __future__ import annotations
@@ -12,9 +13,17 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.activations import RELU, SOFTMAX, activate, activate_with_derivative
-from fastbp.kernels.blas import gemm
-from fastbp.kernels.jit import device_function, kernel, subroutine
-from fastbp.kernels.layers import inputs_of, layer, output_losses
+from fastbp.kernels.jit import kernel, subroutine
+from fastbp.kernels.layers import (
+    inputs_at,
+    inputs_of,
+    labels_at,
+    layer,
+    losses_at,
+    neurons_at,
+    output_losses,
+    weights_at,
+)
 from fastbp.kernels.losses import softmax
 from fastbp.kernels.matmul import (
     DESCEND,
@@ -26,14 +35,12 @@ from fastbp.kernels.matmul import (
     WHERE_POSITIVE,
     multiply,
     multiply_row,
-    store_as,
+    sums_of_neurons,
     sums_of_products,
-    sums_of_rows,
-    transpose,
 )
-from fastbp.kernels.matvec import Order, gather_rows
 from fastbp.kernels.online_network import online_step
-from fastbp.kernels.plan import BLAS, OUTER
+from fastbp.kernels.panels import panels_of_rows, side_by_side
+from fastbp.kernels.plan import OUTER
 from fastbp.kernels.steps import (
     Buffers,
     Data,
@@ -54,15 +61,17 @@ def network_gradient(
 
     Returns whether x was finite.
     """
+    parameters, work, partial = buffers
     tile = integers[layout.TILE_ROWS]
     begin = start - integers[layout.BLOCK_START]
     finite = True
     for first in range(begin, begin + rows, tile):
         n = min(tile, begin + rows - first)
         mode = PLAIN if first == begin else PLUS
-        finite &= tile_forward(mode, data, integers, first, n, buffers)
+        finite &= rows_there_and_back(data, integers, first, n, 0, parameters, work)
+        sum_losses(mode, integers, n, work, partial)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
-            backward(mode, integers, 0, n, buffers)
+            gradient(mode, integers, 0, n, work, partial, partial)
     return finite
 
 
@@ -82,110 +91,84 @@ def tile_step(
     gradient and loads it again, which took a twentieth longer for 64-100-10 with 32 rows. Returns
     whether x was finite.
     """
-    _, _, partial = buffers
+    parameters, work, partial = buffers
     first = start - integers[layout.BLOCK_START]
-    finite = tile_forward(PLAIN, data, integers, first, rows, buffers)
+    finite = rows_there_and_back(data, integers, first, rows, 0, parameters, work)
+    sum_losses(PLAIN, integers, rows, work, partial)
     weight = partial[integers[layout.N_PARAMETERS] + layout.WEIGHT_SUM]
     if weight > 0.0:
-        factor_at(integers, partial)[0] = -(rate / weight)
-        backward(DESCEND, integers, 0, rows, buffers)
+        # The second row of partial sums is free: a single tile needs one.
+        factor = at(partial, integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA)
+        factor[0] = -(rate / weight)
+        gradient(DESCEND, integers, 0, rows, work, factor, parameters)
     return finite
 
 
-@device_function
-def inputs_at(integers: Pointer, work: Pointer) -> Pointer:
-    """Return where x of a tile begins in the scratch: behind the labels and the weights."""
-    label_vectors = padded(integers[layout.LABEL_COLUMNS]) + 1
-    return at(work, label_vectors * integers[layout.TILE_ROWS])
-
-
-@device_function
-def scratch_at(integers: Pointer, work: Pointer) -> Pointer:
-    """Return where the scratch that all layers share begins: behind those of each layer."""
-    return at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
-
-
-@device_function
-def factor_at(integers: Pointer, partial: Pointer) -> Pointer:
-    """Return where the factor of gradient descent is: in the second row of partial sums.
-
-    That row is free, since :func:`tile_step` needs a single slot.
-    """
-    return at(partial, integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA)
-
-
 @subroutine
-def tile_forward(
-    mode: int, data: Data, integers: Pointer, first: int, n: int, buffers: Buffers
+def rows_there_and_back(
+    data: Data,
+    integers: Pointer,
+    first: int,
+    n: int,
+    panel: int,
+    parameters: Pointer,
+    work: Pointer,
 ) -> bool:
-    """Take n rows through all layers and the loss; OUT work, with dz of the output.
+    """Take n rows through all layers and the loss, and back to each layer's dz; OUT work.
 
-    OUT (mode PLAIN) or ACC (PLUS) loss and weight in `partial`. Returns whether x was finite,
-    which is checked in the first epoch only.
+    `first` is the rows' position in the block, `panel` their first panel in the tile. Returns
+    whether x was finite, which is checked in the first epoch only.
     """
-    parameters, work, _ = buffers
-    d = integers[layout.N_FEATURES]
-    stride, order = integers[layout.ROW_STRIDE], order_of(data, integers)
-    scratch, inputs = scratch_at(integers, work), inputs_at(integers, work)
-    transposed_rows(data[0], d, stride, order, first, n, scratch, inputs)
-    forward(integers, 0, padded(n), inputs, parameters, work, True)
-    tile_losses(mode, data, integers, first, n, buffers)
+    d, panels = integers[layout.N_FEATURES], padded(n) // LANES
+    inputs = inputs_at(integers, work, panel)
+    order = order_of(data, integers)
+    panels_of_rows(data[0], d, integers[layout.ROW_STRIDE], order, first, n, inputs)
+    forward(integers, 0, panel, panels, inputs, parameters, work, True)
+    row_losses(data, integers, first, n, panel, work)
+    if integers[layout.OPTIMIZER] != KEEP_LOSS:
+        backward(integers, 0, panel, panels, parameters, work)
     return integers[layout.EPOCH] > 0 or all_finite(d * padded(n), inputs)
 
 
 @subroutine
-def tile_losses(
-    mode: int, data: Data, integers: Pointer, first: int, n: int, buffers: Buffers
+def row_losses(
+    data: Data, integers: Pointer, first: int, n: int, panel: int, work: Pointer
 ) -> None:
-    """Turn the output's z of n rows into dz; OUT (mode PLAIN) or ACC loss and weight in `partial`.
-
-    OUT work: labels and weights at its beginning, dz of the output.
-    """
+    """Turn the output's z of n rows into dz; OUT work: labels, weights and losses, too."""
     _, y, sample_weight, _ = data
-    _, work, partial = buffers
     order = order_of(data, integers)
-    p = integers[layout.N_PARAMETERS]
     columns, stride = integers[layout.LABEL_COLUMNS], integers[layout.LABEL_STRIDE]
-    scratch = scratch_at(integers, work)
-    weights = at(work, padded(columns) * integers[layout.TILE_ROWS])
-    transposed_rows(y, columns, stride, order, first, n, scratch, work)
+    labels = labels_at(integers, work, panel)
+    weights = weights_at(integers, work, panel)
+    panels_of_rows(y, columns, stride, order, first, n, labels)
     if integers[layout.WEIGHTED] != 0:
         stride = integers[layout.WEIGHT_STRIDE]
-        transposed_rows(sample_weight, 1, stride, order, first, n, scratch, weights)
-    if mode == PLAIN:
-        partial[p + layout.LOSS_SUM] = 0.0
-        partial[p + layout.WEIGHT_SUM] = 0.0
-    z = at(work, layer(integers, integers[layout.N_LAYERS] - 1)[layout.D_AT])
-    output_losses(integers, n, padded(n), work, weights, z, partial)
+        panels_of_rows(sample_weight, 1, stride, order, first, n, weights)
+    output = layer(integers, integers[layout.N_LAYERS] - 1)
+    z = neurons_at(work, output, layout.D_AT, panel)
+    output_losses(integers, n, labels, weights, z, losses_at(work, panel))
 
 
-@device_function
-def transposed_rows(
-    x: Pointer,
-    columns: int,
-    stride: int,
-    order: Order,
-    first: int,
-    n: int,
-    scratch: Pointer,
-    result: Pointer,
-) -> None:
-    """Transpose n rows of x, in order from `first` on; OUT result (columns, B), scratch.
-
-    Rows that are not contiguous are gathered first, into scratch (n, columns).
-    """
-    if order[1] or stride != columns:
-        gather_rows(x, columns, stride, order, first, n, scratch)
-        transpose(scratch, columns, n, result)
+@subroutine
+def sum_losses(mode: int, integers: Pointer, n: int, work: Pointer, partial: Pointer) -> None:
+    """Add up a tile's losses and weights; OUT (mode PLAIN) or ACC `partial`."""
+    sums = at(partial, integers[layout.N_PARAMETERS])
+    panels = padded(n) // LANES
+    losses, weights = (losses_at(work, 0), LANES), (weights_at(integers, work, 0), LANES)
+    sums_of_neurons(mode, panels, 1, losses, sums, at(sums, layout.LOSS_SUM))
+    if integers[layout.WEIGHTED] != 0:
+        sums_of_neurons(mode, panels, 1, weights, sums, at(sums, layout.WEIGHT_SUM))
     else:
-        transpose(at(x, first * columns), columns, n, result)
+        before = sums[layout.WEIGHT_SUM] if mode == PLUS else 0.0
+        sums[layout.WEIGHT_SUM] = before + n
 
 
 @subroutine
 def forward(
     integers: Pointer,
     first: int,
-    width: int,
+    panel: int,
+    panels: int,
     inputs: Pointer,
     parameters: Pointer,
     work: Pointer,
@@ -193,33 +176,26 @@ def forward(
 ) -> None:
     """Compute a = phi(a_before W + b) of all layers from `first` on, the output's z only; OUT work.
 
-    In training the derivatives phi'(z), too: computed from z, not from a, they keep their
-    digits. (Backward takes that of ReLU from a.)
+    For some panels, from `panel` on, whose inputs begin at `inputs`. In training the derivatives
+    phi'(z), too: computed from z, not from a, they keep their digits. (Backward takes that of ReLU
+    from a.)
     """
     n_layers = integers[layout.N_LAYERS]
     a_before = inputs
     for index in range(first, n_layers):
         now = layer(integers, index)
-        n_inputs = inputs_of(integers, index)
-        n = now[layout.OUTPUTS]
-        w = at(parameters, now[layout.WEIGHTS_AT])
+        n_inputs, n = inputs_of(integers, index), now[layout.OUTPUTS]
+        w = at(parameters, now[layout.WEIGHTS_AT]), n, 1, n_inputs, 0
         b = at(parameters, now[layout.BIASES_AT])
-        a = at(work, now[layout.A_AT])
-        z = at(work, now[layout.D_AT])
-        hidden = index < n_layers - 1
-        activation = now[layout.LAYER_ACTIVATION]
-        if now[layout.METHOD] == BLAS and training:
-            for j in range(n):
-                for i in range(j * width, j * width + width, LANES):
-                    store(z, i, broadcast(b[j]))
-            gemm(integers[layout.GEMM], True, False, n, width, n_inputs, w, a_before, 1.0, z)
-        elif hidden and activation == RELU:
-            multiply(PLUS_START_RELU, n_inputs, n, width, w, n, 1, a_before, b, a)
-            hidden = False
-        else:
-            multiply(PLUS_START, n_inputs, n, width, w, n, 1, a_before, b, z)
-        if hidden:
-            activate_layer(activation, n * width, z, a, training)
+        a = neurons_at(work, now, layout.A_AT, panel)
+        z = neurons_at(work, now, layout.D_AT, panel)
+        inside, activation = index < n_layers - 1, now[layout.LAYER_ACTIVATION]
+        relu = inside and activation == RELU
+        mode, target = (PLUS_START_RELU, a) if relu else (PLUS_START, z)
+        result = target, LANES, n * LANES, panels * LANES
+        multiply(mode, n_inputs, n, w, (a_before, n_inputs * LANES), b, result)
+        if inside and not relu:
+            activate_layer(activation, n * panels * LANES, z, a, training)
         a_before = a
 
 
@@ -236,65 +212,89 @@ def activate_layer(activation: int, size: int, z: Pointer, a: Pointer, training:
 
 
 @subroutine
-def backward(mode: int, integers: Pointer, last: int, n: int, buffers: Buffers) -> None:
-    """Go back through the layers down to `last`.
+def backward(
+    integers: Pointer, last: int, panel: int, panels: int, parameters: Pointer, work: Pointer
+) -> None:
+    """Go back from the output's dz to that of the layers down to `last` - 1; ACC work.
 
-    The gradient goes to the partial sums as `mode` says: OUT (PLAIN), ACC (PLUS); or descends in
-    the parameters (DESCEND). From the output's dz: dz_before = (dz W') phi'(z_before), with the
-    weights from before the update, then dW = a_before' dz and db = sum dz. The layer before `last`
-    has its dz, no more.
+    dz_before = (dz W') phi'(z_before). What the gradient of layers from `last` on needs is put
+    in place.
     """
     for index in range(integers[layout.N_LAYERS] - 1, last - 1, -1):
+        now = layer(integers, index)
+        if now[layout.METHOD] == OUTER:
+            n, stride = now[layout.OUTPUTS], integers[layout.TILE_ROWS] * LANES
+            for i in range(panel, panel + panels):
+                dz = neurons_at(work, now, layout.D_AT, i)
+                side_by_side(dz, n, stride, at(work, now[layout.ROWS_AT] + i * LANES * LANES))
         if index > 0:
-            dz_before(integers, index, padded(n), buffers)
-        layer_gradient(mode, integers, index, n, buffers)
+            dz_before(integers, index, panel, panels, parameters, work)
 
 
 @subroutine
-def dz_before(integers: Pointer, index: int, width: int, buffers: Buffers) -> None:
+def dz_before(
+    integers: Pointer, index: int, panel: int, panels: int, parameters: Pointer, work: Pointer
+) -> None:
     """Compute (dz W') phi'(z) for the layer before; ACC work, where dz replaces phi'(z)."""
-    parameters, work, _ = buffers
     now, before = layer(integers, index), layer(integers, index - 1)
     n_inputs, n_outputs = before[layout.OUTPUTS], now[layout.OUTPUTS]
-    w = at(parameters, now[layout.WEIGHTS_AT])
-    dz = at(work, now[layout.D_AT])
-    d = at(work, before[layout.D_AT])
+    w = at(parameters, now[layout.WEIGHTS_AT]), 1, n_outputs, n_outputs, 0
+    dz = neurons_at(work, now, layout.D_AT, panel)
+    d = neurons_at(work, before, layout.D_AT, panel)
     mode, other = TIMES, d
     if before[layout.LAYER_ACTIVATION] == RELU:
-        mode, other = WHERE_POSITIVE, at(work, before[layout.A_AT])
-    if now[layout.METHOD] == BLAS:
-        product = scratch_at(integers, work)
-        gemm(integers[layout.GEMM], False, False, n_inputs, width, n_outputs, w, dz, 0.0, product)
-        for i in range(0, n_inputs * width, LANES):
-            store_as(mode, load(product, i), other, d, i, LANES)
-    else:
-        multiply(mode, n_outputs, n_inputs, width, w, 1, n_outputs, dz, other, d)
+        mode, other = WHERE_POSITIVE, neurons_at(work, before, layout.A_AT, panel)
+    result = d, LANES, n_inputs * LANES, panels * LANES
+    multiply(mode, n_outputs, n_inputs, w, (dz, n_outputs * LANES), other, result)
 
 
 @subroutine
-def layer_gradient(mode: int, integers: Pointer, index: int, n: int, buffers: Buffers) -> None:
+def gradient(
+    mode: int,
+    integers: Pointer,
+    last: int,
+    n: int,
+    work: Pointer,
+    factor: Pointer,
+    target: Pointer,
+) -> None:
+    """Sum up the gradient of the layers down to `last` over the n rows of a tile.
+
+    It goes to the target as `mode` says: OUT (PLAIN), ACC (PLUS), or descends in the parameters
+    (DESCEND). dW = a_before' dz and db = sum dz.
+    """
+    for index in range(last, integers[layout.N_LAYERS]):
+        layer_gradient(mode, integers, index, n, work, factor, target)
+
+
+@subroutine
+def layer_gradient(
+    mode: int,
+    integers: Pointer,
+    index: int,
+    n: int,
+    work: Pointer,
+    factor: Pointer,
+    target: Pointer,
+) -> None:
     """Compute db = sum dz and dW = a_before' dz of a layer, the latter as its METHOD says."""
-    parameters, work, partial = buffers
     now = layer(integers, index)
     n_inputs, n_outputs = inputs_of(integers, index), now[layout.OUTPUTS]
-    a, dz = inputs_at(integers, work), at(work, now[layout.D_AT])
+    a_0, dz_0 = inputs_at(integers, work, 0), neurons_at(work, now, layout.D_AT, 0)
     if index > 0:
-        a = at(work, layer(integers, index - 1)[layout.A_AT])
-    target, factor = parameters if mode == DESCEND else partial, factor_at(integers, partial)
-    dw = at(target, now[layout.WEIGHTS_AT])
-    width = padded(n)
-    sums_of_rows(mode, width, n_outputs, dz, factor, at(target, now[layout.BIASES_AT]))
-    if now[layout.METHOD] == BLAS:
-        kept = 0.0 if mode == PLAIN else 1.0
-        gemm(integers[layout.GEMM], False, True, n_inputs, n_outputs, width, a, dz, kept, dw)
-    elif now[layout.METHOD] == OUTER:
-        rows = scratch_at(integers, work)
-        transpose(dz, width, n_outputs, rows)
-        multiply(mode, n, n_inputs, n_outputs, a, 1, width, rows, factor, dw)
+        a_0 = neurons_at(work, layer(integers, index - 1), layout.A_AT, 0)
+    a, dz = (a_0, n_inputs * LANES), (dz_0, n_outputs * LANES)
+    dw, db = at(target, now[layout.WEIGHTS_AT]), at(target, now[layout.BIASES_AT])
+    panels = padded(n) // LANES
+    sums_of_neurons(mode, panels, n_outputs, dz, factor, db)
+    if now[layout.METHOD] == OUTER:
+        rows = at(work, now[layout.ROWS_AT]), integers[layout.TILE_ROWS] * LANES
+        by_row = a_0, 1, LANES, LANES, (n_inputs - 1) * LANES
+        multiply(mode, n, n_inputs, by_row, rows, factor, (dw, n_outputs, LANES, n_outputs))
     elif n_inputs >= n_outputs:
-        sums_of_products(mode, width, a, n_inputs, n_outputs, dz, n_outputs, 1, factor, dw)
+        sums_of_products(mode, panels, a, n_inputs, n_outputs, dz, n_outputs, 1, factor, dw)
     else:
-        sums_of_products(mode, width, dz, n_outputs, 1, a, n_inputs, n_outputs, factor, dw)
+        sums_of_products(mode, panels, dz, n_outputs, 1, a, n_inputs, n_outputs, factor, dw)
 
 
 @kernel
@@ -333,23 +333,26 @@ def network_outputs(x: Any, parameters: Any, integers: Any, work: Any, outputs: 
     rows, d = x.shape
     k = outputs.shape[1]
     finite = all_finite(parameters.size, pointer_to(parameters))
+    order = pointer_to(integers), False
     x, parameters, integers = pointer_to(x), pointer_to(parameters), pointer_to(integers)
     work, outputs = pointer_to(work), pointer_to(outputs)
     tile = integers[layout.TILE_ROWS]
-    z = at(work, layer(integers, integers[layout.N_LAYERS] - 1)[layout.D_AT])
+    inputs = inputs_at(integers, work, 0)
+    z = neurons_at(work, layer(integers, integers[layout.N_LAYERS] - 1), layout.D_AT, 0)
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
-        width = padded(n)
-        transpose(at(x, first * d), d, n, work)
-        finite &= all_finite(d * width, work)
+        panels = padded(n) // LANES
+        panels_of_rows(x, d, d, order, first, n, inputs)
+        finite &= all_finite(d * panels * LANES, inputs)
         if rows == 1:
             row_forward(integers, x, parameters, work)
         else:
-            forward(integers, 0, width, work, parameters, work, False)
-        output_activations(integers, width, z)
+            forward(integers, 0, 0, panels, inputs, parameters, work, False)
+        output_activations(integers, panels, z)
         for i in range(n):
+            row = at(z, i // LANES * k * LANES + i % LANES)
             for j in range(k):
-                outputs[(first + i) * k + j] = z[j * width + i]
+                outputs[(first + i) * k + j] = row[j * LANES]
     return finite
 
 
@@ -376,14 +379,14 @@ def row_forward(integers: Pointer, x: Pointer, parameters: Pointer, work: Pointe
 
 
 @subroutine
-def output_activations(integers: Pointer, width: int, z: Pointer) -> None:
-    """Turn the output's z into a; ACC z (K, width)."""
+def output_activations(integers: Pointer, panels: int, z: Pointer) -> None:
+    """Turn the output's z into a; ACC z (panels, K, 8)."""
     output = layer(integers, integers[layout.N_LAYERS] - 1)
     activation = output[layout.LAYER_ACTIVATION]
-    k = output[layout.OUTPUTS]
-    for i in range(0, width, LANES):
+    size = output[layout.OUTPUTS] * LANES
+    for i in range(0, panels * size, size):
         if activation == SOFTMAX:
-            softmax(z, k, width, i)
+            softmax(at(z, i), output[layout.OUTPUTS])
         else:
-            for j in range(i, k * width, width):
+            for j in range(i, i + size, LANES):
                 store(z, j, activate(activation, load(z, j)))

@@ -10,7 +10,7 @@ from fastbp.kernels import layout
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.lanes import sum_lanes
-from fastbp.kernels.layers import inputs_of, layer, output_losses
+from fastbp.kernels.layers import inputs_of, labels_at, layer, losses_at, output_losses, weights_at
 from fastbp.kernels.matmul import multiply_row
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.steps import Buffers, Data, order_of, penalty
@@ -24,7 +24,6 @@ from fastbp.kernels.vector import (
     fma,
     load,
     load_first,
-    padded,
     store,
     store_first,
 )
@@ -47,12 +46,10 @@ def online_step(
     x, y, sample_weight, _ = data
     parameters, work, partial = buffers
     p = integers[layout.N_PARAMETERS]
-    weight = at(work, padded(integers[layout.LABEL_COLUMNS]) * LANES)
+    weight = weights_at(integers, work, 0)
     position = start - integers[layout.BLOCK_START]
     i = row_at(order_of(data, integers), position)
     row = at(x, i * integers[layout.ROW_STRIDE])
-    partial[p + layout.LOSS_SUM] = 0.0
-    partial[p + layout.WEIGHT_SUM] = 0.0
     weight[0] = 1.0
     if integers[layout.WEIGHTED] != 0:
         weight[0] = sample_weight[i * integers[layout.WEIGHT_STRIDE]]
@@ -111,20 +108,25 @@ def dot(n: int, a: Pointer, w: Pointer) -> float:
 def output_dz(
     integers: Pointer, y: Pointer, weight: Pointer, work: Pointer, partial: Pointer
 ) -> None:
-    """Turn the output's z into dz; ACC loss and weight in `partial`.
+    """Turn the output's z into dz; OUT loss and weight in `partial`.
 
-    The row is the first lane of a tile of eight: the same function as for batches.
+    The row is the first of a panel, which takes the room of the output's a: the same function as
+    for batches.
     """
-    z = at(work, layer(integers, integers[layout.N_LAYERS] - 1)[layout.D_AT])
-    tile = at(work, layer(integers, integers[layout.N_LAYERS])[layout.A_AT])
-    n = layer(integers, integers[layout.N_LAYERS] - 1)[layout.OUTPUTS]
+    p = integers[layout.N_PARAMETERS]
+    output = layer(integers, integers[layout.N_LAYERS] - 1)
+    z, n = at(work, output[layout.D_AT]), output[layout.OUTPUTS]
+    panel, labels = at(work, output[layout.A_AT]), labels_at(integers, work, 0)
+    losses = losses_at(work, 0)
     for k in range(n):
-        store(tile, k * LANES, broadcast(z[k]))
+        store(panel, k * LANES, broadcast(z[k]))
     for k in range(integers[layout.LABEL_COLUMNS]):
-        store(work, k * LANES, broadcast(y[k]))
-    output_losses(integers, 1, LANES, work, weight, tile, partial)
+        store(labels, k * LANES, broadcast(y[k]))
+    output_losses(integers, 1, labels, weight, panel, losses)
+    partial[p + layout.LOSS_SUM] = losses[0]
+    partial[p + layout.WEIGHT_SUM] = weight[0]
     for k in range(n):
-        z[k] = tile[k * LANES]
+        z[k] = panel[k * LANES]
 
 
 @subroutine

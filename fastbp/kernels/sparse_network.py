@@ -12,10 +12,18 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, kernel, subroutine
-from fastbp.kernels.layers import layer
-from fastbp.kernels.matmul import PLAIN, PLUS, sums_of_rows, transpose
+from fastbp.kernels.layers import layer, neurons_at
+from fastbp.kernels.matmul import PLAIN, PLUS, sums_of_neurons
 from fastbp.kernels.matvec import row_at
-from fastbp.kernels.network import activate_layer, backward, forward, scratch_at, tile_losses
+from fastbp.kernels.network import (
+    activate_layer,
+    backward,
+    forward,
+    gradient,
+    row_losses,
+    sum_losses,
+)
+from fastbp.kernels.panels import panels_of_rows, side_by_side
 from fastbp.kernels.steps import Buffers, Data, order_of, run_steps
 from fastbp.kernels.update import KEEP_LOSS, fill
 from fastbp.kernels.vector import (
@@ -47,14 +55,15 @@ def sparse_gradient(data: Data, integers: Pointer, start: int, rows: int, buffer
     for first in range(begin, begin + rows, tile):
         n = min(tile, begin + rows - first)
         mode = PLAIN if first == begin else PLUS
+        panels = padded(n) // LANES
         sparse_layer(data, integers, first, n, parameters, work)
-        now = layer(integers, 0)
-        forward(integers, 1, padded(n), at(work, now[layout.A_AT]), parameters, work, True)
-        tile_losses(mode, data, integers, first, n, buffers)
+        a = at(work, layer(integers, 0)[layout.A_AT])
+        forward(integers, 1, 0, panels, a, parameters, work, True)
+        row_losses(data, integers, first, n, 0, work)
+        sum_losses(mode, integers, n, work, partial)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
-            backward(mode, integers, 1, n, buffers)
-            dz, db = at(work, now[layout.D_AT]), at(partial, now[layout.BIASES_AT])
-            sums_of_rows(mode, padded(n), now[layout.OUTPUTS], dz, partial, db)
+            backward(integers, 1, 0, panels, parameters, work)
+            gradient(mode, integers, 1, n, work, partial, partial)
             sparse_weights(mode, data, integers, first, n, buffers)
     return True
 
@@ -74,7 +83,7 @@ def sparse_layer(
     w = at(parameters, now[layout.WEIGHTS_AT])
     b = at(parameters, now[layout.BIASES_AT])
     z = at(work, now[layout.D_AT])
-    scratch = scratch_at(integers, work)
+    sums_of_row = at(work, now[layout.ROWS_AT])
     columns = at(starts, integers[layout.N_ROWS] + 1)
     for i in range(n):
         row = row_at(order, first + i)
@@ -82,8 +91,8 @@ def sparse_layer(
             sums = load_4(b, j)
             for k in range(starts[row], starts[row + 1]):
                 sums = fma_4(broadcast(values[k]), load_4(w, columns[k] * h + j), sums)
-            store_4(scratch, i * h + j, sums)
-    transpose(scratch, h, n, z)
+            store_4(sums_of_row, i * h + j, sums)
+    panels_of_rows(sums_of_row, h, h, (starts, False), 0, n, z)
     a, activation = at(work, now[layout.A_AT]), now[layout.LAYER_ACTIVATION]
     activate_layer(activation, h * padded(n), z, a, True)
 
@@ -92,29 +101,32 @@ def sparse_layer(
 def sparse_weights(
     mode: int, data: Data, integers: Pointer, first: int, n: int, buffers: Buffers
 ) -> None:
-    """Add up dW = x' dz of the first layer; OUT (mode PLAIN) or ACC partial.
+    """Sum up dW = x' dz and db of the first layer; OUT (mode PLAIN) or ACC partial.
 
     Beyond the neurons dz is 0: what reaches into the next row of weights adds nothing.
     """
     values, starts = data[0]
     order = order_of(data, integers)
     _, work, partial = buffers
-    now = layer(integers, 0)
+    now, panels = layer(integers, 0), padded(n) // LANES
     h = now[layout.OUTPUTS]
-    lanes = padded(h)
-    dw = at(partial, now[layout.WEIGHTS_AT])
-    dz = scratch_at(integers, work)
+    dw, db = at(partial, now[layout.WEIGHTS_AT]), at(partial, now[layout.BIASES_AT])
+    dz = neurons_at(work, now, layout.D_AT, 0)
+    rows, stride = at(work, now[layout.ROWS_AT]), padded(n) * LANES
     columns = at(starts, integers[layout.N_ROWS] + 1)
     if mode == PLAIN:
         fill(padded(integers[layout.N_FEATURES] * h), 0.0, dw)
-    transpose(at(work, now[layout.D_AT]), padded(n), h, dz)
+    sums_of_neurons(mode, panels, h, (dz, h * LANES), partial, db)
+    for i in range(panels):
+        side_by_side(at(dz, i * h * LANES), h, stride, at(rows, i * LANES * LANES))
     for i in range(n):
         row = row_at(order, first + i)
         for k in range(starts[row], starts[row + 1]):
             value = broadcast(values[k])
             of_column = at(dw, columns[k] * h)
             for j in range(0, h, LANES):
-                store(of_column, j, fma(value, load(dz, i * lanes + j), load(of_column, j)))
+                dz_j = load(rows, j * padded(n) + i * LANES)
+                store(of_column, j, fma(value, dz_j, load(of_column, j)))
 
 
 @device_function

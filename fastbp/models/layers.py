@@ -15,7 +15,6 @@ from fastbp.data.labels import Samples
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
 from fastbp.kernels import plan as plans
-from fastbp.kernels.blas import gemm_address
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.models.activations import ACTIVATIONS, ActivationName
@@ -153,7 +152,6 @@ class Layers:
         compressed = inside is not None and isinstance(inside.features, tuple)
         plan = self.plan(label_columns, options.batch_rows, compressed)
         kernel = sparse_steps if compressed else _kernel(plan, options)
-        uses_blas = plan.uses_blas and kernel is not kernels.online_steps
         return Problem(
             kernel=kernel,
             samples=samples,
@@ -166,7 +164,6 @@ class Layers:
                 layout.N_LAYERS: len(self.activations),
                 layout.LABEL_COLUMNS: label_columns,
                 layout.CLASSES: samples.class_indices,
-                layout.GEMM: gemm_address() if uses_blas else 0,
             },
             tile_rows=plan.tile_rows,
             chunk_rows=plan.chunk_rows,
@@ -174,7 +171,6 @@ class Layers:
             work_size=plan.work_size,
             named=self.named,
             table=plan.table,
-            uses_blas=uses_blas,
         )
 
 
@@ -187,7 +183,7 @@ def _kernel(plan: plans.Plan, options: Options) -> Kernel:
     plain = options.optimizer.code == PLAIN_SGD
     if plain and options.batch_rows == 1:
         return kernels.online_steps
-    one_tile = options.batch_rows <= plan.tile_rows and not plan.uses_blas
+    one_tile = options.batch_rows <= plan.tile_rows
     return kernels.tile_steps if plain and one_tile and not options.alpha else kernels.network_steps
 
 

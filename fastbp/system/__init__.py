@@ -2,8 +2,6 @@
 
 threads.py
     How many threads to use, and a team of them that runs one kernel.
-blas.py
-    BLAS limited to one thread while a fit runs.
 interrupts.py
     Ctrl-C: a request first, an exception the second time.
 progress.py

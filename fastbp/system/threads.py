@@ -166,12 +166,12 @@ class _CallingThread(Executor):
         return future
 
 
-def start_threads(count: int, name: str, begin: Callable[[], None] | None = None) -> Executor:
-    """Return threads that begin with `begin`: at most `count`, as many as the system allows.
+def start_threads(count: int, name: str) -> Executor:
+    """Return threads: at most `count`, as many as the system allows.
 
     If it allows none, what is submitted is done at once by the calling thread.
     """
-    threads = _Threads(count, name, initializer=begin)
+    threads = _Threads(count, name)
     try:
         threads.submit(int)
     except RuntimeError:
@@ -222,10 +222,10 @@ def _repeat(call: Callable[[int], bool], worker: int) -> None:
 
 
 @contextlib.contextmanager
-def team(size: int, begin: Callable[[], None] | None = None) -> Iterator[Team]:
-    """Yield a team of `size` threads for the length of a fit; each new one first calls `begin`."""
+def team(size: int) -> Iterator[Team]:
+    """Yield a team of `size` threads for the length of a fit."""
     if size == 1:
         yield Team(1, None)
         return
-    with start_threads(size - 1, "fastbp", begin) as pool:
+    with start_threads(size - 1, "fastbp") as pool:
         yield Team(size, pool if isinstance(pool, _Threads) else None)

@@ -11,7 +11,7 @@ from fastbp.kernels.cache import cache_folder, why_not_kept
 from fastbp.kernels.jit import JIT_ENABLED, target, vector_width
 from fastbp.system.threads import available_threads, get_num_threads
 
-PACKAGES = ("fastbp", "numpy", "numba", "llvmlite", "scipy", "threadpoolctl", "safetensors", "tqdm")
+PACKAGES = ("fastbp", "numpy", "numba", "llvmlite", "scipy", "safetensors", "tqdm")
 OPTIONAL = ("click", "matplotlib", "pyarrow", "rich", "scikit-learn")
 
 

@@ -93,12 +93,9 @@ def train(
     """Train, with the validation data of `validation_problem`, if there are any."""
     options = problem.options
     saved = None if checkpoint is None else checkpoint.read(options.epochs)
-    uses_blas = problem.uses_blas or (
-        validation_problem is not None and validation_problem.uses_blas
-    )
     with (
         deferred_interrupts() as interrupts,
-        workers(problem, options.epochs, uses_blas) as (team, readers),
+        workers(problem, options.epochs) as (team, readers),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
         contextlib.ExitStack() as stack,
     ):

@@ -54,7 +54,7 @@ def objective(
 ) -> Iterator[Objective]:
     """Yield the loss of a problem, to be computed about `passes` times."""
     with (
-        workers(problem, passes, problem.uses_blas) as (team, readers),
+        workers(problem, passes) as (team, readers),
         contextlib.closing(Objective(problem, team, readers, interrupts)) as found,
     ):
         yield found

@@ -82,8 +82,6 @@ class Problem:
     tile_rows, chunk_rows, row_work, work_size
         Rows of a tile and of a chunk; the work of a row in units of about a third of a
         nanosecond; the float64 scratch of one thread.
-    uses_blas
-        Whether the kernel calls BLAS.
     named
         The method of :class:`Model`.
     """
@@ -100,7 +98,6 @@ class Problem:
     work_size: int
     named: Callable[[np.ndarray], dict[str, Any]]
     table: tuple[int, ...] = ()
-    uses_blas: bool = False
 
     @property
     def rows(self) -> Rows:

@@ -22,7 +22,6 @@ from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
 from fastbp.kernels.steps import CLOSED, UNOPENED
-from fastbp.system.blas import limit_this_thread, one_blas_thread
 from fastbp.system.interrupts import Interrupts
 from fastbp.system.threads import Team, team, threads_for
 from fastbp.training.memory import Memory
@@ -117,7 +116,7 @@ class Orders:
 
 
 @contextlib.contextmanager
-def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
+def workers(problem: Problem, passes: int) -> Iterator[tuple[Team, int]]:
     """Yield the threads that compute `passes` over the rows, and how many threads read for them.
 
     Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
@@ -133,10 +132,7 @@ def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Te
     if not rows.in_place and work < 8 * rows.n_features:
         readers = max(1, threads // 2) if rows.any_order else 1
         threads = max(1, threads - readers)
-    with (
-        one_blas_thread() if uses_blas else contextlib.nullcontext(),
-        team(threads, limit_this_thread if uses_blas else None) as members,
-    ):
+    with team(threads) as members:
         yield members, readers
 
 
