@@ -336,3 +336,20 @@ def test_other_commands_exit_with_2_on_errors_of_usage(tmp_path):
     assert "does not exist" in run("predict", tmp_path / "none", path, code=2).stderr
     assert "does not exist" in run("predict", path, tmp_path / "none.csv", code=2).stderr
     assert "--noise" in run("synth", "3x3", "--out", "x.npy", "--noise", "nan", code=2).stderr
+
+
+def test_a_column_of_json_that_changes_its_type_can_be_left_out(tmp_path):
+    import json
+
+    values, path = columns(), tmp_path / "t.jsonl"
+    a, b, y = values["a"], values["b"], values["y"]
+    rows = [
+        {"u": i if i < 30 else "many", "a": p, "b": q, "y": t}
+        for i, (p, q, t) in enumerate(zip(a, b, y, strict=True))
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    refused = run("train", path, *TARGET, code=1).stderr
+    assert "in row 30; leave out with --exclude u, or make numbers" in refused
+    run("train", path, *TARGET, "--exclude", "u", "--save", tmp_path / "m")
+    predicted = run("predict", tmp_path / "m", path).stdout
+    assert predicted == run("predict", tmp_path / "m", write(tmp_path, values)).stdout
