@@ -29,8 +29,10 @@ def sequence(name: str, value: Any, of: str) -> list[Any]:
 
 
 def real(name: str, value: Any, *, minimum: float | None = None) -> float:
-    """Return a finite float; True is no number here, though Python counts it."""
+    """Return a finite float; True is no number here, though Python counts it, nor is a date."""
     single = isinstance(value, np.ndarray | np.generic) and value.size == 1
+    if single and value.dtype.kind in "mM":  # `item` makes integers of those in nanoseconds
+        raise TypeError(f"{name}: expected a real number, got {describe(value)}")
     scalar = value.item() if single and value is not np.ma.masked else value
     if not isinstance(scalar, numbers.Real | Decimal) or isinstance(scalar, bool):
         raise TypeError(f"{name}: expected a real number, got {describe(value)}")
