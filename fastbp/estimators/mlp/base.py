@@ -159,9 +159,8 @@ class BaseMLP(Exchange):
             return None
         if self.solver == "lbfgs":
             raise ValueError("X_val: expected None with solver='lbfgs', which has no epochs")
-        checks.refuse_special_objects("X_val", X)
         checks.refuse_special_objects("y_val", y)
-        X = validate(self, X, reset=False, **CHECKS)
+        X = validate(self, X, name="X_val", reset=False, **CHECKS)
         return Data(X, targets.given_labels(y, X.shape[0], n_outputs), None)
 
     def _layers(self, learned: Any) -> Layers:
