@@ -143,7 +143,8 @@ def open_rows(
 
 
 def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
-    mode = path.stat().st_mode  # a missing one is an OSError that names it
+    with arguments.path_errors("source", "a file or folder that exists"):
+        mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         return Folder(path, request, layout)
     if not stat.S_ISREG(mode) or not is_known(path):
