@@ -203,10 +203,12 @@ def refuse_overwriting(outputs: list[Path], inputs: list[Path]) -> None:
             raise click.UsageError(f"expected different files to write, got {path} twice")
         for file in inputs:
             if output.is_same(path, file):
-                raise click.UsageError(f"{file} would be overwritten")
+                expected = "expected to write another file than those that are read"
+                raise click.UsageError(f"{expected}, got {path}: {file} would be overwritten")
             within = file.resolve() in path.resolve().parents
             if within and file.is_dir() and is_known(path):
-                raise click.UsageError(f"{path} would be taken for rows of the folder {file}")
+                expected = f"expected to write outside the folder {file}"
+                raise click.UsageError(f"{expected}, got {path}: it would be taken for rows")
 
 
 def output_option(*names: str, text: str, required: bool = False) -> Callable[[Any], Any]:

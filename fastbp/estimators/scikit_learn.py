@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call as check_part
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
+from fastbp.data import frames
 from fastbp.data.checks import (
     number_array,
     refuse_gaps,
@@ -50,6 +51,7 @@ def validate(estimator: Any, X: Any, *y: Any, name: Any = "X", **how: Any) -> An
 
     A gap is refused in its words, with the row and the column before them.
     """
+    X = frames.without_index(X, name)
     refuse_special_objects(name, X)
     for labels in y:
         refuse_special_objects("y", labels)

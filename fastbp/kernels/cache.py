@@ -133,7 +133,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
             content, refused = _read(self._folder, name)
             if refused:
                 message = f"the kernel cache is not used: {refused}"
-                warnings.warn(message, RuntimeWarning, stacklevel=_users_level())
+                warnings.warn(message, RuntimeWarning, stacklevel=users_level())
             with contextlib.suppress(Exception):
                 payload = content[hashlib.sha256().digest_size :]
                 if content and content == _digest(self._folder, name, payload) + payload:
@@ -158,7 +158,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
         return f"{self._name}.{hashlib.sha256(key.encode()).hexdigest()[:16]}.kernel"
 
 
-def _users_level() -> int:
+def users_level() -> int:
     """Return the `stacklevel` with which the caller warns of the user's line.
 
     It is what called the outermost function of these packages: the standard library's are between.

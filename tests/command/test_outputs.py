@@ -49,7 +49,13 @@ def test_predictions_do_not_overwrite_what_they_are_made_from(tmp_path, table, m
         (folder, folder / "part.csv"),
     ]:
         refused = run("predict", model, rows, "--out", out, code=2).stderr
-        assert "would be overwritten" in refused or "would be taken for rows" in refused
+        assert f", got {out}: " in refused
+        assert ("expected to write another file than those that are read" in refused) == (
+            "would be overwritten" in refused
+        )
+        assert (f"expected to write outside the folder {folder}" in refused) == (
+            "it would be taken for rows" in refused
+        )
     assert (table.read_bytes(), model.read_bytes()) == before
     run("predict", model, table, "--out", folder / "predictions.txt")
 
