@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,8 +24,6 @@ MOST = 2**62
 """The library takes no larger integers."""
 STANDARD = Path("-")
 """Standard input or output, by the convention of shells."""
-STDIN = "fastbp-stdin.csv"
-"""How the copy of standard input is called."""
 
 
 class Real(click.FloatRange):
@@ -56,6 +53,8 @@ def echo(text: object, err: bool = False) -> None:
     print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
+OF_STDIN = re.compile(rf"\S*{output.TEMPORARY.pattern}")
+"""The copy of standard input."""
 OF_OPTION = re.compile("(target|columns|exclude|weights): ")
 """How errors begin about what an option says of the columns."""
 
@@ -87,7 +86,7 @@ def reworded(text: object) -> str:
     named = re.sub(r"^weight: ", "weights: ", str(text))
     named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", named)
     named = re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
-    return re.sub(rf"\S*{STDIN}", "standard input", named)
+    return OF_STDIN.sub("standard input", named)
 
 
 def parse_sizes(
@@ -166,10 +165,13 @@ def on_disk(path: Path) -> Iterator[Path]:
     if path != STANDARD:
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
-        copied = Path(folder) / STDIN
-        with copied.open("wb") as file:
+    with output.temporary_csv() as (copied, file):
+        try:
             shutil.copyfileobj(sys.stdin.buffer, file)
+            file.flush()
+        except OSError as error:
+            where = f"while it was copied into {copied.parent} (TMPDIR chooses another folder)"
+            raise OSError(error.errno, f"{error.strerror}, {where}", "standard input") from error
         yield copied
 
 
