@@ -55,7 +55,7 @@ def echo(text: object, err: bool = False) -> None:
 
 OF_STDIN = re.compile(rf"\S*{output.TEMPORARY.pattern}")
 """The copy of standard input."""
-OF_OPTION = re.compile("(target|columns|exclude|weights): ")
+OF_OPTION = re.compile("(target|columns|exclude|weights|delimiter|decimal|no-header): ")
 """How errors begin about what an option says of the columns."""
 
 
@@ -85,6 +85,8 @@ def reworded(text: object) -> str:
     """Return a message with options for arguments of `open_rows`, and `-` by its usual name."""
     named = re.sub(r"^weight: ", "weights: ", str(text))
     named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", named)
+    named = re.sub(r"^header: (.*), got False$", r"no-header: \1", named)
+    named = re.sub(r"\bheader=False\b", "--no-header", named)
     named = re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
     return OF_STDIN.sub("standard input", named)
 
