@@ -155,6 +155,10 @@ class Csv(FileRows):
             return None
         return text_labels.classes_in(self, self._labels())
 
+    def take_labels_for_text(self) -> None:
+        if self.classes is None and self.n_rows > 0:
+            self.classes = text_labels.classes_in(self, self._labels())
+
     def fill(self, start: int, stop: int, block: Block) -> None:
         if start < stop:
             self._parse(self._lines(start, stop), start, block)
