@@ -61,11 +61,11 @@ TERMS = 256
 # panels use them or few terms lie apart (20, not 27, at 64 x 100 with 4 panels).
 PACKED_PANELS, PACKED_TERMS = 8, 128
 
-Weights = tuple[Pointer, int, int, int, int]
+Weights = tuple[Pointer, int, int, int]
 """What the terms are multiplied with, and where it lies.
 
-The weight of term t for output o is at t * term_stride + o * output_stride for the first `run`
-terms; then follow `gap` numbers of others, and as many terms again.
+The weight of term t for output o is at t * term_stride + o * output_stride, and `gap` numbers
+further after each eight terms.
 """
 Panels = tuple[Pointer, int]
 """Terms in panels (panels, terms, 8), and the distance from panel to panel."""
@@ -96,14 +96,14 @@ def multiply(
     if mode not in (PLUS_START, PLUS_START_RELU):
         multiply_part(mode, terms, outputs, w, a, other, result)
         return
-    w_0, term_stride, output_stride, _, _ = w
+    w_0, term_stride, output_stride, _ = w
     a_0, panel_stride = a
     for t in range(0, terms, TERMS):
         n = min(TERMS, terms - t)
         now = PLUS_START if t == 0 else MORE
         if t + n == terms and mode == PLUS_START_RELU:
             now = PLUS_START_RELU if t == 0 else MORE_RELU
-        w_t = at(w_0, t * term_stride), term_stride, output_stride, n, 0
+        w_t = at(w_0, t * term_stride), term_stride, output_stride, 0
         multiply_part(now, n, outputs, w_t, (at(a_0, t * LANES), panel_stride), other, result)
 
 
@@ -112,26 +112,26 @@ def multiply_part(
     mode: int, terms: int, outputs: int, w: Weights, a: Panels, other: Pointer, result: Result
 ) -> None:
     """Compute sums of terms that need no cutting: see `multiply`."""
-    w_0, term_stride, output_stride, run, gap = w
+    w_0, term_stride, output_stride, gap = w
     packs = not TALL_AND_WIDE and term_stride > 1 and terms >= PACKED_TERMS
     packs = packs and result[3] >= PACKED_PANELS * LANES
     packed = packing_space()
     for o in range(0, outputs - outputs % 4, 4):
-        w_o = at(w_0, o * output_stride), term_stride, output_stride, run, gap
+        w_o = at(w_0, o * output_stride), term_stride, output_stride, gap
         if packs and o + LANES - o % LANES <= outputs:
             if o % LANES == 0:
                 pack_eight(terms, w_o, packed)
-            w_o = at(packed, o % LANES), LANES, 1, terms, 0
+            w_o = at(packed, o % LANES), LANES, 1, 0
         four_outputs(mode, terms, w_o, a, *block_at(mode, other, result, o))
     for o in range(outputs - outputs % 4, outputs):
-        w_o = at(w_0, o * output_stride), term_stride, output_stride, run, gap
+        w_o = at(w_0, o * output_stride), term_stride, output_stride, gap
         one_output(mode, terms, w_o, a, *block_at(mode, other, result, o))
 
 
 @device_function
 def pack_eight(terms: int, w: Weights, packed: Pointer) -> None:
     """Copy the weights of eight outputs, which lie side by side; OUT packed (terms, 8)."""
-    w_0, term_stride, _, _, _ = w
+    w_0, term_stride, _, _ = w
     for t in range(terms):
         store(packed, t * LANES, load(w_0, t * term_stride))
 
@@ -204,13 +204,9 @@ def one_output(
 
 
 @device_function
-def first_sum(mode: int, other: Pointer, o: int, result: Pointer, i: int) -> Vector:
-    """Return what a sum starts with."""
-    if mode in (MORE, MORE_RELU):
-        s = load(result, i)
-    else:
-        s = broadcast(other[o] if mode in (PLUS_START, PLUS_START_RELU) else 0.0)
-    return s
+def start_of(mode: int, other: Pointer, o: int) -> Vector:
+    """Return what the sums of output o start with."""
+    return broadcast(other[o] if mode in (PLUS_START, PLUS_START_RELU) else 0.0)
 
 
 @device_function
@@ -233,32 +229,65 @@ def store_as(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: i
 
 
 @device_function
+def store_4_as(
+    mode: int, s: Four, other: Pointer, result: Pointer, i: int, stride: int, n: int
+) -> None:
+    """Store the first n lanes of four sums, whose places are `stride` apart, as `mode` says.
+
+    One decision for the usual modes and whole vectors: four took a fifth of the time of 4-8-1.
+    """
+    zero = broadcast(0.0)
+    i1, i2, i3 = i + stride, i + 2 * stride, i + 3 * stride
+    if n >= LANES and mode in (PLUS_START_RELU, MORE_RELU, PLAIN, PLUS_START, MORE):
+        if mode in (PLUS_START_RELU, MORE_RELU):
+            s0, s1 = where_less(s[0], zero, zero, s[0]), where_less(s[1], zero, zero, s[1])
+            s2, s3 = where_less(s[2], zero, zero, s[2]), where_less(s[3], zero, zero, s[3])
+            s = s0, s1, s2, s3
+        store(result, i, s[0])
+        store(result, i1, s[1])
+        store(result, i2, s[2])
+        store(result, i3, s[3])
+    else:
+        store_as(mode, s[0], other, result, i, n)
+        store_as(mode, s[1], other, result, i1, n)
+        store_as(mode, s[2], other, result, i2, n)
+        store_as(mode, s[3], other, result, i3, n)
+
+
+@device_function
+def next_weight(w: Weights, j: int) -> int:
+    """Return how far it is to the weight of the next term, whose numbers are at j."""
+    _, term_stride, _, gap = w
+    return term_stride + (gap if j % (LANES * LANES) == 0 else 0)
+
+
+@device_function
 def block_4x4(mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result) -> None:
     """Compute four outputs in four panels."""
-    w0, term_stride, output_stride, run, gap = w
+    w0, _, output_stride, _ = w
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
-    s0, s1 = first_sums(mode, other, 0, result), first_sums(mode, other, 1, result)
-    s2, s3 = first_sums(mode, other, 2, result), first_sums(mode, other, 3, result)
+    if mode in (MORE, MORE_RELU):
+        s0, s1, s2, s3 = sums_so_far(result)
+    else:
+        s0, s1 = four_starts(mode, other, 0), four_starts(mode, other, 1)
+        s2, s3 = four_starts(mode, other, 2), four_starts(mode, other, 3)
     i = 0
     j = 0
-    left = terms
-    while left > 0:
-        for _ in range(min(run, left)):
-            a_j = load_panels(a, j)
-            s0 = fma_4(broadcast(w0[i]), a_j, s0)
-            s1 = fma_4(broadcast(w1[i]), a_j, s1)
-            s2 = fma_4(broadcast(w2[i]), a_j, s2)
-            s3 = fma_4(broadcast(w3[i]), a_j, s3)
-            i += term_stride
-            j += LANES
-        i += gap
-        left -= run
-    store_4_as(mode, s0, other, 0, result)
-    store_4_as(mode, s1, other, 1, result)
-    store_4_as(mode, s2, other, 2, result)
-    store_4_as(mode, s3, other, 3, result)
+    for _ in range(terms):
+        a_j = load_panels(a, j)
+        s0 = fma_4(broadcast(w0[i]), a_j, s0)
+        s1 = fma_4(broadcast(w1[i]), a_j, s1)
+        s2 = fma_4(broadcast(w2[i]), a_j, s2)
+        s3 = fma_4(broadcast(w3[i]), a_j, s3)
+        j += LANES
+        i += next_weight(w, j)
+    r, stride = result[0], result[2]
+    store_4_as(mode, s0, other, r, 0, stride, LANES)
+    store_4_as(mode, s1, other, r, result[1], stride, LANES)
+    store_4_as(mode, s2, other, r, 2 * result[1], stride, LANES)
+    store_4_as(mode, s3, other, r, 3 * result[1], stride, LANES)
 
 
 @device_function
@@ -269,45 +298,39 @@ def load_panels(a: Panels, j: int) -> Four:
 
 
 @device_function
-def first_sums(mode: int, other: Pointer, o: int, result: Result) -> Four:
+def four_starts(mode: int, other: Pointer, o: int) -> Four:
     """Return what the sums of output o in four panels start with."""
-    r, output_stride, stride, _ = result
-    i = o * output_stride
-    return (
-        first_sum(mode, other, o, r, i),
-        first_sum(mode, other, o, r, i + stride),
-        first_sum(mode, other, o, r, i + 2 * stride),
-        first_sum(mode, other, o, r, i + 3 * stride),
-    )
+    s = start_of(mode, other, o)
+    return s, s, s, s
 
 
 @device_function
-def store_4_as(mode: int, s: Four, other: Pointer, o: int, result: Result) -> None:
-    """Store the sums of output o in four panels as `mode` says."""
+def sums_so_far(result: Result) -> tuple[Four, Four, Four, Four]:
+    """Return the sums of four outputs in four panels."""
     r, output_stride, stride, _ = result
-    i = o * output_stride
-    store_as(mode, s[0], other, r, i, LANES)
-    store_as(mode, s[1], other, r, i + stride, LANES)
-    store_as(mode, s[2], other, r, i + 2 * stride, LANES)
-    store_as(mode, s[3], other, r, i + 3 * stride, LANES)
+    return (
+        load_panels((r, stride), 0),
+        load_panels((r, stride), output_stride),
+        load_panels((r, stride), 2 * output_stride),
+        load_panels((r, stride), 3 * output_stride),
+    )
 
 
 @device_function
 def block_1x4(mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result) -> None:
     """Compute one output in four panels."""
-    w0, term_stride, _, run, gap = w
-    s = first_sums(mode, other, 0, result)
+    w0, _, _, _ = w
+    if mode in (MORE, MORE_RELU):
+        s = load_panels((result[0], result[2]), 0)
+    else:
+        s = four_starts(mode, other, 0)
     i = 0
     j = 0
-    left = terms
-    while left > 0:
-        for _ in range(min(run, left)):
-            s = fma_4(broadcast(w0[i]), load_panels(a, j), s)
-            i += term_stride
-            j += LANES
-        i += gap
-        left -= run
-    store_4_as(mode, s, other, 0, result)
+    for _ in range(terms):
+        s = fma_4(broadcast(w0[i]), load_panels(a, j), s)
+        j += LANES
+        i += next_weight(w, j)
+    store_4_as(mode, s, other, result[0], 0, result[2], LANES)
 
 
 @device_function
@@ -315,33 +338,28 @@ def block_4x1(
     mode: int, terms: int, w: Weights, a: Pointer, other: Pointer, result: Result
 ) -> None:
     """Compute four outputs in one panel."""
-    w0, term_stride, output_stride, run, gap = w
+    w0, _, output_stride, _ = w
     w1 = at(w0, output_stride)
     w2 = at(w1, output_stride)
     w3 = at(w2, output_stride)
     r, stride, _, n = result
-    s0 = first_sum(mode, other, 0, r, 0)
-    s1 = first_sum(mode, other, 1, r, stride)
-    s2 = first_sum(mode, other, 2, r, 2 * stride)
-    s3 = first_sum(mode, other, 3, r, 3 * stride)
+    if mode in (MORE, MORE_RELU):
+        s0, s1 = load(r, 0), load(r, stride)
+        s2, s3 = load(r, 2 * stride), load(r, 3 * stride)
+    else:
+        s0, s1 = start_of(mode, other, 0), start_of(mode, other, 1)
+        s2, s3 = start_of(mode, other, 2), start_of(mode, other, 3)
     i = 0
     j = 0
-    left = terms
-    while left > 0:
-        for _ in range(min(run, left)):
-            v = load(a, j)
-            s0 = fma(broadcast(w0[i]), v, s0)
-            s1 = fma(broadcast(w1[i]), v, s1)
-            s2 = fma(broadcast(w2[i]), v, s2)
-            s3 = fma(broadcast(w3[i]), v, s3)
-            i += term_stride
-            j += LANES
-        i += gap
-        left -= run
-    store_as(mode, s0, other, r, 0, n)
-    store_as(mode, s1, other, r, stride, n)
-    store_as(mode, s2, other, r, 2 * stride, n)
-    store_as(mode, s3, other, r, 3 * stride, n)
+    for _ in range(terms):
+        v = load(a, j)
+        s0 = fma(broadcast(w0[i]), v, s0)
+        s1 = fma(broadcast(w1[i]), v, s1)
+        s2 = fma(broadcast(w2[i]), v, s2)
+        s3 = fma(broadcast(w3[i]), v, s3)
+        j += LANES
+        i += next_weight(w, j)
+    store_4_as(mode, (s0, s1, s2, s3), other, r, 0, stride, n)
 
 
 @device_function
@@ -349,19 +367,15 @@ def block_1x1(
     mode: int, terms: int, w: Weights, a: Pointer, other: Pointer, result: Result
 ) -> None:
     """Compute one output in one panel."""
-    w0, term_stride, _, run, gap = w
+    w0, _, _, _ = w
     r, _, _, n = result
-    s = first_sum(mode, other, 0, r, 0)
+    s = load(r, 0) if mode in (MORE, MORE_RELU) else start_of(mode, other, 0)
     i = 0
     j = 0
-    left = terms
-    while left > 0:
-        for _ in range(min(run, left)):
-            s = fma(broadcast(w0[i]), load(a, j), s)
-            i += term_stride
-            j += LANES
-        i += gap
-        left -= run
+    for _ in range(terms):
+        s = fma(broadcast(w0[i]), load(a, j), s)
+        j += LANES
+        i += next_weight(w, j)
     store_as(mode, s, other, r, 0, n)
 
 

@@ -188,7 +188,7 @@ def forward(
     for index in range(first, n_layers):
         now = layer(integers, index)
         n_inputs, n = inputs_of(integers, index), now[layout.OUTPUTS]
-        w = at(parameters, now[layout.WEIGHTS_AT]), n, 1, n_inputs, 0
+        w = at(parameters, now[layout.WEIGHTS_AT]), n, 1, 0
         b = at(parameters, now[layout.BIASES_AT])
         a = neurons_at(work, now, layout.A_AT, panel)
         z = neurons_at(work, now, layout.D_AT, panel)
@@ -241,7 +241,7 @@ def dz_before(
     """Compute (dz W') phi'(z) for the layer before; ACC work, where dz replaces phi'(z)."""
     now, before = layer(integers, index), layer(integers, index - 1)
     n_inputs, n_outputs = before[layout.OUTPUTS], now[layout.OUTPUTS]
-    w = at(parameters, now[layout.WEIGHTS_AT]), 1, n_outputs, n_outputs, 0
+    w = at(parameters, now[layout.WEIGHTS_AT]), 1, n_outputs, 0
     dz = neurons_at(work, now, layout.D_AT, panel)
     d = neurons_at(work, before, layout.D_AT, panel)
     mode, other = TIMES, d
@@ -299,7 +299,7 @@ def layer_gradient(
     dw = at(target, now[layout.WEIGHTS_AT] + start * n_outputs)
     if now[layout.METHOD] == OUTER:
         rows = at(work, now[layout.ROWS_AT]), integers[layout.TILE_ROWS] * LANES
-        by_row = a[0], 1, LANES, LANES, (n_inputs - 1) * LANES
+        by_row = a[0], 1, LANES, (n_inputs - 1) * LANES
         multiply(mode, n, some, by_row, rows, factor, (dw, n_outputs, LANES, n_outputs))
     elif n_inputs >= n_outputs:
         sums_of_products(mode, panels, a, some, n_outputs, dz, n_outputs, 1, factor, dw)
