@@ -167,6 +167,7 @@ def test_products_of_every_shape(mode, outputs, n):
     terms = 11
     w, a = rng.normal(size=(terms, outputs)), rng.normal(size=(n, terms))
     before, beside = rng.normal(size=(2, outputs, n))
+    beside[rng.random((outputs, n)) < 0.3] = 0.0  # as of neurons that are off
     start = rng.normal(size=(outputs, 1))
     expected = MODES[mode](w.T @ a.T, before, beside, start)
     found = set()
@@ -279,8 +280,8 @@ def test_sums_of_products(mode, kept, factor, n_p, n_q, n_panels):
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("gap", [0, 3])
 def test_rows_into_panels(columns, rows, shuffled, gap):
-    """Of the last rows of an array nothing behind them is used, nor the columns between rows."""
-    held = np.full(20 * (columns + gap) + 64, SEA)
+    """Nothing is used of what lies between rows or behind the last; plain Python sees each read."""
+    held = np.full(20 * (columns + gap) + (64 if JIT_ENABLED else 0), SEA)
     wide = held[: 20 * (columns + gap)].reshape(20, columns + gap)
     x = wide[:, :columns]
     x[:] = np.arange(20.0 * columns).reshape(20, columns) + 1.0
