@@ -6,10 +6,12 @@ Every message has the form ``name: expected ..., got ...``. The known names come
 
 from __future__ import annotations
 
+import errno
 import numbers
 import operator
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -29,8 +31,10 @@ def sequence(name: str, value: Any, of: str) -> list[Any]:
 
 
 def real(name: str, value: Any, *, minimum: float | None = None) -> float:
-    """Return a finite float; True is no number here, though Python counts it."""
+    """Return a finite float; True is no number here, though Python counts it, nor is a date."""
     single = isinstance(value, np.ndarray | np.generic) and value.size == 1
+    if single and value.dtype.kind in "mM":  # `item` makes integers of those in nanoseconds
+        raise TypeError(f"{name}: expected a real number, got {describe(value)}")
     scalar = value.item() if single and value is not np.ma.masked else value
     if not isinstance(scalar, numbers.Real | Decimal) or isinstance(scalar, bool):
         raise TypeError(f"{name}: expected a real number, got {describe(value)}")
@@ -81,9 +85,32 @@ def path(name: str, value: Any) -> Path:
         encoded = os.fsencode(text)
     except UnicodeEncodeError:
         encoded = b"\0"
-    if b"\0" in encoded:
+    if b"\0" in encoded or not encoded:
         raise ValueError(f"{name}: expected a path that a file can have, got {text!r}")
     return Path(text)
+
+
+NO_PLACE = {
+    errno.EISDIR: "a folder",
+    errno.ENOENT: "none",
+    errno.ENOTDIR: "a path that leads through a file",
+    errno.ENAMETOOLONG: "too long a name",
+    errno.ELOOP: "links that lead in a circle",
+}
+"""What a path can be instead of that of a file, by the system's error."""
+
+
+@contextmanager
+def path_errors(name: str, expected: str) -> Iterator[None]:
+    """Name the argument in the system's errors about a path where no file can be."""
+    try:
+        yield
+    except OSError as error:
+        got = NO_PLACE.get(error.errno or 0)
+        if got is None:
+            raise
+        text = f"{name}: expected {expected}, got {got}"
+        raise OSError(error.errno, text, error.filename) from error  # of the same class
 
 
 def names_in_docs(**known: Iterable[str]) -> Callable[[Documented], Documented]:

@@ -336,7 +336,8 @@ def _delivered(
             raise ValueError(f"out: expected a name that ends in '.npy', got {path.name!r}")
         if output.is_special(path):  # the rows could not be read again
             raise ValueError(f"out: expected an ordinary file, got the pipe or device {path}")
-        write_npy(rows, path)
+        with arguments.path_errors("out", "a file, in a folder that exists"):
+            write_npy(rows, path)
         return open_rows(path, target=list(range(-rows.n_labels, 0))), None
     whole = rows.empty(rows.n_rows)
     with team(generating_threads(rows)) as threads:

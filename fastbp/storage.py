@@ -99,7 +99,9 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     kind = type(model).__name__
     if _class_named(kind) is not type(model):
         raise TypeError(f"model: expected {', '.join(HOMES)}, got {kind}")
-    archive.write(arguments.path("path", path), kind, model.to_stored())
+    path = arguments.path("path", path)
+    with arguments.path_errors("path", "a file, in a folder that exists"):
+        archive.write(path, kind, model.to_stored())
 
 
 def load(path: str | os.PathLike[str]) -> StoredModel:
@@ -123,7 +125,8 @@ def load(path: str | os.PathLike[str]) -> StoredModel:
         If it is not such a file, was altered, or is of a newer format.
     """
     path = arguments.path("path", path)
-    kind, content = archive.read(path)
+    with arguments.path_errors("path", "a file that exists"):
+        kind, content = archive.read(path)
     found = _class_named(kind)
     if found is None:
         raise CheckpointError(f"{path}: expected {', '.join(HOMES)}, got {kind}")

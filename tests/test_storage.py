@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,18 +68,57 @@ def test_an_old_file_survives_a_failed_write(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+PLACES = {
+    "nowhere/rows.npy": (FileNotFoundError, "none"),
+    ".": (IsADirectoryError, "a folder"),
+    "/": (IsADirectoryError, "a folder"),
+    "rows.npy": (IsADirectoryError, "a folder"),
+    "file/rows.npy": (NotADirectoryError, "a path that leads through a file"),
+    f"{'n' * 300}.npy": (OSError, "too long a name"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other errors")
+@pytest.mark.parametrize("place", PLACES)
+def test_a_path_that_is_not_that_of_a_file(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("rows.npy").mkdir()
+    Path("file").touch()
+    error, got = PLACES[place]
+    to_write = f"expected a file, in a folder that exists, got {got}: '"
+    rows = [[0.0], [1.0]], [0, 1], [0.0], 0.0, 0.1, 1
+    calls = {
+        "path: " + to_write: lambda: fastbp.save(models()[0], place),
+        f"path: expected a file that exists, got {got}: '": lambda: fastbp.load(place),
+    }
+    if place.endswith(".npy"):
+        make = fastbp.datasets.make_neuron_dataset
+        calls["out: " + to_write] = lambda: make(10, 2, out=place)
+    if error is not IsADirectoryError:
+        told = f"source: expected a file or folder that exists, got {got}: '"
+        calls[told] = lambda: fastbp.open_rows(place)
+    if error is OSError:
+        calls["checkpoint: " + to_write] = lambda: fastbp.fit_neuron(*rows, checkpoint=place)
+    for told, call in calls.items():
+        with pytest.raises(error, match=re.escape(told)) as caught:
+            call()
+        folder = tmp_path if told.startswith("checkpoint") else Path()
+        assert Path(caught.value.filename) == folder / place
+    if error is not OSError:
+        with pytest.raises(fastbp.CheckpointError, match=r"^checkpoint: expected "):
+            fastbp.fit_neuron(*rows, checkpoint=place)
+
+
+def test_no_path():
+    for path in ("", "a\0"):
+        with pytest.raises(ValueError, match=r"^path: expected a path that a file can have, got '"):
+            fastbp.save(models()[0], path)
+        with pytest.raises(ValueError, match=r"^path: expected a path that a file can have, got '"):
+            fastbp.load(path)
+
+
 def test_refusals(tmp_path):
     path = tmp_path / "model"
-    with pytest.raises(FileNotFoundError):
-        fastbp.load(path)
-    for bad, error in [
-        ("nowhere/model", FileNotFoundError),
-        (".", IsADirectoryError),
-        (tmp_path.root, IsADirectoryError),
-    ]:
-        with pytest.raises(error) as caught:
-            fastbp.save(models()[0], tmp_path / bad)
-        assert caught.value.filename == str(tmp_path / bad)
     with pytest.raises(TypeError, match=r"model: expected Layer, .*, got dict"):
         fastbp.save({}, path)
     fastbp.save(models()[0], path)

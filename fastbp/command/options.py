@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,8 +24,6 @@ MOST = 2**62
 """The library takes no larger integers."""
 STANDARD = Path("-")
 """Standard input or output, by the convention of shells."""
-STDIN = "fastbp-stdin.csv"
-"""How the copy of standard input is called."""
 
 
 class Real(click.FloatRange):
@@ -56,7 +53,9 @@ def echo(text: object, err: bool = False) -> None:
     print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
-OF_OPTION = re.compile("(target|columns|exclude|weights): ")
+OF_STDIN = re.compile(rf"\S*{output.TEMPORARY.pattern}")
+"""The copy of standard input."""
+OF_OPTION = re.compile("(target|columns|exclude|weights|delimiter|decimal|no-header): ")
 """How errors begin about what an option says of the columns."""
 
 
@@ -86,8 +85,10 @@ def reworded(text: object) -> str:
     """Return a message with options for arguments of `open_rows`, and `-` by its usual name."""
     named = re.sub(r"^weight: ", "weights: ", str(text))
     named = re.sub(r"\b(columns|exclude)=\[\.\.\.\]", r"--\1", named)
+    named = re.sub(r"^header: (.*), got False$", r"no-header: \1", named)
+    named = re.sub(r"\bheader=False\b", "--no-header", named)
     named = re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
-    return re.sub(rf"\S*{STDIN}", "standard input", named)
+    return OF_STDIN.sub("standard input", named)
 
 
 def parse_sizes(
@@ -166,10 +167,13 @@ def on_disk(path: Path) -> Iterator[Path]:
     if path != STANDARD:
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
-        copied = Path(folder) / STDIN
-        with copied.open("wb") as file:
+    with output.temporary_csv() as (copied, file):
+        try:
             shutil.copyfileobj(sys.stdin.buffer, file)
+            file.flush()
+        except OSError as error:
+            where = f"while it was copied into {copied.parent} (TMPDIR chooses another folder)"
+            raise OSError(error.errno, f"{error.strerror}, {where}", "standard input") from error
         yield copied
 
 
@@ -203,10 +207,12 @@ def refuse_overwriting(outputs: list[Path], inputs: list[Path]) -> None:
             raise click.UsageError(f"expected different files to write, got {path} twice")
         for file in inputs:
             if output.is_same(path, file):
-                raise click.UsageError(f"{file} would be overwritten")
+                expected = "expected to write another file than those that are read"
+                raise click.UsageError(f"{expected}, got {path}: {file} would be overwritten")
             within = file.resolve() in path.resolve().parents
             if within and file.is_dir() and is_known(path):
-                raise click.UsageError(f"{path} would be taken for rows of the folder {file}")
+                expected = f"expected to write outside the folder {file}"
+                raise click.UsageError(f"{expected}, got {path}: it would be taken for rows")
 
 
 def output_option(*names: str, text: str, required: bool = False) -> Callable[[Any], Any]:

@@ -119,6 +119,7 @@ def rows_of(name: str, value: object) -> Rows:
     """Return the rows of an argument: rows already, or an array-like or a table."""
     if isinstance(value, Rows):
         return loaded_if_small(value)
+    value = frames.without_index(value, name)
     rows = ArrayRows(checks.matrix(name, value), name)
     rows.feature_names = frames.names_of(value)
     return rows

@@ -193,6 +193,39 @@ def raise_for_row(
     raise DataError(text, row, column)
 
 
+def refuse_gaps(name: str, value: Any) -> None:
+    """Refuse the first row that has a gap, or an infinity, of what others convert to numbers."""
+    array, _ = _with_nan(value)
+    row = first_bad_row(array)
+    if row is not None:
+        raise_for_row(name, row, np.atleast_1d(array[row]), frames.names_of(value))
+
+
+def refuse_missing_labels(name: str, value: Any) -> None:
+    """Refuse the first gap among labels that are objects, such as text or booleans."""
+    array, are_objects = _with_nan(value)
+    row = first_bad_row(array) if are_objects else None
+    if row is not None:
+        raise DataError(f"{name}: expected a label, got none in row {row}", row)
+
+
+def _with_nan(value: Any) -> tuple[np.ndarray, bool]:
+    """Return an array, and whether it held objects: they become 0, and NaN where one is missing."""
+    try:
+        array = np.atleast_1d(value)
+    except (ValueError, TypeError, RuntimeError):
+        return np.empty(0), False  # no array: to be refused for that
+    if array.dtype.kind != "O" or value is None:
+        return array, False
+    return np.asarray(np.frompyfunc(_nan_for_gap, 1, 1)(array), dtype=np.float64), True
+
+
+def _nan_for_gap(value: Any) -> float:
+    if isinstance(value, float | np.floating):
+        return 0.0 if np.isfinite(value) else float(value)
+    return np.nan if type(value).__name__ in ("NoneType", "NAType") else 0.0
+
+
 def finite_rows(name: str, array: np.ndarray) -> None:
     """Refuse infinities and NaN in rows of data, (N,) or (N, D)."""
     row = first_bad_row(array)

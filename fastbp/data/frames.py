@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -187,9 +188,31 @@ def index_names(schema: Any) -> frozenset[str]:
     """Return the columns that metadata of pandas in a schema of Arrow call the index."""
     try:
         index = list(schema.pandas_metadata["index_columns"])
-    except (KeyError, TypeError, ValueError):  # there are none, or none that can be read
+    except (AttributeError, KeyError, TypeError, ValueError):  # none, or none that can be read
         index = []
     return frozenset(name for name in index if isinstance(name, str))
+
+
+def without_index(value: Any, name: str) -> Any:
+    """Return a table without what metadata of pandas call its index, with a warning, or the value.
+
+    pandas writes the index so; no fit may learn the order of the rows from it.
+    """
+    if isinstance(value, PLAIN) or is_pandas(value) or not exports_arrow(value):
+        return value
+    index = index_names(getattr(value, "schema", None))
+    if not index:
+        return value
+    table = as_arrow(value, name)
+    left_out = [column for column in table.column_names if column in index]
+    if left_out:
+        from fastbp.kernels.cache import users_level  # Numba takes half a second to import
+
+        told = f"left out {', '.join(map(repr, left_out))}, which its metadata call the index"
+        warnings.warn(
+            f"{name}: {told}; open_rows(columns=[...]) takes it", stacklevel=users_level()
+        )
+    return table.select([column for column in table.column_names if column not in index])
 
 
 def names_of(value: Any) -> list[str] | None:

@@ -8,22 +8,31 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastbp import arguments
 from fastbp.data.checks import refuse_special_objects
 from fastbp.estimators.scikit_learn import CallbackSupportMixin, Interval, StrOptions
 from fastbp.estimators.stored import Stored
 
 
-class _Whole(Interval):  # type: ignore[misc]
-    """Integers in a range; True is none, though Python counts it."""
+class Number(Interval):  # type: ignore[misc]
+    """Numbers in a range. Neither True nor a duration is one, though both count as integers."""
 
     def is_satisfied_by(self, value: Any) -> bool:
-        return not isinstance(value, bool) and super().is_satisfied_by(value)
+        """Return whether it is one of them."""
+        if not isinstance(value, self.type) or isinstance(value, bool | np.timedelta64):
+            return False
+        if self.type is Real:
+            try:
+                value = arguments.real("", value)
+            except ValueError:  # not finite, or too large for a float
+                return False
+        return bool(super().is_satisfied_by(value))
 
 
-COUNT = _Whole(Integral, 1, None, closed="left")
-SEED = _Whole(Integral, 0, 2**32 - 1, closed="both")
-NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
-POSITIVE = Interval(Real, 0, None, closed="neither")
+COUNT = Number(Integral, 1, None, closed="left")
+SEED = Number(Integral, 0, 2**32 - 1, closed="both")
+NOT_NEGATIVE = Number(Real, 0, None, closed="left")
+POSITIVE = Number(Real, 0, None, closed="neither")
 
 
 class Scores:
@@ -53,7 +62,7 @@ class Estimator(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         "alpha": [NOT_NEGATIVE],
         "max_iter": [COUNT],
         "random_state": [SEED, np.random.RandomState, None],
-        "verbose": ["verbose"],
+        "verbose": ["boolean", Number(Integral, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
@@ -62,9 +71,9 @@ class Estimator(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
         "progress": ["boolean", StrOptions({"always"})],
     }
 
-    def _set_parameters(self, arguments: dict[str, Any]) -> None:
+    def _set_parameters(self, given: dict[str, Any]) -> None:
         """Keep the arguments of ``__init__``, its ``locals()``, as they are."""
-        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
+        self.__dict__.update((name, value) for name, value in given.items() if name != "self")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

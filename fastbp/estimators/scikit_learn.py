@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from scipy.sparse import issparse
 
 # scikit-learn's own, private or not: a new release that moves one breaks this file alone.
 from sklearn.base import _fit_context
@@ -14,7 +17,15 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call as check_part
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
-from fastbp.data.checks import refuse_special_objects
+from fastbp.data import frames
+from fastbp.data.checks import (
+    number_array,
+    refuse_gaps,
+    refuse_missing_labels,
+    refuse_special_objects,
+)
+from fastbp.data.sparse import SparseRows
+from fastbp.errors import DataError
 
 __all__ = [
     "UNREAD", "CallbackSupportMixin", "Interval", "Options", "StrOptions",
@@ -22,6 +33,8 @@ __all__ = [
     "validate",
 ]  # fmt: skip
 
+OF_GAP = re.compile("Input (X|y) contains |NAType")
+"""In what scikit-learn says of a missing value, or an infinity."""
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 try:
@@ -33,12 +46,37 @@ except ImportError:  # before 1.6 a method
         return estimator._validate_data(X, *y, **how)
 
 
-def validate(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:
-    """Return X, or X and y, checked as scikit-learn does, which makes numbers of dates."""
-    refuse_special_objects("X", X)
+def validate(estimator: Any, X: Any, *y: Any, name: Any = "X", **how: Any) -> Any:
+    """Return X, or X and y, checked as scikit-learn does, which makes numbers of dates.
+
+    A gap is refused in its words, with the row and the column before them.
+    """
+    X = frames.without_index(X, name)
+    refuse_special_objects(name, X)
     for labels in y:
         refuse_special_objects("y", labels)
-    return validate_data(estimator, X, *y, **how)
+        refuse_missing_labels("y", labels)
+    try:
+        return validate_data(estimator, X, *y, **how)
+    except OverflowError:
+        number_array(name, X)
+        raise
+    except (ValueError, TypeError) as error:
+        if gap := OF_GAP.search(str(error)):
+            try:
+                _refuse_gaps(name, X) if gap[1] != "y" else refuse_gaps("y", *y)
+            except DataError as place:
+                raise DataError(f"{place}\n{error}", place.row, place.column) from None
+        raise
+
+
+def _refuse_gaps(name: str, X: Any) -> None:
+    if not issparse(X):
+        refuse_gaps(name, X)
+        return
+    rows = SparseRows(X.tocsr(), name)
+    for start, block in rows.blocks():
+        rows.raise_if_not_finite(start, block.features)
 
 
 try:

@@ -29,6 +29,9 @@ from numba.core.serialize import dumps
 SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 """Every file that a kernel of the package is compiled from; none in a zip file."""
 
+INSIDE = "fastbp", "numba", "sklearn"
+"""Packages between a kernel and the user's line."""
+
 
 def cache_folder() -> Path | None:
     """Return the folder for kernels compiled from exactly this source by these compiler versions.
@@ -130,7 +133,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
             content, refused = _read(self._folder, name)
             if refused:
                 message = f"the kernel cache is not used: {refused}"
-                warnings.warn(message, RuntimeWarning, stacklevel=2)
+                warnings.warn(message, RuntimeWarning, stacklevel=users_level())
             with contextlib.suppress(Exception):
                 payload = content[hashlib.sha256().digest_size :]
                 if content and content == _digest(self._folder, name, payload) + payload:
@@ -153,6 +156,19 @@ class KernelCache(NullCache):  # type: ignore[misc]
         """Name the file by all that the folder's name does not tell of a kernel."""
         key = repr((sys.version, sig, codegen.magic_tuple()))
         return f"{self._name}.{hashlib.sha256(key.encode()).hexdigest()[:16]}.kernel"
+
+
+def users_level() -> int:
+    """Return the `stacklevel` with which the caller warns of the user's line.
+
+    It is what called the outermost function of these packages: the standard library's are between.
+    """
+    frame, level, found = sys._getframe(1), 1, 1
+    while frame.f_back is not None:
+        inside = frame.f_globals.get("__name__", "").partition(".")[0] in INSIDE
+        frame, level = frame.f_back, level + 1
+        found = level if inside else found
+    return found
 
 
 def _read(folder: Path, name: str) -> tuple[bytes, str]:

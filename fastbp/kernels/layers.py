@@ -19,8 +19,22 @@ from fastbp.kernels.vector import (
     broadcast,
     keep_first,
     load,
+    padded,
     store,
 )
+
+Part = tuple[int, int]
+"""Which part of something is meant, and of how many."""
+WHOLE = 0, 1
+
+
+@device_function
+def share_of(n: int, part: Part) -> tuple[int, int]:
+    """Return the first of n neurons in a part, and the one after the last: eight by eight."""
+    index, count = part
+    eights = padded(n) // LANES
+    start, stop = eights * index // count * LANES, eights * (index + 1) // count * LANES
+    return min(start, n), min(stop, n)
 
 
 @device_function

@@ -47,6 +47,8 @@ BAD_ROW = 34  # first non-finite row, found in the first epoch
 STALE_EPOCHS = 35  # consecutive epochs without improvement
 SEGMENT_FIRST = 36  # the chunks now handed out: the first one
 SEGMENT_CHUNKS = 37  # and how many
+STAGE = 38  # where threads share a batch: the stage of a tile (see shared_network.py)
+TILE_START = 39  # and where that tile begins, counted from the start of the batch
 # TICKET and DONE have cache lines of their own, if the array begins with one.
 TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half)
 DONE = 48  # chunks of the segment computed

@@ -15,6 +15,8 @@ from fastbp.kernels import layout
 from fastbp.kernels.activations import RELU, SOFTMAX, activate, activate_with_derivative
 from fastbp.kernels.jit import kernel, subroutine
 from fastbp.kernels.layers import (
+    WHOLE,
+    Part,
     inputs_at,
     inputs_of,
     labels_at,
@@ -22,6 +24,7 @@ from fastbp.kernels.layers import (
     losses_at,
     neurons_at,
     output_losses,
+    share_of,
     weights_at,
 )
 from fastbp.kernels.losses import softmax
@@ -71,7 +74,7 @@ def network_gradient(
         finite &= rows_there_and_back(data, integers, first, n, 0, parameters, work)
         sum_losses(mode, integers, n, work, partial)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
-            gradient(mode, integers, 0, n, work, partial, partial)
+            gradient(mode, integers, 0, n, WHOLE, work, partial, partial)
     return finite
 
 
@@ -100,7 +103,7 @@ def tile_step(
         # The second row of partial sums is free: a single tile needs one.
         factor = at(partial, integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA)
         factor[0] = -(rate / weight)
-        gradient(DESCEND, integers, 0, rows, work, factor, parameters)
+        gradient(DESCEND, integers, 0, rows, WHOLE, work, factor, parameters)
     return finite
 
 
@@ -254,17 +257,18 @@ def gradient(
     integers: Pointer,
     last: int,
     n: int,
+    part: Part,
     work: Pointer,
     factor: Pointer,
     target: Pointer,
 ) -> None:
-    """Sum up the gradient of the layers down to `last` over the n rows of a tile.
+    """Sum up the gradient of the layers down to `last`, or a part of it, over n rows of a tile.
 
     It goes to the target as `mode` says: OUT (PLAIN), ACC (PLUS), or descends in the parameters
     (DESCEND). dW = a_before' dz and db = sum dz.
     """
     for index in range(last, integers[layout.N_LAYERS]):
-        layer_gradient(mode, integers, index, n, work, factor, target)
+        layer_gradient(mode, integers, index, n, part, work, factor, target)
 
 
 @subroutine
@@ -273,6 +277,7 @@ def layer_gradient(
     integers: Pointer,
     index: int,
     n: int,
+    part: Part,
     work: Pointer,
     factor: Pointer,
     target: Pointer,
@@ -280,21 +285,26 @@ def layer_gradient(
     """Compute db = sum dz and dW = a_before' dz of a layer, the latter as its METHOD says."""
     now = layer(integers, index)
     n_inputs, n_outputs = inputs_of(integers, index), now[layout.OUTPUTS]
-    a_0, dz_0 = inputs_at(integers, work, 0), neurons_at(work, now, layout.D_AT, 0)
+    panels = padded(n) // LANES
+    dz = neurons_at(work, now, layout.D_AT, 0), n_outputs * LANES
+    start, stop = share_of(n_outputs, part)
+    db = at(target, now[layout.BIASES_AT] + start)
+    some_dz = at(dz[0], start * LANES), n_outputs * LANES
+    sums_of_neurons(mode, panels, stop - start, some_dz, factor, db)
+    start, stop = share_of(n_inputs, part)
+    a_0 = inputs_at(integers, work, 0)
     if index > 0:
         a_0 = neurons_at(work, layer(integers, index - 1), layout.A_AT, 0)
-    a, dz = (a_0, n_inputs * LANES), (dz_0, n_outputs * LANES)
-    dw, db = at(target, now[layout.WEIGHTS_AT]), at(target, now[layout.BIASES_AT])
-    panels = padded(n) // LANES
-    sums_of_neurons(mode, panels, n_outputs, dz, factor, db)
+    a, some = (at(a_0, start * LANES), n_inputs * LANES), stop - start
+    dw = at(target, now[layout.WEIGHTS_AT] + start * n_outputs)
     if now[layout.METHOD] == OUTER:
         rows = at(work, now[layout.ROWS_AT]), integers[layout.TILE_ROWS] * LANES
-        by_row = a_0, 1, LANES, LANES, (n_inputs - 1) * LANES
-        multiply(mode, n, n_inputs, by_row, rows, factor, (dw, n_outputs, LANES, n_outputs))
+        by_row = a[0], 1, LANES, LANES, (n_inputs - 1) * LANES
+        multiply(mode, n, some, by_row, rows, factor, (dw, n_outputs, LANES, n_outputs))
     elif n_inputs >= n_outputs:
-        sums_of_products(mode, panels, a, n_inputs, n_outputs, dz, n_outputs, 1, factor, dw)
+        sums_of_products(mode, panels, a, some, n_outputs, dz, n_outputs, 1, factor, dw)
     else:
-        sums_of_products(mode, panels, dz, n_outputs, 1, a, n_inputs, n_outputs, factor, dw)
+        sums_of_products(mode, panels, dz, n_outputs, 1, a, some, n_outputs, factor, dw)
 
 
 @kernel

@@ -338,7 +338,7 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
         data = pointer_to(x), pointer_to(values), parameters, integers  # no weights, no order
         finite &= neuron_gradient(data, integers, 0, n, (parameters, work, partial))
         results[d + 1 + epoch] = round_to_4_decimals(partial[p + layout.LOSS_SUM] / n)
-        sgd_update(p, 0, values[n + d + 1] / n, 0.0, partial, parameters)
+        sgd_update((0, p), 0, values[n + d + 1] / n, 0.0, partial, parameters)
     for j in range(d):
         results[j] = round_to_4_decimals(floats[j])
     results[d] = round_to_4_decimals(floats[p - LANES])

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, kernel, subroutine
-from fastbp.kernels.layers import layer, neurons_at
+from fastbp.kernels.layers import WHOLE, layer, neurons_at
 from fastbp.kernels.matmul import PLAIN, PLUS, sums_of_neurons
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.network import (
@@ -63,7 +63,7 @@ def sparse_gradient(data: Data, integers: Pointer, start: int, rows: int, buffer
         sum_losses(mode, integers, n, work, partial)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
             backward(integers, 1, 0, panels, parameters, work)
-            gradient(mode, integers, 1, n, work, partial, partial)
+            gradient(mode, integers, 1, n, WHOLE, work, partial, partial)
             sparse_weights(mode, data, integers, first, n, buffers)
     return True
 

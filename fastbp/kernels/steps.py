@@ -19,7 +19,14 @@ from fastbp.kernels import layout
 from fastbp.kernels.atomics import atomic_add, atomic_load, atomic_store, compare_and_swap
 from fastbp.kernels.jit import device_function, subroutine, template
 from fastbp.kernels.matvec import Order, row_at
-from fastbp.kernels.update import add, all_finite, copy, sum_of_squares, update
+from fastbp.kernels.update import (
+    add,
+    all_finite,
+    begin_update,
+    copy,
+    sum_of_squares,
+    update,
+)
 from fastbp.kernels.vector import Pointer, at, pointer_to
 
 UNOPENED = -2  # ticket before the first segment of a call
@@ -133,7 +140,8 @@ def finish_batch(integers: Pointer, floats: Pointer, total: Pointer, rates: Poin
     if n > 0.0:
         loss = total[p + layout.LOSS_SUM] + penalty(integers, floats)
         account_batch(integers, floats, loss, n, stop - integers[layout.BATCH_START])
-        update(integers, floats, rate_of_epoch(integers, rates), n, total)
+        begin_update(integers, floats)
+        update(integers, floats, rate_of_epoch(integers, rates), n, total, 0, p)
     integers[layout.BATCH_START] = stop
     integers[layout.NEXT_CHUNK] = 0
 
@@ -153,8 +161,14 @@ def open_segment(integers: Pointer) -> None:
     integers[layout.SEGMENT_FIRST] = first
     integers[layout.SEGMENT_CHUNKS] = count
     integers[layout.DONE] = 0
+    atomic_store(integers, layout.TICKET, next_ticket(integers, count))
+
+
+@device_function
+def next_ticket(integers: Pointer, left: int) -> int:
+    """Return a ticket for what is `left`, which differs from the one before."""
     generation = (max(integers[layout.TICKET], 0) >> 32) + 1
-    atomic_store(integers, layout.TICKET, ((generation & 0x3FFFFFFF) << 32) + count)
+    return int(((generation & 0x3FFFFFFF) << 32) + left)
 
 
 @template

@@ -35,6 +35,9 @@ KEEP_GRADIENT = 4  # no update: the gradient is the result
 KEEP_LOSS = 5  # no gradient either; a network does not go backward
 RMSPROP = 6
 
+Range = tuple[int, int]
+"""The first parameter and the one after the last, in whole vectors."""
+
 
 @device_function
 def copy(size: int, source: Pointer, target: Pointer) -> None:
@@ -57,30 +60,51 @@ def add(size: int, source: Pointer, target: Pointer) -> None:
         store(target, i, load(target, i) + load(source, i))
 
 
-@subroutine
-def update(integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer) -> None:
-    """Update the parameters in place with (gradient + alpha w) / n; ACC parameters and moments.
+@device_function
+def begin_update(integers: Pointer, floats: Pointer) -> None:
+    """Count an update, once for all ranges of parameters: Adam keeps powers as products.
 
-    The rules are those of scikit-learn's `_stochastic_optimizers`. An unknown optimizer makes the
-    parameters NaN.
+    `pow` differs between C libraries.
+    """
+    if integers[layout.OPTIMIZER] == ADAM:
+        floats[layout.POWER_1] *= floats[layout.RULE]
+        floats[layout.POWER_2] *= floats[layout.RULE + 1]
+
+
+@subroutine
+def update(
+    integers: Pointer,
+    floats: Pointer,
+    rate: float,
+    n: float,
+    gradient: Pointer,
+    start: int,
+    stop: int,
+) -> None:
+    """Update parameters from `start` to `stop` in place with (gradient + alpha w) / n.
+
+    ACC parameters and moments, by whole vectors. The rules are those of scikit-learn's
+    `_stochastic_optimizers`. An unknown optimizer makes the parameters NaN.
     """
     optimizer = integers[layout.OPTIMIZER]
+    some = start, stop
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
     alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
     if optimizer == PLAIN_SGD:
-        sgd_update(p, n_weights, rate / n, alpha, gradient, parameters)
+        sgd_update(some, n_weights, rate / n, alpha, gradient, parameters)
     elif optimizer in (MOMENTUM_SGD, NESTEROV_SGD):
-        momentum_update(integers, floats, rate / n, optimizer == NESTEROV_SGD, gradient)
+        nesterov = optimizer == NESTEROV_SGD
+        momentum_update(integers, floats, rate / n, nesterov, gradient, some)
     elif optimizer == ADAM:
-        adam_update(integers, floats, rate, n, gradient)
+        adam_update(integers, floats, rate, n, gradient, some)
     elif optimizer == RMSPROP:
-        rmsprop_update(integers, floats, rate, n, gradient)
+        rmsprop_update(integers, floats, rate, n, gradient, some)
     elif optimizer == KEEP_GRADIENT:
-        for i in range(0, p, LANES):
+        for i in range(start, stop, LANES):
             g = penalized(i, n_weights, alpha, gradient, parameters)
             store(parameters, 2 * p + i, g / broadcast(n))
     elif optimizer != KEEP_LOSS:
-        fill(p, np.nan, parameters)
+        fill(stop - start, np.nan, at(parameters, start))
 
 
 @device_function
@@ -94,7 +118,7 @@ def penalized(
 
 @device_function
 def momentum_update(
-    integers: Pointer, floats: Pointer, step: float, nesterov: bool, gradient: Pointer
+    integers: Pointer, floats: Pointer, step: float, nesterov: bool, gradient: Pointer, some: Range
 ) -> None:
     """Update v <- momentum v - step g and p += v, or momentum v - step g with the new v."""
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
@@ -102,7 +126,7 @@ def momentum_update(
     velocity = at(parameters, 2 * p)
     minus_step = broadcast(-step)
     momentum = broadcast(floats[layout.RULE])
-    for i in range(0, p, LANES):
+    for i in range(some[0], some[1], LANES):
         change = minus_step * penalized(i, n_weights, alpha, gradient, parameters)
         v = fma(momentum, load(velocity, i), change)
         store(velocity, i, v)
@@ -113,24 +137,22 @@ def momentum_update(
 
 @device_function
 def adam_update(
-    integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer
+    integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer, some: Range
 ) -> None:
     """Update m and v, moving averages of g and g**2, and p -= rate_t m / (sqrt v + epsilon).
 
     rate_t = rate sqrt(1 - beta_2**t)/(1 - beta_1**t) in update t (Kingma and Ba, Adam, 2015,
-    end of section 2). The powers are kept as products: `pow` differs between C libraries.
+    end of section 2).
     """
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
     alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
     first, second = at(parameters, 2 * p), at(parameters, 3 * p)
-    floats[layout.POWER_1] *= floats[layout.RULE]
-    floats[layout.POWER_2] *= floats[layout.RULE + 1]
     rate_t = rate * math.sqrt(1.0 - floats[layout.POWER_2]) / (1.0 - floats[layout.POWER_1])
     minus_rate = broadcast(-rate_t)
     beta_1, beta_2 = broadcast(floats[layout.RULE]), broadcast(floats[layout.RULE + 1])
     rest_1, rest_2 = broadcast(1.0) - beta_1, broadcast(1.0) - beta_2
     epsilon = broadcast(floats[layout.RULE + 2])
-    for i in range(0, p, LANES):
+    for i in range(some[0], some[1], LANES):
         g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast(n)
         m = fma(beta_1, load(first, i), rest_1 * g)
         v = fma(beta_2, load(second, i), rest_2 * g * g)
@@ -142,7 +164,7 @@ def adam_update(
 
 @device_function
 def rmsprop_update(
-    integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer
+    integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer, some: Range
 ) -> None:
     """Update v, a moving average of g**2, and p -= rate g / (sqrt v + epsilon)."""
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
@@ -152,7 +174,7 @@ def rmsprop_update(
     rho = broadcast(floats[layout.RULE])
     rest = broadcast(1.0) - rho
     epsilon = broadcast(floats[layout.RULE + 1])
-    for i in range(0, p, LANES):
+    for i in range(some[0], some[1], LANES):
         g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast(n)
         v = fma(rho, load(mean_square, i), rest * g * g)
         store(mean_square, i, v)
@@ -162,17 +184,18 @@ def rmsprop_update(
 
 @device_function
 def sgd_update(
-    size: int, n_weights: int, step: float, alpha: float, gradient: Pointer, parameters: Pointer
+    some: Range, n_weights: int, step: float, alpha: float, gradient: Pointer, parameters: Pointer
 ) -> None:
     """Update p -= step (g + alpha p), alpha for the weights only; ACC parameters."""
+    start, stop = some
     minus_step = broadcast(-step)
     shrink = broadcast(alpha)
     if alpha == 0.0:
         n_weights = 0
-    for i in range(0, n_weights, LANES):
+    for i in range(start, min(stop, n_weights), LANES):
         p = load(parameters, i)
         store(parameters, i, fma(minus_step, fma(shrink, p, load(gradient, i)), p))
-    for i in range(n_weights, size, LANES):
+    for i in range(max(start, n_weights), stop, LANES):
         store(parameters, i, fma(minus_step, load(gradient, i), load(parameters, i)))
 
 

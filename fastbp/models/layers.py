@@ -15,10 +15,13 @@ from fastbp.data.labels import Samples
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
 from fastbp.kernels import plan as plans
+from fastbp.kernels.shared_network import shared_steps
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.training.problem import Kernel, Options, Problem
+
+SHARED_CHUNKS = 8  # most chunks of a batch that all threads compute together
 
 
 def layer_sizes(value: Any) -> list[int]:
@@ -154,6 +157,7 @@ class Layers:
         kernel = sparse_steps if compressed else _kernel(plan, options)
         return Problem(
             kernel=kernel,
+            shared_kernel=_shared_kernel(kernel, plan, options.batch_rows),
             samples=samples,
             options=options,
             parameters=parameters,
@@ -185,6 +189,17 @@ def _kernel(plan: plans.Plan, options: Options) -> Kernel:
         return kernels.online_steps
     one_tile = options.batch_rows <= plan.tile_rows
     return kernels.tile_steps if plain and one_tile and not options.alpha else kernels.network_steps
+
+
+def _shared_kernel(kernel: Kernel, plan: plans.Plan, batch_rows: int) -> Kernel | None:
+    """Return the kernel for several threads in each batch, if batches are cut into few chunks.
+
+    Of many chunks, each thread takes some.
+    """
+    chunks = -(-batch_rows // plan.chunk_rows)
+    tiles = chunks == 1 or plan.chunk_rows == plan.tile_rows
+    dense = kernel in (kernels.network_steps, kernels.tile_steps)
+    return shared_steps if dense and tiles and chunks <= SHARED_CHUNKS else None
 
 
 def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:

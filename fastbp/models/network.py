@@ -13,6 +13,7 @@ from fastbp import arguments
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
+from fastbp.kernels.shared_network import shared_steps
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored, without
@@ -32,6 +33,7 @@ KERNELS = interrupt_safe(
     kernels.network_steps,
     kernels.tile_steps,
     kernels.online_steps,
+    shared_steps,
     sparse_steps,
     kernels.network_outputs,
 )

@@ -12,10 +12,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 EXIT_CODE = 130  # of a process that Ctrl-C has ended, by the convention of shells
+
+_TO_REMOVE: list[Path] = []
 
 
 class WaitInterruptedError(Exception):
@@ -103,7 +106,39 @@ def raise_on_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextmanager
+def removed_if_killed(path: Path) -> Iterator[None]:
+    """Remove a file, too, where a signal ends the process without an exception."""
+    names = "SIGTERM", "SIGHUP"
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+
+    def remove_and_end(signum: int, frame: FrameType | None) -> None:
+        _remove()
+        signal.signal(signum, signal.SIG_DFL)
+        signal.raise_signal(signum)
+
+    _TO_REMOVE.append(path)
+    for number in numbers:
+        signal.signal(number, remove_and_end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        _TO_REMOVE.remove(path)
+
+
+def _remove() -> None:
+    for path in _TO_REMOVE:
+        with suppress(OSError):
+            path.unlink()
+
+
 def _leave(signum: int, frame: FrameType | None) -> None:
+    _remove()
     with suppress(OSError):
         os.write(2, b"\ninterrupted\n")
     os._exit(EXIT_CODE)

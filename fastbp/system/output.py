@@ -14,16 +14,19 @@ import re
 import secrets
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from fastbp.system.interrupts import removed_if_killed
+
 if sys.platform != "win32":
     import fcntl
 
-TEMPORARY = re.compile(r"\.fastbp-([0-9a-f]{8})-[0-9a-f]{16}\.part")  # of a machine
+TEMPORARY = re.compile(r"\.fastbp-([0-9a-f]{8})-[0-9a-f]{16}\.(?:part|csv)")  # of a machine
 ABANDONED = 24 * 3600.0  # seconds after which another machine's file is a leftover
 ACCESS_LIST = "system.posix_acl_access"  # Linux: rights beyond the mode
 OF_GROUP = 0o070
@@ -76,6 +79,20 @@ def in_place(path: Path) -> BinaryIO:
     old = _status(path)
     kept = os.O_CREAT | os.O_TRUNC if old is not None and not stat.S_ISREG(old.st_mode) else 0
     return open(path, "wb", opener=lambda name, flags: os.open(name, flags & ~kept, 0o666))
+
+
+@contextmanager
+def temporary_csv() -> Iterator[tuple[Path, BinaryIO]]:
+    """Give a new file for this user alone, in the folder of temporary files; remove it at the end.
+
+    A signal that ends the process removes it, too; what SIGKILL has left, the next new file does.
+    """
+    path, descriptor = _new_file(Path(tempfile.gettempdir()), None, ".csv", 0o600)
+    try:
+        with removed_if_killed(path), os.fdopen(descriptor, "wb") as file:  # locked while open
+            yield path, file
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def check(path: Path, replaced: bool = True) -> None:
@@ -140,13 +157,17 @@ def _status(path: Path) -> os.stat_result | None:
     return status
 
 
-def _new_file(folder: Path, old: os.stat_result | None) -> tuple[Path, int]:
+def _new_file(
+    folder: Path, old: os.stat_result | None, suffix: str = ".part", usual_mode: int = 0o666
+) -> tuple[Path, int]:
     """Create a file under a name that nobody can foresee; return it open, and locked."""
     _remove_leftovers(folder)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    mode = 0o666 if old is None else 0o600  # nobody else reads it before it has the old one's mode
+    mode = (
+        usual_mode if old is None else 0o600
+    )  # nobody else reads it before it has the old one's mode
     while True:
-        temporary = folder / f".fastbp-{_machine()}-{secrets.token_hex(8)}.part"
+        temporary = folder / f".fastbp-{_machine()}-{secrets.token_hex(8)}{suffix}"
         descriptor = os.open(temporary, flags, mode)
         try:
             _lock(descriptor)

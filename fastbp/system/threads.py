@@ -128,19 +128,26 @@ def set_num_threads(n_threads: int | None) -> None:
     _chosen = n_threads
 
 
-def threads_for(batch_work: int, fit_work: int, chunks: int, requested: int | None) -> int:
+def threads_for(
+    batch_work: int,
+    fit_work: int,
+    parts: int,
+    requested: int | None,
+    least_work: int = WORK_PER_THREAD,
+) -> int:
     """Return the number of threads for a fit: what was requested, or what its size is worth.
 
-    The work of a batch and of the whole fit is in units of about a third of a nanosecond. More
-    threads than a batch has chunks would find nothing to do. Results do not depend on their number.
+    The work of a batch and of the whole fit is in units of about a third of a nanosecond, as is the
+    least share of a batch that is worth a thread. More threads than a batch has parts would find
+    nothing to do. Results do not depend on their number.
     """
     if not JIT_ENABLED:
         return 1  # plain Python has no atomic operations
     if requested is not None:
-        return min(requested, chunks)
+        return min(requested, parts)
     if fit_work < WORK_TO_START:
         return 1
-    return max(1, min(get_num_threads(), chunks, batch_work // WORK_PER_THREAD))
+    return max(1, min(get_num_threads(), parts, batch_work // least_work))
 
 
 class _Threads(ThreadPoolExecutor):

@@ -213,7 +213,9 @@ def open_checkpoint(
     if path is None:
         return None
     # A callback may change the working directory.
-    return Checkpoint(arguments.path("checkpoint", path).absolute(), seconds, fingerprint())
+    absolute = arguments.path("checkpoint", path).absolute()
+    with arguments.path_errors("checkpoint", "a file, in a folder that exists"):
+        return Checkpoint(absolute, seconds, fingerprint())
 
 
 def fingerprint(

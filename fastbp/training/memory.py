@@ -68,6 +68,7 @@ class Memory:
     n_rates = Integer(layout.N_RATES)
     budget = Integer(layout.BUDGET)
     ticket = Integer(layout.TICKET)
+    workers = Integer(layout.WORKERS)
     # The position
     epoch = Integer(layout.EPOCH)
     batch_start = Integer(layout.BATCH_START)
@@ -86,7 +87,8 @@ class Memory:
         n_integers = layout.N_INTEGERS + len(problem.table)
         first = whole_vectors(n_integers)  # of the floats: both begin with a cache line
         partials = layout.PARAMETERS + (2 + rule.n_moments) * p
-        both = aligned_zeros(first + partials + (slots + 1) * sums + workers * problem.work_size)
+        scratches = workers if problem.shared_kernel is None else 1
+        both = aligned_zeros(first + partials + (slots + 1) * sums + scratches * problem.work_size)
         self.integers, self.floats = both[:n_integers].view(np.int64), both[first:]
         self.integers[layout.LAYERS :] = problem.table
         self.plain = self.integers.data

@@ -73,6 +73,8 @@ class Problem:
     ----------
     kernel
         Runs a slice: see :func:`fastbp.kernels.neuron.neuron_steps`.
+    shared_kernel
+        Runs it on several threads that share each batch; None: each takes chunks of it.
     samples, options
         N rows of features with their labels, and how to train on them.
     parameters
@@ -98,6 +100,7 @@ class Problem:
     work_size: int
     named: Callable[[np.ndarray], dict[str, Any]]
     table: tuple[int, ...] = ()
+    shared_kernel: Kernel | None = None
 
     @property
     def rows(self) -> Rows:

@@ -21,15 +21,19 @@ from fastbp.data.rows import Block, Rows
 from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
+from fastbp.kernels.shared_network import MOST_PARTS
 from fastbp.kernels.steps import CLOSED, UNOPENED
+from fastbp.kernels.vector import LANES
 from fastbp.system.interrupts import Interrupts
-from fastbp.system.threads import Team, team, threads_for
+from fastbp.system.threads import WORK_PER_THREAD, Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Optimizer
 from fastbp.training.problem import Options, Problem
+from fastbp.training.sharing import Sharing
 from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
 
 SLICE_SECONDS = 0.05
+SHARED_WORK_PER_THREAD = 2**14  # 5 microseconds of a batch that threads share are worth one
 NO_FLOATS = read_only(np.empty(0))
 NO_ORDER = read_only(np.empty(0, dtype=np.int64))
 
@@ -124,10 +128,12 @@ def workers(problem: Problem, passes: int) -> Iterator[tuple[Team, int]]:
     is negligible.
     """
     rows, work, batch_rows = problem.rows, problem.row_work, problem.options.batch_rows
-    chunks = -(-batch_rows // min(problem.chunk_rows, batch_rows))
-    threads = threads_for(
-        batch_rows * work, passes * rows.n_rows * work, chunks, problem.options.n_threads
-    )
+    parts, least_work = -(-batch_rows // problem.chunk_rows), WORK_PER_THREAD
+    if problem.shared_kernel is not None:
+        panels = -(-min(problem.tile_rows, batch_rows) // LANES)
+        parts, least_work = min(panels, MOST_PARTS), SHARED_WORK_PER_THREAD
+    n_threads, fit_work = problem.options.n_threads, passes * rows.n_rows * work
+    threads = threads_for(batch_rows * work, fit_work, parts, n_threads, least_work)
     readers = 1
     if not rows.in_place and work < 8 * rows.n_features:
         readers = max(1, threads // 2) if rows.any_order else 1
@@ -166,6 +172,10 @@ class Run:
         self.first_epoch = 0
         self._orders = Orders(self.options, problem.rows)
         self._threads = threads
+        self._alone = Team(1, None)
+        self._sharing: Sharing | None = None
+        if problem.shared_kernel is not None and threads.size > 1:
+            self._sharing = Sharing(always=self.options.n_threads is not None)
         self._budget = 1
         self._lined: tuple[Block | None, Any] = (None, None)
         self._supply = open_supply(
@@ -236,18 +246,26 @@ class Run:
             self._supply.reorder(self._orders.draw(epoch))
         rates = self._set_rates(epoch)
         data = self._set_block(epoch, position)
-        memory.budget, memory.ticket = self._budget, UNOPENED
+        budget, threads, kernel = self._budget, self._threads, self.problem.kernel
+        if self._sharing is not None:
+            budget = self._sharing.next(budget)
+            threads = self._threads if self._sharing.now else self._alone
+            if self._sharing.now:
+                assert self.problem.shared_kernel is not None
+                kernel = self.problem.shared_kernel
+        memory.budget, memory.ticket, memory.workers = budget, UNOPENED, threads.size
         started = time.perf_counter()
         # The model's kernel: neuron_steps, network_steps, ...
-        self._threads.run(
-            lambda worker: self.problem.kernel(
-                data, memory.integers, memory.floats, rates, self.losses, worker
-            ),
+        threads.run(
+            lambda worker: kernel(data, memory.integers, memory.floats, rates, self.losses, worker),
             abandon=self._abandon,
         )
+        seconds = time.perf_counter() - started
         self._supply.used(position, memory.position if memory.epoch == epoch else None)
-        if memory.budget == 0:
-            growth = SLICE_SECONDS / max(time.perf_counter() - started, 1e-9)
+        if self._sharing is not None:
+            self._sharing.took(seconds, budget - memory.budget)
+        if memory.budget == 0 and budget == self._budget:
+            growth = SLICE_SECONDS / max(seconds, 1e-9)
             self._budget = max(1, int(self._budget * min(growth, 16.0)))
 
     def _abandon(self) -> None:

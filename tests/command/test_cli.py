@@ -848,7 +848,7 @@ def test_outputs_that_cannot_be_written_are_refused_at_once(tmp_path, table, opt
     both = run(*arguments, tmp_path / "o.png", other, tmp_path / "o.png", code=2)
     assert "expected different files" in both.stderr
     shard = ["train", tmp_path, "--target", "y", option, tmp_path / "new.csv"]
-    assert "would be taken for rows of the folder" in run(*shard, code=2).stderr
+    assert "it would be taken for rows" in run(*shard, code=2).stderr
 
     def refuse(*arguments):
         raise PermissionError(13, "Permission denied")

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 
 import fastbp
 from fastbp.command.app import command
+from fastbp.system.interrupts import EXIT_CODE
 from tests.command.running import run
 
 X = np.random.default_rng(0).normal(size=(40, 2))
@@ -49,7 +52,13 @@ def test_predictions_do_not_overwrite_what_they_are_made_from(tmp_path, table, m
         (folder, folder / "part.csv"),
     ]:
         refused = run("predict", model, rows, "--out", out, code=2).stderr
-        assert "would be overwritten" in refused or "would be taken for rows" in refused
+        assert f", got {out}: " in refused
+        assert ("expected to write another file than those that are read" in refused) == (
+            "would be overwritten" in refused
+        )
+        assert (f"expected to write outside the folder {folder}" in refused) == (
+            "it would be taken for rows" in refused
+        )
     assert (table.read_bytes(), model.read_bytes()) == before
     run("predict", model, table, "--out", folder / "predictions.txt")
 
@@ -142,3 +151,55 @@ def test_a_console_that_lacks_characters(tmp_path, table, model, locale):
     assert start("predict", model, table).stdout.startswith(expected)
     start("predict", model, table, "--out", tmp_path / "p.csv")
     assert (tmp_path / "p.csv").read_bytes().startswith(expected)
+
+
+def waited_for(condition, process):
+    """Wait until something is so, while a process runs."""
+    for _ in range(6000):
+        if condition():
+            return
+        assert process.poll() is None
+        time.sleep(0.01)
+    raise AssertionError("not reached")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other signals")
+@pytest.mark.parametrize("when", ["copying", "training"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_the_copy_of_standard_input_does_not_stay(name, when, tmp_path, monkeypatch):
+    copies, log = tmp_path / "tmp", tmp_path / "log.csv"
+    copies.mkdir()
+    options = ["--target", "y", "--epochs", str(10**9), "--log", str(log), "--no-compare"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastbp", "train", "-", *options],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(copies)},
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(b"a,y\n1,0\n2,1\n" * 10**6 if when == "copying" else b"a,y\n1,0\n2,1\n")
+    process.stdin.flush()
+    if when == "training":
+        process.stdin.close()
+        waited_for(lambda: log.exists() and log.stat().st_size > 100, process)
+    (copy,) = copies.iterdir()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    process.send_signal(getattr(signal, name))
+    process.wait(60)
+    ended = {"SIGINT": EXIT_CODE}.get(name, -getattr(signal, name))
+    assert process.returncode == ended
+    process.stdin.close()
+    if name == "SIGKILL":  # the next run removes it
+        assert list(copies.iterdir()) == [copy]
+        monkeypatch.setattr("tempfile.tempdir", str(copies))
+        run("train", "-", "--target", "y", "--epochs", 1, stdin=b"a,y\n1,0\n2,1\n")
+    assert not list(copies.iterdir())
+
+
+def test_a_copy_that_fails_says_what_to_do(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    told = run("train", "-", "--target", "y", code=1, stdin=b"a,y\n1,0\n").stderr
+    expected = "standard input: No space left on device, while it was copied into "
+    assert expected in told and "TMPDIR" in told

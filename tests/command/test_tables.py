@@ -136,6 +136,26 @@ def test_marks_header_and_standard_input(tmp_path):
     assert warned.startswith("Warning: standard input: the feature 'Unnamed: 0' has no name")
 
 
+def test_an_option_of_text_that_is_missing_or_one_too_many(tmp_path):
+    table = dict(zip("aby", np.random.default_rng(0).normal(size=(3, 30)).tolist(), strict=True))
+    nameless = write(tmp_path, table, "nameless.csv", header=False)
+    named = write(tmp_path, table)
+    hint = "; --no-header takes the first line for a row\n"
+    options = ["--number", "--epochs", 2, "--no-compare"]
+    for target in ([], ["--target", 2], ["--target", "y"]):
+        assert run("train", nameless, *target, *options, code=2).stderr.endswith(hint)
+    run("train", nameless, "--no-header", *options, "--save", tmp_path / "m")
+    assert run("predict", tmp_path / "m", nameless, code=1).stderr.endswith(hint)
+    refused = run("predict", tmp_path / "m", named, "--no-header", code=1).stderr
+    assert "got 'a' in row 0 (is the first line a header?)" in refused
+    np.save(tmp_path / "rows.npy", np.ones((4, 3)))
+    for option, got in ((["--no-header"], ""), (["--decimal", ","], ", got ','")):
+        for arguments in (["train"], ["predict", tmp_path / "m"]):
+            refused = run(*arguments, tmp_path / "rows.npy", *option, code=2).stderr
+            expected = f"{option[0]}: expected none for {tmp_path}/rows.npy, which is no .csv or"
+            assert refused.endswith(f"{expected} .tsv file{got}\n")
+
+
 def test_columns_without_names_are_numbers(tmp_path):
     values = np.random.default_rng(0).normal(size=(50, 5))
     values[:, 1] = values[:, 0] > 0
@@ -336,3 +356,20 @@ def test_other_commands_exit_with_2_on_errors_of_usage(tmp_path):
     assert "does not exist" in run("predict", tmp_path / "none", path, code=2).stderr
     assert "does not exist" in run("predict", path, tmp_path / "none.csv", code=2).stderr
     assert "--noise" in run("synth", "3x3", "--out", "x.npy", "--noise", "nan", code=2).stderr
+
+
+def test_a_column_of_json_that_changes_its_type_can_be_left_out(tmp_path):
+    import json
+
+    values, path = columns(), tmp_path / "t.jsonl"
+    a, b, y = values["a"], values["b"], values["y"]
+    rows = [
+        {"u": i if i < 30 else "many", "a": p, "b": q, "y": t}
+        for i, (p, q, t) in enumerate(zip(a, b, y, strict=True))
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    refused = run("train", path, *TARGET, code=1).stderr
+    assert "in row 30; leave out with --exclude u, or make numbers" in refused
+    run("train", path, *TARGET, "--exclude", "u", "--save", tmp_path / "m")
+    predicted = run("predict", tmp_path / "m", path).stdout
+    assert predicted == run("predict", tmp_path / "m", write(tmp_path, values)).stdout

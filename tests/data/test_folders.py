@@ -96,6 +96,22 @@ def test_partitions_are_columns(write, tmp_path):
     assert only.block(0, 150).features[:, 0].tolist() == months.tolist()
 
 
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
+def test_text_of_which_a_later_file_has_what_looks_like_numbers(suffix, tmp_path):
+    texts = {"1": "x,y\n1,a\n2,3\n", "2": "x,y\n1,3\n2,10\n", "3": "x,y\n", "4": "x,y\n1,a\n"}
+    for name, text in texts.items():
+        content = gzip.compress(text.encode()) if suffix == "csv.gz" else text.encode()
+        (tmp_path / f"{name}.{suffix}").write_bytes(content)
+    rows = open_rows(tmp_path, target="y")
+    assert rows.classes == ["10", "3", "a"]
+    assert values(rows)[1] == [2.0, 1.0, 1.0, 0.0, 2.0]
+    (tmp_path / f"1.{suffix}").rename(tmp_path / f"5.{suffix}")  # numbers come first
+    with pytest.raises(
+        DataError, match=r"expected numbers as labels, as in .*, got text as labels"
+    ):
+        open_rows(tmp_path, target="y")
+
+
 def test_partitions_of_text(tmp_path):
     put(tmp_path, {"kind=a%20b/year=2020/1.csv": "x\n1\n2\n", "kind=c/year=2021/1.csv": "x\n3\n"})
     rows = open_rows(tmp_path, target="kind")

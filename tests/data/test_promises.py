@@ -1,6 +1,7 @@
 """What the README promises of rows and tables, for every reader that there is."""
 
 import gzip
+import itertools
 import json
 import re
 from datetime import date
@@ -154,7 +155,11 @@ def write_with_others(path, rows):
         path.write_bytes("\n".join(lines).encode("latin-1"))
     elif suffix == "jsonl":
         extra = {"note": "café", "list": [1], "struct": {"a": [{}]}, "none": None}
-        lines = [json.dumps({**extra, **dict(zip(NAMES, r, strict=True))}) for r in rows.tolist()]
+        mixed = itertools.cycle([1, "a", {"b": 1}, [None], True, {"b": []}])
+        lines = [
+            json.dumps({**extra, "mixed": next(mixed), **dict(zip(NAMES, r, strict=True))})
+            for r in rows.tolist()
+        ]
         path.write_text("\n".join(lines))
     elif suffix in ("parquet", "pq"):
         parquet.write_table(with_others(rows), path)

@@ -870,7 +870,7 @@ def test_the_files_of_a_folder_share_their_classes(suffix, tmp_path):
     rows = open_rows(tmp_path, **of_text)
     assert rows.classes == list("abcd")
     assert rows.block(0, 5).labels.tolist() == [[1.0], [2.0], [0.0], [1.0], [3.0]]
-    if suffix != "npz":
+    if suffix not in ("npz", "csv"):  # in text the same digits can be a label
         labelled(tmp_path / f"2.{suffix}", [1, 2])
         with pytest.raises(DataError, match=r"2\..*: expected text as labels, as in .*, got num"):
             open_rows(tmp_path, **of_text)

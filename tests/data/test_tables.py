@@ -1,5 +1,6 @@
 """Tables: what is a number in them, which columns are features, and what is said of the choice."""
 
+import gzip
 import json
 import re
 from decimal import Decimal
@@ -118,6 +119,43 @@ def test_a_gap_among_booleans_is_named(gap, suffix, tmp_path):
     expected = rf"column 'x': expected a label, got none in row {gap}"
     with pytest.raises(DataError, match=expected):
         open_rows(path, target="x").block(0, 6)
+
+
+MIXED = {
+    "text": [1, "a", 2, None],
+    "number": [None, "a", 2, "b"],
+    "inside": [{"b": 1}, {"b": "c"}, {"b": [1]}, None],
+    "list": [["a"], [1], [], [{}]],
+    "struct": [True, {"b": 1}, [1], "x"],
+}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+@pytest.mark.parametrize("kind", MIXED)
+def test_a_column_that_changes_its_type_matters_if_it_is_used(kind, suffix, tmp_path):
+    rows = [
+        {"u": u, "x": x, "y": y, "day": "2024-01-02"}
+        for u, x, y in zip(MIXED[kind], [1, None, 2.5, 3], [True, False, True, True], strict=True)
+    ]
+    path = tmp_path / f"rows{suffix}"
+    text = "\n".join(json.dumps(row) for row in rows).encode()
+    path.write_bytes(gzip.compress(text) if suffix == ".jsonl.gz" else text)
+    for source in (path, tmp_path):
+        found = open_rows(source, target="y", columns=["x"])
+        assert found.classes == [False, True] and found.feature_names == ["x"]
+        np.testing.assert_array_equal(found.block(0, 4).features[:, 0], [1, np.nan, 2.5, 3])
+        assert found.block(0, 4).labels[:, 0].tolist() == [1, 0, 1, 1]
+    assert open_rows(path, target="y", exclude=["u", "day"]).feature_names == ["x"]
+    with pytest.raises(DataError, match=r"rows\.jsonl.*: (column 'u'|.* in row 1$)") as caught:
+        open_rows(path, target="y", exclude=["day"]).block(0, 4)
+    assert caught.value.column == "u"
+    with pytest.raises(DataError, match=r"column 'day': expected numbers, got timestamp"):
+        open_rows(path, target="y", exclude=["u"])
+    with pytest.raises(ValueError, match=r"expected a column of .*\('u', 'x', 'y', 'day'\)"):
+        open_rows(path, target="none")
+    path.write_bytes(gzip.compress(text[:-1]) if suffix == ".jsonl.gz" else text[:-1])
+    with pytest.raises(DataError, match=r"expected JSON, .* in row 3$"):
+        open_rows(path, target="y", columns=["x"]).block(0, 4)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

@@ -81,6 +81,36 @@ def test_layouts_that_are_none(options, error, message, tmp_path):
         open_rows(tmp_path / "rows.csv", **options)
 
 
+HINT = "; header=False takes the first line for a row$"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_a_first_line_that_may_be_a_row(suffix, tmp_path):
+    def write(text):
+        content = text.encode()
+        path.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
+
+    path = tmp_path / f"rows{suffix}"
+    write("0.5,-1e3,1\n1.5,2,0\n")
+    with pytest.warns(UserWarning, match="the column '0.5' is called by a number" + HINT):
+        assert open_rows(path, target="1").n_rows == 1
+    assert open_rows(path, header=False, target=2).n_rows == 2
+    with pytest.raises(ValueError, match=r"target: .*, got 'y'" + HINT):
+        open_rows(path, target="y")
+    write("0,0,1\n1,2,0\n")
+    with pytest.raises(DataError, match="got '0' twice" + HINT):
+        open_rows(path, target="1")
+    write("2020,2021,y\n1,2,0\n")
+    assert open_rows(path, target="y").feature_names == ["2020", "2021"]
+    with pytest.raises(ValueError, match=r"got 'z'$"):
+        open_rows(path, target="z")
+    with pytest.raises(DataError, match=r"got 'y' in row 0 \(is the first line a header\?\)$"):
+        open_rows(path, header=False, columns=[2]).block(0, 2)
+    write("1,2\n3,x\n")
+    with pytest.raises(DataError, match=r"got 'x' in row 1$"):
+        open_rows(path, header=False).block(0, 2)
+
+
 @pytest.mark.parametrize("options", [{"delimiter": ";"}, {"decimal": "'"}, {"header": False}])
 def test_a_layout_is_for_text_alone(options, tmp_path):
     np.save(tmp_path / "rows.npy", np.ones((2, 2)))

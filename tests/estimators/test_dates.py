@@ -1,6 +1,7 @@
 """What is no number to any estimator, whatever it comes in: dates, durations, signaling NaN."""
 
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 pd = pytest.importorskip("pandas", reason="tables of dates")
 
 import fastbp  # noqa: E402
+from fastbp.estimators.base import NOT_NEGATIVE, POSITIVE, Number  # noqa: E402
 
 N = 20
 X = np.random.default_rng(0).normal(size=(N, 2))
@@ -141,3 +143,39 @@ def test_a_table_of_arrow_that_cannot_be_read(kind):
         made(kind).fit(Broken(), Y)
     with pytest.raises(fastbp.DataError, match=r"^y: expected a table of Arrow.*broken"):
         made(kind).fit(X, Broken())
+
+
+SPAN = np.timedelta64(1, "ns")  # to NumPy an integer
+NO_NUMBERS = [SPAN, np.timedelta64("NaT"), DATES[0], Decimal("sNaN"), np.array(SPAN), pd.NaT]
+PARAMETERS = [
+    (kind, parameter)
+    for kind in KINDS
+    for parameter, kinds in getattr(fastbp, kind)._parameter_constraints.items()
+    if parameter == "verbose" or any(isinstance(each, Number) for each in kinds)
+]
+
+
+@pytest.mark.parametrize(("kind", "parameter"), PARAMETERS, ids=str)
+def test_parameters(kind, parameter):
+    message = f"'{parameter}' parameter of {kind} must be |{parameter}: expected an integer, got"
+    for value in [*NO_NUMBERS, np.nan]:
+        with pytest.raises((ValueError, TypeError), match=message):
+            made(kind).set_params(**{parameter: value}).fit(X, Y)
+    fractions = {"hidden_layer_sizes": (SPAN,)}
+    if getattr(fastbp, kind)._parameter_constraints[parameter][0] in (NOT_NEGATIVE, POSITIVE):
+        made(kind).set_params(**{parameter: Fraction(1, 2)}).fit(X, Y)
+        fractions = {parameter: 10**400}
+    if parameter in fractions:
+        with pytest.raises((ValueError, TypeError), match=message):
+            made(kind).set_params(**fractions).fit(X, Y)
+
+
+@pytest.mark.parametrize("value", [SPAN, np.datetime64(1, "ns"), np.array([SPAN])])
+def test_arguments_of_functions(value):
+    fit = [X, Y, [0.0, 0.0], 0.0, 0.1, 1]
+    with pytest.raises(TypeError, match="learning_rate: expected a real number, got "):
+        fastbp.fit_neuron(*fit[:4], value, 1)
+    with pytest.raises(TypeError, match="alpha: expected a real number, got "):
+        fastbp.fit_neuron(*fit, alpha=value)
+    with pytest.raises(TypeError, match="momentum: expected a real number, got "):
+        fastbp.SGD(momentum=value)

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import re
 import shutil
 import stat
 import sys
@@ -172,6 +173,23 @@ def test_what_belongs_to_somebody_else_is_not_used(folder, monkeypatch):
     monkeypatch.setattr(cache, "why_not_trusted", lambda *_: "it belongs to another user (7)")
     with pytest.warns(RuntimeWarning, match=r"another user \(7\)"):
         assert hits(folder) == 0
+
+
+@pytest.mark.parametrize("call", ["predict_neuron", "NeuronRegressor"])
+def test_the_warning_is_about_the_users_line(call, tmp_path):
+    folder = tmp_path / cache.cache_folder().name
+    folder.mkdir()
+    folder.chmod(0o777)
+    script = tmp_path / "script.py"
+    lines = {
+        "predict_neuron": "fastbp.predict_neuron([[3.0]], [1.0], 0.0)",
+        "NeuronRegressor": "fastbp.NeuronRegressor(tol=None, max_iter=1).fit([[3.0], [1.0]], [1, 2])",
+    }
+    script.write_text(f"import fastbp\n\n{lines[call]}\n")
+    run = f"import runpy, sys; sys.stderr = sys.stdout; runpy.run_path({str(script)!r})"
+    told = python(run, NUMBA_CACHE_DIR=str(tmp_path))
+    warnings = re.findall("(.*): RuntimeWarning: the kernel cache is not used", told)
+    assert warnings == [f"{script}:3"]  # once, though there are several kernels
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")

@@ -56,7 +56,10 @@ def loss_of(activation, loss, z, y, out):
 
 @kernel
 def updated(integers, floats, rate, n, gradient):
-    update.update(pointer_to(integers), pointer_to(floats), rate, n, pointer_to(gradient))
+    p = integers[layout.N_PARAMETERS]
+    integers, floats = pointer_to(integers), pointer_to(floats)
+    update.begin_update(integers, floats)
+    update.update(integers, floats, rate, n, pointer_to(gradient), 0, p)
 
 
 @kernel

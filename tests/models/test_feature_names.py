@@ -138,3 +138,44 @@ def test_a_model_without_names_goes_by_position():
     np.testing.assert_array_equal(
         model.outputs(OTHER), model.outputs(fastbp.open_rows(OTHER.to_numpy()))
     )
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_the_index_of_pandas_is_no_feature():
+    pa = pytest.importorskip("pyarrow", reason="tables of Arrow")
+    pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [4.0, 1.0, 3.0, 2.0]})
+    shuffled = frame.sample(frac=1.0, random_state=0).rename_axis("id")
+    table = pa.Table.from_pandas(shuffled)
+    assert table.column_names == ["a", "b", "id"]
+    y, start = [0, 1, 0, 1], ([0.0, 0.0], 0.0, 0.1, 3)
+    layers = [np.ones((2, 1))], [np.zeros(1)]
+    expected = fastbp.fit_neuron(shuffled, y, *start)
+    outputs = expected.predict(shuffled)
+    kinds = {"NeuronClassifier": {"tol": None}, "MLPRegressor": {"random_state": 0}}
+    for source in (table, table.to_batches()[0]):
+        told = "features: left out 'id', which its metadata call the index; open_rows\\(columns="
+        with pytest.warns(UserWarning, match=told) as warned:
+            fit = fastbp.fit_neuron(source, y, *start)
+        assert len(warned) == 1 and warned[0].filename == __file__
+        assert fit.feature_names == ["a", "b"]
+        np.testing.assert_array_equal(fit.weights, expected.weights)
+        with pytest.warns(UserWarning, match=told) as warned:
+            np.testing.assert_array_equal(expected.predict(source), outputs)
+        assert len(warned) == 1 and warned[0].filename == __file__
+        with pytest.warns(UserWarning, match="left out 'id'"):
+            net = fastbp.fit_network(source, y, *layers, 0.1, 3, activations=["sigmoid"])
+        assert net.feature_names == ["a", "b"]
+        with pytest.warns(UserWarning, match=r"validation\[0\]: left out 'id'"):
+            fastbp.fit_neuron(shuffled, y, *start, validation=(source, y))
+        for kind, parameters in kinds.items():
+            model = getattr(fastbp, kind)(max_iter=3, **parameters)
+            with pytest.warns(UserWarning, match="X: left out 'id'") as warned:
+                model.fit(source, y)
+            assert {each.filename for each in warned} == {__file__}
+            assert model.feature_names_in_.tolist() == ["a", "b"]
+            with pytest.warns(UserWarning, match="X: left out 'id'"):
+                found = model.predict(source)
+            np.testing.assert_array_equal(found, model.predict(shuffled))
+    plain = table.replace_schema_metadata(None)
+    assert fastbp.fit_neuron(plain, y, [0.0] * 3, *start[1:]).feature_names == ["a", "b", "id"]

@@ -47,6 +47,9 @@ class Folder(Rows):
         self.n_rows = ends[-1]
         first, *_ = [shard for shard in self._shards if shard.feature_names] or self._shards
         filled, *_ = [shard for shard in self._shards if shard.n_rows > 0] or self._shards
+        if filled.classes is not None and filled.classes != BOOLEANS:
+            for shard in self._shards:  # in a later file all labels may look like numbers
+                shard.take_labels_for_text()
         for shard in self._shards:
             _check_alike(shard, first)
             _check_alike(shard, filled)

@@ -60,7 +60,7 @@ def open_rows(
         The columns of labels: by name, and by index where there are no names; -1 is the last one.
         Text or booleans in a single target of files are classes: the labels are then indices into
         the sorted distinct values, which `rows.classes` lists. In a ``.csv`` the first mebibyte
-        decides whether that is so.
+        decides whether that is so, and for those of a folder the first file.
     weight : str or int, optional
         The column of sample weights.
     columns : list of str or int, optional
@@ -143,7 +143,8 @@ def open_rows(
 
 
 def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
-    mode = path.stat().st_mode  # a missing one is an OSError that names it
+    with arguments.path_errors("source", "a file or folder that exists"):
+        mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         return Folder(path, request, layout)
     if not stat.S_ISREG(mode) or not is_known(path):

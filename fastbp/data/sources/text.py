@@ -9,6 +9,7 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
@@ -19,7 +20,7 @@ from fastbp import arguments
 from fastbp.data import frames
 from fastbp.data.rows import Block
 from fastbp.data.sources import text_labels
-from fastbp.data.sources.columns import ColumnRequest
+from fastbp.data.sources.columns import ColumnRequest, Roles
 from fastbp.data.sources.files import File, FileRows, Sequential, damage_named
 from fastbp.errors import DataError
 
@@ -32,6 +33,8 @@ LONGEST_HEADER = 2**26
 """Bytes of a first line; a larger one is no text."""
 RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 COMMA = re.compile(r"[+-]?\d+,\d+")
+INTEGER = re.compile(r"[+-]?\d+")
+FRACTION = re.compile(r"[+-]?\d*[.,]\d+([eE][+-]?\d+)?")
 ENCODE = "save the file as UTF-8"
 
 
@@ -86,7 +89,7 @@ class Csv(FileRows):
             cells, self._body = _header(stream, str(path), self._delimiter, layout)
         names = cells if layout.header else None
         self._names: list[str] | range = range(len(cells)) if names is None else names
-        roles = request.roles(str(path), self._names)
+        roles = self._roles(path, request)
         self._rows, self._offsets = array("q"), array("q")
         super().__init__(file, 0, roles, names, "float64")
         offset = self._body
@@ -97,6 +100,22 @@ class Csv(FileRows):
             offset += text.size
         if len(roles.labels) == 1 and self.n_rows > 0:
             self.classes = self._classes()
+
+    def _roles(self, path: Path, request: ColumnRequest) -> Roles:
+        """Return the roles of columns; where names are numbers, say that they may be a row."""
+        names = [name.strip() for name in self._names if isinstance(name, str)]
+        fractions = [name for name in names if FRACTION.fullmatch(name)]
+        hint = "header=False takes the first line for a row"
+        try:
+            roles = request.roles(str(path), self._names)
+        except ValueError as error:
+            if not fractions and not all(map(INTEGER.fullmatch, names or [""])):
+                raise
+            raise type(error)(f"{error}; {hint}") from None
+        if fractions and any(str(self._names[j]).strip() in fractions for j in roles.all):
+            remark = f"the column {fractions[0]!r} is called by a number; {hint}"
+            roles = replace(roles, remarks=(*roles.remarks, remark))
+        return roles
 
     _expected = "text"
 
@@ -135,6 +154,10 @@ class Csv(FileRows):
         if self._is_number(words):
             return None
         return text_labels.classes_in(self, self._labels())
+
+    def take_labels_for_text(self) -> None:
+        if self.classes is None and self.n_rows > 0:
+            self.classes = text_labels.classes_in(self, self._labels())
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         if start < stop:
@@ -252,6 +275,8 @@ class Csv(FileRows):
         row = bisect_left(range(len(text)), True, key=lambda i: not self._is_number(text[: i + 1]))
         cell = column[row].as_py()
         hint = "; decimal=',' reads it" if self._decimal == "." and COMMA.fullmatch(cell) else ""
+        if not hint and first + row == 0 and isinstance(self._names, range):
+            hint = " (is the first line a header?)"
         raise DataError(
             f"{self.name}: column {self._names[index]!r}: expected a number, got {cell!r} in row"
             f" {first + row}{hint}",

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.rows import Rows
-from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE
+from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, Number
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.mlp import network
 from fastbp.estimators.mlp.exchange import Exchange
@@ -25,7 +25,6 @@ from fastbp.estimators.mlp.stochastic import Stochastic
 from fastbp.estimators.mlp.targets import Targets
 from fastbp.estimators.names import HIDDEN
 from fastbp.estimators.scikit_learn import (
-    Interval,
     Options,
     StrOptions,
     check_sample_weight,
@@ -58,10 +57,10 @@ class BaseMLP(Exchange):
         "power_t": [NOT_NEGATIVE],
         "shuffle": ["boolean"],
         "tol": [NOT_NEGATIVE],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "momentum": [Number(Real, 0, 1, closed="both")],
+        "validation_fraction": [Number(Real, 0, 1, closed="left")],
+        "beta_1": [Number(Real, 0, 1, closed="left")],
+        "beta_2": [Number(Real, 0, 1, closed="left")],
         "epsilon": [POSITIVE],
         "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
         "max_fun": [COUNT],
@@ -160,9 +159,8 @@ class BaseMLP(Exchange):
             return None
         if self.solver == "lbfgs":
             raise ValueError("X_val: expected None with solver='lbfgs', which has no epochs")
-        checks.refuse_special_objects("X_val", X)
         checks.refuse_special_objects("y_val", y)
-        X = validate(self, X, reset=False, **CHECKS)
+        X = validate(self, X, name="X_val", reset=False, **CHECKS)
         return Data(X, targets.given_labels(y, X.shape[0], n_outputs), None)
 
     def _layers(self, learned: Any) -> Layers:
@@ -235,7 +233,7 @@ class BaseMLP(Exchange):
 
 
 def _hidden_sizes(sizes: Any) -> list[int]:
-    hidden = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    hidden = list(sizes) if np.iterable(sizes) else [sizes]
     whole = [arguments.integer("hidden_layer_sizes", n, minimum=-(2**62)) for n in hidden]
     if any(size <= 0 for size in whole):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")

@@ -78,7 +78,7 @@ def solver_of(settings: Any, old: Solver | None) -> Solver:
     """Return an estimator's optimizer, which may continue the one before."""
     rule, rate = optimizer_of(settings), float(settings.learning_rate_init)
     schedule = settings.learning_rate if isinstance(rule, SGD) else "constant"
-    new = Solver(rule, rate, rate, schedule, settings.power_t)
+    new = Solver(rule, rate, rate, schedule, float(settings.power_t))
     keeps = settings.warm_start and settings.keep_optimizer
     if old is not None and keeps and type(old.rule) is type(rule):
         new.moments, new.powers = old.moments, old.powers

@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from dataclasses import replace
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,14 +18,13 @@ from fastbp import arguments
 from fastbp.data.arrays import is_plain
 from fastbp.data.rows import Rows
 from fastbp.errors import DivergenceError
-from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Estimator, Scores
+from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Estimator, Number, Scores
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, optimizer_of
 from fastbp.estimators.neuron.labels import Survey, carried
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
 from fastbp.estimators.scikit_learn import (
-    Interval,
     StrOptions,
     check_partial_fit_first_call,
     fit_method,
@@ -92,13 +91,14 @@ class Neurons(Estimator):
         "loss": [StrOptions(set(KNOWN_LOSSES))],
         "solver": [StrOptions(set(OPTIMIZERS)), *OPTIMIZERS.values()],
         "batch_size": [COUNT, None],
+        "max_iter": [Number(Integral, 1, 2**62, closed="both")],
         "learning_rate_init": [POSITIVE, StrOptions({"auto"}), callable],
         "shuffle": ["boolean", StrOptions({"window"})],
         "random_state": [SEED, np.random.RandomState, np.random.Generator, None],
         "tol": [NOT_NEGATIVE, None],
         "n_iter_no_change": [COUNT],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "validation_fraction": [Number(Real, 0, 1, closed="neither")],
+        "momentum": [Number(Real, 0, 1, closed="left")],
     }
 
     @fit_method

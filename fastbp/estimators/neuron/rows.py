@@ -43,6 +43,8 @@ def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
         if X.n_labels > 0:
             raise ValueError(f"y: expected None with rows that carry labels ({X.name})")
         checks.refuse_special_objects("y", y)
+        checks.refuse_missing_labels("y", y)
+        checks.refuse_gaps("y", y)
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if len(y) != X.n_rows:
             raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
