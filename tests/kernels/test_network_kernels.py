@@ -1,7 +1,7 @@
-"""The kernels of networks: products of tiles, BLAS, single rows, updates.
+"""The kernels of networks: tiles, single rows, sparse rows, losses, updates.
 
-This file also runs with the JIT off (``NUMBA_DISABLE_JIT=1``), where it and ``test_kernels.py``
-must reach every line of the kernels.
+This file also runs with the JIT off (``NUMBA_DISABLE_JIT=1``), where this folder must reach every
+line of the kernels. Products are in ``test_matmul.py``.
 """
 
 from dataclasses import replace
@@ -17,10 +17,10 @@ from fastbp.data.arrays import Labelled, rows_of
 from fastbp.data.labels import Samples
 from fastbp.data.sparse import CompressedRows
 from fastbp.kernels import activations as codes
-from fastbp.kernels import blas, layout, losses, matmul, plan, update
+from fastbp.kernels import layout, losses, plan, update
 from fastbp.kernels import network as kernels
 from fastbp.kernels import sparse_network as sparse_kernels
-from fastbp.kernels.jit import JIT_ENABLED, kernel, vector_width
+from fastbp.kernels.jit import kernel
 from fastbp.kernels.lanes import lane
 from fastbp.kernels.vector import load, pointer_to, square_root, store, store_first
 from fastbp.models import network_prediction
@@ -33,171 +33,10 @@ from tests import reference
 from tests.problems import assert_same_network, network_bits, network_problem
 from tests.tolerances import CENTRAL_DIFFERENCE, ROUNDING
 
-SEA = 1e300  # around what may be read: a stray store or a used stray load is seen
-
-
-@kernel
-def multiplied(mode, terms, outputs, width, w, term_stride, output_stride, a, b, result):
-    matmul.multiply(
-        mode, terms, outputs, width, pointer_to(w), term_stride, output_stride, pointer_to(a),
-        pointer_to(b), pointer_to(result),
-    )  # fmt: skip
-
-
-@kernel
-def summed(mode, width, p, n_p, p_stride, q, n_q, q_stride, factor, result, totals):
-    matmul.sums_of_products(
-        mode,
-        width,
-        pointer_to(p),
-        n_p,
-        p_stride,
-        pointer_to(q),
-        n_q,
-        q_stride,
-        pointer_to(factor),
-        pointer_to(result),
-    )
-    matmul.sums_of_rows(mode, width, n_p, pointer_to(p), pointer_to(factor), pointer_to(totals))
-
-
-@kernel
-def transposed(x, columns, stride, order, shuffled, first, rows, scratch, result):
-    kernels.transposed_rows(
-        pointer_to(x),
-        columns,
-        stride,
-        (pointer_to(order), shuffled),
-        first,
-        rows,
-        pointer_to(scratch),
-        pointer_to(result),
-    )
-
-
-@kernel
-def row_multiplied(terms, outputs, a, w, b, result):
-    matmul.multiply_row(
-        terms, outputs, pointer_to(a), pointer_to(w), pointer_to(b), pointer_to(result)
-    )
-
 
 @kernel
 def bad_row_of_sparse_rows(data, integers):
     return sparse_kernels.no_bad_row(pointer_to(data), pointer_to(integers), 0, 1)
-
-
-@kernel
-def by_blas(address, ta, tb, rows, columns, terms, a, b, factor, c):
-    blas.gemm(
-        address, ta, tb, rows, columns, terms, pointer_to(a), pointer_to(b), factor, pointer_to(c)
-    )
-
-
-MODES = ("PLAIN", "PLUS", "PLUS_START", "PLUS_START_RELU", "TIMES", "WHERE_POSITIVE", "DESCEND")
-
-
-@pytest.fixture(params=[matmul.TALL_AND_WIDE] if JIT_ENABLED else [False, True])
-def blocks(request, monkeypatch):
-    """The blocks for this machine's registers, or, with the JIT off, for either kind."""
-    monkeypatch.setattr(matmul, "TALL_AND_WIDE", request.param)
-
-
-@pytest.mark.usefixtures("blocks")
-@pytest.mark.parametrize("outputs", [1, 3, 4, 9])
-@pytest.mark.parametrize("width", [1, 8, 13, 32, 45])
-@pytest.mark.parametrize("mode", MODES)
-def test_products_of_every_shape(mode, outputs, width):
-    rng = np.random.default_rng([outputs, width])
-    terms, stride = 5, -(-width // 8) * 8
-    w, start = rng.normal(size=(terms, outputs)), rng.normal(size=outputs)
-    a = np.full((terms, stride), SEA)
-    a[:, :width] = rng.normal(size=(terms, width))
-    before, other = rng.normal(size=(2, outputs, width))
-    product = w.T @ a[:, :width]
-    other, expected = {
-        "PLAIN": (start, product),
-        "PLUS": (start, before + product),
-        "PLUS_START": (start, start[:, None] + product),
-        "PLUS_START_RELU": (start, np.maximum(start[:, None] + product, 0.0)),
-        "TIMES": (other, other * product),
-        "WHERE_POSITIVE": (other, np.where(other > 0.0, product, 0.0)),
-        "DESCEND": (np.array([-0.5]), before - 0.5 * product),
-    }[mode]
-    code = getattr(matmul, mode)
-    for flat, term_stride, output_stride in ((w, outputs, 1), (w.T.copy(), 1, terms)):
-        result = np.full(outputs * width + 16, SEA)
-        result[: before.size] = before.ravel()
-        multiplied(code, terms, outputs, width, flat, term_stride, output_stride, a, other, result)
-        np.testing.assert_allclose(
-            result[: before.size].reshape(before.shape), expected, rtol=1e-13, atol=1e-14
-        )
-        assert (result[before.size :] == SEA).all()
-
-
-@pytest.mark.parametrize("outputs", [1, 2, 8, 13, 16, 32, 45, 70])
-def test_one_row_has_the_bits_of_many(outputs):
-    rng = np.random.default_rng(outputs)
-    terms, stride = 7, -(-outputs // 8) * 8
-    a, w, b = rng.normal(size=terms), rng.normal(size=(terms, outputs)), rng.normal(size=stride)
-    row, tile = np.empty(stride + 8), np.empty((outputs, 8))
-    row_multiplied(terms, outputs, a, w, b, row)
-    multiplied(matmul.PLUS_START, terms, outputs, 8, w, outputs, 1, np.repeat(a, 8), b, tile)
-    np.testing.assert_array_equal(row[:outputs], tile[:, 3])
-
-
-@pytest.mark.parametrize("n_p", [1, 2, 8, 11])
-@pytest.mark.parametrize("n_q", [1, 3])
-@pytest.mark.parametrize(
-    ("mode", "kept", "factor"), [("PLAIN", 0.0, 1.0), ("PLUS", 1.0, 1.0), ("DESCEND", 1.0, -0.5)]
-)
-def test_sums_of_products(mode, kept, factor, n_p, n_q):
-    rng = np.random.default_rng([n_p, n_q])
-    p, q = rng.normal(size=(n_p, 16)), rng.normal(size=(n_q, 16))
-    before, totals = rng.normal(size=(n_p, n_q)), rng.normal(size=n_p)
-    expected = kept * before + factor * (p @ q.T)
-    for p_stride, q_stride in ((n_q, 1), (1, n_p)):
-        by_columns = (p_stride, q_stride) == (1, n_p)
-        ours, sums = (before.T if by_columns else before).copy(), totals.copy()
-        summed(
-            getattr(matmul, mode), 16, p, n_p, p_stride, q, n_q, q_stride, np.array([factor]),
-            ours, sums,
-        )  # fmt: skip
-        np.testing.assert_allclose(ours.T if by_columns else ours, expected, rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(
-            sums, kept * totals + factor * p.sum(axis=1), rtol=1e-12, atol=1e-14
-        )
-
-
-@pytest.mark.parametrize("columns", [1, 2, 8, 11])
-@pytest.mark.parametrize("rows", [1, 8, 13])
-@pytest.mark.parametrize("shuffled", [False, True])
-@pytest.mark.parametrize("gap", [0, 3])
-def test_transposition(columns, rows, shuffled, gap):
-    wide = np.arange(20.0 * (columns + gap)).reshape(20, columns + gap) + 1.0
-    x = wide[:, :columns]
-    order = np.random.default_rng(0).permutation(20)
-    stride = -(-rows // 8) * 8
-    scratch = np.full(rows * columns + 7, SEA)
-    result = np.full((-(-columns // 8) * 8, stride), SEA)
-    transposed(wide, columns, columns + gap, order, shuffled, 3, rows, scratch, result)
-    chosen = x[order[3 : 3 + rows]] if shuffled else x[3 : 3 + rows]
-    np.testing.assert_array_equal(result[:columns, :rows], chosen.T)
-    assert (result[:columns, rows:] == 0.0).all()
-
-
-@pytest.mark.parametrize("ta", [False, True])
-@pytest.mark.parametrize("tb", [False, True])
-@pytest.mark.parametrize("factor", [0.0, 1.0])
-def test_blas_from_inside_a_kernel(ta, tb, factor):
-    rng = np.random.default_rng(0)
-    a, b, c = rng.normal(size=(3, 5)), rng.normal(size=(5, 4)), rng.normal(size=(3, 4))
-    expected = a @ b + factor * c
-    if factor == 0.0:
-        c[:] = np.nan  # is overwritten, not multiplied
-    left, right = (a.T.copy() if ta else a), (b.T.copy() if tb else b)
-    by_blas(blas.gemm_address(), ta, tb, 3, 4, 5, left, right, factor, c)
-    np.testing.assert_allclose(c, expected, rtol=1e-14)
 
 
 def test_vector_pieces():
@@ -232,20 +71,16 @@ def test_a_network_against_the_oracle(output, loss, batch_size):
         np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("batch_size", [None, 1])
-def test_every_way_of_a_layer(batch_size, monkeypatch):
-    sizes = (17, 33, 9, 1)
+@pytest.mark.parametrize("batch_size", [None, 1, 9])
+@pytest.mark.parametrize("sizes", [(17, 33, 9, 1), (300, 20, 2)], ids=str)
+def test_every_way_of_a_layer(sizes, batch_size):
+    """Both sums of gradients, and of more inputs than are added up at once, too."""
+    table = np.reshape(plan.plan_network(sizes, (0,) * (len(sizes) - 1), 1, 40).table, (-1, 8))
+    assert set(table[:, layout.METHOD]) == {plan.INNER, plan.OUTER}
     fitted, oracle, arguments, keywords = fit(
         sizes, 40, "bce", "sigmoid", batch_size=batch_size, alpha=0.1
     )
-    expected = oracle(*arguments, **keywords)
-    assert_same_network(fitted, expected)
-    monkeypatch.setattr(plan, "BLAS_FROM", 1)
-    monkeypatch.setattr(plan, "BLAS_FROM_NARROW", 1)
-    plan.plan_network.cache_clear()
-    by_blas, *_ = fit(sizes, 40, "bce", "sigmoid", batch_size=batch_size, alpha=0.1)
-    assert_same_network(by_blas, expected)
-    plan.plan_network.cache_clear()
+    assert_same_network(fitted, oracle(*arguments, **keywords))
 
 
 def test_several_tiles_and_chunks(monkeypatch):
@@ -372,13 +207,6 @@ def test_tiles_and_chunks_do_not_depend_on_how_many_rows_there_are(sizes):
     assert made.chunk_rows * made.row_work < 2**28  # under a tenth of a second, for Ctrl-C
 
 
-def test_the_switch_to_blas():
-    from_weights = plan.BLAS_FROM if vector_width() >= 512 else plan.BLAS_FROM_NARROW
-    side = int(np.sqrt(from_weights)) + 1
-    assert plan.plan_network((side, side), (0,), 1, 64).uses_blas
-    assert not plan.plan_network((32, 32), (0,), 1, 64).uses_blas
-
-
 @pytest.mark.parametrize("sizes", [(3, 5, 2), (17, 20, 9, 1), (1, 1)], ids=str)
 @pytest.mark.parametrize("batch_size", [None, 9])
 def test_steps_without_a_stored_gradient_change_no_bit(sizes, batch_size, monkeypatch):
@@ -482,18 +310,10 @@ def test_poisson_deviance_descends_by_its_derivative():
         )
 
 
-@pytest.mark.parametrize(
-    ("hidden", "blas"), [((5,), False), ((33, 2), False), ((64,), False), ((33, 20), True)]
-)
+@pytest.mark.parametrize("hidden", [(5,), (33, 2), (64,), (33, 20)])
 @pytest.mark.parametrize("activation", [codes.RELU, codes.TANH])
-def test_compressed_rows_give_what_dense_ones_do(hidden, blas, activation, monkeypatch):
+def test_compressed_rows_give_what_dense_ones_do(hidden, activation):
     """Shuffled and weighted, in batches of two tiles, one of them cut, and rows without a value."""
-    if blas:
-        monkeypatch.setattr(
-            plan, "plan_network", plan.plan_network.__wrapped__
-        )  # no plan of others is kept
-        monkeypatch.setattr(plan, "BLAS_FROM", 100)
-        monkeypatch.setattr(plan, "BLAS_FROM_NARROW", 100)
     rng = np.random.default_rng(len(hidden))
     n, d, k = 300, 21, 2
     x = rng.normal(size=(n, d)) * (rng.random((n, d)) < 0.2)
