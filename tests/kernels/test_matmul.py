@@ -17,13 +17,13 @@ SHORE = 16  # numbers of it before and behind each result
 
 @kernel
 def multiplied(mode, terms, outputs, w, of_w, a, a_stride, other, result, of_result):
-    term_stride, output_stride, run, gap = of_w
+    term_stride, output_stride, gap = of_w
     stride, panel_stride, n = of_result
     matmul.multiply(
         mode,
         terms,
         outputs,
-        (pointer_to(w), term_stride, output_stride, run, gap),
+        (pointer_to(w), term_stride, output_stride, gap),
         (pointer_to(a), a_stride),
         pointer_to(other),
         (at(pointer_to(result), SHORE), stride, panel_stride, n),
@@ -38,7 +38,7 @@ def multiplied_at_once(mode, terms, outputs, w, a, a_stride, other, result, of_r
         mode,
         terms,
         outputs,
-        (pointer_to(w), 1, terms, terms, 0),
+        (pointer_to(w), 1, terms, 0),
         (pointer_to(a), a_stride),
         pointer_to(other),
         (at(pointer_to(result), SHORE), stride, panel_stride, n),
@@ -130,18 +130,18 @@ def weights_by_term(w):
     terms, outputs = w.shape
     apart = np.full((terms, outputs + 3), SEA)
     apart[:, :outputs] = w
-    return apart, (outputs + 3, 1, terms, 0)
+    return apart, (outputs + 3, 1, 0)
 
 
 def weights_by_output(w):
     """The same weights for the way back, with inputs and outputs exchanged."""
-    return w.T.copy(), (1, len(w), len(w), 0)
+    return w.T.copy(), (1, len(w), 0)
 
 
 def weights_in_panels(w):
     """Eight terms of an output side by side, as the inputs for the gradient."""
     held = in_panels(w)
-    return held, (1, LANES, LANES, (held.shape[1] - 1) * LANES)
+    return held, (1, LANES, (held.shape[1] - 1) * LANES)
 
 
 WEIGHTS = (weights_by_term, weights_by_output, weights_in_panels)
@@ -230,7 +230,7 @@ def test_one_row_has_the_bits_of_many(terms, outputs):
     row_multiplied(terms, outputs, a, w, b, row)
     tile = np.empty(laid_out.size)
     multiplied(
-        matmul.PLUS_START, terms, outputs, w, (outputs, 1, terms, 0), np.repeat(a, 8), 0, b, tile,
+        matmul.PLUS_START, terms, outputs, w, (outputs, 1, 0), np.repeat(a, 8), 0, b, tile,
         laid_out.strides,
     )  # fmt: skip
     np.testing.assert_array_equal(row[:outputs], tile[laid_out.index][:, 3])
