@@ -47,7 +47,10 @@ def host_features() -> list[str]:
     """Return LLVM's names of what kernels are compiled for, each after "+", or "-" if it is not."""
     chosen = os.environ.get("NUMBA_CPU_FEATURES")
     if chosen is None:
-        chosen = llvmlite.binding.get_host_cpu_features().flatten()
+        try:
+            chosen = llvmlite.binding.get_host_cpu_features().flatten()
+        except RuntimeError:  # LLVM does not know them: not an x86
+            chosen = ""
     return chosen.split(",")
 
 

@@ -47,6 +47,15 @@ def test_variables_are_set_where_there_is_avx512(
     assert bool(found) == bool(held)
 
 
+def test_a_processor_that_llvm_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> None:
+        raise RuntimeError
+
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", unknown)
+    assert avx2.environment() == {}
+
+
 def test_what_is_set_for_jax_already_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CPU_FEATURES", WITH)
     monkeypatch.setenv("XLA_FLAGS", "--one")
