@@ -76,6 +76,8 @@ def test_blocks_and_charts(paths: list[Path], tmp_path: Path) -> None:
     assert "| 100 x 2 | 1.7 | 2 | 3 | 4 | 12 |  |" in text
     assert "| NetworkFit.predict, 64-100-10, one row | 0.1 / call | 2 | 3 | 4 | 5 |" in text
     assert "| prediction: 64-100-10, one row | 0.1 / call | 2 |" in text
+    assert "10000 rows" not in blocks[readme.BENCH_README]["calls"]
+    assert ", one row |" not in blocks[readme.BENCH_README]["speed of all else"]
     assert "128 rows a step | 0.01 | 0.005 | 0.01 | 0.015 | 0.02 | 0.025 | 2 |" in text
     assert "| call: fit_neuron, 100x2, 10 epochs | 150 ns | 1.5 | 1.6 |" in text
     assert "| 1000000x50 | 2 | 2 | 2 | 2 |  | 75% |" in text
