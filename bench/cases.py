@@ -66,8 +66,8 @@ class Case:
 
     @property
     def by_width(self) -> bool:
-        """Whether it depends on the vector width, not on files or on starting a process."""
-        return self.unit != "process" and self.group != "sources"
+        """Whether it depends on the vector width, not on files, processes or what a call costs."""
+        return self.unit != "process" and self.group != "sources" and not self.does_little
 
     @property
     def gated(self) -> bool:

@@ -46,7 +46,7 @@ class Saved:
     def whole(self) -> bool:
         """Whether it is not a quick run and measured every workload of fastbp's.
 
-        One that was held to AVX2 leaves out what does not depend on the vectors, and accuracy.
+        One that was held to AVX2 leaves out what depends little on the vectors, and accuracy.
         """
         if self.avx2:
             expected = {title for title, case in CASES.items() if case.by_width}

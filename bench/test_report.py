@@ -79,7 +79,7 @@ def test_blocks_and_charts(paths: list[Path], tmp_path: Path) -> None:
     assert "10000 rows" not in blocks[readme.BENCH_README]["calls"]
     assert ", one row |" not in blocks[readme.BENCH_README]["speed of all else"]
     assert "128 rows a step | 0.01 | 0.005 | 0.01 | 0.015 | 0.02 | 0.025 | 2 |" in text
-    assert "| call: fit_neuron, 100x2, 10 epochs | 150 ns | 1.5 | 1.6 |" in text
+    assert "| network: 1-10-1, 100 rows a step | 150 ns | 1.5 | 1.6 |" in text
     assert "| 1000000x50 | 2 | 2 | 2 | 2 |  | 75% |" in text
     assert "| npy | 10,000,000 | 1 | 2 | 3 | 4 | 5 |" in text
     assert "| tanh | 0.75 (0.25) | 0.75 (0.25) |" in text
