@@ -9,8 +9,11 @@
     python -m bench.more_rows         # a file larger than the memory used: trained, killed, resumed
     python -m bench.prove             # a kernel made slower on purpose is found by gate and compare
 
+With ``--avx2`` the first three hold every library to AVX2, as on a machine without AVX-512.
+
 Imports run one way: the commands above and the tests; then ``worker``, ``machine``, ``saved``,
-``charts`` and ``readme``; then ``workloads``; then ``cases``, ``timing`` and ``providers``.
+``charts`` and ``readme``; then ``workloads``; then ``cases``, ``timing``, ``providers`` and
+``avx2``.
 
 Importing this package limits every BLAS and OpenMP to FASTBP_BENCH_THREADS threads (1 by default),
 before anything loads one.

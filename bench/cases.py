@@ -60,6 +60,16 @@ class Case:
         return 8 * self.size[0] * self.size[1] if self.group.startswith("neuron") else 0
 
     @property
+    def does_little(self) -> bool:
+        """Whether it is a call that costs more than what it computes."""
+        return self.group == "call" or (self.unit == "call" and self.name.endswith("one row"))
+
+    @property
+    def by_width(self) -> bool:
+        """Whether it depends on the vector width, not on files, processes or what a call costs."""
+        return self.unit != "process" and self.group != "sources" and not self.does_little
+
+    @property
     def gated(self) -> bool:
         """Whether ``bench.gate`` compares its ratio to the plain NumPy loop with a stored one."""
         return {"fastbp", "NumPy"} <= set(self.providers) and self.threads == 1 and self.units != 1

@@ -146,8 +146,8 @@ def _threads(axes: Axes, run: Saved) -> None:
         axes.bar(places, gains, width * 0.92, color=COLOURS[name], label=name)
     axes.axhline(1.0, color=GREY, linewidth=0.8)
     axes.axhline(2.0, color=GREY, linewidth=0.8, linestyle="--")
-    shown = [CASES[t].name.split(",")[0] for t in titles]
-    axes.set_xticks(np.arange(len(titles)), shown, fontsize=8)
+    shown = [CASES[t].name.removesuffix(" a step") for t in titles]
+    axes.set_xticks(np.arange(len(titles)), shown, fontsize=8, rotation=35, ha="right")
     axes.set_ylabel("times as fast as one thread")
     axes.set_title("Two threads", loc="left", fontsize=11)
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(0.0, 0.97))

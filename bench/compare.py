@@ -2,6 +2,7 @@
 
     python -m bench.compare HEAD~1               # what did the last commit and my edits change?
     python -m bench.compare v1 --only neuron     # workloads whose names begin so
+    python -m bench.compare v1 --avx2            # on both sides as without AVX-512
 
 Both are installed, dependencies and all, into fresh virtual environments, and measured by the
 working tree's benchmarks. A workload's change is the ratio of the fastest rounds; its spread are
@@ -22,6 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench import TOP
+from bench.avx2 import OPTION
 from bench.worker import MeasuringError, Worker
 from bench.workloads.registry import CASES
 
@@ -79,11 +81,12 @@ class Change:
         return "faster" if self.ratio < 1 / NOTEWORTHY and self.high < 1.0 else ""
 
 
-def change(title: str, pythons: list[str], top: Path, rounds: int) -> Change:
+def change(title: str, pythons: list[str], top: Path, rounds: int, avx2: bool) -> Change:
     """Measure a workload on both sides, alternating: base head, head base, base head..."""
     times: list[list[float]] = [[], []]
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(Worker(CASES[title].threads, p, top)) for p in pythons]
+        threads = CASES[title].threads
+        workers = [stack.enter_context(Worker(threads, p, top, avx2)) for p in pythons]
         for worker in workers:
             worker.prepare(title, ["fastbp"], SECONDS)
         for turn in range(rounds):
@@ -92,14 +95,16 @@ def change(title: str, pythons: list[str], top: Path, rounds: int) -> Change:
     return Change(*times)
 
 
-def report(titles: Iterable[str], pythons: list[str], top: Path, rounds: int) -> list[str]:
+def report(
+    titles: Iterable[str], pythons: list[str], top: Path, rounds: int, avx2: bool
+) -> list[str]:
     """Print a line a workload; return what got slower or could not be measured."""
     wrong = []
     print(f"{'fastbp':45} {'base':>12} {'head':>12}  change (spread)")
     for title in titles:
         starting = CASES[title].unit == "process"
         try:
-            found = change(title, pythons, top, 3 if starting else rounds)
+            found = change(title, pythons, top, 3 if starting else rounds, avx2)
         except MeasuringError as error:
             wrong.append(f"{title}: {str(error).strip().splitlines()[-1]}")
             print(f"{title:45} not measured", flush=True)
@@ -122,6 +127,7 @@ def main() -> None:
     parser.add_argument("--head", default=str(TOP), help="a commit or folder (default: this tree)")
     parser.add_argument("--only", nargs="+", default=[""], help="workloads whose names begin so")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default: {ROUNDS}")
+    parser.add_argument("--avx2", action="store_true", help=OPTION)
     arguments = parser.parse_args()
     titles = [t for t, case in CASES.items() if "fastbp" in case.providers]
     chosen = [title for title in titles if title.startswith(tuple(arguments.only))]
@@ -133,7 +139,8 @@ def main() -> None:
         for side, commit in zip(SIDES, (arguments.base, arguments.head), strict=True):
             tree = exported(commit, folder / f"{side} tree")
             pythons.append(environment(tree, folder / side))
-        wrong = report(chosen, pythons, benchmarks(folder / "top"), arguments.rounds)
+        top = benchmarks(folder / "top")
+        wrong = report(chosen, pythons, top, arguments.rounds, arguments.avx2)
     print("\n".join(["", *wrong]) if wrong else "\nNothing got slower.")
     sys.exit(1 if wrong else 0)
 

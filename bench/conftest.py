@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.avx2 import OPTION, environment
 from bench.providers import MODULES, ORDER, installed
 from bench.timing import READ
 from bench.worker import MeasuringError, Worker
@@ -23,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="check all answers, but time them only briefly",
     )
+    parser.addoption("--avx2", action="store_true", help=OPTION)
+
+
+def held(config: pytest.Config) -> bool:
+    """Return whether the measuring processes use less than this processor has."""
+    return bool(config.getoption("avx2") and environment())
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,9 +48,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 class Session:
     """The measurements of a run; a case is measured when its first provider is asked for."""
 
-    def __init__(self, wanted: dict[str, list[str]], quick: bool) -> None:
+    def __init__(self, wanted: dict[str, list[str]], quick: bool, avx2: bool) -> None:
         self._wanted = wanted
         self._quick = quick
+        self.avx2 = avx2
         self._workers: dict[int, Worker] = {}
         self._title = ""
         self._times: dict[str, list[float]] = {}
@@ -81,7 +89,7 @@ class Session:
         names = self._wanted[title]
         try:
             if case.threads not in self._workers:
-                self._workers[case.threads] = Worker(case.threads)
+                self._workers[case.threads] = Worker(case.threads, avx2=self.avx2)
             worker = self._workers[case.threads]
             self.machine = worker.machine()
             seconds = QUICK_SECONDS if self._quick else SECONDS
@@ -109,8 +117,9 @@ def measurements(request: pytest.FixtureRequest) -> Iterator[Session]:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if "title" in parameters and installed(parameters["provider"]):
             wanted.setdefault(parameters["title"], []).append(parameters["provider"])
-    session = Session(wanted, request.config.getoption("quick"))
-    request.config.stash[SESSION] = session
+    config = request.config
+    session = Session(wanted, config.getoption("quick"), held(config))
+    config.stash[SESSION] = session
     yield session
     session.close()
 
@@ -120,6 +129,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         each = [
             (title, provider)
             for title, case in CASES.items()
+            if case.by_width or not held(metafunc.config)
             for provider in ORDER
             if provider in case.providers
         ]
@@ -133,3 +143,4 @@ def pytest_benchmark_update_json(
     if session is not None:
         output_json["accuracy"] = session.accuracy
         output_json["quick"] = config.getoption("quick")
+        output_json["avx2"] = session.avx2

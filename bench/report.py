@@ -1,7 +1,8 @@
 """A saved run as tables and charts.
 
     pytest bench --benchmark-autosave
-    python -m bench.report               # the last saved run; the trend is of all of them
+    pytest bench --benchmark-autosave --avx2
+    python -m bench.report               # the last of each; the trend is of all saved runs
     python -m bench.report RUN.json ...
 
 It rewrites the tables of ``bench/README.md``, the short one of ``README.md``, and ``speed.png``
@@ -25,13 +26,14 @@ from bench.readme import (
     rewrite,
     table,
 )
-from bench.saved import Figure, Saved, runs
+from bench.saved import Figure, Saved, held_to_avx2, runs
 from bench.workloads.registry import CASES
 
 COMMAND = "bench.report"
 PEERS = tuple(name for name in ORDER if name not in ("fastbp", "Numba"))
 SHORT = {
     "call: train_neuron, 3x2, 2 epochs": "`train_neuron`, 3 rows of 2 features, 2 epochs",
+    "call: fit_neuron, 100x2, 1 epoch": "`fit_neuron`, 100 rows of 2 features, 1 epoch",
     "neuron: 100x2": "neuron, 100 rows of 2 features, an epoch",
     "neuron: 100000x100": "neuron, 100,000 rows of 100 features, an epoch",
     "online: 2000x10": "neuron, 10 features, online, a step",
@@ -41,9 +43,19 @@ SHORT = {
     "network: 4-8-1, 1000 rows a step": "network 4-8-1, 1000 rows, an epoch",
     "mini-batch: 64-100-10, 32 rows a step": "network 64-100-10, batch of 32 rows, a step",
     "mini-batch: 784-256-10, 128 rows a step": "network 784-256-10, batch of 128 rows, a step",
+    "mini-batch, 2 threads: 784-256-10, 128 rows a step": "the same on two threads",
     "prediction: 64-100-10, one row": "network 64-100-10, prediction of one row",
+    "call: MLPClassifier.partial_fit, 64-100-10, 32 rows": "`MLPClassifier.partial_fit` of 32 rows",
     "estimator: fit of digits, defaults": "`MLPClassifier().fit` on scikit-learn's digits",
 }
+SHORT_AT_AVX2 = (
+    "neuron: 100000x100",
+    "mini-batch: 10000x20, batches of 100",
+    "network: 4-8-1, 1000 rows a step",
+    "mini-batch: 64-100-10, 32 rows a step",
+    "mini-batch: 784-256-10, 128 rows a step",
+    "estimator: fit of digits, defaults",
+)
 
 
 def titles(run: Saved, *groups: str) -> list[str]:
@@ -63,7 +75,7 @@ def short(run: Saved) -> str:
         if title not in run.figures:  # of a library that is not installed
             continue
         ours = duration(of_step(run.figures[title]["fastbp"]))
-        rows.append([label, ours, *(number(run.ratio(title, peer)) for peer in PEERS)])
+        rows.append([label, ours, *multiples(run, title)])
     return table(["", "fastbp", *PEERS], rows) + "\n" + machine(run)
 
 
@@ -86,21 +98,33 @@ def neurons(run: Saved) -> str:
 
 def others(run: Saved) -> str:
     """Write all else on one thread: microseconds, and the others as multiples."""
-    groups = (
-        "call",
-        "neuron, log loss",
-        "online",
-        "mini-batch",
-        "network",
-        "prediction",
-        "estimator",
-    )
+    groups = "neuron, log loss", "online", "mini-batch", "network", "prediction", "estimator"
     rows = []
     for title in titles(run, *groups):
-        unit = "step" if CASES[title].updates > 1 else CASES[title].unit
-        shown = f"{number(of_step(run.figures[title]['fastbp']) * 1e6)} / {unit}"
-        rows.append([title, shown, *(number(run.ratio(title, peer)) for peer in PEERS)])
+        if not CASES[title].does_little:
+            rows.append([title, microseconds(run, title), *multiples(run, title)])
     return table(["", "fastbp, µs", *PEERS], rows)
+
+
+def calls(run: Saved) -> str:
+    """Write the calls that do little: microseconds, and the others as multiples."""
+    rows = [
+        [title.removeprefix("call: "), microseconds(run, title), *multiples(run, title)]
+        for title in titles(run, "call", "prediction", "estimator")
+        if CASES[title].does_little
+    ]
+    return table(["", "fastbp, µs", *PEERS], rows)
+
+
+def microseconds(run: Saved, title: str) -> str:
+    """Write fastbp's time, and of what it is."""
+    unit = "step" if CASES[title].updates > 1 else CASES[title].unit
+    return f"{number(of_step(run.figures[title]['fastbp']) * 1e6)} / {unit}"
+
+
+def multiples(run: Saved, title: str) -> list[str]:
+    """Write how many times as long as fastbp the others take."""
+    return [number(run.ratio(title, peer)) for peer in PEERS]
 
 
 def threads(run: Saved) -> str:
@@ -115,6 +139,40 @@ def threads(run: Saved) -> str:
         share = two["fastbp"].known.get("share of read bandwidth")
         rows.append([CASES[title].name, *gains, "" if share is None else f"{share:.0%}"])
     return table(["two threads against one", "fastbp", *PEERS, "of a plain sum"], rows)
+
+
+def batches(run: Saved) -> str:
+    """Write what a step of a mini-batch takes on two threads, in microseconds."""
+    rows = []
+    for title in titles(run, "mini-batch, 2 threads"):
+        found = run.figures[title]
+        ours = run.figures[title.replace(", 2 threads", "")]["fastbp"], found["fastbp"]
+        theirs = [found.get(name) for name in PEERS]
+        best = min(run.ratio(title, name) for name in PEERS if name in found)
+        shown = (number(of_step(f) * 1e6) if f else "" for f in (*ours, *theirs))
+        rows.append([CASES[title].name, *shown, number(best)])
+    head = "µs a step", "fastbp, one thread", "fastbp", *PEERS, "the best of them, fastbp = 1"
+    return table(head, rows)
+
+
+def at_avx2(run: Saved, held: Saved) -> str:
+    """Write what the processor needs if it is held to AVX2."""
+    return _held(run, held, {t: t for t in CASES if t in held.figures})
+
+
+def short_at_avx2(run: Saved, held: Saved) -> str:
+    """Write the most telling of these, and when they were measured."""
+    rows = _held(run, held, {t: SHORT[t] for t in SHORT_AT_AVX2 if t in held.figures})
+    return f"{rows}\n(The same machine; {held.when[:10]}, commit {held.commit}.)\n"
+
+
+def _held(run: Saved, held: Saved, labels: Mapping[str, str]) -> str:
+    rows = []
+    for title, label in labels.items():
+        with_avx512, without = (of_step(r.figures[title]["fastbp"]) for r in (run, held))
+        longer = number(without / with_avx512)
+        rows.append([label, duration(without), longer, *multiples(held, title)])
+    return table(["held to AVX2", "fastbp", "with AVX-512 = 1", *PEERS], rows)
 
 
 def starts(run: Saved) -> str:
@@ -138,7 +196,7 @@ def sources(run: Saved) -> str:
         a_row = ours.seconds / int(ours.known["rows"])
         relative = a_row / (memory.seconds / int(memory.known["rows"]))
         rate = number(1e-6 / a_row)
-        rows.append([name, rate, number(relative), *(number(run.ratio(title, p)) for p in PEERS)])
+        rows.append([name, rate, number(relative), *multiples(run, title)])
     return table(["rows from", "million rows per second", "time, memory = 1", *PEERS], rows)
 
 
@@ -163,7 +221,9 @@ PAGES: dict[Path, dict[str, Callable[[Saved], str]]] = {
     BENCH_README: {
         "speed of a neuron": neurons,
         "speed of all else": others,
+        "calls": calls,
         "threads": threads,
+        "mini-batches on two threads": batches,
         "starts": starts,
         "sources": sources,
         "accuracy": errors,
@@ -172,21 +232,34 @@ PAGES: dict[Path, dict[str, Callable[[Saved], str]]] = {
 }
 
 
-def blocks(page: Path, run: Saved) -> Mapping[str, str]:
-    """Return the content of each block of a page."""
-    return {name: write(run) for name, write in PAGES[page].items()}
+PAGES_AT_AVX2: dict[Path, dict[str, Callable[[Saved, Saved], str]]] = {
+    README: {"without AVX-512": short_at_avx2},
+    BENCH_README: {"without AVX-512": at_avx2},
+}
+
+
+def blocks(page: Path, run: Saved, held: Saved | None) -> Mapping[str, str]:
+    """Return the content of each block of a page; without a held run those of AVX2 stay."""
+    found = {name: write(run) for name, write in PAGES[page].items()}
+    if held is not None:
+        found |= {name: write(run, held) for name, write in PAGES_AT_AVX2[page].items()}
+    return found
 
 
 def main() -> None:
     """Rewrite the blocks of both pages, and draw the charts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="*", type=Path, help="saved runs (default: all saved here)")
-    found = runs(parser.parse_args().runs)
+    paths = parser.parse_args().runs
+    found = runs(paths)
     if not found:
         parser.error("no saved run of everything: pytest bench --benchmark-autosave")
     last = found[-1]
+    held = held_to_avx2(paths, last)
+    if held is None:
+        print("no saved run of everything held to AVX2: pytest bench --benchmark-autosave --avx2")
     for page in PAGES:
-        rewrite(page, blocks(page, last), COMMAND)
+        rewrite(page, blocks(page, last, held), COMMAND)
     charts.draw_speed(last)
     charts.draw_trend(found)
     print(f"bench/speed.png, bench/trend.png: drawn from {last.path.name}, runs: {len(found)}")

@@ -35,6 +35,7 @@ class Saved:
         commit = content["commit_info"]
         self.commit: str = commit["id"][:8] + (" and edits" if commit.get("dirty") else "")
         self.quick: bool = content.get("quick", False)
+        self.avx2: bool = content.get("avx2", False)  # held to it, on a machine with AVX-512
         self.accuracy: dict[str, Any] = content.get("accuracy", {})
         self.figures: dict[str, dict[str, Figure]] = {}
         for benchmark in content["benchmarks"]:
@@ -43,7 +44,13 @@ class Saved:
 
     @property
     def whole(self) -> bool:
-        """Whether it is not a quick run and measured every workload of fastbp's."""
+        """Whether it is not a quick run and measured every workload of fastbp's.
+
+        One that was held to AVX2 leaves out what depends little on the vectors, and accuracy.
+        """
+        if self.avx2:
+            expected = {title for title, case in CASES.items() if case.by_width}
+            return not self.quick and self.measured >= expected
         return not self.quick and bool(self.accuracy.get("drift")) and self.measured >= set(CASES)
 
     @property
@@ -78,11 +85,23 @@ class Saved:
 def runs(paths: list[Path]) -> list[Saved]:
     """Return the last whole run of `paths`, or of all that are saved, after those for the trend.
 
-    Those are older runs on the same processor, the oldest first.
+    Those are older runs on the same processor, the oldest first. None was held to AVX2.
     """
-    found = sorted(map(Saved, paths or FOLDER.glob("*/*.json")), key=lambda run: run.when)
+    found = [run for run in _all(paths) if not run.avx2]
     last = max((i for i, run in enumerate(found) if run.whole), default=None)
     if last is None:
         return []
     same = [run for run in found[:last] if run.gated and run.processor == found[last].processor]
     return [*same, found[last]]
+
+
+def held_to_avx2(paths: list[Path], run: Saved) -> Saved | None:
+    """Return the last whole run of `paths`, or of all, that the processor of `run` was held for."""
+    cpu = run.known["cpu"]
+    return next(
+        (r for r in reversed(_all(paths)) if r.avx2 and r.whole and r.known["cpu"] == cpu), None
+    )
+
+
+def _all(paths: list[Path]) -> list[Saved]:
+    return sorted(map(Saved, paths or FOLDER.glob("*/*.json")), key=lambda run: run.when)

@@ -17,6 +17,12 @@ ULPS = {"exponential": 1.1, "sigmoid": 2.1, "tanh": 2.0, "log loss": 2.0}
 DRIFT_FACTOR = 3.0  # by chance alone the mean of six problems may be twice another
 
 
+@pytest.fixture(autouse=True)
+def at_full_width(measurements: Any) -> None:
+    if measurements.avx2:
+        pytest.skip("only the measuring processes are held to AVX2")
+
+
 @pytest.fixture
 def quick(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("quick"))

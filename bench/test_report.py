@@ -13,12 +13,13 @@ from bench.workloads import accuracy
 from bench.workloads.registry import CASES
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
+def invented(path: Path, when: str, avx2: bool = False, cpu: str = "an invention") -> Path:
     benchmarks = []
     for title, case in CASES.items():
+        if avx2 and not case.by_width:
+            continue
         for k, provider in enumerate(case.providers):
-            known = {"cpu": "an invention", "vector_bits": 512, "cache_bytes": 2**25}
+            known = {"cpu": cpu, "vector_bits": 256 if avx2 else 512, "cache_bytes": 2**25}
             known["versions"] = {"fastbp": "0"}
             known |= {"updates": case.updates, "rows": case.size[0], "threads": case.threads}
             if case.bytes_read:
@@ -26,12 +27,15 @@ def run(tmp_path: Path) -> Path:
             if case.bytes_read >= LARGE_BYTES:
                 known |= {"read GB/s": 16.0, "share of read bandwidth": 0.75}
             seconds = 1e-9 * (100 + case.bytes_read) * (k + 1) / case.threads
+            if avx2:
+                seconds *= 1.5 if provider == "fastbp" else 1.2
             benchmarks.append({
                 "group": title, "name": provider, "stats": {"min": seconds}, "extra_info": known,
             })  # fmt: skip
     error = accuracy.Error(0.75, 1.0, 0.25)
     content = {
-        "datetime": "2000-01-01T00:00:00",
+        "datetime": when,
+        "avx2": avx2,
         "commit_info": {"id": "0123456789"},
         "accuracy": {
             "ulps": {n: dict.fromkeys(f.computed, error) for n, f in accuracy.FUNCTIONS.items()},
@@ -39,14 +43,24 @@ def run(tmp_path: Path) -> Path:
         },
         "benchmarks": benchmarks,
     }
-    path = tmp_path / "run.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
-def test_blocks_and_charts(run: Path, tmp_path: Path) -> None:
-    found = saved.runs([run, run])
-    blocks = {page: report.blocks(page, found[-1]) for page in report.PAGES}
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    """A run, and one held to AVX2."""
+    return [
+        invented(tmp_path / "run.json", "2000-01-01T00:00:00"),
+        invented(tmp_path / "held.json", "2000-01-02T00:00:00", avx2=True),
+    ]
+
+
+def test_blocks_and_charts(paths: list[Path], tmp_path: Path) -> None:
+    found = saved.runs([paths[0], *paths])
+    assert len(found) == 2
+    held = saved.held_to_avx2(paths, found[-1])
+    blocks = {page: report.blocks(page, found[-1], held) for page in report.PAGES}
     for page, written in blocks.items():
         text = readme.rewritten(page.read_text(), written, report.COMMAND)
         assert all(content in text for content in written.values())
@@ -55,8 +69,17 @@ def test_blocks_and_charts(run: Path, tmp_path: Path) -> None:
     assert all(f"| {label} |" in short for label in report.SHORT.values())
     assert "| neuron, 100 rows of 2 features, an epoch | 1.7 µs | 2 | 3 | 4 |  |" in short
     assert short.endswith("commit 01234567.)\n")
+    narrow = blocks[readme.README]["without AVX-512"]
+    assert "| network 4-8-1, 1000 rows, an epoch | 150 ns | 1.5 | 1.6 | 2.4 | 3.2 | 4 |" in narrow
+    assert narrow.count("\n| ") == len(report.SHORT_AT_AVX2) + 1
     text = "".join(blocks[readme.BENCH_README].values())
     assert "| 100 x 2 | 1.7 | 2 | 3 | 4 | 12 |  |" in text
+    assert "| NetworkFit.predict, 64-100-10, one row | 0.1 / call | 2 | 3 | 4 | 5 |" in text
+    assert "| prediction: 64-100-10, one row | 0.1 / call | 2 |" in text
+    assert "10000 rows" not in blocks[readme.BENCH_README]["calls"]
+    assert ", one row |" not in blocks[readme.BENCH_README]["speed of all else"]
+    assert "128 rows a step | 0.01 | 0.005 | 0.01 | 0.015 | 0.02 | 0.025 | 2 |" in text
+    assert "| network: 1-10-1, 100 rows a step | 150 ns | 1.5 | 1.6 |" in text
     assert "| 1000000x50 | 2 | 2 | 2 | 2 |  | 75% |" in text
     assert "| npy | 10,000,000 | 1 | 2 | 3 | 4 | 5 |" in text
     assert "| tanh | 0.75 (0.25) | 0.75 (0.25) |" in text
@@ -64,6 +87,22 @@ def test_blocks_and_charts(run: Path, tmp_path: Path) -> None:
         picture = tmp_path / f"{draw.__name__}.png"
         draw(what, picture)  # type: ignore[operator]
         assert picture.stat().st_size > 10_000
+
+
+def test_which_run_is_held_to_avx2(paths: list[Path], tmp_path: Path) -> None:
+    run, held = paths
+    later = invented(tmp_path / "later.json", "2000-01-03T00:00:00", avx2=True)
+    other = invented(tmp_path / "other.json", "2000-01-04T00:00:00", avx2=True, cpu="another")
+    quick = tmp_path / "quick.json"
+    quick.write_text(json.dumps({**json.loads(later.read_text()), "quick": True}))
+    (last,) = saved.runs([run, held, later])
+    found = saved.held_to_avx2([later, held, quick, other], last)
+    assert found is not None
+    assert found.path == later
+    assert saved.held_to_avx2([run, quick, other], last) is None
+    assert saved.runs([held]) == []
+    for page in report.PAGES:
+        assert set(report.blocks(page, last, None)) == set(report.PAGES[page])
 
 
 def test_marks_are_needed() -> None:

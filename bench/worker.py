@@ -1,4 +1,4 @@
-"""Measuring processes: the number of threads of each is set before any library is loaded.
+"""Measuring processes: threads and vector width of each are set before any library is loaded.
 
 A :class:`Worker` is such a process. It may run in another environment (see ``compare.py``), since
 the two sides exchange JSON, one object per line.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import THREADS, TOP
+from bench.avx2 import environment
 
 
 class MeasuringError(Exception):
@@ -23,14 +24,20 @@ class MeasuringError(Exception):
 
 
 class Worker:
-    """A process with `threads` processors that prepares a case and times rounds of it."""
+    """A process with `threads` processors that prepares a case and times rounds of it.
 
-    def __init__(self, threads: int, python: str = sys.executable, top: Path = TOP) -> None:
+    With `avx2` it is held to AVX2: see ``avx2.py``.
+    """
+
+    def __init__(
+        self, threads: int, python: str = sys.executable, top: Path = TOP, avx2: bool = False
+    ) -> None:
+        held = environment() if avx2 else {}
         self._process = subprocess.Popen(
             [python, "-P", "-c", "import sys; sys.path.insert(0, sys.argv[1]);"
              " from bench import worker; worker.serve()", str(top)],
             cwd=top,
-            env={**os.environ, "FASTBP_BENCH_THREADS": str(threads)},
+            env={**os.environ, **held, "FASTBP_BENCH_THREADS": str(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -24,7 +24,7 @@ BENCH = {
     ),
     **dict.fromkeys(("charts", "machine", "readme", "saved", "worker"), 1),  # what they share
     "workloads": 2,
-    **dict.fromkeys(("cases", "providers", "timing"), 3),
+    **dict.fromkeys(("avx2", "cases", "providers", "timing"), 3),
 }  # tests and conftest stand above all of these
 
 OPTIONAL = {  # packages that a user need not have, and where alone they are imported

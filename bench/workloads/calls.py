@@ -1,10 +1,13 @@
-"""What a call costs by itself: `train_neuron` on three rows of two features, two epochs.
+"""What a call costs by itself.
 
-Lists in and out, rounded to four decimals. A provider returns a function of the number of calls.
+`train_neuron` on three rows of two features, two epochs: lists in and out, rounded to four
+decimals. And whole fits of few epochs, by the providers of ``neurons.py`` and ``networks.py``. A
+provider returns a function of the number of calls.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +17,16 @@ from bench.workloads.predictions import Run, repeated
 
 ARGUMENTS = ([[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]], [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 2)
 Train = Callable[..., tuple[list[float], float, list[float]]]
+
+
+def of_epochs(provider: Callable[[Any], Run], epochs: int) -> Callable[[Any], Run]:
+    """Return what prepares whole fits of that many epochs."""
+    return lambda problem: repeated(functools.partial(provider(problem), epochs))
+
+
+def after_epochs(expected: Callable[[Any, int], Any], epochs: int) -> Callable[[Any, int], Any]:
+    """Return the right answer of a fit of that many epochs, which each call begins anew."""
+    return lambda problem, calls: expected(problem, epochs)
 
 
 def problem() -> Any:

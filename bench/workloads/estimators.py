@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from collections.abc import Callable
@@ -42,6 +43,12 @@ def problem(data: str, **parameters: Any) -> Problem:
         return Problem(scale(x), y, "MLPClassifier", parameters)
     x, y = datasets.load_diabetes(return_X_y=True)
     return Problem(scale(x), scale(y), "MLPRegressor", parameters)
+
+
+def few_rows(rows: int) -> Problem:
+    """Return the first of the digits, for one update."""
+    p = problem("digits")
+    return p._replace(x=p.x[:rows].copy(), y=p.y[:rows])
 
 
 def model_of(p: Problem, provider: str) -> Any:
@@ -94,9 +101,68 @@ def prediction(provider: str) -> Callable[[Problem], Callable[[int], Any]]:
     return prepare
 
 
+def step(provider: str) -> Callable[[Problem], Callable[[int], Any]]:
+    """Return what prepares updates by `partial_fit`, which give the last loss and probabilities."""
+
+    def prepare(p: Problem) -> Callable[[int], Any]:
+        begun = model_of(p, provider).partial_fit(p.x, p.y, classes=np.unique(p.y))
+
+        def run(calls: int) -> Any:
+            model = copy.deepcopy(begun)
+            for _ in range(calls):
+                model.partial_fit(p.x, p.y)
+            return model.loss_, model.predict_proba(p.x)
+
+        return run
+
+    return prepare
+
+
+def step_by_numpy(p: Problem) -> Callable[[int], Any]:
+    """The plain loop, from where scikit-learn's model is after its first update."""
+    begun = model_of(p, "scikit-learn").partial_fit(p.x, p.y, classes=np.unique(p.y))
+    wanted = (p.y[:, None] == begun.classes_).astype(np.float64)
+    adam, n, layers = begun._optimizer, len(p.x), len(begun.coefs_)
+
+    def forward(parameters: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        hidden = np.maximum(p.x @ parameters[0] + parameters[2], 0.0)
+        z = hidden @ parameters[1] + parameters[3]
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return hidden, e / e.sum(axis=1, keepdims=True)
+
+    def run(calls: int) -> Any:
+        parameters = [a.copy() for a in (*begun.coefs_, *begun.intercepts_)]
+        ms, vs = ([a.copy() for a in moments] for moments in (adam.ms, adam.vs))
+        for t in range(adam.t + 1, adam.t + 1 + calls):
+            hidden, a = forward(parameters)
+            penalty = sum(np.vdot(w, w) for w in parameters[:layers])
+            loss = -(wanted * np.log(a)).sum() / n + 0.5 * begun.alpha * penalty / n
+            dz = a - wanted
+            dz_hidden = (dz @ parameters[1].T) * (hidden > 0.0)
+            sums = p.x.T @ dz_hidden, hidden.T @ dz
+            gradients = [
+                *((s + begun.alpha * w) / n for s, w in zip(sums, parameters, strict=False)),
+                dz_hidden.mean(axis=0),
+                dz.mean(axis=0),
+            ]
+            rate = adam.learning_rate_init * np.sqrt(1 - adam.beta_2**t) / (1 - adam.beta_1**t)
+            for parameter, m, v, gradient in zip(parameters, ms, vs, gradients, strict=True):
+                m += (1 - adam.beta_1) * (gradient - m)
+                v += (1 - adam.beta_2) * (gradient * gradient - v)
+                parameter -= rate * m / (np.sqrt(v) + adam.epsilon)
+        return loss, forward(parameters)[1]
+
+    return run
+
+
 def expected_training(p: Problem, fits: int) -> Any:
     """Return what scikit-learn's own class gives."""
     return training("scikit-learn")(p)(1)
+
+
+def expected_steps(p: Problem, calls: int) -> Any:
+    """Return what scikit-learn's own class gives."""
+    return step("scikit-learn")(p)(calls)
 
 
 def expected_prediction(p: Problem, calls: int) -> Any:
@@ -106,4 +172,5 @@ def expected_prediction(p: Problem, calls: int) -> Any:
 
 PROVIDERS = {name: training(name) for name in ("fastbp", "scikit-learn")}
 PREDICTIONS = {name: prediction(name) for name in ("fastbp", "scikit-learn")}
+STEPS = {**{name: step(name) for name in ("fastbp", "scikit-learn")}, "NumPy": step_by_numpy}
 PROBLEMS = {name: functools.partial(problem, "digits", **kw) for name, kw in DIGITS.items()}

@@ -84,6 +84,17 @@ def network_fastbp(p: networks.Problem) -> Run:
     return repeated(lambda: fastbp.predict_network(p.x, p.weights, p.biases, activations=names))
 
 
+def network_fit(p: networks.Problem) -> Run:
+    """The same as ``network_fastbp``, by the method of a fit."""
+    import fastbp
+
+    names = networks.activations(p)
+    fit = fastbp.fit_network(
+        p.x, p.y, p.weights, p.biases, p.rate, 0, activations=names, loss="half_mse"
+    )
+    return repeated(lambda: fit.predict(p.x))
+
+
 def network_numpy(p: networks.Problem) -> Run:
     def predict() -> np.ndarray:
         a = p.x
@@ -150,3 +161,4 @@ NETWORK_PROVIDERS: dict[str, Callable[[Any], Run]] = {
     "JAX": network_jax,
     "scikit-learn": network_scikit_learn,
 }
+FIT_PROVIDERS = {**NETWORK_PROVIDERS, "fastbp": network_fit}

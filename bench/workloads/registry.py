@@ -52,6 +52,22 @@ def _prediction(rows: int, what: str) -> Case:
     return Case("prediction", f"{name}, {shown}", make, providers, expected, unit="call")
 
 
+def _short_fit(name: str, epochs: int) -> Case:
+    if name == "fit_neuron":
+        kind, shown, make = neurons, "100x2", functools.partial(neurons.problem, 100, 2)
+    else:
+        kind, shown = networks, "1-10-1, 100 rows"
+        make = functools.partial(networks.problem, (1, 10, 1), 100, 100)
+    return Case(
+        "call",
+        f"{name}, {shown}, {epochs} epoch{'s' * (epochs > 1)}",
+        make,
+        {n: calls.of_epochs(provider, epochs) for n, provider in kind.PROVIDERS.items()},
+        calls.after_epochs(kind.expected, epochs),
+        unit="call",
+    )
+
+
 def _source(n: int, d: int, kind: str, units: int = sources.EPOCHS) -> Case:
     one = {"fastbp": functools.partial(sources.with_fastbp, kind=kind)}
     return Case(
@@ -83,9 +99,14 @@ def _start(group: str, name: str, providers: Any, checked: bool) -> Case:
 
 
 def _estimators() -> list[Case]:
-    """Return full training runs and a prediction; without scikit-learn there are no estimators."""
+    """Return full training runs, an update and a prediction; none without scikit-learn."""
     if not installed("scikit-learn"):
         return []
+    step = Case(
+        "call", "MLPClassifier.partial_fit, 64-100-10, 32 rows",
+        functools.partial(estimators.few_rows, 32), estimators.STEPS,
+        estimators.expected_steps, unit="call",
+    )  # fmt: skip
     prediction = Case(
         "estimator", "predict one row", estimators.PROBLEMS["defaults"], estimators.PREDICTIONS,
         estimators.expected_prediction, unit="call",
@@ -97,17 +118,26 @@ def _estimators() -> list[Case]:
         )
         for name, make in estimators.PROBLEMS.items()
     ]  # fmt: skip
-    return [*trainings, prediction]
+    return [step, *trainings, prediction]
 
 
 SIZES = [
     (100, 2), (1000, 10), (10_000, 2), (10_000, 20), (2000, 100),
     (100_000, 10), (100_000, 100), (1_000_000, 50),
 ]  # fmt: skip
+WIDE = [  # layers, rows and batch size: the products are most of the work
+    ((64, 100, 10), 3200, 32), ((64, 100, 10), 2000, 200),
+    ((784, 256, 10), 1280, 128), ((784, 512, 512, 10), 512, 256),
+]  # fmt: skip
 SOURCE = 1_000_000, 20
 ALL = [
     Case("call", "train_neuron, 3x2, 2 epochs", calls.problem, calls.PROVIDERS, calls.expected,
          unit="call"),
+    *(_short_fit("fit_neuron", epochs) for epochs in (1, 10, 100)),
+    *(_short_fit("fit_network", epochs) for epochs in (1, 10, 100)),
+    Case("call", "NetworkFit.predict, 64-100-10, one row",
+         functools.partial(networks.problem, (64, 100, 10), 1, 1),
+         predictions.FIT_PROVIDERS, predictions.network_outputs, unit="call"),
     *(_neuron("neuron", n, d, "mse") for n, d in SIZES),
     *(_neuron("neuron, log loss", n, d, "bce") for n, d in SIZES[1:6:2]),
     *(_neuron("neuron, 2 threads", n, d, "mse", threads=2) for n, d in SIZES[5:]),
@@ -115,9 +145,8 @@ ALL = [
     _network("online", (10, 32, 1), 1000, 1),
     _neuron("mini-batch", 10_000, 20, "bce", 100),
     _network("mini-batch", (20, 64, 32, 1), 6400, 64),
-    _network("mini-batch", (64, 100, 10), 3200, 32),
-    _network("mini-batch", (64, 100, 10), 2000, 200),
-    _network("mini-batch", (784, 256, 10), 1280, 128),
+    *(_network("mini-batch", *wide) for wide in WIDE),
+    *(_network("mini-batch, 2 threads", *wide, threads=2) for wide in WIDE),
     _network("network", (1, 10, 1), 100, 100),
     _network("network", (4, 8, 1), 1000, 1000),
     _network("network", (20, 64, 1), 100_000, 100_000),
