@@ -7,10 +7,15 @@ product needs a transposed copy of the weights. One blocked loop serves forward 
 with eight neurons side by side instead, the gradient of the weights.
 
 A block's shape changes no bit: every result is one chain of multiply-adds over the terms in order.
-Multiply-adds a nanosecond, of 29 at most, forward and backward, against OpenBLAS: with 512-bit
-vectors 28 and 29 (OpenBLAS 23) at 784 x 256 with 128 rows, 28 and 29 (25) at 512 x 512, 26 and 27
-(18) at 1024 x 1024, 25 and 27 (17) at 2048 x 2048; with 256-bit vectors 24 and 25 (25), 24 and 26
-(25), 23 and 24 (24), 22 and 24 (23).
+Multiply-adds a nanosecond with 128 rows, 29 at most: forward, backward and of the gradient, and in
+brackets OpenBLAS's.
+
+|             | 512-bit vectors            | 256-bit vectors            |
+|-------------|----------------------------|----------------------------|
+| 784 x 256   | 28, 29, 29 (24, 25, 25)    | 24, 26, 26 (26, 25, 26)    |
+| 784 x 512   | 28, 28, 29 (23, 25, 25)    | 24, 26, 26 (25, 25, 24)    |
+| 1024 x 1024 | 28, 28, 28 (22, 24, 25)    | 23, 24, 22 (24, 24, 23)    |
+| 2048 x 2048 | 27, 28, 27 (19, 22, 24)    | 22, 24, 21 (23, 24, 23)    |
 """
 
 from __future__ import annotations
@@ -54,8 +59,9 @@ from fastbp.kernels.vector import (
 TALL_AND_WIDE = vector_width() >= 512
 
 # Forward, the weights of an output lie a row apart: this many terms at a time stay in the caches.
-# All at once took 1.4 times as long at 2048 x 2048.
-TERMS = 256
+# All at once took 1.4 times as long at 2048 x 2048, half as many 1.05 times with 512-bit vectors,
+# twice as many 1.05 times with 256-bit vectors.
+TERMS = 256 if TALL_AND_WIDE else 128
 # With 256-bit vectors, a block has few multiply-adds for each weight that it looks for: those of
 # eight outputs are packed first (24 multiply-adds a nanosecond, not 15, at 784 x 512), unless few
 # panels use them or few terms lie apart (20, not 27, at 64 x 100 with 4 panels).
@@ -91,7 +97,7 @@ def multiply(
     """Compute sum over t of w[t, o] a[t, i] for all o < outputs and all numbers i of an output.
 
     `mode` says how the sums are stored, and what `other` is: a start for each output, numbers that
-    lie like the result, or a factor.
+    lie like the result, or a factor. Only sums with a start are cut, and there weights have no gap.
     """
     if mode not in (PLUS_START, PLUS_START_RELU):
         multiply_part(mode, terms, outputs, w, a, other, result)
@@ -113,7 +119,7 @@ def multiply_part(
 ) -> None:
     """Compute sums of terms that need no cutting: see `multiply`."""
     w_0, term_stride, output_stride, gap = w
-    packs = not TALL_AND_WIDE and term_stride > 1 and terms >= PACKED_TERMS
+    packs = not TALL_AND_WIDE and PACKED_TERMS <= terms <= TERMS and term_stride > 1
     packs = packs and result[3] >= PACKED_PANELS * LANES
     packed = packing_space()
     for o in range(0, outputs - outputs % 4, 4):
