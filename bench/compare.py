@@ -100,19 +100,19 @@ def report(
 ) -> list[str]:
     """Print a line a workload; return what got slower or could not be measured."""
     wrong = []
-    print(f"{'fastbp':45} {'base':>12} {'head':>12}  change (spread)")
+    print(f"{'fastbp':54} {'base':>12} {'head':>12}  change (spread)")
     for title in titles:
         starting = CASES[title].unit == "process"
         try:
             found = change(title, pythons, top, 3 if starting else rounds, avx2)
         except MeasuringError as error:
             wrong.append(f"{title}: {str(error).strip().splitlines()[-1]}")
-            print(f"{title:45} not measured", flush=True)
+            print(f"{title:54} not measured", flush=True)
             continue
         if found.verdict == "SLOWER":
             wrong.append(f"{title}: {found.ratio:.2f} times as long")
         print(
-            f"{title:45} {found.base * 1e6:12,.2f} {found.head * 1e6:12,.2f}  x {found.ratio:.2f}"
+            f"{title:54} {found.base * 1e6:12,.2f} {found.head * 1e6:12,.2f}  x {found.ratio:.2f}"
             f" ({found.low:.2f} to {found.high:.2f}) {found.verdict}",
             flush=True,
         )

@@ -84,7 +84,7 @@ def record(machine: str, titles: Iterable[str], avx2: bool) -> None:
     ours = kept.get(machine, {})
     for title in titles:
         ours[title] = round(ratio(title, math.inf, avx2), 3)
-        print(f"{title:45} {ours[title]:8.2f}", flush=True)
+        print(f"{title:54} {ours[title]:8.2f}", flush=True)
     kept[machine] = {title: ours[title] for title in gated() if title in ours}
     RATIOS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
@@ -92,7 +92,7 @@ def record(machine: str, titles: Iterable[str], avx2: bool) -> None:
 def compare(stored: dict[str, float], titles: Iterable[str], avx2: bool) -> list[str]:
     """Print each workload's ratio beside the stored one; return what is wrong."""
     wrong = []
-    print(f"{'times as long as fastbp: NumPy':45} {'stored':>8} {'now':>8}  fastbp's time")
+    print(f"{'times as long as fastbp: NumPy':54} {'stored':>8} {'now':>8}  fastbp's time")
     for title in titles:
         if title not in stored:
             wrong.append(f"{title}: no stored ratio (python -m bench.gate --record)")
@@ -107,7 +107,7 @@ def compare(stored: dict[str, float], titles: Iterable[str], avx2: bool) -> list
         if slower:
             wrong.append(f"{title}: {change:.2f} times as long as stored")
         mark = "SLOWER" if slower else "faster: record it" if change < 1 / TOLERANCE else ""
-        print(f"{title:45} {stored[title]:8.2f} {now:8.2f}  x {change:.2f} {mark}", flush=True)
+        print(f"{title:54} {stored[title]:8.2f} {now:8.2f}  x {change:.2f} {mark}", flush=True)
     wrong += [
         f"{title}: stored, but not measured any more" for title in stored if title not in CASES
     ]
