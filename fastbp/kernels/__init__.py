@@ -10,8 +10,8 @@
   ``panels.py``: rows for the latter, eight side by side.
 - ``steps.py``: epochs, batches and threads, the same for every model.
 - ``neuron.py``, ``online_neuron.py``: one neuron, by batches and by single rows.
-- ``plan.py``, ``layers.py``, ``network.py``, ``online_network.py``, ``sparse_network.py``:
-  networks.
+- ``plan.py``, ``layers.py``, ``network.py``, ``shared_network.py``, ``online_network.py``,
+  ``sparse_network.py``: networks; by chunks, by threads that share each batch, by single rows.
 - ``random.py``: counter-based random numbers.
 
 It imports nothing of fastbp but itself. It stays flat: the cache's digest covers the files of

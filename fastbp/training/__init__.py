@@ -8,6 +8,8 @@ driver.py
     The epoch driver: arguments, callbacks, progress, checkpoints, interrupts.
 run.py
     The slices that it calls: rows, orders and learning rates for the kernel.
+sharing.py
+    Whether all threads share each batch, by what earlier slices took.
 memory.py
     The two arrays that the kernel works in, with names.
 objective.py
