@@ -3,11 +3,12 @@
 - ``jit.py``: how kernels are compiled. ``cache.py``: where they are kept on disk. ``layout.py``:
   the indices in the two arrays of a fit.
 - ``vector.py``: eight numbers at once, and four times eight. ``lanes.py``: operations across the
-  eight. ``atomics.py``: memory that threads share.
+  eight. ``halves.py``: four numbers of each of two rows. ``atomics.py``: memory that threads share.
 - ``exponential.py``, ``activations.py``, ``losses.py``, ``update.py``: the formulas; activations,
   losses and optimizers with their codes.
 - ``matvec.py``, ``matmul.py``: products of a tile of rows with one column of weights, with many.
-  ``panels.py``: rows for the latter, eight side by side.
+  ``eights.py``, ``fours.py``: the former for wide and for narrow registers. ``panels.py``: rows for
+  the latter, eight side by side.
 - ``steps.py``: epochs, batches and threads, the same for every model.
 - ``neuron.py``, ``online_neuron.py``: one neuron, by batches and by single rows.
 - ``plan.py``, ``layers.py``, ``network.py``, ``shared_network.py``, ``online_network.py``,

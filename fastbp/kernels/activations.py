@@ -34,21 +34,25 @@ def sigmoid_and_derivative(z: Vector) -> tuple[Vector, Vector]:
     Below -LIMIT both are 0, and above LIMIT the derivative is. To take e**-|z| and choose by the
     sign of z at the end was slower.
     """
+    return sigmoid_of(z, exp_limited(-z))
+
+
+@device_function
+def sigmoid_of(z: Vector, e: Vector) -> tuple[Vector, Vector]:
+    """Return what :func:`sigmoid_and_derivative` does, for e = e**-z."""
     zero, one, limit = broadcast(0.0), broadcast(1.0), broadcast(LIMIT)
     x = -z
-    e = exp_limited(x)
     a = where_less(limit, x, zero, one / (one + e))
     return a, where_less(limit, x, zero, a * (e * a))
 
 
 @device_function
-def softplus_of_minus(u: Vector) -> tuple[Vector, Vector, Vector]:
-    """Return ln(1 + e**-u), 1/(1 + e**-u) and 1/(1 + e**u), for u >= 0, with all their digits.
+def softplus_of_minus(e: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return ln(1 + e**-u), 1/(1 + e**-u) and 1/(1 + e**u), for e = e**-u and u >= 0.
 
-    Beyond LIMIT they are 0, 1 and 0.
+    With all their digits; beyond LIMIT they are 0, 1 and 0.
     """
     one = broadcast(1.0)
-    e = exp_limited(-u)
     s = one + e
     larger = one / s
     lost = e - (s - one)
@@ -62,7 +66,7 @@ def softplus_and_derivative(z: Vector) -> tuple[Vector, Vector]:
     As max(z, 0) + ln(1 + e**-|z|) no finite z makes it infinite (Dugas et al., NIPS 2000).
     """
     zero = broadcast(0.0)
-    log, larger, smaller = softplus_of_minus(absolute(z))
+    log, larger, smaller = softplus_of_minus(exp_limited(-absolute(z)))
     a = where_less(zero, z, z, zero) + log
     return a, where_less(z, zero, smaller, larger)
 

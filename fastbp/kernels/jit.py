@@ -136,10 +136,14 @@ def target() -> tuple[str, str]:
     return processor, features
 
 
+def has_feature(name: str) -> bool:
+    """Return whether the kernels may use a feature of the processor, by LLVM's name for it."""
+    return f"+{name}" in target()[1].split(",")
+
+
 def vector_width() -> int:
     """Return the width in bits of the widest vector register that the kernels use here."""
-    features = target()[1].split(",")
-    for name, bits in (("+avx512f", 512), ("+avx", 256)):
-        if name in features:
+    for name, bits in (("avx512f", 512), ("avx", 256)):
+        if has_feature(name):
             return bits
     return 128  # SSE2 on every x86-64, NEON on every 64-bit ARM

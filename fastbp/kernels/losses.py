@@ -9,8 +9,13 @@ also has a branch in :func:`share_of_output`. A code that is not known gives NaN
 
 from __future__ import annotations
 
-from fastbp.kernels.activations import activate_with_derivative, softplus_of_minus
-from fastbp.kernels.exponential import NAN, exp, log1p, log_of_sum
+from fastbp.kernels.activations import (
+    SIGMOID,
+    activate_with_derivative,
+    sigmoid_of,
+    softplus_of_minus,
+)
+from fastbp.kernels.exponential import NAN, exp, exp_limited, log1p, log_of_sum
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.vector import (
     LANES,
@@ -38,6 +43,12 @@ EPSILON = 2.0**-52
 def squared_error(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
     """Return (a - y)**2 and its dz = 2 (a - y) phi'(z)."""
     a, derivative = activate_with_derivative(activation, z)
+    return squared_error_of(a, derivative, y)
+
+
+@device_function
+def squared_error_of(a: Vector, derivative: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return what :func:`squared_error` does, for a = phi(z) and phi'(z)."""
     error = a - y
     return error * error, (error + error) * derivative
 
@@ -66,14 +77,20 @@ def huber(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
 
 @device_function
 def binary_cross_entropy(z: Vector, y: Vector) -> tuple[Vector, Vector]:
-    """Return -[y ln a + (1 - y) ln(1 - a)] for a = sigmoid(z), and its dz = a - y.
+    """Return -[y ln a + (1 - y) ln(1 - a)] for a = sigmoid(z), and its dz = a - y."""
+    return binary_cross_entropy_of(z, exp_limited(-absolute(z)), y)
+
+
+@device_function
+def binary_cross_entropy_of(z: Vector, e: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return what :func:`binary_cross_entropy` does, for e = e**-|z|.
 
     With the logarithms in terms of z this is max(z, 0) - y z + ln(1 + e**-|z|), which no
     finite z makes infinite; dz is a (1 - y) - (1 - a) y, which stays accurate where the difference
     is small.
     """
     zero = broadcast(0.0)
-    log, larger, smaller = softplus_of_minus(absolute(z))
+    log, larger, smaller = softplus_of_minus(e)
     a = where_less(z, zero, smaller, larger)
     complement = where_less(z, zero, larger, smaller)
     one_minus_y = broadcast(1.0) - y
@@ -111,6 +128,29 @@ def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vecto
     else:
         value = broadcast(NAN)
         dz = value
+    return value, dz
+
+
+@device_function
+def takes_exponential(activation: int, loss: int) -> bool:
+    """Return whether :func:`sigmoid_loss` computes this pair."""
+    return loss == BCE or (loss == MSE and activation == SIGMOID)
+
+
+@device_function
+def exponential_for(loss: int, z: Vector) -> Vector:
+    """Return the only exponential that the loss of a sigmoid needs."""
+    return exp_limited(-absolute(z) if loss == BCE else -z)
+
+
+@device_function
+def sigmoid_loss(loss: int, z: Vector, e: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return what :func:`output_loss` does, bit for bit, for e = :func:`exponential_for` z."""
+    if loss == BCE:
+        value, dz = binary_cross_entropy_of(z, e, y)
+    else:
+        a, derivative = sigmoid_of(z, e)
+        value, dz = squared_error_of(a, derivative, y)
     return value, dz
 
 

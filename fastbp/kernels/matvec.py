@@ -1,36 +1,35 @@
 """Products of a tile of rows with one column of weights, and back.
 
 Row i of x (rows, D) begins at i * stride. There are two layouts, chosen by D alone. *Wide* (3
-features or more) reads rows as they lie: the dot products of eight rows at once, then 32 columns of
-dw at once, in registers. *Narrow* splits the rows into one vector per feature, so that no lane is
-empty: 1.3 times as fast at 2 features. (Packing 10 and 20 features that way, by scalar loads, was
-0.4 times as fast as wide.)
+features or more) reads rows as they lie: see ``eights.py`` and ``fours.py``. *Narrow* splits the
+rows into one vector per feature, so that no lane is empty: 1.3 times as fast at 2 features.
+(Packing 10 and 20 features that way, by scalar loads, was 0.4 times as fast as wide.)
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastbp.kernels.jit import device_function
-from fastbp.kernels.lanes import evens, odds, sum_each, sum_lanes
+from fastbp.kernels import eights, fours
+from fastbp.kernels.jit import device_function, vector_width
+from fastbp.kernels.lanes import evens, odds
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
-    at,
     broadcast,
     fma,
-    fma_4,
-    load,
-    load_4,
     load_first,
     load_up_to,
     prefetch,
     store,
-    store_4,
 )
 
 NARROW = 2  # most features of the narrow layout
+# Time by fours over time by eights with 256-bit vectors, forward and backward in the L1 cache: 0.57
+# for 4 columns, 0.64 for 10, 0.85 for 16, 0.67 for 20, 0.82 for 50, 0.86 for 100, 0.88 for 200.
+# NEON has 32 registers of 128 bits: eights would take all of them for the sums, fours take half.
+wide = eights if vector_width() >= 512 else fours
+wide_forward, wide_backward = wide.wide_forward, wide.wide_backward
+dot_8_rows, dot_row = wide.dot_8_rows, wide.dot_row
 GATHER_AHEAD = 8  # rows that are prefetched while earlier ones are copied
 
 Order = tuple[Pointer, bool]
@@ -80,173 +79,6 @@ def row_at(order: Order, i: int) -> int:
     """Return the row at position i of the order."""
     indices, shuffled = order
     return int(indices[i]) if shuffled else i
-
-
-@device_function
-def wide_forward(
-    x: Pointer, d: int, stride: int, rows: int, ahead: int, w: Pointer, bias: float, z: Pointer
-) -> None:
-    """Compute z = x w + b for a tile; OUT z.
-
-    Unless `ahead` is 0, the even rows that far ahead are prefetched, and the parts of the odd rows
-    that `add_4_columns` does not prefetch.
-    """
-    whole = rows // LANES * LANES
-    b = broadcast(bias)
-    for i in range(0, whole, LANES):
-        if ahead > 0:
-            prefetch_even_rows(x, d, stride, i + ahead)
-        store(z, i, dot_8_rows(at(x, i * stride), d, stride, w) + b)
-    for i in range(whole, rows):
-        z[i] = dot_row(at(x, i * stride), d, w) + bias
-
-
-@device_function
-def prefetch_even_rows(x: Pointer, d: int, stride: int, first: int) -> None:
-    """Prefetch rows 0, 2, 4, 6 from `first` on, and the rest of the odd ones after `add_4_columns`.
-
-    Half of a tile in forward and half in backward keeps memory busy all the time: 1.3 times as
-    fast at 50 and 100 features as all of it in forward, 1.6 and 2 times as fast as none.
-    """
-    for row in range(first, first + LANES, 2):
-        even = row * stride
-        for j in range(even, even + d, LANES):
-            prefetch(x, j)
-        odd = even + stride
-        for j in range(odd + d // (4 * LANES) * (4 * LANES), odd + d, LANES):
-            prefetch(x, j)
-
-
-@device_function
-def dot_8_rows(x: Pointer, d: int, stride: int, w: Pointer) -> Vector:
-    """Return the dot products of eight rows with w (zero beyond D)."""
-    x1 = at(x, stride)
-    x2 = at(x1, stride)
-    x3 = at(x2, stride)
-    x4 = at(x3, stride)
-    x5 = at(x4, stride)
-    x6 = at(x5, stride)
-    rows = x, x1, x2, x3, x4, x5, x6, at(x6, stride)
-    zero = broadcast(0.0)
-    sums = zero, zero, zero, zero, zero, zero, zero, zero
-    j = 0
-    while j + LANES <= d:
-        sums = add_products(rows, j, LANES, load(w, j), sums)
-        j += LANES
-    if j < d:
-        sums = add_products(rows, j, d - j, load(w, j), sums)
-    return sum_each(*sums)
-
-
-@device_function
-def add_products(rows: Any, j: int, n: int, w: Vector, sums: Any) -> Any:
-    """Return the sums of eight rows, with the products of n numbers from j on added."""
-    return (
-        fma(load_first(rows[0], j, n), w, sums[0]),
-        fma(load_first(rows[1], j, n), w, sums[1]),
-        fma(load_first(rows[2], j, n), w, sums[2]),
-        fma(load_first(rows[3], j, n), w, sums[3]),
-        fma(load_first(rows[4], j, n), w, sums[4]),
-        fma(load_first(rows[5], j, n), w, sums[5]),
-        fma(load_first(rows[6], j, n), w, sums[6]),
-        fma(load_first(rows[7], j, n), w, sums[7]),
-    )
-
-
-@device_function
-def dot_row(x: Pointer, d: int, w: Pointer) -> float:
-    """Return one row's dot product with w, bit-identical to that of :func:`dot_8_rows`."""
-    s = broadcast(0.0)
-    j = 0
-    while j + LANES <= d:
-        s = fma(load(x, j), load(w, j), s)
-        j += LANES
-    if j < d:
-        s = fma(load_first(x, j, d - j), load(w, j), s)
-    return sum_lanes(s)
-
-
-@device_function
-def wide_backward(
-    x: Pointer, d: int, stride: int, rows: int, ahead: int, dz: Pointer, dw: Pointer
-) -> None:
-    """Add dw += x' dz for a tile; ACC dw (D rounded up to whole vectors)."""
-    j = 0
-    while j + 4 * LANES <= d:
-        add_4_columns(at(x, j), stride, rows, ahead, dz, at(dw, j))
-        j += 4 * LANES
-    while j + LANES < d:
-        n = min(d - j - LANES, LANES)
-        add_2_columns(at(x, j), stride, rows, dz, at(dw, j), n)
-        j += 2 * LANES
-    if j < d:
-        add_1_column(at(x, j), stride, rows, dz, at(dw, j), d - j)
-
-
-@device_function
-def add_4_columns(x: Pointer, stride: int, rows: int, ahead: int, dz: Pointer, dw: Pointer) -> None:
-    """Add dw[0:32] += the first 32 columns of x' dz; ACC dw. Prefetches the odd rows."""
-    o = 0
-    zero = broadcast(0.0)
-    s = zero, zero, zero, zero
-    t = s
-    for i in range(0, rows - 1, 2):
-        if ahead > 0:
-            odd = o + (ahead + 1) * stride
-            prefetch(x, odd)
-            prefetch(x, odd + 8)
-            prefetch(x, odd + 16)
-            prefetch(x, odd + 24)
-        s = fma_4(broadcast(dz[i]), load_4(x, o), s)
-        o += stride
-        t = fma_4(broadcast(dz[i + 1]), load_4(x, o), t)
-        o += stride
-    if rows % 2:
-        s = fma_4(broadcast(dz[rows - 1]), load_4(x, o), s)
-    before = load_4(dw, 0)
-    sums = s[0] + t[0], s[1] + t[1], s[2] + t[2], s[3] + t[3]
-    after = before[0] + sums[0], before[1] + sums[1], before[2] + sums[2], before[3] + sums[3]
-    store_4(dw, 0, after)
-
-
-@device_function
-def add_2_columns(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int) -> None:
-    """Add dw[0 : 8 + n] += the first 8 + n columns of x' dz; ACC dw."""
-    o = 0
-    zero = broadcast(0.0)
-    s0, s1 = zero, zero
-    t0, t1 = zero, zero
-    for i in range(0, rows - 1, 2):
-        c = broadcast(dz[i])
-        s0 = fma(c, load(x, o), s0)
-        s1 = fma(c, load_first(x, o + 8, n), s1)
-        o += stride
-        c = broadcast(dz[i + 1])
-        t0 = fma(c, load(x, o), t0)
-        t1 = fma(c, load_first(x, o + 8, n), t1)
-        o += stride
-    if rows % 2:
-        c = broadcast(dz[rows - 1])
-        s0 = fma(c, load(x, o), s0)
-        s1 = fma(c, load_first(x, o + 8, n), s1)
-    store(dw, 0, load(dw, 0) + (s0 + t0))
-    store(dw, 8, load(dw, 8) + (s1 + t1))
-
-
-@device_function
-def add_1_column(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int) -> None:
-    """Add dw[0:n] += the first n columns of x' dz; ACC dw."""
-    o = 0
-    zero = broadcast(0.0)
-    s, t = zero, zero
-    for i in range(0, rows - 1, 2):
-        s = fma(broadcast(dz[i]), load_first(x, o, n), s)
-        o += stride
-        t = fma(broadcast(dz[i + 1]), load_first(x, o, n), t)
-        o += stride
-    if rows % 2:
-        s = fma(broadcast(dz[rows - 1]), load_first(x, o, n), s)
-    store(dw, 0, load(dw, 0) + (s + t))
 
 
 @device_function

@@ -26,7 +26,7 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, register_model
 
-from fastbp.kernels.jit import device_function, vector_width
+from fastbp.kernels.jit import device_function, has_feature, vector_width
 
 LANES = 8
 Vector = Any
@@ -37,7 +37,8 @@ Pointer = Any
 
 INTEGERS = ir.VectorType(ir.IntType(64), LANES)
 VECTOR = ir.VectorType(ir.DoubleType(), LANES)
-_INT32 = ir.IntType(32)
+INT32 = ir.IntType(32)
+WORDS = ir.VectorType(INT32, LANES)
 SHIFT = 1.5 * 2.0**52 + 1023.0  # see power_of_two
 
 
@@ -74,7 +75,7 @@ def compiled_as(
 
     A parameter is a Numba type or a class of them; `result` is a type, or a function of the
     arguments' types. The decorated generator gets the builder and one LLVM value per argument:
-    an address for an array, a tuple of them for a tuple, an i64 for an integer.
+    an address for an array, a tuple of them for a tuple of arrays, an i64 for an integer.
     """
 
     @infer_global(function)
@@ -113,7 +114,7 @@ def _pointer_type(array: Any) -> Any:
 def _llvm_value(context: Any, builder: Any, numba_type: Any, value: ir.Value) -> ir.Value:
     if isinstance(numba_type, types.Array):
         return context.make_array(numba_type)(context, builder, value=value).data
-    if isinstance(numba_type, types.BaseTuple):
+    if isinstance(numba_type, types.BaseTuple) and vector_type not in numba_type:
         elements = zip(numba_type, cgutils.unpack_tuple(builder, value), strict=True)
         addresses = [_llvm_value(context, builder, *element) for element in elements]
         return context.make_tuple(builder, _pointer_type(numba_type), addresses)
@@ -122,7 +123,8 @@ def _llvm_value(context: Any, builder: Any, numba_type: Any, value: ir.Value) ->
     return value
 
 
-def _intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Value:
+def intrinsic(builder: Any, name: str, result: Any, *args: ir.Value) -> ir.Value:
+    """Call LLVM's function of that name."""
     declared = ir.FunctionType(result, [a.type for a in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, declared, name), args)
 
@@ -134,16 +136,22 @@ def constant(value: float) -> ir.Constant:
 
 def shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
     """Return these lanes of a (0 to 7) and b (8 to 15)."""
-    return builder.shuffle_vector(a, b, ir.VectorType(_INT32, LANES)(list(lanes)))
+    return builder.shuffle_vector(a, b, indices(lanes))
+
+
+def indices(lanes: Sequence[int]) -> ir.Constant:
+    """Return numbers of lanes as a shuffle takes them."""
+    return ir.Constant(ir.VectorType(INT32, len(lanes)), list(lanes))
 
 
 def splat(builder: Any, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
     """Return a vector of eight copies of a scalar."""
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _INT32(0))
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, INT32(0))
     return shuffle(builder, first, first, [0] * LANES)
 
 
-def _first_lanes(builder: Any, count: ir.Value) -> ir.Value:
+def first_lanes(builder: Any, count: ir.Value) -> ir.Value:
+    """Return which lanes are below `count`."""
     lane = ir.Constant(INTEGERS, list(range(LANES)))
     return builder.icmp_signed("<", lane, splat(builder, count, INTEGERS))
 
@@ -180,7 +188,7 @@ def with_sign_of(a: Vector, b: Vector) -> Vector:
 
 def _by_intrinsic(name: str) -> Callable[..., ir.Value]:
     """Return a generator that calls LLVM's intrinsic ``llvm.name`` of vectors."""
-    return lambda builder, *args: _intrinsic(builder, f"llvm.{name}.v8f64", VECTOR, *args)
+    return lambda builder, *args: intrinsic(builder, f"llvm.{name}.v8f64", VECTOR, *args)
 
 
 compiled_as(fma, *[vector_type] * 4)(_by_intrinsic("fma"))
@@ -239,18 +247,42 @@ def _(builder: Any, shifted: ir.Value) -> ir.Value:
 
 
 def _root(builder: Any, bits: ir.Value) -> ir.Value:
-    """Look the lanes up: one instruction of AVX-512, whose table is a register; else a gather."""
-    table = ir.Constant(VECTOR, _ROOT_BITS.view(np.float64).tolist())
+    """Look the lanes up: AVX-512 and AVX2 permute tables that are registers; else a gather."""
     if vector_width() == 512:
-        return _intrinsic(builder, "llvm.x86.avx512.permvar.df.512", VECTOR, table, bits)
+        table = ir.Constant(VECTOR, _ROOT_BITS.view(np.float64).tolist())
+        return intrinsic(builder, "llvm.x86.avx512.permvar.df.512", VECTOR, table, bits)
+    if has_feature("avx2"):
+        return _root_by_words(builder, bits)
     index = builder.and_(bits, constant(LANES - 1))
+    table = ir.Constant(VECTOR, _ROOT_BITS.view(np.float64).tolist())
     address = cgutils.global_constant(builder, "roots_of_two", table)
     first = builder.bitcast(address, VECTOR.element.as_pointer())
     found = ir.Constant(VECTOR, ir.Undefined)
-    for k in map(_INT32, range(LANES)):
+    for k in map(INT32, range(LANES)):
         value = builder.load(builder.gep(first, [builder.extract_element(index, k)]))
         found = builder.insert_element(found, value, k)
     return found
+
+
+def _root_by_words(builder: Any, bits: ir.Value) -> ir.Value:
+    """Look the upper and the lower 32 bits up in a table each, for two halves of four lanes.
+
+    0.9 times the time of an `exp_limited` that gathers, with the same bits.
+    """
+    tables = _ROOT_BITS.view(np.int32).reshape(LANES, 2)
+    lower, upper = (ir.Constant(WORDS, table.tolist()) for table in tables.T)
+    moved = builder.shl(bits, constant(32))  # an index is taken from the word it is for
+    halves = []
+    for lanes in (range(4), range(4, LANES)):
+        index, moved_index = (
+            builder.bitcast(builder.shuffle_vector(b, b, indices(lanes)), WORDS)
+            for b in (bits, moved)
+        )
+        low = intrinsic(builder, "llvm.x86.avx2.permd", WORDS, lower, index)
+        high = intrinsic(builder, "llvm.x86.avx2.permd", WORDS, upper, moved_index)
+        halves.append(builder.shuffle_vector(low, high, indices([0, 9, 2, 11, 4, 13, 6, 15])))
+    both = builder.shuffle_vector(*halves, indices(range(2 * LANES)))
+    return builder.bitcast(both, VECTOR)
 
 
 def exponent(a: Vector) -> Vector:
@@ -332,9 +364,9 @@ def load_first(pointer: Pointer, index: int, count: int) -> Vector:
 
 @compiled_as(load_first, vector_type, FLOATS, types.Integer, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.Value:
-    address, mask = _vector_address(builder, pointer, index), _first_lanes(builder, count)
+    address, mask = _vector_address(builder, pointer, index), first_lanes(builder, count)
     rest = constant(0.0)
-    return _intrinsic(builder, "llvm.masked.load.v8f64.p0", VECTOR, address, _INT32(8), mask, rest)
+    return intrinsic(builder, "llvm.masked.load.v8f64.p0", VECTOR, address, INT32(8), mask, rest)
 
 
 @device_function
@@ -353,8 +385,8 @@ def prefetch(pointer: Pointer, index: int) -> None:
 @compiled_as(prefetch, types.void, FLOATS, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value) -> None:
     address = builder.bitcast(builder.gep(pointer, [index]), ir.IntType(8).as_pointer())
-    read, second_level, data_cache = map(_INT32, (0, 2, 1))
-    _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), address, read, second_level, data_cache)
+    read, second_level, data_cache = map(INT32, (0, 2, 1))
+    intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), address, read, second_level, data_cache)
 
 
 def store(pointer: Pointer, index: int, a: Vector) -> None:
@@ -375,9 +407,9 @@ def store_first(pointer: Pointer, index: int, a: Vector, count: int) -> None:
 
 @compiled_as(store_first, types.void, FLOATS, types.Integer, vector_type, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value, a: ir.Value, count: ir.Value) -> None:
-    address, mask = _vector_address(builder, pointer, index), _first_lanes(builder, count)
+    address, mask = _vector_address(builder, pointer, index), first_lanes(builder, count)
     name, result = "llvm.masked.store.v8f64.p0", ir.VoidType()
-    _intrinsic(builder, name, result, a, address, _INT32(8), mask)
+    intrinsic(builder, name, result, a, address, INT32(8), mask)
 
 
 @device_function
@@ -399,7 +431,7 @@ def keep_first(a: Vector, count: int) -> Vector:
 
 
 compiled_as(keep_first, vector_type, vector_type, types.Integer)(
-    lambda builder, a, count: builder.select(_first_lanes(builder, count), a, constant(0.0))
+    lambda builder, a, count: builder.select(first_lanes(builder, count), a, constant(0.0))
 )
 
 

@@ -347,6 +347,17 @@ def test_every_shape_of_tile(n, d):
         np.testing.assert_allclose(fit.losses, expected.losses, rtol=1e-12)
 
 
+@pytest.mark.parametrize("d", [1, 2])
+def test_narrow_rows_of_two_tiles(d):
+    rng = np.random.default_rng(d)
+    n = neuron.tile_rows(d) + 5
+    x, y, w = rng.normal(size=(n, d)), rng.random(n), rng.normal(size=d)
+    fit = fastbp.fit_neuron(x, y, w, 0.5, 0.1, 1)
+    expected = reference.fit_neuron(x, y, w, 0.5, 0.1, 1)
+    np.testing.assert_allclose(fit.weights, expected.weights, rtol=1e-12)
+    np.testing.assert_allclose(fit.losses, expected.losses, rtol=1e-12)
+
+
 def test_a_block_that_is_prefetched():
     rng = np.random.default_rng(0)
     x, y, w = rng.normal(size=(260, 4101)), rng.random(260), rng.normal(size=4101) / 100
@@ -417,7 +428,7 @@ def test_small_problems_in_one_call():
 
 
 @pytest.mark.parametrize("batch", [1, 20])
-@pytest.mark.parametrize("d", [5, 8, 19])
+@pytest.mark.parametrize("d", [2, 5, 8, 19])
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 def test_shuffled_and_weighted(loss, d, batch):
     rng = np.random.default_rng(0)

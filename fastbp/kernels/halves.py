@@ -1,0 +1,209 @@
+"""Vectors of two halves: four numbers of one row beside four of another.
+
+Where a vector takes several registers, of 256 bits or fewer, its halves lie apart in them: they are
+loaded and stored separately for nothing. Tuples of such vectors hold a row cut into *fours*. The
+first four may have fewer numbers of its own, from 1 to 4; its other lanes are the next ones' again.
+So a row that has four numbers or more is read without masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+
+from fastbp.kernels.vector import (
+    FLOATS,
+    INT32,
+    INTEGERS,
+    LANES,
+    VECTOR,
+    Pointer,
+    Vector,
+    compiled_as,
+    constant,
+    first_lanes,
+    fma,
+    indices,
+    intrinsic,
+    shuffle,
+    splat,
+    vector_type,
+)
+
+HALF = LANES // 2
+HALF_VECTOR = ir.VectorType(ir.DoubleType(), HALF)
+LOW, HIGH, BOTH = range(HALF), range(HALF, LANES), range(LANES)
+Fours = tuple[Vector, ...]
+
+
+def lanes_of(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    """Return the named lanes of two vectors or halves of vectors."""
+    return builder.shuffle_vector(a, b, indices(lanes))
+
+
+def half_address(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+    """Return the address of the four elements from `index` on."""
+    return builder.bitcast(builder.gep(pointer, [index]), HALF_VECTOR.as_pointer())
+
+
+def halves(low: float, high: float) -> Vector:
+    """Return four copies of a number, then four of another."""
+    return np.repeat([low, high], HALF)
+
+
+@compiled_as(halves, vector_type, types.float64, types.float64)
+def _(builder: Any, low: ir.Value, high: ir.Value) -> ir.Value:
+    return lanes_of(
+        builder, splat(builder, low, VECTOR), splat(builder, high, VECTOR), range(4, 12)
+    )
+
+
+def load_halves(p: Pointer, q: Pointer, index: int) -> Vector:
+    """Return the four elements of p from `index` on, then those of q."""
+    return np.concatenate([p[index : index + HALF], q[index : index + HALF]])
+
+
+@compiled_as(load_halves, vector_type, FLOATS, FLOATS, types.Integer)
+def _(builder: Any, p: ir.Value, q: ir.Value, index: ir.Value) -> ir.Value:
+    a, b = (builder.load(half_address(builder, row, index), align=8) for row in (p, q))
+    return lanes_of(builder, a, b, BOTH)
+
+
+def load_few(p: Pointer, q: Pointer, count: int) -> Vector:
+    """Return the first `count` elements of p, 1 to 4, and zeros, then the same of q.
+
+    No other element is read.
+    """
+    lanes = np.zeros((2, HALF))
+    lanes[:, :count] = p[:count], q[:count]
+    return lanes.reshape(LANES)
+
+
+@compiled_as(load_few, vector_type, FLOATS, FLOATS, types.Integer)
+def _(builder: Any, p: ir.Value, q: ir.Value, count: ir.Value) -> ir.Value:
+    mask = first_lanes(builder, count)
+    mask, rest = lanes_of(builder, mask, mask, LOW), ir.Constant(HALF_VECTOR, [0.0] * HALF)
+    name, zero = "llvm.masked.load.v4f64.p0", count.type(0)
+    a, b = (
+        intrinsic(
+            builder, name, HALF_VECTOR, half_address(builder, row, zero), INT32(8), mask, rest
+        )
+        for row in (p, q)
+    )
+    return lanes_of(builder, a, b, BOTH)
+
+
+def sum_halves(a: Vector, b: Vector, c: Vector, d: Vector) -> Vector:
+    """Return (a0 + a1) + (a2 + a3), the same of b, c and d, then those of their other halves."""
+    sums = np.array([a, b, c, d])
+    for _ in range(2):
+        sums = sums[:, ::2] + sums[:, 1::2]
+    return sums.T.reshape(LANES)
+
+
+@compiled_as(sum_halves, vector_type, *[vector_type] * 4)
+def _(builder: Any, *rows: ir.Value) -> ir.Value:
+    for left, right in (
+        ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),
+        ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
+    ):
+        rows = tuple(
+            builder.fadd(shuffle(builder, a, b, left), shuffle(builder, a, b, right))
+            for a, b in zip(rows[::2], rows[1::2], strict=True)
+        )
+    return rows[0]
+
+
+# --- rows cut into fours, as many as a tuple has vectors -------------------------------------
+
+
+def load_fours(p: Pointer, q: Pointer, first: int, like: Fours) -> Fours:
+    """Return the fours of two rows; the first one has `first` numbers of its own."""
+    starts = [max(0, first + HALF * (k - 1)) for k in range(len(like))]
+    return tuple(load_halves(p, q, start) for start in starts)
+
+
+@compiled_as(load_fours, lambda *a: a[-1], FLOATS, FLOATS, types.Integer, types.UniTuple)
+def _(builder: Any, p: ir.Value, q: ir.Value, first: ir.Value, like: ir.Value) -> ir.Value:
+    loaded = []
+    for k in range(like.type.count):
+        addresses = (four_address(builder, row, first, k) for row in (p, q))
+        a, b = (builder.load(address, align=8) for address in addresses)
+        loaded.append(lanes_of(builder, a, b, BOTH))
+    return cgutils.pack_array(builder, loaded)
+
+
+def four_address(builder: Any, row: ir.Value, first: ir.Value, k: int) -> ir.Value:
+    """Return where the four number k of a row begins."""
+    start = builder.add(first, first.type(HALF * (k - 1))) if k else first.type(0)
+    return half_address(builder, row, start)
+
+
+def fma_fours(c: Vector, a: Fours, sums: Fours) -> Fours:
+    """Return the sums with c times each vector added, rounded once."""
+    return tuple(fma(c, v, s) for v, s in zip(a, sums, strict=True))
+
+
+@compiled_as(fma_fours, lambda *a: a[-1], vector_type, types.UniTuple, types.UniTuple)
+def _(builder: Any, c: ir.Value, a: ir.Value, sums: ir.Value) -> ir.Value:
+    vectors, before = (cgutils.unpack_tuple(builder, t) for t in (a, sums))
+    pairs = zip(vectors, before, strict=True)
+    return cgutils.pack_array(builder, [_fma(builder, c, *pair) for pair in pairs])
+
+
+def dot_fours(a: Fours, b: Fours) -> Vector:
+    """Return a0 b0 + a1 b1 + ... of two tuples of vectors, one after the other."""
+    s = np.zeros(LANES)
+    for v, w in zip(a, b, strict=True):
+        s = fma(v, w, s)
+    return s
+
+
+@compiled_as(dot_fours, vector_type, types.UniTuple, types.UniTuple)
+def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
+    s = constant(0.0)
+    for pair in zip(*(cgutils.unpack_tuple(builder, t) for t in (a, b)), strict=True):
+        s = _fma(builder, *pair, s)
+    return s
+
+
+def keep_own(a: Fours, first: int) -> Fours:
+    """Return the fours with zeros in those lanes of the first one that are not its own."""
+    return np.where(np.arange(LANES) % HALF < first, a[0], 0.0), *a[1:]
+
+
+@compiled_as(keep_own, lambda *a: a[0], types.UniTuple, types.Integer)
+def _(builder: Any, a: ir.Value, first: ir.Value) -> ir.Value:
+    lane = ir.Constant(INTEGERS, [*LOW, *LOW])
+    own = builder.icmp_signed("<", lane, splat(builder, first, INTEGERS))
+    kept = builder.select(own, builder.extract_value(a, 0), constant(0.0))
+    return builder.insert_value(a, kept, 0)
+
+
+def add_fours(result: Pointer, first: int, sums: Fours) -> None:
+    """Add both halves of each sum where :func:`load_fours` loads them from; ACC result.
+
+    The lanes of the first sum that are not its own are overwritten by the next.
+    """
+    starts = [max(0, first + HALF * (k - 1)) for k in range(len(sums))]
+    before = [result[start : start + HALF].copy() for start in starts]
+    for start, old, s in zip(starts, before, sums, strict=True):
+        result[start : start + HALF] = old + (s[:HALF] + s[HALF:])
+
+
+@compiled_as(add_fours, types.void, FLOATS, types.Integer, types.UniTuple)
+def _(builder: Any, result: ir.Value, first: ir.Value, sums: ir.Value) -> None:
+    addresses = [four_address(builder, result, first, k) for k in range(sums.type.count)]
+    before = [builder.load(address, align=8) for address in addresses]
+    vectors = cgutils.unpack_tuple(builder, sums)
+    for address, old, s in zip(addresses, before, vectors, strict=True):
+        both = builder.fadd(lanes_of(builder, s, s, LOW), lanes_of(builder, s, s, HIGH))
+        builder.store(builder.fadd(old, both), address, align=8)
+
+
+def _fma(builder: Any, *args: ir.Value) -> ir.Value:
+    return intrinsic(builder, "llvm.fma.v8f64", VECTOR, *args)
