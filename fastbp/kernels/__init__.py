@@ -8,7 +8,7 @@
   losses and optimizers with their codes.
 - ``matvec.py``, ``matmul.py``: products of a tile of rows with one column of weights, with many.
   ``eights.py``, ``fours.py``: the former for wide and for narrow registers. ``panels.py``: rows for
-  the latter, eight side by side.
+  the latter, eight side by side. ``sums.py``: sums over the rows of a tile.
 - ``steps.py``: epochs, batches and threads, the same for every model.
 - ``neuron.py``, ``online_neuron.py``: one neuron, by batches and by single rows.
 - ``plan.py``, ``layers.py``, ``network.py``, ``shared_network.py``, ``online_network.py``,

@@ -38,8 +38,6 @@ from fastbp.kernels.matmul import (
     WHERE_POSITIVE,
     multiply,
     multiply_row,
-    sums_of_neurons,
-    sums_of_products,
 )
 from fastbp.kernels.online_network import online_step
 from fastbp.kernels.panels import panels_of_rows, side_by_side
@@ -52,6 +50,7 @@ from fastbp.kernels.steps import (
     run_steps,
     run_whole_batches,
 )
+from fastbp.kernels.sums import sums_of_neurons, sums_of_products
 from fastbp.kernels.update import KEEP_LOSS, all_finite
 from fastbp.kernels.vector import LANES, Pointer, at, broadcast, load, padded, pointer_to, store
 

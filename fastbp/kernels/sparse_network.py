@@ -13,7 +13,7 @@ from typing import Any
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import WHOLE, layer, neurons_at
-from fastbp.kernels.matmul import PLAIN, PLUS, sums_of_neurons
+from fastbp.kernels.matmul import PLAIN, PLUS
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.network import (
     activate_layer,
@@ -25,6 +25,7 @@ from fastbp.kernels.network import (
 )
 from fastbp.kernels.panels import panels_of_rows, side_by_side
 from fastbp.kernels.steps import Buffers, Data, order_of, run_steps
+from fastbp.kernels.sums import sums_of_neurons
 from fastbp.kernels.update import KEEP_LOSS, fill
 from fastbp.kernels.vector import (
     LANES,

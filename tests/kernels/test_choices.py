@@ -14,7 +14,7 @@ from scipy.special import xlogy
 import fastbp
 from fastbp.data.arrays import Labelled, read_only, rows_of
 from fastbp.data.labels import Samples
-from fastbp.kernels import activations, layout, losses, matmul, network, random, update
+from fastbp.kernels import activations, layout, losses, matmul, network, random, sums, update
 from fastbp.kernels.jit import JIT_ENABLED, kernel
 from fastbp.kernels.vector import load, pointer_to, store
 from fastbp.models.layers import Layers
@@ -66,7 +66,7 @@ def updated(integers, floats, rate, n, gradient):
 def kept(mode, s, other, result):
     v = load(pointer_to(s), 0)
     matmul.store_as(mode, v, pointer_to(other), pointer_to(result), 0, 8)
-    matmul.store_one_as(mode, s[0], pointer_to(other), pointer_to(result), 8)
+    sums.store_one_as(mode, s[0], pointer_to(other), pointer_to(result), 8)
 
 
 def activations_of(code):

@@ -7,7 +7,7 @@ that a product may read or write lies in a sea of large numbers.
 import numpy as np
 import pytest
 
-from fastbp.kernels import matmul, panels
+from fastbp.kernels import matmul, panels, sums
 from fastbp.kernels.jit import JIT_ENABLED, kernel
 from fastbp.kernels.vector import LANES, at, pointer_to
 
@@ -58,10 +58,10 @@ def summed(mode, n_panels, p, n_p, p_stride, q, n_q, q_stride, factor, result, t
     of_p = pointer_to(p), p.shape[1] * LANES
     of_q = pointer_to(q), q.shape[1] * LANES
     other, target = pointer_to(factor), at(pointer_to(result), SHORE)
-    matmul.sums_of_products(
+    sums.sums_of_products(
         mode, n_panels, of_p, n_p, p_stride, of_q, n_q, q_stride, other, target
     )  # fmt: skip
-    matmul.sums_of_neurons(mode, n_panels, n_p, of_p, other, at(pointer_to(totals), SHORE))
+    sums.sums_of_neurons(mode, n_panels, n_p, of_p, other, at(pointer_to(totals), SHORE))
 
 
 @kernel
