@@ -24,7 +24,7 @@ class LabelKind(Enum):
     DISTRIBUTIONS = auto()  # rows that are not negative and sum to 1, or class indices
 
 
-@dataclass(frozen=True)
+@dataclass
 class Targets:
     """What a model's labels must be.
 
@@ -106,7 +106,7 @@ def check_labels(name: str, labels: np.ndarray, takes: LabelKind, loss: str) -> 
         checks.refuse_rows(name, labels, wrong, expected)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Samples:
     """Rows with their labels and, if there are any, weights.
 

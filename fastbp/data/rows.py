@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,12 +28,14 @@ FORWARDED = (
     "random_access", "any_order",
 )  # fmt: skip
 
+_forwarded = operator.attrgetter(*FORWARDED)
+
 Choose = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it would take five times as long to make
 class Block:
-    """Some rows as float64, the numbers of each row contiguous.
+    """Some rows as float64, the numbers of each row contiguous; it is not changed.
 
     Attributes
     ----------
@@ -55,6 +58,11 @@ class Block:
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Block:
         """Return a block of what a function makes of each array."""
         return Block(*(None if a is None else function(a) for a in self.arrays))  # type: ignore[arg-type]
+
+    def having(self, **others: Any) -> Block:
+        """Return the block with other `labels` or `weight`."""
+        weight = others.get("weight", self.weight)
+        return Block(self.features, others.get("labels", self.labels), weight)
 
     def part(self, start: int, stop: int) -> Block:
         """Return views of the rows start to stop of the block."""
@@ -236,8 +244,7 @@ class Wrapped(Rows):
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        for name in FORWARDED:
-            setattr(self, name, getattr(rows, name))
+        vars(self).update(zip(FORWARDED, _forwarded(rows), strict=True))
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         inside = self._inside(block)

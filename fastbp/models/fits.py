@@ -105,8 +105,3 @@ def layers_in(
     """Return what :func:`by_layer` was given."""
     layers = range(n_layers)
     return [arrays[f"weights.{i}"] for i in layers], [arrays[f"biases.{i}"] for i in layers]
-
-
-def without(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
-    """Return the arguments of a ``fit_*`` that training takes: all but the model's own."""
-    return {name: value for name, value in arguments.items() if name not in own}

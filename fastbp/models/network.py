@@ -15,7 +15,7 @@ from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS, ActivationName
-from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored, without
+from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, LossName, check_pair
 from fastbp.models.network_prediction import predicted, predicted_directly
@@ -224,12 +224,12 @@ def fit_network(
     >>> print(f"{fit.predict([[1.5]])[0, 0]:.9f}")
     5.248387086
     """
-    rest = without(locals(), "features", "initial_weights", "initial_biases", "activations", "loss")
+    given = locals()
     rows = rows_of("features", features)
     model = NetworkModel(
         rows.n_features, initial_weights, initial_biases, activations, loss, prefix="initial_"
     )
-    return fit(model, rows, **rest)
+    return fit(model, rows, given)
 
 
 def loss_and_gradient(

@@ -19,7 +19,7 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
-from fastbp.models.fits import Fit, check_names, fields_of, restored, without
+from fastbp.models.fits import Fit, check_names, fields_of, restored
 from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
 from fastbp.models.neuron_prediction import (
     neuron_vector,
@@ -364,10 +364,10 @@ def fit_neuron(
     >>> fit.weights.round(4), round(fit.bias, 4)
     (array([-0.9499,  1.5556]), -0.8033)
     """
-    rest = without(locals(), "features", "initial_weights", "initial_bias", "activation", "loss")
+    given = locals()
     rows = rows_of("features", features)
     model = NeuronModel(rows.n_features, initial_weights, initial_bias, activation, loss)
-    return fit(model, rows, **rest)
+    return fit(model, rows, given)
 
 
 class NeuronModel(Model[NeuronFit]):

@@ -221,11 +221,15 @@ def _repeat(call: Callable[[int], bool], worker: int) -> None:
         time.sleep(0)  # there is nothing to do at the moment: yield the processor
 
 
+ALONE = Team(1, None)
+"""The calling thread."""
+
+
 @contextlib.contextmanager
 def team(size: int, begin: Callable[[], None] | None = None) -> Iterator[Team]:
     """Yield a team of `size` threads for the length of a fit; each new one first calls `begin`."""
     if size == 1:
-        yield Team(1, None)
+        yield ALONE
         return
     with start_threads(size - 1, "fastbp", begin) as pool:
         yield Team(size, pool if isinstance(pool, _Threads) else None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -31,23 +30,12 @@ from fastbp.training.run import Run, workers
 from fastbp.training.validation import Validation
 
 
-def fit(
-    model: Model[FitType],
-    features: Rows,
-    labels: Any,
-    learning_rate: Any,
-    epochs: Any,
-    *,
-    sample_weight: Any,
-    validation: Any,
-    checkpoint: Any,
-    checkpoint_every: Any,
-    **keywords: Any,
-) -> FitType:
-    """Train; the arguments are those of ``fit_*``; the model has already checked its own."""
+def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType:
+    """Train; `given` are the arguments of ``fit_*``; the model has already checked its own."""
     names = "features", "labels", "sample_weight"
-    data = all_samples = samples(features, labels, sample_weight, model.targets, names)
-    held_out = None
+    labels, weight, validation = given["labels"], given["sample_weight"], given["validation"]
+    data = all_samples = samples(features, labels, weight, model.targets, names)
+    held_out = validation_problem = None
     if isinstance(validation, float | np.floating):
         from fastbp.data.split import split  # 5 ms, which few fits need
 
@@ -55,19 +43,15 @@ def fit(
         data, held_out = split(all_samples, validation)
     elif validation is not None:
         held_out = validation_samples(validation, features, model.targets)
-    validation_problem = None
     if held_out is not None:
         check_weights("validation", held_out.rows)
         validation_problem = model.problem(held_out, pass_options(held_out.rows.n_rows))
-    options = checked_options(
-        data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords
-    )
-    seed = keywords["random_state"]
+    options = checked_options(data.rows, given, pauses=held_out is not None)
     file = checkpoints.open_checkpoint(
-        checkpoint,
-        checkpoint_every,
+        given["checkpoint"],
+        given["checkpoint_every"],
         lambda: checkpoints.fingerprint(
-            model.identity(), options, seed, all_samples.rows, validation, held_out
+            model.identity(), options, given["random_state"], all_samples.rows, validation, held_out
         ),
     )
     try:
@@ -91,28 +75,26 @@ def train(
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Train, with the validation data of `validation_problem`, if there are any."""
-    options = problem.options
+    options, against = problem.options, validation_problem
     saved = None if checkpoint is None else checkpoint.read(options.epochs)
-    uses_blas = problem.uses_blas or (
-        validation_problem is not None and validation_problem.uses_blas
-    )
+    uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
+    brief = problem.brief and against is None and checkpoint is None
     with (
-        deferred_interrupts() as interrupts,
+        deferred_interrupts(brief) as interrupts,
         workers(problem, options.epochs, uses_blas) as (team, readers),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
-        contextlib.ExitStack() as stack,
+        Run(problem, team, readers, interrupts) as run,
+        _no_objective if against is None else Objective(against, team, 1, interrupts) as objective,
     ):
-        run = stack.enter_context(closing(Run(problem, team, readers, interrupts)))
-        objective = None
-        if validation_problem is not None:
-            objective = Objective(validation_problem, team, interrupts=interrupts)
-            stack.enter_context(closing(objective))
         fitting = _Fitting(run, objective, checkpoint)
         if saved is None:
             fitting.begin()
         else:
             fitting.resume(saved)
         return fitting.until_stopped(progress)
+
+
+_no_objective = contextlib.nullcontext(None)
 
 
 class _Fitting:
@@ -189,13 +171,14 @@ class _Fitting:
         run, memory = self.run, self.memory
         progress.begin(memory.epoch, memory.position)
         while True:
-            ended = memory.position == 0 and (memory.epoch or self.validation.due)
+            epoch, position = memory.epoch, memory.position
+            ended = position == 0 and (epoch or self.validation.due)
             stopped = self._after_epoch() if ended else None
-            loss = run.losses[memory.epoch - 1] if memory.epoch else None
-            progress.show(memory.epoch, memory.position, loss, self.validation.last)
+            loss = run.losses[epoch - 1] if epoch else None
+            progress.show(epoch, position, loss, self.validation.last)
             if stopped is not None:
                 return stopped
-            if memory.epoch >= self.options.epochs:
+            if epoch >= self.options.epochs:
                 return "epochs"
             if run.interrupts.count:
                 return "interrupted"

