@@ -118,7 +118,7 @@ class Loaded(Wrapped):
 
 def rows_of(name: str, value: object) -> Rows:
     """Return the rows of an argument: rows already, or an array-like or a table."""
-    if isinstance(value, Rows):
+    if type(value) is not np.ndarray and isinstance(value, Rows):
         return loaded_if_small(value)
     rows = ArrayRows(checks.matrix(name, value), name)
     rows.feature_names = frames.names_of(value)
@@ -131,10 +131,10 @@ def loaded_if_small(rows: Rows) -> Rows:
     return Loaded(rows) if small else rows
 
 
-def aligned_zeros(size: int) -> np.ndarray:
-    """Return float64 zeros that begin with a cache line; NumPy aligns to 16 bytes only."""
+def aligned(size: int) -> np.ndarray:
+    """Return float64 memory that begins with a cache line; NumPy aligns to 16 bytes only."""
     # A vector of eight that crosses a cache line takes twice as long to load or store.
-    array = np.zeros(size + 7)
+    array = np.empty(size + 7)
     first = -address(array) // 8 % 8
     return array[first : first + size]
 

@@ -175,7 +175,7 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
 
 def first_bad_row(array: np.ndarray) -> int | None:
     """Return the first row that holds an infinity or NaN, if any."""
-    if array.dtype.kind != "f" or _surely_finite(array):
+    if array.dtype.kind != "f" or is_finite(array):
         return None
     step = max(1, SCAN_ELEMENTS // max(1, array[:1].size))
     for start in range(0, array.shape[0], step):
@@ -186,9 +186,9 @@ def first_bad_row(array: np.ndarray) -> int | None:
     return None
 
 
-def _surely_finite(array: np.ndarray) -> bool:
-    """Return whether a small array is finite: True only if it is, False also if in doubt."""
-    # The sum of its squares takes a third of the time of isfinite and all; it may overflow.
+def is_finite(array: np.ndarray) -> bool:
+    """Return whether an array is finite; False, too, if it is large and that takes long to tell."""
+    # The sum of its squares takes a third of the time of isfinite and all. It may overflow.
     small = array.size <= FEW and array.dtype == FLOAT64
     return small and math.isfinite(np.vdot(array, array))
 
@@ -214,7 +214,7 @@ def finite_rows(name: str, array: np.ndarray) -> None:
 
 def all_finite(name: str, array: np.ndarray) -> None:
     """Refuse infinities and NaN in an array other than rows of data."""
-    if _surely_finite(array):
+    if is_finite(array):
         return
     finite = np.isfinite(array)
     if not finite.all():

@@ -89,9 +89,9 @@ def chunk_rows(n_features: int) -> int:
     return max(1, work // (row_work(n_features) * tile)) * tile
 
 
-def work_size(n_features: int) -> int:
+def work_size(n_features: int, tile: int) -> int:
     """Return the float64 scratch of one thread: sums, z, then a tile of y, weights and x."""
-    return N_SUMS + (3 + n_features) * tile_rows(n_features) + 2 * LANES
+    return N_SUMS + (3 + n_features) * tile + 2 * LANES
 
 
 @subroutine

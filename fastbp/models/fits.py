@@ -81,8 +81,9 @@ def stored_names(fields: dict[str, Any], n_features: int) -> list[str] | None:
 
 def fields_of(outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a fit that come from training, without its parameters."""
-    shared = "losses", "stopped", "validation_losses", "state", "feature_names"
-    return {name: getattr(outcome, name) for name in shared}
+    fields = dict(vars(outcome))
+    del fields["parameters"]
+    return fields
 
 
 def check_names(features: Any, expected: list[str] | None) -> None:

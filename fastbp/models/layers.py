@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
+from fastbp.data.arrays import is_plain
 from fastbp.data.labels import Samples
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
@@ -40,13 +41,15 @@ def activations_of(name: str, value: Any, n_layers: int) -> tuple[ActivationName
     if len(names) != n_layers:
         raise ValueError(f"{name}: expected {n_layers} names (one per layer), got {len(names)}")
     for index, activation in enumerate(names):
-        arguments.choice(f"{name}[{index}]", activation, ACTIVATIONS)
+        if type(activation) is not str or activation not in ACTIVATIONS:
+            arguments.choice(f"{name}[{index}]", activation, ACTIVATIONS)
         if ACTIVATIONS[activation].output_only and index < n_layers - 1:
             raise ValueError(f"{name}[{index}]: expected {activation!r} on the last layer only")
     return tuple(names)
 
 
-def codes_of(activations: Sequence[str]) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=256)
+def codes_of(activations: tuple[str, ...]) -> tuple[int, ...]:
     """Return the kernels' codes of activations."""
     return tuple(ACTIVATIONS[name].code for name in activations)
 
@@ -83,6 +86,8 @@ def checked_parameters(
     prefix: str, weights: Any, biases: Any, n_features: int | None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return weights and biases of layers that match each other and, if given, the features."""
+    if n_features is not None and sizes_of(weights, biases, n_features) is not None:
+        return weights, biases  # the usual case
     w_name, b_name = f"{prefix}weights", f"{prefix}biases"
     weights = arguments.sequence(w_name, weights, "2-D arrays, one per layer")
     biases = arguments.sequence(b_name, biases, "arrays, one per layer")
@@ -103,6 +108,21 @@ def checked_parameters(
     return checked_w, checked_b
 
 
+def sizes_of(weights: Any, biases: Any, n_inputs: int) -> tuple[int, ...] | None:
+    """Return the sizes of layers, inputs first; None if the parameters must be looked at closely.
+
+    That is if they are not lists of float64 arrays which match each other and the inputs.
+    """
+    if not (type(weights) is type(biases) is list and len(weights) == len(biases) > 0):
+        return None
+    sizes = [n_inputs]
+    for w, b in zip(weights, biases, strict=True):
+        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (sizes[-1], b.size)):
+            return None
+        sizes.append(b.size)
+    return None if 0 in sizes else tuple(sizes)
+
+
 def check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
     """Refuse parameters that are infinite or NaN."""
     for index, (w, b) in enumerate(zip(weights, biases, strict=True)):
@@ -110,7 +130,7 @@ def check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarray
         checks.all_finite(f"{prefix}biases[{index}]", b)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Layers:
     """Sizes, inputs first, with the kernels' codes of activations and loss.
 
@@ -139,11 +159,11 @@ class Layers:
 
     def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return views of such a vector by layer."""
-        plan, weights, biases = self.plan(1, 1), [], []
-        shapes = pairwise(self.sizes)
-        for at_w, at_b, (n, m) in zip(plan.weights_at, plan.biases_at, shapes, strict=True):
+        plan, weights, biases, n = self.plan(1, 1), [], [], self.sizes[0]
+        for at_w, at_b, m in zip(plan.weights_at, plan.biases_at, self.sizes[1:], strict=True):
             weights.append(parameters[at_w : at_w + n * m].reshape(n, m))
             biases.append(parameters[at_b : at_b + m])
+            n = m
         return {"weights": weights, "biases": biases}
 
     def problem(self, parameters: np.ndarray, samples: Samples, options: Options) -> Problem:

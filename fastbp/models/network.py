@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastbp import arguments
+from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
@@ -26,7 +27,7 @@ from fastbp.training.driver import fit
 from fastbp.training.objective import objective, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
-from fastbp.training.state import TrainingState
+from fastbp.training.state import TrainingState, made
 
 KERNELS = interrupt_safe(
     kernels.network_steps,
@@ -299,12 +300,13 @@ class NetworkModel(Model[NetworkFit]):
     ) -> None:
         arguments.choice("loss", loss, LOSSES)
         w, b = checked_parameters(prefix, weights, biases, d)
-        check_finite(prefix, w, b)
         names = activations_of("activations", activations, len(w))
         check_pair(loss, names[-1])
-        sizes = (d, *(layer.shape[1] for layer in w))
+        sizes = (d, *[layer.shape[1] for layer in w])
         self._layers = Layers(sizes, codes_of(names), LOSSES[loss].code)
         self._start = self._layers.flat(w, b)
+        if not checks.is_finite(self._start):
+            check_finite(prefix, w, b)
         self._names: dict[str, Any] = {"activations": names, "loss": loss}
         self.targets = Targets(loss, LOSSES[loss].labels, sizes[-1])
 
@@ -322,7 +324,8 @@ class NetworkModel(Model[NetworkFit]):
 
     def result(self, outcome: Outcome) -> NetworkFit:
         """Return what ``fit_network`` gives."""
-        return NetworkFit(**self.named(outcome.parameters), **self._names, **fields_of(outcome))
+        named = self.named(outcome.parameters)
+        return made(NetworkFit, **named, **self._names, **fields_of(outcome))
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""

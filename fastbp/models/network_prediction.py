@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.data.arrays import is_plain, read_only
+from fastbp.data.arrays import address, is_plain, read_only
 from fastbp.data.rows import BLOCK_BYTES, Rows
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
 from fastbp.kernels import plan as plans
-from fastbp.models.layers import Layers, check_finite, flat_vector
+from fastbp.models.layers import Layers, check_finite, flat_vector, sizes_of
 from fastbp.models.prediction import PREDICTED_DIRECTLY, in_calls
 
 CALL_WORK = 2**22  # units in one call, 1.5 ms: threads share the calls, Ctrl-C waits for one only
-MANY = 2**14  # parameters: with more, copying costs more than checking that no copy is needed
+MANY = 2**10  # parameters: with more, copying costs more than checking that no copy is needed
 
 
 def predicted(
@@ -47,24 +47,20 @@ def predicted(
 
 
 def predicted_directly(
-    features: Any, weights: list[Any], biases: list[Any], activations: tuple[int, ...]
+    features: Any, weights: Any, biases: Any, activations: tuple[int, ...]
 ) -> np.ndarray | None:
     """Return a network's outputs for a few rows in arrays that kernels take as they are, or None.
 
     For one row it takes half the time of the general path, to which it leaves all other arrays and
     all errors.
     """
-    if not is_plain(features, 2) or len(weights) != len(biases):
+    if not is_plain(features, 2):
         return None
-    sizes = [features.shape[1]]
-    for w, b in zip(weights, biases, strict=True):
-        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (sizes[-1], b.size)):
-            return None
-        sizes.append(b.size)
-    n = features.shape[0]
-    if 0 in sizes or n == 0:
+    n, d = features.shape
+    sizes = sizes_of(weights, biases, d)
+    if sizes is None or n == 0:
         return None
-    plan, integers = _prediction_plan(tuple(sizes), activations, min(n, plans.MOST_ROWS))
+    plan, integers = _prediction_plan(sizes, activations, min(n, plans.MOST_ROWS))
     if n * plan.row_work > PREDICTED_DIRECTLY:
         return None
     parameters = _whole_vector(plan, weights + biases)
@@ -81,10 +77,11 @@ def _whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
         return flat_vector(plan, arrays)
     if not is_plain(base, 1) or base.size != plan.n_parameters or not base.flags.writeable:
         return flat_vector(plan, arrays)
-    first = base.__array_interface__["data"][0]
+    first = address(base)
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
-        at_home = array.__array_interface__["data"][0] == first + 8 * start
-        if array.base is not base or not at_home or not array.flags.c_contiguous:
+        flags = array.flags
+        usual = array.base is base and flags.c_contiguous and flags.writeable
+        if not usual or address(array) != first + 8 * start:
             return flat_vector(plan, arrays)
     return base
 

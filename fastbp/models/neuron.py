@@ -17,7 +17,7 @@ from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
-from fastbp.kernels.vector import LANES
+from fastbp.kernels.vector import LANES, whole_vectors
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
 from fastbp.models.fits import Fit, check_names, fields_of, restored
 from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
@@ -32,7 +32,7 @@ from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
-from fastbp.training.state import TrainingState
+from fastbp.training.state import TrainingState, made
 
 KERNELS = interrupt_safe(
     kernels.neuron_small, kernels.neuron_steps, online_neuron_steps, kernels.neuron_outputs
@@ -392,13 +392,15 @@ class NeuronModel(Model[NeuronFit]):
 
     def result(self, outcome: Outcome) -> NeuronFit:
         """Return what ``fit_neuron`` gives."""
-        return NeuronFit(**self.named(outcome.parameters), **self._names, **fields_of(outcome))
+        named = self.named(outcome.parameters)
+        return made(NeuronFit, **named, **self._names, **fields_of(outcome))
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""
         # A single row is a full batch: its result must be bit-identical to train_neuron's.
         single = options.batch_rows == 1 < samples.rows.n_rows
         online = single and options.optimizer.code == PLAIN_SGD
+        tile = min(kernels.tile_rows(self._d), whole_vectors(options.batch_rows))
         return Problem(
             kernel=online_neuron_steps if online else kernels.neuron_steps,
             samples=samples,
@@ -409,10 +411,10 @@ class NeuronModel(Model[NeuronFit]):
                 layout.ACTIVATION: ACTIVATIONS[self._names["activation"]].code,
                 layout.LOSS: LOSSES[self._names["loss"]].code,
             },
-            tile_rows=kernels.tile_rows(self._d),
+            tile_rows=tile,
             chunk_rows=kernels.chunk_rows(self._d),
             row_work=kernels.row_work(self._d),
-            work_size=kernels.work_size(self._d),
+            work_size=kernels.work_size(self._d, tile),
             named=self.named,
         )
 

@@ -36,12 +36,14 @@ def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType
     labels, weight, validation = given["labels"], given["sample_weight"], given["validation"]
     data = all_samples = samples(features, labels, weight, model.targets, names)
     held_out = validation_problem = None
-    if isinstance(validation, float | np.floating):
+    if validation is None:
+        pass
+    elif isinstance(validation, float | np.floating):
         from fastbp.data.split import split  # 5 ms, which few fits need
 
         validation = float(validation)
         data, held_out = split(all_samples, validation)
-    elif validation is not None:
+    else:
         held_out = validation_samples(validation, features, model.targets)
     if held_out is not None:
         check_weights("validation", held_out.rows)

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.data.arrays import aligned_zeros
+from fastbp.data.arrays import aligned
 from fastbp.kernels import layout
+from fastbp.kernels.steps import UNOPENED
 from fastbp.kernels.vector import whole_vectors
 from fastbp.training.problem import Problem
-from fastbp.training.state import TrainingState
+from fastbp.training.state import TrainingState, made
 
 MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
 
@@ -44,6 +45,8 @@ class Memory:
         for its entries.
     plain : memoryview
         The same memory, read and written as Python's own integers, which takes half the time.
+    chunks : int
+        Chunks of an epoch, if no batch ends within one.
     floats : numpy.ndarray of float64
         The arrays that follow are views of it. It also holds the threads' scratch memory.
     parameters, epoch_start : numpy.ndarray
@@ -62,11 +65,6 @@ class Memory:
     weight_stride = Integer(layout.WEIGHT_STRIDE)
     # What one call may do
     shuffled = Integer(layout.SHUFFLED)
-    block_start = Integer(layout.BLOCK_START)
-    block_stop = Integer(layout.BLOCK_STOP)
-    epoch_limit = Integer(layout.EPOCH_LIMIT)
-    first_rate = Integer(layout.FIRST_RATE)
-    n_rates = Integer(layout.N_RATES)
     budget = Integer(layout.BUDGET)
     ticket = Integer(layout.TICKET)
     # The position
@@ -87,9 +85,13 @@ class Memory:
         n_integers = layout.N_INTEGERS + len(problem.table)
         first = whole_vectors(n_integers)  # of the floats: both begin with a cache line
         partials = layout.PARAMETERS + (2 + rule.n_moments) * p
-        both = aligned_zeros(first + partials + (slots + 1) * sums + workers * problem.work_size)
+        scratch = first + partials + (slots + 1) * sums  # is written before it is read
+        both = aligned(scratch + workers * problem.work_size)
+        both[: first + layout.PARAMETERS].fill(0.0)
+        both[first + layout.PARAMETERS + 2 * p : scratch].fill(0.0)
         self.integers, self.floats = both[:n_integers].view(np.int64), both[first:]
-        self.integers[layout.LAYERS :] = problem.table
+        if problem.table:
+            self.integers[layout.LAYERS :] = problem.table
         self.plain = self.integers.data
         for index, value in (
             (layout.N_ROWS, rows.n_rows),
@@ -117,9 +119,10 @@ class Memory:
         numbers[layout.BEST_LOSS] = math.inf
         numbers[layout.POWER_1] = numbers[layout.POWER_2] = 1.0
         vectors = self.floats[layout.PARAMETERS : partials].reshape(-1, p)
+        self.chunks = -(-rows.n_rows // chunk_rows)
         self.parameters, self.epoch_start, self.moments = vectors[0], vectors[1], vectors[2:]
         self.partial_sums = self.floats[partials : partials + sums]
-        self.start_from(problem.parameters)
+        vectors[:2] = problem.parameters
 
     @property
     def powers(self) -> np.ndarray:
@@ -137,6 +140,18 @@ class Memory:
         n = self.plain  # not by name: every slice asks seven times
         computed = n[layout.BATCH_START] + n[layout.NEXT_CHUNK] * n[layout.CHUNK_ROWS]
         return min(computed, n[layout.N_ROWS])
+
+    def allow(
+        self, rows: tuple[int, int], epochs: tuple[int, int], n_rates: int, budget: int
+    ) -> None:
+        """Set what the next call may do: with which rows, in which epochs, and with what budget.
+
+        Ranges are given by their first and last-but-one numbers; the rates begin with the epochs.
+        """
+        n = self.plain
+        n[layout.BLOCK_START], n[layout.BLOCK_STOP] = rows
+        n[layout.FIRST_RATE], n[layout.EPOCH_LIMIT] = epochs
+        n[layout.N_RATES], n[layout.BUDGET], n[layout.TICKET] = n_rates, budget, UNOPENED
 
     def start_from(self, parameters: np.ndarray) -> None:
         """Begin an epoch with these parameters."""
@@ -168,17 +183,23 @@ class Memory:
 
         Only if it is `resumable`, with a checksum: of 7,500 parameters that takes 14 microseconds.
         """
+        batch_start, next_chunk = self.batch_start, self.next_chunk
+        numbers = self.floats[: layout.PARAMETERS].tolist()
         nothing = np.empty(0)
-        return TrainingState(
+        return made(
+            TrainingState,
             moments=self.moments.copy(),
-            powers=tuple(self.powers.tolist()),
-            batch_start=self.batch_start,
-            next_chunk=self.next_chunk,
-            partial_sums=self.partial_sums.copy() if self.next_chunk else nothing,
-            epoch_start=self.epoch_start.copy() if self.position else nothing,
-            epoch_sums=tuple(self.epoch_sums.tolist()),
-            best_loss=float(self.floats[layout.BEST_LOSS]),
+            powers=tuple(numbers[layout.POWER_1 : layout.POWER_2 + 1]),
+            batch_start=batch_start,
+            next_chunk=next_chunk,
+            partial_sums=self.partial_sums.copy() if next_chunk else nothing,
+            epoch_start=self.epoch_start.copy() if batch_start or next_chunk else nothing,
+            epoch_sums=tuple(numbers[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]),
+            best_loss=numbers[layout.BEST_LOSS],
             stale_epochs=self.stale_epochs,
             checksum=zlib.crc32(self.parameters.data) if resumable else 0,
+            ended=None,
+            best=None,
+            validation_due=False,
             **others,
         )

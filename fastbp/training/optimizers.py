@@ -197,9 +197,9 @@ OptimizerName = Literal["sgd", "adam", "rmsprop"]  # for type checkers; a test c
 
 def optimizer_of(value: Any) -> Optimizer:
     """Return an optimizer given by itself or by name."""
-    if isinstance(value, Optimizer):
-        return value
     if not isinstance(value, str):
+        if isinstance(value, Optimizer):
+            return value
         known = ", ".join(f"{kind.__name__}()" for kind in OPTIMIZERS.values())
         raise TypeError(f"optimizer: expected {known} or a name, got {arguments.describe(value)}")
     return _with_defaults(OPTIMIZERS[arguments.choice("optimizer", value, OPTIMIZERS)])

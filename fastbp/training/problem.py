@@ -74,7 +74,7 @@ class Problem:
     ----------
     kernel
         Runs a slice: see :func:`fastbp.kernels.neuron.neuron_steps`.
-    samples, options
+    samples, rows, options
         N rows of features with their labels, and how to train on them.
     parameters
         The initial values, flat and in whole vectors; the first `n_weights` are weights.
@@ -103,10 +103,8 @@ class Problem:
     table: tuple[int, ...] = ()
     uses_blas: bool = False
 
-    @property
-    def rows(self) -> Rows:
-        """The rows of the samples."""
-        return self.samples.rows
+    def __post_init__(self) -> None:
+        self.rows: Rows = self.samples.rows
 
     @property
     def epoch_work(self) -> int:
@@ -118,9 +116,10 @@ class Problem:
     def brief(self) -> bool:
         """Whether training is sure to take a few milliseconds at most."""
         options = self.options
-        calls_back = options.callback is not None or callable(options.learning_rate)
-        in_place = self.rows.in_memory is not None and not calls_back
-        return in_place and options.epochs * self.epoch_work <= BRIEF_WORK
+        if options.callback is not None or callable(options.learning_rate):
+            return False
+        in_memory = self.rows.in_memory is not None
+        return in_memory and options.epochs * self.epoch_work <= BRIEF_WORK
 
 
 @dataclass(eq=False)

@@ -26,7 +26,7 @@ from fastbp.system.blas import limit_this_thread, one_blas_thread
 from fastbp.system.interrupts import Interrupts
 from fastbp.system.threads import ALONE, Team, team, threads_for
 from fastbp.training.memory import Memory
-from fastbp.training.optimizers import Optimizer
+from fastbp.training.optimizers import NoUpdate
 from fastbp.training.problem import Options, Problem
 from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
 
@@ -180,7 +180,8 @@ class Run:
         self.first_epoch = 0
         self._orders = Orders(self.options, problem.rows)
         self._threads = threads
-        self._budget = self._first_budget()
+        seconds = problem.epoch_work * UNIT_SECONDS / self.memory.chunks  # of a chunk
+        self._budget = max(1, int(SLICE_SECONDS / FIRST_SHARE / seconds))
         self._lined: tuple[Block | None, Any] = (None, None)
         self._supply = open_supply(
             problem.samples,
@@ -231,7 +232,7 @@ class Run:
 
     def training_state(self) -> TrainingState:
         """Return what another fit needs to continue."""
-        assert isinstance(self.options.optimizer, Optimizer)
+        assert not isinstance(self.options.optimizer, NoUpdate)
         epoch = self.memory.epoch
         return self.memory.training_state(
             self.options.resumable,
@@ -245,21 +246,20 @@ class Run:
     def _batching(self) -> Batching:
         return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
 
-    def _first_budget(self) -> int:
-        """Return the chunks of the first slice, short by an estimate of the work of an epoch."""
-        n_rows, chunk_rows = self.memory.n_rows, self.memory.chunk_rows
-        chunk_seconds = self.problem.epoch_work * UNIT_SECONDS * chunk_rows / n_rows
-        return max(1, int(SLICE_SECONDS / FIRST_SHARE / chunk_seconds))
-
     def slice(self) -> None:
         """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far."""
         memory = self.memory
         epoch, position = memory.epoch, memory.position
         if self._orders.lacks(epoch):
             self._supply.reorder(self._orders.draw(epoch))
-        rates = self._set_rates(epoch)
-        data = self._set_block(epoch, position)
-        memory.budget, memory.ticket = self._budget, UNOPENED
+        rates, limit = self._rates_to_come(epoch)
+        more = epoch + 1 < self.options.epochs
+        first, stop, block, order = self._supply.rows(position, more)
+        if block is not self._lined[0]:  # rows in place are the same block in every slice
+            self._lined = block, self._lines(block)
+        data = *self._lined[1], NO_ORDER if order is None else order
+        memory.shuffled = order is not None
+        memory.allow((first, stop), (epoch, limit), len(rates), self._budget)
         started = time.perf_counter()
         # The model's kernel: neuron_steps, network_steps, ...
         self._threads.run(
@@ -278,27 +278,15 @@ class Run:
         if self.memory.ticket == UNOPENED:
             self.memory.ticket = CLOSED
 
-    def _set_rates(self, epoch: int) -> np.ndarray:
-        """Set how many epochs the slice may complete, and return their rates."""
-        memory = self.memory
+    def _rates_to_come(self, epoch: int) -> tuple[np.ndarray, int]:
+        """Return the rates of the epochs that the slice may complete, and where it has to stop."""
         limit = epoch + 1
         if not self.options.pauses and not self.options.shuffle:
-            chunks = -(-memory.n_rows // memory.chunk_rows)
-            limit = min(self.options.epochs, limit + self._budget // chunks)
+            limit = min(self.options.epochs, limit + self._budget // self.memory.chunks)
         rates, limit = self.rates.ahead(epoch, limit, self.first_epoch)
         if limit > self.losses.size:
             self.losses = np.resize(self.losses, min(self.options.epochs, 2 * limit))
-        memory.first_rate, memory.n_rates, memory.epoch_limit = epoch, len(rates), limit
-        return np.array(rates)
-
-    def _set_block(self, epoch: int, position: int) -> tuple[Any, ...]:
-        """Set which rows the slice has; return their features, labels, weights and order."""
-        memory, more = self.memory, epoch + 1 < self.options.epochs
-        memory.block_start, memory.block_stop, block, order = self._supply.rows(position, more)
-        memory.shuffled = order is not None
-        if block is not self._lined[0]:  # rows in place are the same block in every slice
-            self._lined = block, self._lines(block)
-        return *self._lined[1], NO_ORDER if order is None else order
+        return np.array(rates), limit
 
     def _lines(self, block: Block) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return a block's arrays as the kernel takes them; set how far apart their rows are."""

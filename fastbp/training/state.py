@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from fastbp import arguments
 from fastbp.kernels import layout
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
+Made = TypeVar("Made")
 Batching = tuple[int, int, bool | str]
 ARRAYS = "moments", "partial_sums", "epoch_start"
 MOST = 2**62 - 1
@@ -19,6 +20,16 @@ BEST = "best_state."
 """How the names of the arrays begin that belong to the best parameters."""
 DRAWN_AHEAD = {"MT19937": 624, "Philox": 4}
 """How many numbers these generators of NumPy draw at once and keep."""
+
+
+def made(kind: type[Made], **fields: Any) -> Made:
+    """Return an instance of a frozen dataclass with these fields, all it has.
+
+    Its own way to set them takes five times as long.
+    """
+    instance = object.__new__(kind)
+    vars(instance).update(fields)
+    return instance
 
 
 class Best(NamedTuple):
