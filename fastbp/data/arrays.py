@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from fastbp.data.rows import (
     gather,
     ranges,
 )
+
+
+IN_ORDER = 0x0101  # of an array's flags: C-contiguous and aligned
+_addressof, _from_buffer = ctypes.addressof, cast(Any, ctypes.c_char.from_buffer)
 
 
 class ArrayRows(Rows):
@@ -140,9 +145,9 @@ def aligned(size: int) -> np.ndarray:
 
 
 def address(array: np.ndarray) -> int:
-    """Return where a contiguous array, which can be written to, begins in memory."""
+    """Return where an array begins in memory; a TypeError if it cannot be written in one piece."""
     # `array.ctypes.data` takes five times as long.
-    return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    return _addressof(_from_buffer(array))
 
 
 def readable_in_place(array: np.ndarray) -> bool:
@@ -184,7 +189,9 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 def is_plain(value: object, dimensions: int) -> bool:
     """Return whether a value is a contiguous float64 array."""
-    if type(value) is not np.ndarray or value.dtype != FLOAT64 or value.ndim != dimensions:
-        return False
-    flags = value.flags
-    return flags.c_contiguous and flags.aligned
+    return (
+        type(value) is np.ndarray
+        and value.ndim == dimensions
+        and value.dtype == FLOAT64
+        and value.flags.num & IN_ORDER == IN_ORDER
+    )

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
-from fastbp.data.arrays import is_plain
+from fastbp.data.arrays import address, is_plain
 from fastbp.data.labels import Samples
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
@@ -21,6 +21,8 @@ from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.training.problem import Kernel, Options, Problem
+
+MANY = 2**10  # parameters: with more, copying costs more than checking that no copy is needed
 
 
 def layer_sizes(value: Any) -> list[int]:
@@ -117,9 +119,10 @@ def sizes_of(weights: Any, biases: Any, n_inputs: int) -> tuple[int, ...] | None
         return None
     sizes = [n_inputs]
     for w, b in zip(weights, biases, strict=True):
-        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (sizes[-1], b.size)):
+        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (n_inputs, b.size)):
             return None
-        sizes.append(b.size)
+        n_inputs = b.size
+        sizes.append(n_inputs)
     return None if 0 in sizes else tuple(sizes)
 
 
@@ -156,6 +159,10 @@ class Layers:
     def flat(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
         """Return all parameters in one vector, each array padded with zeros to whole vectors."""
         return flat_vector(self.plan(1, 1), (*weights, *biases))
+
+    def whole(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the same to be read only: where they are views of such a vector, that one."""
+        return whole_vector(self.plan(1, 1), (*weights, *biases))
 
     def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return views of such a vector by layer."""
@@ -217,3 +224,20 @@ def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
         parameters[start : start + array.size] = array.reshape(-1)
     return parameters
+
+
+def whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Return all parameters in one vector: if many, the one that they are views of, else a copy."""
+    base = arrays[0].base
+    if base is None or plan.n_parameters < MANY:
+        return flat_vector(plan, arrays)
+    if not is_plain(base, 1) or base.size != plan.n_parameters:
+        return flat_vector(plan, arrays)
+    try:
+        first = address(base)
+        for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
+            if array.base is not base or address(array) != first + 8 * start:
+                return flat_vector(plan, arrays)
+    except TypeError:  # one of them is read-only, or transposed
+        return flat_vector(plan, arrays)
+    return base

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastbp.data.arrays import address, is_plain, read_only
+from fastbp.data.arrays import is_plain, read_only
 from fastbp.data.rows import BLOCK_BYTES, Rows
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
 from fastbp.kernels import plan as plans
-from fastbp.models.layers import Layers, check_finite, flat_vector, sizes_of
+from fastbp.models.layers import Layers, check_finite, sizes_of, whole_vector
 from fastbp.models.prediction import PREDICTED_DIRECTLY, in_calls
 
 CALL_WORK = 2**22  # units in one call, 1.5 ms: threads share the calls, Ctrl-C waits for one only
-MANY = 2**10  # parameters: with more, copying costs more than checking that no copy is needed
 
 
 def predicted(
@@ -31,7 +29,7 @@ def predicted(
     plan, integers = _prediction_plan(
         layers.sizes, layers.activations, min(rows.n_rows, plans.MOST_ROWS)
     )
-    parameters = _whole_vector(plan, (*w, *b))
+    parameters = whole_vector(plan, (*w, *b))
     most = min(BLOCK_BYTES // (8 * rows.n_features), CALL_WORK // plan.row_work)
     step = max(1, most // plan.tile_rows) * plan.tile_rows
 
@@ -63,27 +61,11 @@ def predicted_directly(
     plan, integers = _prediction_plan(sizes, activations, min(n, plans.MOST_ROWS))
     if n * plan.row_work > PREDICTED_DIRECTLY:
         return None
-    parameters = _whole_vector(plan, weights + biases)
+    parameters = whole_vector(plan, weights + biases)
     outputs = np.empty((n, sizes[-1]))
     work = np.empty(plan.work_size)
     finite = kernels.network_outputs(read_only(features), parameters, integers, work, outputs)
     return outputs if finite else None
-
-
-def _whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return all parameters in one vector: if many, the one that they are views of, else a copy."""
-    base = arrays[0].base
-    if base is None or plan.n_parameters < MANY:
-        return flat_vector(plan, arrays)
-    if not is_plain(base, 1) or base.size != plan.n_parameters or not base.flags.writeable:
-        return flat_vector(plan, arrays)
-    first = address(base)
-    for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
-        flags = array.flags
-        usual = array.base is base and flags.c_contiguous and flags.writeable
-        if not usual or address(array) != first + 8 * start:
-            return flat_vector(plan, arrays)
-    return base
 
 
 @functools.lru_cache(maxsize=256)

@@ -88,7 +88,7 @@ class Memory:
         scratch = first + partials + (slots + 1) * sums  # is written before it is read
         both = aligned(scratch + workers * problem.work_size)
         both[: first + layout.PARAMETERS].fill(0.0)
-        both[first + layout.PARAMETERS + 2 * p : scratch].fill(0.0)
+        both[first + partials : scratch].fill(0.0)
         self.integers, self.floats = both[:n_integers].view(np.int64), both[first:]
         if problem.table:
             self.integers[layout.LAYERS :] = problem.table
@@ -123,6 +123,10 @@ class Memory:
         self.parameters, self.epoch_start, self.moments = vectors[0], vectors[1], vectors[2:]
         self.partial_sums = self.floats[partials : partials + sums]
         vectors[:2] = problem.parameters
+        if options.moments is not None:
+            self.moments[:], self.powers[:] = options.moments
+        elif rule.n_moments:
+            self.moments.fill(0.0)
 
     @property
     def powers(self) -> np.ndarray:

@@ -20,6 +20,8 @@ PLAIN = SGD()
 BRIEF_WORK = 2**23  # units of work, about 3 ms: Ctrl-C can wait for the end
 FitType = TypeVar("FitType")
 Kernel = Callable[..., bool]
+Moments = tuple[np.ndarray, tuple[float, float]]
+"""What an optimizer keeps: see :class:`~fastbp.training.state.TrainingState`."""
 
 
 @dataclass(eq=False)  # frozen, it and the next two would take five times as long to make
@@ -116,7 +118,7 @@ class Problem:
     def brief(self) -> bool:
         """Whether training is sure to take a few milliseconds at most."""
         options = self.options
-        if options.callback is not None or callable(options.learning_rate):
+        if options.calls_back or callable(options.learning_rate):
             return False
         in_memory = self.rows.in_memory is not None
         return in_memory and options.epochs * self.epoch_work <= BRIEF_WORK
@@ -127,9 +129,10 @@ class Options:
     """How to train: the keywords of ``fit_*``, checked.
 
     With `pauses`, every slice ends with its epoch at the latest, because a callback or validation
-    runs there. `draw` makes the order of an epoch with ``shuffle=True``. Only a `resumable` fit,
-    which may be continued in the middle of an epoch, keeps the generator's state from the start of
-    each (45 microseconds).
+    runs there; `calls_back` says that the callback may take its time. `draw` makes the order of an
+    epoch with ``shuffle=True``. Only a `resumable` fit, which may be continued in the middle of an
+    epoch, keeps the generator's state from the start of each (45 microseconds), and a checksum at
+    the end. `moments` are those to begin with; None are zeros.
     """
 
     learning_rate: arguments.RateFunction | float
@@ -144,8 +147,10 @@ class Options:
     n_iter_no_change: int = 10
     n_threads: int | None = None
     callback: Callable[[Any], Any] | None = None
+    calls_back: bool = False
     progress: bool | str = False
     state: TrainingState | None = None
+    moments: Moments | None = None
     resumable: bool = True
     pauses: bool = False
     returns_on_interrupt: bool = True
@@ -184,6 +189,7 @@ def checked_options(rows: Rows, given: dict[str, Any], pauses: bool) -> Options:
         n_iter_no_change=arguments.integer("n_iter_no_change", patience, minimum=1),
         n_threads=threads,
         callback=arguments.optional_callable("callback", given["callback"]),
+        calls_back=given["callback"] is not None,
         progress=arguments.progress("progress", given["progress"]),
         state=state,
         pauses=pauses or given["callback"] is not None,

@@ -162,20 +162,12 @@ class TrainingState:
                 _refuse(f"{name} to be an array of shape {shape} and dtype float64", array)
         if self.epoch_start.size and not np.isfinite(self.epoch_start).all():
             _refuse("epoch_start to be finite", self.epoch_start)
-        # Squares may have become infinite; what a sum of a batch holds is found at its end.
-        moments, squares = self.moments, self.moments[self.optimizer.squares]
-        if moments.size and (np.isnan(moments).any() or (squares < 0.0).any()):
-            _refuse("moments to be numbers, and means of squares not negative", moments)
         if self.next_chunk:
             _check_weight("partial_sums", self.partial_sums[n_parameters + layout.WEIGHT_SUM])
 
     def _check_numbers(self) -> None:
-        for name, length in (("powers", 2), ("epoch_sums", 3)):
-            values = getattr(self, name)
-            if not (isinstance(values, tuple) and len(values) == length and all_real(values)):
-                _refuse(f"{name} to be a tuple of {length} numbers", values)
-        if not all(0.0 <= power <= 1.0 for power in self.powers):
-            _refuse("powers to be from 0 to 1", self.powers)
+        check_moments(self.optimizer, self.moments, self.powers)
+        _check_tuple("epoch_sums", self.epoch_sums, 3)
         _check_weight("epoch_sums", self.epoch_sums[2])
         if not self.within_epoch and any(self.epoch_sums):
             _refuse("epoch_sums to be 0 between epochs", self.epoch_sums)
@@ -230,6 +222,24 @@ def _float64(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype != np.float64:
         raise ValueError(f"{name}: expected dtype float64, got {array.dtype}")
     return array
+
+
+def check_moments(optimizer: Optimizer, moments: np.ndarray, powers: Any) -> None:
+    """Refuse what no optimizer keeps, in arrays of the right shape.
+
+    Squares may have become infinite; what the sum of a batch holds is found at its end.
+    """
+    squares = moments[optimizer.squares]
+    if moments.size and (np.isnan(moments).any() or (squares < 0.0).any()):
+        _refuse("moments to be numbers, and means of squares not negative", moments)
+    _check_tuple("powers", powers, 2)
+    if not all(0.0 <= power <= 1.0 for power in powers):
+        _refuse("powers to be from 0 to 1", powers)
+
+
+def _check_tuple(name: str, values: Any, length: int) -> None:
+    if not (isinstance(values, tuple) and len(values) == length and all_real(values)):
+        _refuse(f"{name} to be a tuple of {length} numbers", values)
 
 
 def all_real(values: Sequence[Any]) -> bool:
