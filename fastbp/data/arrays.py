@@ -21,7 +21,6 @@ from fastbp.data.rows import (
     ranges,
 )
 
-
 IN_ORDER = 0x0101  # of an array's flags: C-contiguous and aligned
 _addressof, _from_buffer = ctypes.addressof, cast(Any, ctypes.c_char.from_buffer)
 

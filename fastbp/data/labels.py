@@ -181,8 +181,9 @@ def samples(
         weight = checks.sample_weights(weight_name, sample_weight, features.n_rows)
     given = array is not None or weight is not None
     rows = Labelled(features, array, weight) if given else features
-    unchecked = features.n_labels > 0 or features.weighted
-    return Samples(rows, class_indices, targets if unchecked else None).checked_in_memory()
+    if features.n_labels == 0 and not features.weighted:  # what was given is checked
+        return Samples(rows, class_indices, None)
+    return Samples(rows, class_indices, targets).checked_in_memory()
 
 
 def check_weights(name: str, rows: Rows) -> None:

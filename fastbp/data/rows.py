@@ -23,12 +23,11 @@ WHOLE_BYTES = 2**26
 BLOCK_BYTES = 2**22
 """Larger sources are read this many bytes at a time."""
 DIGEST_CHUNKS, DIGEST_BYTES = 64, 2**16
-FORWARDED = (
+
+_forwarded = operator.attrgetter(
     "name", "n_rows", "n_features", "n_labels", "weighted", "feature_names", "classes", "dtype",
     "random_access", "any_order",
 )  # fmt: skip
-
-_forwarded = operator.attrgetter(*FORWARDED)
 
 Choose = Callable[[np.ndarray], np.ndarray]
 
@@ -244,7 +243,10 @@ class Wrapped(Rows):
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        vars(self).update(zip(FORWARDED, _forwarded(rows), strict=True))
+        (
+            self.name, self.n_rows, self.n_features, self.n_labels, self.weighted,
+            self.feature_names, self.classes, self.dtype, self.random_access, self.any_order,
+        ) = _forwarded(rows)  # fmt: skip
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         inside = self._inside(block)

@@ -191,11 +191,13 @@ class Team:
 
         If worker 0 is stopped by an exception, `abandon` must let the others return.
         """
+        if self._pool is None:
+            _repeat(call, 0)
+            return
         others: list[Future[None]] = []
         try:
-            if self._pool is not None:
-                for worker in range(1, self.size):
-                    others.append(self._pool.submit(_repeat, call, worker))
+            for worker in range(1, self.size):
+                others.append(self._pool.submit(_repeat, call, worker))
             _repeat(call, 0)
         except BaseException:
             abandon()

@@ -77,14 +77,14 @@ class Memory:
 
     def __init__(self, problem: Problem, workers: int) -> None:
         rows, options, p = problem.rows, problem.options, problem.parameters.size
-        rule = options.optimizer
+        rule, n_moments = options.optimizer, options.optimizer.n_moments
         chunk_rows = min(problem.chunk_rows, options.batch_rows)
         sums = p + layout.PARTIAL_EXTRA
         slots = max(2 * workers, MOST_SLOT_ELEMENTS // sums)
         slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
         n_integers = layout.N_INTEGERS + len(problem.table)
         first = whole_vectors(n_integers)  # of the floats: both begin with a cache line
-        partials = layout.PARAMETERS + (2 + rule.n_moments) * p
+        partials = layout.PARAMETERS + (2 + n_moments) * p
         scratch = first + partials + (slots + 1) * sums  # is written before it is read
         both = aligned(scratch + workers * problem.work_size)
         both[: first + layout.PARAMETERS].fill(0.0)
@@ -101,7 +101,7 @@ class Memory:
             (layout.TILE_ROWS, problem.tile_rows),
             (layout.WEIGHTED, rows.weighted),
             (layout.OPTIMIZER, rule.code),
-            (layout.N_MOMENTS, rule.n_moments),
+            (layout.N_MOMENTS, n_moments),
             (layout.N_PARAMETERS, p),
             (layout.N_WEIGHTS, problem.n_weights),
             (layout.N_ITER_NO_CHANGE, 0 if options.tol is None else options.n_iter_no_change),
@@ -125,7 +125,7 @@ class Memory:
         vectors[:2] = problem.parameters
         if options.moments is not None:
             self.moments[:], self.powers[:] = options.moments
-        elif rule.n_moments:
+        elif n_moments:
             self.moments.fill(0.0)
 
     @property
@@ -145,17 +145,16 @@ class Memory:
         computed = n[layout.BATCH_START] + n[layout.NEXT_CHUNK] * n[layout.CHUNK_ROWS]
         return min(computed, n[layout.N_ROWS])
 
-    def allow(
-        self, rows: tuple[int, int], epochs: tuple[int, int], n_rates: int, budget: int
-    ) -> None:
-        """Set what the next call may do: with which rows, in which epochs, and with what budget.
+    def allow(self, rows: tuple[int, int, bool], epochs: tuple[int, int, int], budget: int) -> None:
+        """Set what the next call may do.
 
-        Ranges are given by their first and last-but-one numbers; the rates begin with the epochs.
+        `rows`: from which to which, and whether there is an order; `epochs`: from which to which,
+        and how many have a rate of their own; `budget`: chunks.
         """
         n = self.plain
-        n[layout.BLOCK_START], n[layout.BLOCK_STOP] = rows
-        n[layout.FIRST_RATE], n[layout.EPOCH_LIMIT] = epochs
-        n[layout.N_RATES], n[layout.BUDGET], n[layout.TICKET] = n_rates, budget, UNOPENED
+        n[layout.BLOCK_START], n[layout.BLOCK_STOP], n[layout.SHUFFLED] = rows
+        n[layout.FIRST_RATE], n[layout.EPOCH_LIMIT], n[layout.N_RATES] = epochs
+        n[layout.BUDGET], n[layout.TICKET] = budget, UNOPENED
 
     def start_from(self, parameters: np.ndarray) -> None:
         """Begin an epoch with these parameters."""
@@ -187,7 +186,8 @@ class Memory:
 
         Only if it is `resumable`, with a checksum: of 7,500 parameters that takes 14 microseconds.
         """
-        batch_start, next_chunk = self.batch_start, self.next_chunk
+        n = self.plain
+        batch_start, next_chunk = n[layout.BATCH_START], n[layout.NEXT_CHUNK]
         numbers = self.floats[: layout.PARAMETERS].tolist()
         nothing = np.empty(0)
         return made(
@@ -200,7 +200,7 @@ class Memory:
             epoch_start=self.epoch_start.copy() if batch_start or next_chunk else nothing,
             epoch_sums=tuple(numbers[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]),
             best_loss=numbers[layout.BEST_LOSS],
-            stale_epochs=self.stale_epochs,
+            stale_epochs=n[layout.STALE_EPOCHS],
             checksum=zlib.crc32(self.parameters.data) if resumable else 0,
             ended=None,
             best=None,

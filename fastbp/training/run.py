@@ -258,8 +258,8 @@ class Run:
         if block is not self._lined[0]:  # rows in place are the same block in every slice
             self._lined = block, self._lines(block)
         data = *self._lined[1], NO_ORDER if order is None else order
-        memory.shuffled = order is not None
-        memory.allow((first, stop), (epoch, limit), len(rates), self._budget)
+        rows = first, stop, order is not None
+        memory.allow(rows, (epoch, limit, len(rates)), self._budget)
         started = time.perf_counter()
         # The model's kernel: neuron_steps, network_steps, ...
         self._threads.run(

@@ -28,7 +28,7 @@ def made(kind: type[Made], **fields: Any) -> Made:
     Its own way to set them takes five times as long.
     """
     instance = object.__new__(kind)
-    vars(instance).update(fields)
+    object.__setattr__(instance, "__dict__", fields)
     return instance
 
 
