@@ -189,8 +189,9 @@ def first_bad_row(array: np.ndarray) -> int | None:
 def is_finite(array: np.ndarray) -> bool:
     """Return whether an array is finite; False, too, if it is large and that takes long to tell."""
     # The sum of its squares takes a third of the time of isfinite and all. It may overflow.
-    small = array.size <= FEW and array.dtype == FLOAT64
-    return small and math.isfinite(np.vdot(array, array))
+    if array.size > FEW or array.dtype != FLOAT64:
+        return False
+    return math.isfinite(array.dot(array) if array.ndim == 1 else np.vdot(array, array))
 
 
 def raise_for_row(

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -42,18 +42,13 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-def deferred_interrupts(brief: bool = False) -> AbstractContextManager[Interrupts]:
+@contextmanager
+def deferred_interrupts() -> Iterator[Interrupts]:
     """Note the first Ctrl-C instead of raising it, if Python's own handler is in place.
 
-    Otherwise (in another thread, or a program with its own handler) nothing is changed; nor during
-    work that is `brief`: a handler takes 8 microseconds to come and go.
+    Otherwise (in another thread, or a program with its own handler) nothing is changed.
     """
     interrupts = Interrupts()
-    return nullcontext(interrupts) if brief else _deferred(interrupts)
-
-
-@contextmanager
-def _deferred(interrupts: Interrupts) -> Iterator[Interrupts]:
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler

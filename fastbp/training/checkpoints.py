@@ -25,7 +25,7 @@ REMEDY = "Use another path, or delete the file to start over"
 OTHER_PATH = "Use another path for the checkpoint"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Snapshot:
     """Flat parameters, and what else is needed to continue from them."""
 

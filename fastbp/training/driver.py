@@ -21,6 +21,7 @@ from fastbp.kernels import layout
 from fastbp.system import archive
 from fastbp.system.interrupts import WaitInterruptedError, deferred_interrupts
 from fastbp.system.progress import Progress
+from fastbp.system.threads import ALONE
 from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
 from fastbp.training.checkpoints import Checkpoint, Saved
@@ -80,35 +81,36 @@ def train(
     options, against = problem.options, validation_problem
     saved = None if checkpoint is None else checkpoint.read(options.epochs)
     uses_blas = problem.uses_blas or (against is not None and against.uses_blas)
-    brief = problem.brief and against is None and checkpoint is None
+    if problem.brief and against is None and checkpoint is None:
+        with Run(problem, ALONE) as run:
+            return _Fitting(run).outcome()
     with (
-        deferred_interrupts(brief) as interrupts,
+        deferred_interrupts() as interrupts,
         workers(problem, options.epochs, uses_blas) as (team, readers),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
         Run(problem, team, readers, interrupts) as run,
-        _no_objective if against is None else Objective(against, team, 1, interrupts) as objective,
+        contextlib.ExitStack() as stack,
     ):
-        fitting = _Fitting(run, objective, checkpoint)
-        if saved is None:
-            fitting.begin()
-        else:
-            fitting.resume(saved)
-        return fitting.until_stopped(progress)
-
-
-_no_objective = contextlib.nullcontext(None)
+        objective = None
+        if against is not None:
+            objective = stack.enter_context(Objective(against, team, 1, interrupts))
+        return _Fitting(run, objective, checkpoint, progress).outcome(saved)
 
 
 class _Fitting:
     """A fit under way: what happens between the slices of its run."""
 
     def __init__(
-        self, run: Run, objective: Objective | None, checkpoint: Checkpoint | None
+        self,
+        run: Run,
+        objective: Objective | None = None,
+        checkpoint: Checkpoint | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.run, self.memory = run, run.memory
         self.problem, self.options = run.problem, run.options
         self.validation = Validation(objective, run)
-        self.checkpoint = checkpoint
+        self.checkpoint, self.progress = checkpoint, progress
         self.reported = 0  # epochs that the callback was called for
         self.stopped: str | None = None
         self._in_checkpoint: tuple[int, ...] | None = None  # the progress that the file holds
@@ -149,12 +151,16 @@ class _Fitting:
             self.stopped = saved.stopped
         self._in_checkpoint = self._progress()
 
-    def until_stopped(self, progress: Progress) -> Outcome:
+    def outcome(self, saved: Saved | None = None) -> Outcome:
         """Run slices until something ends the fit; return what came of it."""
         interrupts = self.run.interrupts
+        if saved is None:
+            self.begin()
+        else:
+            self.resume(saved)
         try:
             if self.stopped is None:
-                self.stopped = self._slices(progress)
+                self.stopped = self._slices()
                 if interrupts.count:
                     self._answer()
                 self._save()
@@ -169,15 +175,17 @@ class _Fitting:
             raise
         return self._outcome(self.stopped, interrupted=interrupts.answered)
 
-    def _slices(self, progress: Progress) -> str:
-        run, memory = self.run, self.memory
-        progress.begin(memory.epoch, memory.position)
+    def _slices(self) -> str:
+        run, memory, progress = self.run, self.memory, self.progress
+        if progress is not None:
+            progress.begin(memory.epoch, memory.position)
         while True:
             epoch, position = memory.epoch, memory.position
             ended = position == 0 and (epoch or self.validation.due)
             stopped = self._after_epoch() if ended else None
-            loss = run.losses[epoch - 1] if epoch else None
-            progress.show(epoch, position, loss, self.validation.last)
+            if progress is not None:
+                loss = run.losses[epoch - 1] if epoch else None
+                progress.show(epoch, position, loss, self.validation.last)
             if stopped is not None:
                 return stopped
             if epoch >= self.options.epochs:
@@ -205,8 +213,10 @@ class _Fitting:
 
     def _callback_stops(self) -> bool:
         """Call the callback after an epoch, once; return whether it asks to stop."""
+        if self.options.callback is None:
+            return False
         run, epoch = self.run, self.memory.epoch
-        if self.options.callback is None or epoch == self.reported:
+        if epoch == self.reported:
             return False
         loss, validation_loss = float(run.losses[epoch - 1]), self.validation.last
         named = self.problem.named(read_only(self.memory.parameters))

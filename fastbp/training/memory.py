@@ -92,26 +92,17 @@ class Memory:
         self.integers, self.floats = both[:n_integers].view(np.int64), both[first:]
         if problem.table:
             self.integers[layout.LAYERS :] = problem.table
-        self.plain = self.integers.data
-        for index, value in (
-            (layout.N_ROWS, rows.n_rows),
-            (layout.N_FEATURES, rows.n_features),
-            (layout.BATCH_ROWS, options.batch_rows),
-            (layout.CHUNK_ROWS, chunk_rows),
-            (layout.TILE_ROWS, problem.tile_rows),
-            (layout.WEIGHTED, rows.weighted),
-            (layout.OPTIMIZER, rule.code),
-            (layout.N_MOMENTS, n_moments),
-            (layout.N_PARAMETERS, p),
-            (layout.N_WEIGHTS, problem.n_weights),
-            (layout.N_ITER_NO_CHANGE, 0 if options.tol is None else options.n_iter_no_change),
-            (layout.SLOTS, slots),
-            (layout.WORKERS, workers),
-            (layout.WORK_SIZE, problem.work_size),
-            (layout.BAD_ROW, layout.NO_ROW),
-            *problem.settings.items(),
-        ):
-            self.plain[index] = value
+        self.plain = n = self.integers.data
+        n[layout.N_ROWS], n[layout.N_FEATURES] = rows.n_rows, rows.n_features
+        n[layout.BATCH_ROWS], n[layout.CHUNK_ROWS] = options.batch_rows, chunk_rows
+        n[layout.TILE_ROWS], n[layout.WEIGHTED] = problem.tile_rows, rows.weighted
+        n[layout.OPTIMIZER], n[layout.N_MOMENTS] = rule.code, n_moments
+        n[layout.N_PARAMETERS], n[layout.N_WEIGHTS] = p, problem.n_weights
+        n[layout.N_ITER_NO_CHANGE] = 0 if options.tol is None else options.n_iter_no_change
+        n[layout.SLOTS], n[layout.BAD_ROW] = slots, layout.NO_ROW
+        n[layout.WORKERS], n[layout.WORK_SIZE] = workers, problem.work_size
+        for index, value in problem.settings.items():
+            n[index] = value
         numbers: Any = self.floats.data
         for index, constant in enumerate(rule.constants, layout.RULE):
             numbers[index] = constant

@@ -116,12 +116,13 @@ class Problem:
 
     @property
     def brief(self) -> bool:
-        """Whether training is sure to take a few milliseconds at most."""
+        """Whether training is sure to take a few milliseconds at most, on one thread."""
         options = self.options
-        if options.calls_back or callable(options.learning_rate):
+        if options.calls_back or options.progress or callable(options.learning_rate):
             return False
-        in_memory = self.rows.in_memory is not None
-        return in_memory and options.epochs * self.epoch_work <= BRIEF_WORK
+        if self.rows.in_memory is None or self.uses_blas or options.n_threads not in (None, 1):
+            return False
+        return options.epochs * self.epoch_work <= BRIEF_WORK
 
 
 @dataclass(eq=False)
