@@ -20,11 +20,11 @@ from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in,
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, LossName, check_pair
 from fastbp.models.network_prediction import predicted, predicted_directly
-from fastbp.system.interrupts import deferred_interrupts, interrupt_safe
+from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit
-from fastbp.training.objective import objective, pass_options
+from fastbp.training.objective import evaluated, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState, made
@@ -285,10 +285,8 @@ def loss_and_gradient(
     check_weights("sample_weight", data.rows)
     penalty = arguments.real("alpha", alpha, minimum=0.0)
     problem = model.problem(data, pass_options(rows.n_rows, GRADIENT_ONLY, penalty))
-    with deferred_interrupts() as interrupts, objective(problem, 1, interrupts) as whole:
-        total = whole.loss(problem.parameters)
-        gradient = model.named(whole.gradient.copy())
-    assert total is not None  # an interrupt has raised KeyboardInterrupt
+    total, flat = evaluated(problem)
+    gradient = model.named(flat)
     return total, gradient["weights"], gradient["biases"]
 
 

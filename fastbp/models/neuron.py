@@ -178,9 +178,11 @@ def train_neuron(
         batch_rows=rows.n_rows,
         returns_on_interrupt=False,
     )
-    fitted = model.result(train(model.problem(data, options)))
-    weights, losses = (_round_to_4_decimals(a).tolist() for a in (fitted.weights, fitted.losses))
-    return weights, float(_round_to_4_decimals(np.array(fitted.bias))), losses
+    weights, bias, losses = model.result(train(model.problem(data, options)))
+    together = np.concatenate([weights, [bias], losses])
+    rounded: list[float] = _round_to_4_decimals(together).tolist()
+    d = rows.n_features
+    return rounded[:d], rounded[d], rounded[d + 1 :]
 
 
 def _train_small(

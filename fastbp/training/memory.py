@@ -15,8 +15,8 @@ from fastbp.data.arrays import aligned
 from fastbp.kernels import layout
 from fastbp.kernels.steps import UNOPENED
 from fastbp.kernels.vector import whole_vectors
-from fastbp.training.problem import Problem
-from fastbp.training.state import TrainingState, made
+from fastbp.training.problem import Options, Problem
+from fastbp.training.state import NOTHING, Batching, TrainingState, made
 
 MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
 
@@ -172,29 +172,37 @@ class Memory:
         if state.partial_sums.size:
             self.partial_sums[:] = state.partial_sums
 
-    def training_state(self, resumable: bool, **others: Any) -> TrainingState:
-        """Return what another fit needs to continue; `others` are fields not kept here.
+    def training_state(
+        self,
+        options: Options,
+        epoch: int,
+        random_state: dict[str, Any] | None,
+        batching: Batching,
+    ) -> TrainingState:
+        """Return what another fit needs to continue; the arguments are fields not kept here.
 
         Only if it is `resumable`, with a checksum: of 7,500 parameters that takes 14 microseconds.
         """
-        n = self.plain
+        n, numbers = self.plain, self.floats[: layout.PARAMETERS].tolist()
         batch_start, next_chunk = n[layout.BATCH_START], n[layout.NEXT_CHUNK]
-        numbers = self.floats[: layout.PARAMETERS].tolist()
-        nothing = np.empty(0)
+        under_way = batch_start > 0 or next_chunk > 0
         return made(
             TrainingState,
+            optimizer=options.optimizer,
+            epoch=epoch,
             moments=self.moments.copy(),
             powers=tuple(numbers[layout.POWER_1 : layout.POWER_2 + 1]),
+            random_state=random_state,
             batch_start=batch_start,
             next_chunk=next_chunk,
-            partial_sums=self.partial_sums.copy() if next_chunk else nothing,
-            epoch_start=self.epoch_start.copy() if batch_start or next_chunk else nothing,
+            partial_sums=self.partial_sums.copy() if next_chunk else NOTHING,
+            epoch_start=self.epoch_start.copy() if under_way else NOTHING,
+            batching=batching,
             epoch_sums=tuple(numbers[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]),
             best_loss=numbers[layout.BEST_LOSS],
             stale_epochs=n[layout.STALE_EPOCHS],
-            checksum=zlib.crc32(self.parameters.data) if resumable else 0,
+            checksum=zlib.crc32(self.parameters.data) if options.resumable else 0,
             ended=None,
             best=None,
             validation_due=False,
-            **others,
         )

@@ -26,7 +26,6 @@ from fastbp.system.blas import limit_this_thread, one_blas_thread
 from fastbp.system.interrupts import Interrupts
 from fastbp.system.threads import ALONE, Team, team, threads_for
 from fastbp.training.memory import Memory
-from fastbp.training.optimizers import NoUpdate
 from fastbp.training.problem import Options, Problem
 from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
 
@@ -182,7 +181,7 @@ class Run:
         self._threads = threads
         seconds = problem.epoch_work * UNIT_SECONDS / self.memory.chunks  # of a chunk
         self._budget = max(1, int(SLICE_SECONDS / FIRST_SHARE / seconds))
-        self._lined: tuple[Block | None, Any] = (None, None)
+        self._lined: tuple[Block | None, Any] = None, None
         self._supply = open_supply(
             problem.samples,
             self.options.batch_rows,
@@ -232,14 +231,10 @@ class Run:
 
     def training_state(self) -> TrainingState:
         """Return what another fit needs to continue."""
-        assert not isinstance(self.options.optimizer, NoUpdate)
         epoch = self.memory.epoch
+        random_state = self._orders.state(epoch)
         return self.memory.training_state(
-            self.options.resumable,
-            optimizer=self.options.optimizer,
-            epoch=self.first_epoch + epoch,
-            random_state=self._orders.state(epoch),
-            batching=self._batching,
+            self.options, self.first_epoch + epoch, random_state, self._batching
         )
 
     @property
@@ -268,9 +263,10 @@ class Run:
             ),
             abandon=self._abandon,
         )
+        seconds = time.perf_counter() - started
         self._supply.used(position, memory.position if memory.epoch == epoch else None)
         if memory.budget == 0:
-            growth = SLICE_SECONDS / max(time.perf_counter() - started, 1e-9)
+            growth = SLICE_SECONDS / max(seconds, 1e-9)
             self._budget = max(1, int(self._budget * min(growth, 16.0)))
 
     def _abandon(self) -> None:

@@ -16,6 +16,7 @@ Made = TypeVar("Made")
 Batching = tuple[int, int, bool | str]
 ARRAYS = "moments", "partial_sums", "epoch_start"
 MOST = 2**62 - 1
+NOTHING = np.empty(0)
 BEST = "best_state."
 """How the names of the arrays begin that belong to the best parameters."""
 DRAWN_AHEAD = {"MT19937": 624, "Philox": 4}
@@ -92,8 +93,8 @@ class TrainingState:
     random_state: dict[str, Any] | None = field(default=None, repr=False)
     batch_start: int = 0
     next_chunk: int = 0
-    partial_sums: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    epoch_start: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    partial_sums: np.ndarray = field(default_factory=lambda: NOTHING, repr=False)
+    epoch_start: np.ndarray = field(default_factory=lambda: NOTHING, repr=False)
     batching: Batching = (0, 0, False)
     epoch_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     best_loss: float = float("inf")
