@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -76,10 +76,13 @@ def _as_int(name: str, value: Any) -> int:
 
 def choice(name: str, value: Any, known: Collection[Name]) -> Name:
     """Return one of the known names."""
+    if type(value) is str and value in known:
+        return value  # type: ignore[return-value]
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a name, got {describe(value)}")
-    if value in known:
-        return cast(Name, str(value))
+    for each in known:
+        if value == each:
+            return each
     raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
 
 

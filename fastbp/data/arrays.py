@@ -69,10 +69,10 @@ class Labelled(Wrapped):
             self._given["weight"] = read_only(weight)
             self.weighted = True
         if rows.in_memory is not None:
-            self.in_memory = rows.in_memory.having(**self._given)
+            self.in_memory = rows.in_memory.having(self._given)
 
     def _inside(self, block: Block) -> Block:
-        return block.having(**dict.fromkeys(self._given))
+        return block.having(dict.fromkeys(self._given))
 
     def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
         for name, source in self._given.items():
@@ -91,7 +91,7 @@ class Labelled(Wrapped):
     def mapped(self) -> Mapped | None:
         mapped = self._rows.mapped()
         if mapped is not None:
-            mapped.block = mapped.block.having(**self._given)
+            mapped.block = mapped.block.having(self._given)
         return mapped
 
     def digests(self) -> dict[str, str]:

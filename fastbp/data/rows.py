@@ -58,8 +58,8 @@ class Block:
         """Return a block of what a function makes of each array."""
         return Block(*(None if a is None else function(a) for a in self.arrays))  # type: ignore[arg-type]
 
-    def having(self, **others: Any) -> Block:
-        """Return the block with other `labels` or `weight`."""
+    def having(self, others: dict[str, Any]) -> Block:
+        """Return the block with other ``"labels"`` or ``"weight"``."""
         weight = others.get("weight", self.weight)
         return Block(self.features, others.get("labels", self.labels), weight)
 

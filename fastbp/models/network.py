@@ -27,7 +27,7 @@ from fastbp.training.driver import fit
 from fastbp.training.objective import evaluated, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
-from fastbp.training.state import TrainingState, made
+from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
     kernels.network_steps,
@@ -38,7 +38,7 @@ KERNELS = interrupt_safe(
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it would take three times as long to make
 class NetworkFit(Fit):
     """What :func:`fit_network` returns; it unpacks as ``weights, biases, losses``.
 
@@ -322,8 +322,7 @@ class NetworkModel(Model[NetworkFit]):
 
     def result(self, outcome: Outcome) -> NetworkFit:
         """Return what ``fit_network`` gives."""
-        named = self.named(outcome.parameters)
-        return made(NetworkFit, **named, **self._names, **fields_of(outcome))
+        return NetworkFit(**self.named(outcome.parameters), **self._names, **fields_of(outcome))
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""

@@ -32,7 +32,7 @@ from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit, train
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
-from fastbp.training.state import TrainingState, made
+from fastbp.training.state import TrainingState
 
 KERNELS = interrupt_safe(
     kernels.neuron_small, kernels.neuron_steps, online_neuron_steps, kernels.neuron_outputs
@@ -42,7 +42,7 @@ FLOAT64 = np.dtype(np.float64)
 SMALL_WORK = 10**7  # units of the short way, 2 to 4 ms; an epoch costs 500 besides its rows
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it would take three times as long to make
 class NeuronFit(Fit):
     """What :func:`fit_neuron` returns; it unpacks as ``weights, bias, losses``.
 
@@ -394,8 +394,7 @@ class NeuronModel(Model[NeuronFit]):
 
     def result(self, outcome: Outcome) -> NeuronFit:
         """Return what ``fit_neuron`` gives."""
-        named = self.named(outcome.parameters)
-        return made(NeuronFit, **named, **self._names, **fields_of(outcome))
+        return NeuronFit(**self.named(outcome.parameters), **self._names, **fields_of(outcome))
 
     def problem(self, samples: Samples, options: Options) -> Problem:
         """Return the problem of these rows."""

@@ -118,11 +118,13 @@ class _Fitting:
     def begin(self) -> None:
         """Take over another fit's state, if given; check rows that no slice will read."""
         state = self.options.state
+        unread = self.options.epochs == 0
         if state is not None:
             self.run.continue_from(state)
             self.validation.continue_from(state)
             self.stopped = state.ended
-        if self.options.epochs == 0 or self.memory.position > 0 or self.stopped is not None:
+            unread |= self.memory.within_epoch or self.stopped is not None
+        if unread:
             self.run.check_all()
         if self.options.epochs == 0:
             self.validation.check_all()
@@ -163,7 +165,8 @@ class _Fitting:
                 self.stopped = self._slices()
                 if interrupts.count:
                     self._answer()
-                self._save()
+                if self.checkpoint is not None:
+                    self._save()
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
         except Exception as error:  # of the user's function, or a full disk: keep the fit so far
@@ -180,12 +183,12 @@ class _Fitting:
         if progress is not None:
             progress.begin(memory.epoch, memory.position)
         while True:
-            epoch, position = memory.epoch, memory.position
-            ended = position == 0 and (epoch or self.validation.due)
+            epoch = memory.epoch
+            ended = not memory.within_epoch and (epoch or self.validation.due)
             stopped = self._after_epoch() if ended else None
             if progress is not None:
                 loss = run.losses[epoch - 1] if epoch else None
-                progress.show(epoch, position, loss, self.validation.last)
+                progress.show(epoch, memory.position, loss, self.validation.last)
             if stopped is not None:
                 return stopped
             if epoch >= self.options.epochs:
@@ -204,17 +207,15 @@ class _Fitting:
 
     def _after_epoch(self) -> str | None:
         """Do what is due after a completed epoch, once; return why to stop."""
-        if not self.validation.after_epoch():
+        if self.validation.due and not self.validation.after_epoch():
             return "interrupted"
-        if self._callback_stops():
+        if self.options.callback is not None and self._callback_stops():
             return "callback"
         stale = self.memory.status == layout.NO_IMPROVEMENT or self.validation.stale
         return "tol" if stale else None
 
     def _callback_stops(self) -> bool:
         """Call the callback after an epoch, once; return whether it asks to stop."""
-        if self.options.callback is None:
-            return False
         run, epoch = self.run, self.memory.epoch
         if epoch == self.reported:
             return False

@@ -16,7 +16,7 @@ from fastbp.kernels import layout
 from fastbp.kernels.steps import UNOPENED
 from fastbp.kernels.vector import whole_vectors
 from fastbp.training.problem import Options, Problem
-from fastbp.training.state import NOTHING, Batching, TrainingState, made
+from fastbp.training.state import NOTHING, Batching, TrainingState
 
 MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
 
@@ -62,7 +62,6 @@ class Memory:
     n_iter_no_change = Integer(layout.N_ITER_NO_CHANGE)
     row_stride = Integer(layout.ROW_STRIDE)
     label_stride = Integer(layout.LABEL_STRIDE)
-    weight_stride = Integer(layout.WEIGHT_STRIDE)
     # What one call may do
     shuffled = Integer(layout.SHUFFLED)
     budget = Integer(layout.BUDGET)
@@ -130,9 +129,15 @@ class Memory:
         return self.floats[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]
 
     @property
+    def within_epoch(self) -> bool:
+        """Whether an epoch is under way."""
+        n = self.plain
+        return n[layout.BATCH_START] > 0 or n[layout.NEXT_CHUNK] > 0
+
+    @property
     def position(self) -> int:
         """How many rows of the epoch under way have been computed."""
-        n = self.plain  # not by name: every slice asks seven times
+        n = self.plain  # not by name: every slice asks
         computed = n[layout.BATCH_START] + n[layout.NEXT_CHUNK] * n[layout.CHUNK_ROWS]
         return min(computed, n[layout.N_ROWS])
 
@@ -185,10 +190,8 @@ class Memory:
         """
         n, numbers = self.plain, self.floats[: layout.PARAMETERS].tolist()
         batch_start, next_chunk = n[layout.BATCH_START], n[layout.NEXT_CHUNK]
-        under_way = batch_start > 0 or next_chunk > 0
-        return made(
-            TrainingState,
-            optimizer=options.optimizer,
+        return TrainingState(
+            optimizer=options.optimizer,  # type: ignore[arg-type]
             epoch=epoch,
             moments=self.moments.copy(),
             powers=tuple(numbers[layout.POWER_1 : layout.POWER_2 + 1]),
@@ -196,13 +199,10 @@ class Memory:
             batch_start=batch_start,
             next_chunk=next_chunk,
             partial_sums=self.partial_sums.copy() if next_chunk else NOTHING,
-            epoch_start=self.epoch_start.copy() if under_way else NOTHING,
+            epoch_start=self.epoch_start.copy() if self.within_epoch else NOTHING,
             batching=batching,
             epoch_sums=tuple(numbers[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]),
             best_loss=numbers[layout.BEST_LOSS],
             stale_epochs=n[layout.STALE_EPOCHS],
             checksum=zlib.crc32(self.parameters.data) if options.resumable else 0,
-            ended=None,
-            best=None,
-            validation_due=False,
         )

@@ -82,9 +82,9 @@ class Problem:
         The initial values, flat and in whole vectors; the first `n_weights` are weights.
     settings, table
         What else the kernel's integers hold of the model: by index, and the table of layers.
-    tile_rows, chunk_rows, row_work, work_size
-        Rows of a tile and of a chunk; the work of a row in units of about a third of a
-        nanosecond; the float64 scratch of one thread.
+    tile_rows, chunk_rows, row_work, epoch_work, work_size
+        Rows of a tile and of a chunk; the work of a row, and of an epoch with its updates, in units
+        of about a third of a nanosecond; the float64 scratch of one thread.
     uses_blas
         Whether the kernel calls BLAS.
     named
@@ -107,12 +107,9 @@ class Problem:
 
     def __post_init__(self) -> None:
         self.rows: Rows = self.samples.rows
-
-    @property
-    def epoch_work(self) -> int:
-        """The work of an epoch, updates included."""
         n_rows, batch_rows = self.rows.n_rows, self.options.batch_rows
-        return n_rows * self.row_work + n_rows // batch_rows * self.parameters.size
+        updates = n_rows // batch_rows * self.parameters.size
+        self.epoch_work = n_rows * self.row_work + updates
 
     @property
     def brief(self) -> bool:

@@ -92,7 +92,7 @@ class Orders:
 
     def lacks(self, epoch: int) -> bool:
         """Return whether an order is still to be drawn for this epoch."""
-        return bool(self._options.shuffle) and self._epoch != epoch
+        return self._epoch != epoch
 
     def draw(self, epoch: int) -> Order:
         """Draw the order of an epoch."""
@@ -245,7 +245,7 @@ class Run:
         """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far."""
         memory = self.memory
         epoch, position = memory.epoch, memory.position
-        if self._orders.lacks(epoch):
+        if self.options.shuffle and self._orders.lacks(epoch):
             self._supply.reorder(self._orders.draw(epoch))
         rates, limit = self._rates_to_come(epoch)
         more = epoch + 1 < self.options.epochs
@@ -287,14 +287,12 @@ class Run:
     def _lines(self, block: Block) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return a block's arrays as the kernel takes them; set how far apart their rows are."""
         assert block.labels is not None
-        memory = self.memory
-        x: Any = block.features
+        n, x, weight = self.memory.plain, block.features, NO_FLOATS
         if not isinstance(x, tuple):  # sparse rows are one
-            x, memory.row_stride = contiguous_view(x)
-        y, memory.label_stride = contiguous_view(block.labels)
-        weight = NO_FLOATS
+            x, n[layout.ROW_STRIDE] = contiguous_view(x)
+        y, n[layout.LABEL_STRIDE] = contiguous_view(block.labels)
         if block.weight is not None:
-            weight, memory.weight_stride = contiguous_view(block.weight)
+            weight, n[layout.WEIGHT_STRIDE] = contiguous_view(block.weight)
         return x, y, weight
 
     def raise_bad_row(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from fastbp import arguments
 from fastbp.kernels import layout
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
-Made = TypeVar("Made")
 Batching = tuple[int, int, bool | str]
 ARRAYS = "moments", "partial_sums", "epoch_start"
 MOST = 2**62 - 1
@@ -23,16 +22,6 @@ DRAWN_AHEAD = {"MT19937": 624, "Philox": 4}
 """How many numbers these generators of NumPy draw at once and keep."""
 
 
-def made(kind: type[Made], **fields: Any) -> Made:
-    """Return an instance of a frozen dataclass with these fields, all it has.
-
-    Its own way to set them takes five times as long.
-    """
-    instance = object.__new__(kind)
-    object.__setattr__(instance, "__dict__", fields)
-    return instance
-
-
 class Best(NamedTuple):
     """What validation has found best: its loss, the parameters, and the state that is theirs."""
 
@@ -41,7 +30,7 @@ class Best(NamedTuple):
     state: TrainingState
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it would take three times as long to make
 class TrainingState:
     """What a fit leaves behind, besides its parameters, so that another can continue it.
 

@@ -74,9 +74,7 @@ class Validation:
             self.best = self.best or Snapshot(start.best.parameters, start.best.state)
 
     def after_epoch(self) -> bool:
-        """Compute the loss after an epoch, once; return False if an interrupt cut that short."""
-        if not self.due:
-            return True
+        """Compute the loss that is due; return False if an interrupt cut that short."""
         assert self._objective is not None
         loss = self._objective.loss(self._run.memory.parameters)
         if loss is None:
