@@ -222,7 +222,7 @@ def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return weights and biases in one vector, laid out as planned."""
     parameters = np.zeros(plan.n_parameters)
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
-        parameters[start : start + array.size] = array.reshape(-1)
+        parameters[start : start + array.size] = array.ravel()
     return parameters
 
 

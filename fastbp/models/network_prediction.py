@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastbp.kernels import plan as plans
 from fastbp.models.layers import Layers, check_finite, sizes_of, whole_vector
 from fastbp.models.prediction import PREDICTED_DIRECTLY, in_calls
 
+MOST_KNOWN = 64  # networks that are recognized
 CALL_WORK = 2**22  # units in one call, 1.5 ms: threads share the calls, Ctrl-C waits for one only
 
 
@@ -55,17 +57,52 @@ def predicted_directly(
     if not is_plain(features, 2):
         return None
     n, d = features.shape
-    sizes = sizes_of(weights, biases, d)
-    if sizes is None or n == 0:
+    sizes, parameters = _recognized(weights, biases) or (sizes_of(weights, biases, d), None)
+    if sizes is None or sizes[0] != d or n == 0:
         return None
     plan, integers = _prediction_plan(sizes, activations, min(n, plans.MOST_ROWS))
     if n * plan.row_work > PREDICTED_DIRECTLY:
         return None
-    parameters = whole_vector(plan, weights + biases)
+    if parameters is None:
+        parameters = whole_vector(plan, weights + biases)
+        if parameters is weights[0].base:
+            _remember(weights + biases, sizes)
     outputs = np.empty((n, sizes[-1]))
     work = np.empty(plan.work_size)
     finite = kernels.network_outputs(read_only(features), parameters, integers, work, outputs)
     return outputs if finite else None
+
+
+Known = tuple[list[weakref.ref[np.ndarray]], list[tuple[int, ...]], tuple[int, ...]]
+_known: dict[int, Known] = {}
+"""Of some networks whose parameters are views of one vector: their arrays, the shapes of these,
+and their sizes; by the id of the first array. It keeps no array alive."""
+_UNKNOWN: Known = [], [], ()
+
+
+def _recognized(weights: Any, biases: Any) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """Return the sizes and the whole vector of a network that was remembered, or None.
+
+    An array that is the same object, of the same shape, lies where it lay. To look at them closely
+    takes as long as to compute the outputs of a row.
+    """
+    if not (type(weights) is type(biases) is list and weights):
+        return None
+    references, shapes, sizes = _known.get(id(weights[0]), _UNKNOWN)
+    arrays: list[Any] = weights + biases
+    if not len(arrays) == len(shapes) == 2 * len(weights):
+        return None
+    for array, reference, shape in zip(arrays, references, shapes, strict=True):
+        if reference() is not array or array.shape != shape:
+            return None
+    return sizes, arrays[0].base
+
+
+def _remember(arrays: list[np.ndarray], sizes: tuple[int, ...]) -> None:
+    """Remember a network whose parameters are views of one vector, laid out as planned."""
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    _known[id(arrays[0])] = [weakref.ref(a) for a in arrays], [a.shape for a in arrays], sizes
 
 
 @functools.lru_cache(maxsize=256)

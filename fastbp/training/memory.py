@@ -5,6 +5,7 @@ The indices are those of ``kernels/layout.py``.
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from typing import Any
@@ -19,6 +20,11 @@ from fastbp.training.problem import Options, Problem
 from fastbp.training.state import NOTHING, Batching, TrainingState
 
 MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
+
+
+@functools.lru_cache(maxsize=256)
+def _as_array(table: tuple[int, ...]) -> np.ndarray:
+    return np.array(table, dtype=np.int64)
 
 
 class Integer:
@@ -90,7 +96,7 @@ class Memory:
         both[first + partials : scratch].fill(0.0)
         self.integers, self.floats = both[:n_integers].view(np.int64), both[first:]
         if problem.table:
-            self.integers[layout.LAYERS :] = problem.table
+            self.integers[layout.LAYERS :] = _as_array(problem.table)
         self.plain = n = self.integers.data
         n[layout.N_ROWS], n[layout.N_FEATURES] = rows.n_rows, rows.n_features
         n[layout.BATCH_ROWS], n[layout.CHUNK_ROWS] = options.batch_rows, chunk_rows
