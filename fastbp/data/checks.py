@@ -7,7 +7,6 @@ Every message has the form ``name: expected ..., got ...``.
 from __future__ import annotations
 
 import datetime
-import math
 import os
 from collections.abc import Sequence
 from decimal import Decimal
@@ -26,7 +25,7 @@ LEAST_WEIGHT = float(np.finfo(np.float64).tiny)
 MOST_WEIGHT = 2.0**960  # 2**63 of them have a finite sum
 LISTED = 20  # names, in a message
 SCAN_ELEMENTS = 2**17  # searched at a time for bad rows, so that temporaries stay small
-FEW = 2**13  # numbers whose squares are summed up to test them all at once
+FEW = 2**13  # numbers that are tested all at once
 FLOAT64 = np.dtype(np.float64)
 
 
@@ -187,11 +186,10 @@ def first_bad_row(array: np.ndarray) -> int | None:
 
 
 def is_finite(array: np.ndarray) -> bool:
-    """Return whether an array is finite; False, too, if it is large and that takes long to tell."""
-    # The sum of its squares takes a third of the time of isfinite and all. It may overflow.
+    """Return whether a float64 array is finite; False, too, if it is large."""
     if array.size > FEW or array.dtype != FLOAT64:
         return False
-    return math.isfinite(array.dot(array) if array.ndim == 1 else np.vdot(array, array))
+    return b"\0" not in np.isfinite(array).tobytes()  # half the time of `all`
 
 
 def raise_for_row(

@@ -92,7 +92,8 @@ def _recognized(weights: Any, biases: Any) -> tuple[tuple[int, ...], np.ndarray]
     arrays: list[Any] = weights + biases
     if not len(arrays) == len(shapes) == 2 * len(weights):
         return None
-    for array, reference, shape in zip(arrays, references, shapes, strict=True):
+    seen: Any = zip(arrays, references, shapes, strict=True)
+    for array, reference, shape in seen:
         if reference() is not array or array.shape != shape:
             return None
     return sizes, arrays[0].base

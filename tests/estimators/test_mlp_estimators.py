@@ -956,7 +956,7 @@ def test_wide_layers_are_not_copied_to_predict(monkeypatch):
     expected = pickle.loads(pickle.dumps(model)).predict_proba(X[:5])
     model.coefs_[0][0, 0] += 1.0
     changed = pickle.loads(pickle.dumps(model)).predict_proba(X)
-    monkeypatch.setattr("fastbp.models.network_prediction.flat_vector", None)
+    monkeypatch.setattr("fastbp.models.layers.flat_vector", None)
     np.testing.assert_array_equal(model.predict_proba(X), changed)
     model.coefs_[0][0, 0] -= 1.0
     np.testing.assert_allclose(model.predict_proba(X[:5].copy()), expected, rtol=1e-12)
