@@ -85,8 +85,9 @@ class Memory:
         rule, n_moments = options.optimizer, options.optimizer.n_moments
         chunk_rows = min(problem.chunk_rows, options.batch_rows)
         sums = p + layout.PARTIAL_EXTRA
-        slots = max(2 * workers, MOST_SLOT_ELEMENTS // sums)
-        slots = min(slots, MOST_SLOTS, -(-options.batch_rows // chunk_rows))
+        slots = -(-options.batch_rows // chunk_rows)
+        if slots > 1:
+            slots = min(slots, MOST_SLOTS, max(2 * workers, MOST_SLOT_ELEMENTS // sums))
         n_integers = layout.N_INTEGERS + len(problem.table)
         first = whole_vectors(n_integers)  # of the floats: both begin with a cache line
         partials = layout.PARAMETERS + (2 + n_moments) * p
@@ -109,20 +110,27 @@ class Memory:
         for index, value in problem.settings.items():
             n[index] = value
         numbers: Any = self.floats.data
-        for index, constant in enumerate(rule.constants, layout.RULE):
-            numbers[index] = constant
+        if n_moments:
+            for index, constant in enumerate(rule.constants, layout.RULE):
+                numbers[index] = constant
         numbers[layout.ALPHA], numbers[layout.TOL] = options.alpha, options.tol or 0.0
         numbers[layout.BEST_LOSS] = math.inf
         numbers[layout.POWER_1] = numbers[layout.POWER_2] = 1.0
         vectors = self.floats[layout.PARAMETERS : partials].reshape(-1, p)
         self.chunks = -(-rows.n_rows // chunk_rows)
         self.parameters, self.epoch_start, self.moments = vectors[0], vectors[1], vectors[2:]
-        self.partial_sums = self.floats[partials : partials + sums]
+        self._partials = partials
         vectors[:2] = problem.parameters
         if options.moments is not None:
             self.moments[:], self.powers[:] = options.moments
         elif n_moments:
             self.moments.fill(0.0)
+
+    @property
+    def partial_sums(self) -> np.ndarray:
+        """See the class."""
+        sums = self.parameters.size + layout.PARTIAL_EXTRA
+        return self.floats[self._partials : self._partials + sums]
 
     @property
     def powers(self) -> np.ndarray:
