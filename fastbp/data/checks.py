@@ -164,7 +164,7 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
     if array.shape[0] != length:
         raise ValueError(f"{name}: expected {length} values ({of}), got {array.shape[0]}")
     array = np.ascontiguousarray(array, dtype=np.float64)
-    row = first_bad_row(array)
+    row = None if is_finite(array) else first_bad_row(array)
     if row is not None:
         where = "in row" if rows else "at"
         message = f"{name}: expected finite numbers, got {array[row]} {where} {row}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp import arguments
 from fastbp.data.arrays import read_only
 from fastbp.data.labels import check_weights, samples, validation_samples
 from fastbp.data.rows import Rows
@@ -50,13 +51,12 @@ def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType
         check_weights("validation", held_out.rows)
         validation_problem = model.problem(held_out, pass_options(held_out.rows.n_rows))
     options = checked_options(data.rows, given, pauses=held_out is not None)
-    file = checkpoints.open_checkpoint(
-        given["checkpoint"],
-        given["checkpoint_every"],
-        lambda: checkpoints.fingerprint(
-            model.identity(), options, given["random_state"], all_samples.rows, validation, held_out
-        ),
-    )
+    seconds = arguments.real("checkpoint_every", given["checkpoint_every"], minimum=0.0)
+    file = None
+    if given["checkpoint"] is not None:
+        rows, seed = all_samples.rows, given["random_state"]
+        ours = checkpoints.fingerprint(model.identity(), options, seed, rows, validation, held_out)
+        file = checkpoints.open_checkpoint(given["checkpoint"], seconds, ours)
     try:
         outcome = train(model.problem(data, options), validation_problem, file)
     except Exception as error:
