@@ -61,24 +61,25 @@ class Labelled(Wrapped):
 
     def __init__(self, rows: Rows, labels: np.ndarray | None, weight: np.ndarray | None) -> None:
         super().__init__(rows)
-        self._given: dict[str, np.ndarray] = {}
+        self._labels = self._weight = None
         if labels is not None:
-            self._given["labels"] = read_only(labels)
+            self._labels = read_only(labels)
             self.n_labels, self.classes = labels.shape[1], None
         if weight is not None:
-            self._given["weight"] = read_only(weight)
+            self._weight = read_only(weight)
             self.weighted = True
         if rows.in_memory is not None:
-            self.in_memory = rows.in_memory.having(self._given)
+            self.in_memory = rows.in_memory.having(self._labels, self._weight)
 
     def _inside(self, block: Block) -> Block:
-        return block.having(dict.fromkeys(self._given))
+        labels = block.labels if self._labels is None else None
+        return Block(block.features, labels, block.weight if self._weight is None else None)
 
     def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
-        for name, source in self._given.items():
-            target = getattr(block, name)
-            if target is not None:
-                target[:] = source[rows]
+        if self._labels is not None and block.labels is not None:
+            block.labels[:] = self._labels[rows]
+        if self._weight is not None and block.weight is not None:
+            block.weight[:] = self._weight[rows]
 
     @property
     def in_place(self) -> bool:
@@ -86,18 +87,18 @@ class Labelled(Wrapped):
 
     @property
     def weight_array(self) -> np.ndarray | None:
-        return self._given.get("weight", self._rows.weight_array)
+        return self._rows.weight_array if self._weight is None else self._weight
 
     def mapped(self) -> Mapped | None:
         mapped = self._rows.mapped()
         if mapped is not None:
-            mapped.block = mapped.block.having(self._given)
+            mapped.block = mapped.block.having(self._labels, self._weight)
         return mapped
 
     def digests(self) -> dict[str, str]:
-        names = {"labels": "labels", "weight": "sample_weight"}
-        given = {names[name]: digest_of(array) for name, array in self._given.items()}
-        return {**self._rows.digests(), **given}
+        given = {"labels": self._labels, "sample_weight": self._weight}
+        own = {name: digest_of(array) for name, array in given.items() if array is not None}
+        return {**self._rows.digests(), **own}
 
 
 class Loaded(Wrapped):
@@ -122,7 +123,9 @@ class Loaded(Wrapped):
 
 def rows_of(name: str, value: object) -> Rows:
     """Return the rows of an argument: rows already, or an array-like or a table."""
-    if type(value) is not np.ndarray and isinstance(value, Rows):
+    if type(value) is np.ndarray:  # the usual case
+        return ArrayRows(checks.matrix(name, value), name)
+    if isinstance(value, Rows):
         return loaded_if_small(value)
     rows = ArrayRows(checks.matrix(name, value), name)
     rows.feature_names = frames.names_of(value)

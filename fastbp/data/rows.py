@@ -58,10 +58,10 @@ class Block:
         """Return a block of what a function makes of each array."""
         return Block(*(None if a is None else function(a) for a in self.arrays))  # type: ignore[arg-type]
 
-    def having(self, others: dict[str, Any]) -> Block:
-        """Return the block with other ``"labels"`` or ``"weight"``."""
-        weight = others.get("weight", self.weight)
-        return Block(self.features, others.get("labels", self.labels), weight)
+    def having(self, labels: np.ndarray | None, weight: np.ndarray | None) -> Block:
+        """Return the block with other labels or weights, where they are given."""
+        labels = self.labels if labels is None else labels
+        return Block(self.features, labels, self.weight if weight is None else weight)
 
     def part(self, start: int, stop: int) -> Block:
         """Return views of the rows start to stop of the block."""
