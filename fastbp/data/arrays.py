@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import ctypes
+from typing import Any, cast
 
 import numpy as np
 
 from fastbp.data import checks, frames
+from fastbp.data.checks import FLOAT64
 from fastbp.data.rows import (
     WHOLE_BYTES,
     Block,
@@ -19,6 +20,9 @@ from fastbp.data.rows import (
     gather,
     ranges,
 )
+
+IN_ORDER = 0x0101  # of an array's flags: C-contiguous and aligned
+_addressof, _from_buffer = ctypes.addressof, cast(Any, ctypes.c_char.from_buffer)
 
 
 class ArrayRows(Rows):
@@ -57,23 +61,25 @@ class Labelled(Wrapped):
 
     def __init__(self, rows: Rows, labels: np.ndarray | None, weight: np.ndarray | None) -> None:
         super().__init__(rows)
-        given = {"labels": labels, "weight": weight}
-        self._given = {name: read_only(a) for name, a in given.items() if a is not None}
+        self._labels = self._weight = None
         if labels is not None:
+            self._labels = read_only(labels)
             self.n_labels, self.classes = labels.shape[1], None
-        self.weighted = rows.weighted or weight is not None
+        if weight is not None:
+            self._weight = read_only(weight)
+            self.weighted = True
         if rows.in_memory is not None:
-            self.in_memory = replace(rows.in_memory, **self._given)
+            self.in_memory = rows.in_memory.having(self._labels, self._weight)
 
     def _inside(self, block: Block) -> Block:
-        others: dict[str, Any] = dict.fromkeys(self._given)
-        return replace(block, **others)
+        labels = block.labels if self._labels is None else None
+        return Block(block.features, labels, block.weight if self._weight is None else None)
 
     def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
-        for name, source in self._given.items():
-            target = getattr(block, name)
-            if target is not None:
-                target[:] = source[rows]
+        if self._labels is not None and block.labels is not None:
+            block.labels[:] = self._labels[rows]
+        if self._weight is not None and block.weight is not None:
+            block.weight[:] = self._weight[rows]
 
     @property
     def in_place(self) -> bool:
@@ -81,18 +87,18 @@ class Labelled(Wrapped):
 
     @property
     def weight_array(self) -> np.ndarray | None:
-        return self._given.get("weight", self._rows.weight_array)
+        return self._rows.weight_array if self._weight is None else self._weight
 
     def mapped(self) -> Mapped | None:
         mapped = self._rows.mapped()
         if mapped is not None:
-            mapped.block = replace(mapped.block, **self._given)
+            mapped.block = mapped.block.having(self._labels, self._weight)
         return mapped
 
     def digests(self) -> dict[str, str]:
-        names = {"labels": "labels", "weight": "sample_weight"}
-        given = {names[name]: digest_of(array) for name, array in self._given.items()}
-        return {**self._rows.digests(), **given}
+        given = {"labels": self._labels, "sample_weight": self._weight}
+        own = {name: digest_of(array) for name, array in given.items() if array is not None}
+        return {**self._rows.digests(), **own}
 
 
 class Loaded(Wrapped):
@@ -117,6 +123,8 @@ class Loaded(Wrapped):
 
 def rows_of(name: str, value: object) -> Rows:
     """Return the rows of an argument: rows already, or an array-like or a table."""
+    if type(value) is np.ndarray:  # the usual case
+        return ArrayRows(checks.matrix(name, value), name)
     if isinstance(value, Rows):
         return loaded_if_small(value)
     value = frames.without_index(value, name)
@@ -131,21 +139,30 @@ def loaded_if_small(rows: Rows) -> Rows:
     return Loaded(rows) if small else rows
 
 
-def aligned_zeros(size: int) -> np.ndarray:
-    """Return float64 zeros that begin with a cache line; NumPy aligns to 16 bytes only."""
+def aligned(size: int) -> np.ndarray:
+    """Return float64 memory that begins with a cache line; NumPy aligns to 16 bytes only."""
     # A vector of eight that crosses a cache line takes twice as long to load or store.
-    array = np.zeros(size + 7)
-    first = -array.ctypes.data // 8 % 8
+    array = np.empty(size + 7)
+    first = -address(array) // 8 % 8
     return array[first : first + size]
+
+
+def address(array: np.ndarray) -> int:
+    """Return where an array begins in memory; a TypeError if it cannot be written in one piece."""
+    # `array.ctypes.data` takes five times as long.
+    return _addressof(_from_buffer(array))
 
 
 def readable_in_place(array: np.ndarray) -> bool:
     """Return whether kernels can read the array where it lies: float64, each row contiguous."""
-    if not (array.dtype == np.float64 and array.flags.aligned):
+    flags = array.flags
+    if not (array.dtype == FLOAT64 and flags.aligned):
         return False
+    if flags.c_contiguous:
+        return True
     width = array[:1].size
     contiguous = array.ndim == 1 or width == 1 or array.strides[1] == 8
-    return bool(array.flags.c_contiguous or (contiguous and array.strides[0] >= 8 * width))
+    return bool(contiguous and array.strides[0] >= 8 * width)
 
 
 def readable(array: np.ndarray) -> np.ndarray:
@@ -158,9 +175,9 @@ def contiguous_view(array: np.ndarray) -> tuple[np.ndarray, int]:
 
     Where rows lie apart, the memory includes what lies between them.
     """
-    width = array[:1].size
     if array.flags.c_contiguous:
-        return array, width
+        return array, array.shape[1] if array.ndim == 2 else 1
+    width = array[:1].size
     stride = array.strides[0] // 8
     shape = (1,) * (array.ndim - 1) + ((len(array) - 1) * stride + width,)
     return np.lib.stride_tricks.as_strided(array, shape, writeable=False), stride
@@ -169,7 +186,7 @@ def contiguous_view(array: np.ndarray) -> tuple[np.ndarray, int]:
 def read_only(array: np.ndarray) -> np.ndarray:
     """Return a read-only view, so that kernels are compiled for one array type only."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
@@ -177,8 +194,7 @@ def is_plain(value: object, dimensions: int) -> bool:
     """Return whether a value is a contiguous float64 array."""
     return (
         type(value) is np.ndarray
-        and value.dtype == np.float64
         and value.ndim == dimensions
-        and value.flags.c_contiguous
-        and value.flags.aligned
+        and value.dtype == FLOAT64
+        and value.flags.num & IN_ORDER == IN_ORDER
     )

@@ -25,6 +25,8 @@ LEAST_WEIGHT = float(np.finfo(np.float64).tiny)
 MOST_WEIGHT = 2.0**960  # 2**63 of them have a finite sum
 LISTED = 20  # names, in a message
 SCAN_ELEMENTS = 2**17  # searched at a time for bad rows, so that temporaries stay small
+FEW = 2**13  # numbers that are tested all at once
+FLOAT64 = np.dtype(np.float64)
 
 
 def number_array(name: str, value: Any, first_row: int = 0) -> np.ndarray:
@@ -32,6 +34,8 @@ def number_array(name: str, value: Any, first_row: int = 0) -> np.ndarray:
 
     Messages count its rows from `first_row` on.
     """
+    if type(value) is np.ndarray and value.dtype.kind in REAL_KINDS:
+        return value  # the usual case
     value = frames.array_like(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise DataError(f"{name}: expected numbers, got masked elements")
@@ -131,7 +135,7 @@ def _raise_ragged(name: str, value: Any, first_row: int) -> NoReturn:
 
 def matrix(name: str, value: Any) -> np.ndarray:
     """Return features: two dimensions, neither of them empty."""
-    if isinstance(value, str | os.PathLike):
+    if type(value) is not np.ndarray and isinstance(value, str | os.PathLike):
         raise TypeError(f"{name}: expected real numbers, got text; open_rows(path) reads files")
     array = number_array(name, value)
     if array.ndim != 2:
@@ -160,7 +164,7 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
     if array.shape[0] != length:
         raise ValueError(f"{name}: expected {length} values ({of}), got {array.shape[0]}")
     array = np.ascontiguousarray(array, dtype=np.float64)
-    row = first_bad_row(array)
+    row = None if is_finite(array) else first_bad_row(array)
     if row is not None:
         where = "in row" if rows else "at"
         message = f"{name}: expected finite numbers, got {array[row]} {where} {row}"
@@ -170,7 +174,7 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
 
 def first_bad_row(array: np.ndarray) -> int | None:
     """Return the first row that holds an infinity or NaN, if any."""
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or is_finite(array):
         return None
     step = max(1, SCAN_ELEMENTS // max(1, array[:1].size))
     for start in range(0, array.shape[0], step):
@@ -179,6 +183,13 @@ def first_bad_row(array: np.ndarray) -> int | None:
             bad = ~finite.reshape(finite.shape[0], -1).all(axis=1)
             return start + int(np.argmax(bad))
     return None
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Return whether a float64 array is finite; False, too, if it is large."""
+    if array.size > FEW or array.dtype != FLOAT64:
+        return False
+    return b"\0" not in np.isfinite(array).tobytes()  # half the time of `all`
 
 
 def raise_for_row(
@@ -235,6 +246,8 @@ def finite_rows(name: str, array: np.ndarray) -> None:
 
 def all_finite(name: str, array: np.ndarray) -> None:
     """Refuse infinities and NaN in an array other than rows of data."""
+    if is_finite(array):
+        return
     finite = np.isfinite(array)
     if not finite.all():
         index = tuple(int(i) for i in np.argwhere(~finite)[0])

@@ -24,7 +24,7 @@ class LabelKind(Enum):
     DISTRIBUTIONS = auto()  # rows that are not negative and sum to 1, or class indices
 
 
-@dataclass(frozen=True)
+@dataclass
 class Targets:
     """What a model's labels must be.
 
@@ -106,7 +106,7 @@ def check_labels(name: str, labels: np.ndarray, takes: LabelKind, loss: str) -> 
         checks.refuse_rows(name, labels, wrong, expected)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Samples:
     """Rows with their labels and, if there are any, weights.
 
@@ -181,8 +181,9 @@ def samples(
         weight = checks.sample_weights(weight_name, sample_weight, features.n_rows)
     given = array is not None or weight is not None
     rows = Labelled(features, array, weight) if given else features
-    unchecked = features.n_labels > 0 or features.weighted
-    return Samples(rows, class_indices, targets if unchecked else None).checked_in_memory()
+    if features.n_labels == 0 and not features.weighted:  # what was given is checked
+        return Samples(rows, class_indices, None)
+    return Samples(rows, class_indices, targets).checked_in_memory()
 
 
 def check_weights(name: str, rows: Rows) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ WHOLE_BYTES = 2**26
 BLOCK_BYTES = 2**22
 """Larger sources are read this many bytes at a time."""
 DIGEST_CHUNKS, DIGEST_BYTES = 64, 2**16
-FORWARDED = (
+
+_forwarded = operator.attrgetter(
     "name", "n_rows", "n_features", "n_labels", "weighted", "feature_names", "classes", "dtype",
     "random_access", "any_order",
 )  # fmt: skip
@@ -30,9 +32,9 @@ FORWARDED = (
 Choose = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it would take five times as long to make
 class Block:
-    """Some rows as float64, the numbers of each row contiguous.
+    """Some rows as float64, the numbers of each row contiguous; it is not changed.
 
     Attributes
     ----------
@@ -55,6 +57,11 @@ class Block:
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Block:
         """Return a block of what a function makes of each array."""
         return Block(*(None if a is None else function(a) for a in self.arrays))  # type: ignore[arg-type]
+
+    def having(self, labels: np.ndarray | None, weight: np.ndarray | None) -> Block:
+        """Return the block with other labels or weights, where they are given."""
+        labels = self.labels if labels is None else labels
+        return Block(self.features, labels, self.weight if weight is None else weight)
 
     def part(self, start: int, stop: int) -> Block:
         """Return views of the rows start to stop of the block."""
@@ -236,8 +243,10 @@ class Wrapped(Rows):
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        for name in FORWARDED:
-            setattr(self, name, getattr(rows, name))
+        (
+            self.name, self.n_rows, self.n_features, self.n_labels, self.weighted,
+            self.feature_names, self.classes, self.dtype, self.random_access, self.any_order,
+        ) = _forwarded(rows)  # fmt: skip
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         inside = self._inside(block)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from scipy.sparse import issparse
 
 # scikit-learn's own, private or not: a new release that moves one breaks this file alone.
@@ -19,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 from fastbp.data import frames
 from fastbp.data.checks import (
+    is_finite,
     number_array,
     refuse_gaps,
     refuse_missing_labels,
@@ -30,7 +33,7 @@ from fastbp.errors import DataError
 __all__ = [
     "UNREAD", "CallbackSupportMixin", "Interval", "Options", "StrOptions",
     "check_optimize_result", "check_partial_fit_first_call", "check_sample_weight", "fit_method",
-    "validate",
+    "is_usual", "validate",
 ]  # fmt: skip
 
 OF_GAP = re.compile("Input (X|y) contains |NAType")
@@ -87,8 +90,39 @@ except ImportError:  # before 1.9
         """Nothing: this release has no callbacks."""
 
 
-fit_method: Callable[[Method], Method] = _fit_context(prefer_skip_nested_validation=True)
-"""Decorates `fit` and `partial_fit`: checks parameters, and ends callbacks."""
+def fit_method(method: Method) -> Method:
+    """Decorate `fit` or `partial_fit`: check parameters, and end callbacks.
+
+    scikit-learn checks them in the first call of `partial_fit` only; where it has nothing else to
+    do in a later one, it is left out: that takes 20 microseconds.
+    """
+    checked = _fit_context(prefer_skip_nested_validation=True)(method)
+    if method.__name__ != "partial_fit":
+        return checked  # type: ignore[no-any-return]
+
+    @functools.wraps(method)
+    def partial_fit(estimator: Any, *arguments: Any, **keywords: Any) -> Any:
+        own = vars(estimator)
+        again = "n_features_in_" in own and "_skl_callbacks" not in own
+        return (method if again else checked)(estimator, *arguments, **keywords)
+
+    return partial_fit  # type: ignore[return-value]
+
+
+def is_usual(estimator: Any, X: Any, y: Any) -> bool:
+    """Return whether scikit-learn's checks would return these data as they are.
+
+    True only for arrays of float64 and of finite numbers or integers, of which there are few, with
+    the features that the estimator was fitted to: the checks take 200 microseconds.
+    """
+    own = vars(estimator)
+    if not (type(X) is type(y) is np.ndarray) or "feature_names_in_" in own:
+        return False
+    if X.ndim != 2 or y.ndim not in (1, 2) or 0 in (X.size, y.size) or len(X) != len(y):
+        return False
+    numbers = y.dtype.kind in "iu" or is_finite(y)
+    return X.shape[1] == own.get("n_features_in_") and is_finite(X) and numbers
+
 
 _FINITE = next(name for name in inspect.signature(check_array).parameters if "all_finite" in name)
 UNREAD = {_FINITE: False}

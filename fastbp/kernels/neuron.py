@@ -96,9 +96,9 @@ def chunk_rows(n_features: int) -> int:
     return max(1, work // (row_work(n_features) * tile)) * tile
 
 
-def work_size(n_features: int) -> int:
+def work_size(n_features: int, tile: int) -> int:
     """Return the float64 scratch of one thread: sums, then a tile of z, e**z, y, weights and x."""
-    return N_SUMS + (4 + n_features) * tile_rows(n_features) + 2 * LANES
+    return N_SUMS + (4 + n_features) * tile + 2 * LANES
 
 
 @subroutine

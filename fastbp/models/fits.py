@@ -81,8 +81,9 @@ def stored_names(fields: dict[str, Any], n_features: int) -> list[str] | None:
 
 def fields_of(outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a fit that come from training, without its parameters."""
-    shared = "losses", "stopped", "validation_losses", "state", "feature_names"
-    return {name: getattr(outcome, name) for name in shared}
+    fields = dict(vars(outcome))
+    del fields["parameters"]
+    return fields
 
 
 def check_names(features: Any, expected: list[str] | None) -> None:
@@ -108,8 +109,3 @@ def layers_in(
     """Return what :func:`by_layer` was given."""
     layers = range(n_layers)
     return [arrays[f"weights.{i}"] for i in layers], [arrays[f"biases.{i}"] for i in layers]
-
-
-def without(arguments: dict[str, Any], *own: str) -> dict[str, Any]:
-    """Return the arguments of a ``fit_*`` that training takes: all but the model's own."""
-    return {name: value for name, value in arguments.items() if name not in own}

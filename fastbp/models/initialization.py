@@ -60,11 +60,14 @@ def initialize_network(
     ([(4, 8), (8, 1)], [(8,), (1,)])
     """
     sizes = layers.layer_sizes(layer_sizes)
-    layers.activations_of("activations", activations, len(sizes) - 1)
+    names = layers.activations_of("activations", activations, len(sizes) - 1)
     draw = SCHEMES[arguments.choice("scheme", scheme, SCHEMES)]
     random = arguments.random_generator("random_state", random_state)
     weights = [draw(random, n, m) for n, m in pairwise(sizes)]
-    return weights, [np.zeros(m) for m in sizes[1:]]
+    # As views of one vector, which predictions need not copy.
+    whole = layers.Layers(tuple(sizes), layers.codes_of(names), 0)
+    named = whole.named(whole.flat(weights, [np.zeros(m) for m in sizes[1:]]))
+    return named["weights"], named["biases"]
 
 
 def _uniform(random: Any, n: int, m: int, bound: float) -> Any:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks
+from fastbp.data.arrays import address, is_plain
 from fastbp.data.labels import Samples
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
@@ -22,6 +23,7 @@ from fastbp.models.activations import ACTIVATIONS, ActivationName
 from fastbp.training.problem import Kernel, Options, Problem
 
 SHARED_CHUNKS = 8  # most chunks of a batch that all threads compute together
+MANY = 2**10  # parameters: with more, copying costs more than checking that no copy is needed
 
 
 def layer_sizes(value: Any) -> list[int]:
@@ -42,13 +44,15 @@ def activations_of(name: str, value: Any, n_layers: int) -> tuple[ActivationName
     if len(names) != n_layers:
         raise ValueError(f"{name}: expected {n_layers} names (one per layer), got {len(names)}")
     for index, activation in enumerate(names):
-        arguments.choice(f"{name}[{index}]", activation, ACTIVATIONS)
+        if type(activation) is not str or activation not in ACTIVATIONS:
+            arguments.choice(f"{name}[{index}]", activation, ACTIVATIONS)
         if ACTIVATIONS[activation].output_only and index < n_layers - 1:
             raise ValueError(f"{name}[{index}]: expected {activation!r} on the last layer only")
     return tuple(names)
 
 
-def codes_of(activations: Sequence[str]) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=256)
+def codes_of(activations: tuple[str, ...]) -> tuple[int, ...]:
     """Return the kernels' codes of activations."""
     return tuple(ACTIVATIONS[name].code for name in activations)
 
@@ -85,6 +89,8 @@ def checked_parameters(
     prefix: str, weights: Any, biases: Any, n_features: int | None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return weights and biases of layers that match each other and, if given, the features."""
+    if n_features is not None and sizes_of(weights, biases, n_features) is not None:
+        return weights, biases  # the usual case
     w_name, b_name = f"{prefix}weights", f"{prefix}biases"
     weights = arguments.sequence(w_name, weights, "2-D arrays, one per layer")
     biases = arguments.sequence(b_name, biases, "arrays, one per layer")
@@ -105,6 +111,22 @@ def checked_parameters(
     return checked_w, checked_b
 
 
+def sizes_of(weights: Any, biases: Any, n_inputs: int) -> tuple[int, ...] | None:
+    """Return the sizes of layers, inputs first; None if the parameters must be looked at closely.
+
+    That is if they are not lists of float64 arrays which match each other and the inputs.
+    """
+    if not (type(weights) is type(biases) is list and len(weights) == len(biases) > 0):
+        return None
+    sizes = [n_inputs]
+    for w, b in zip(weights, biases, strict=True):
+        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (n_inputs, b.size)):
+            return None
+        n_inputs = b.size
+        sizes.append(n_inputs)
+    return None if 0 in sizes else tuple(sizes)
+
+
 def check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
     """Refuse parameters that are infinite or NaN."""
     for index, (w, b) in enumerate(zip(weights, biases, strict=True)):
@@ -112,7 +134,7 @@ def check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarray
         checks.all_finite(f"{prefix}biases[{index}]", b)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Layers:
     """Sizes, inputs first, with the kernels' codes of activations and loss.
 
@@ -139,13 +161,17 @@ class Layers:
         """Return all parameters in one vector, each array padded with zeros to whole vectors."""
         return flat_vector(self.plan(1, 1), (*weights, *biases))
 
+    def whole(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the same to be read only: where they are views of such a vector, that one."""
+        return whole_vector(self.plan(1, 1), (*weights, *biases))
+
     def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return views of such a vector by layer."""
-        plan, weights, biases = self.plan(1, 1), [], []
-        shapes = pairwise(self.sizes)
-        for at_w, at_b, (n, m) in zip(plan.weights_at, plan.biases_at, shapes, strict=True):
+        plan, weights, biases, n = self.plan(1, 1), [], [], self.sizes[0]
+        for at_w, at_b, m in zip(plan.weights_at, plan.biases_at, self.sizes[1:], strict=True):
             weights.append(parameters[at_w : at_w + n * m].reshape(n, m))
             biases.append(parameters[at_b : at_b + m])
+            n = m
         return {"weights": weights, "biases": biases}
 
     def problem(self, parameters: np.ndarray, samples: Samples, options: Options) -> Problem:
@@ -206,5 +232,22 @@ def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return weights and biases in one vector, laid out as planned."""
     parameters = np.zeros(plan.n_parameters)
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
-        parameters[start : start + array.size] = array.reshape(-1)
+        parameters[start : start + array.size] = array.ravel()
     return parameters
+
+
+def whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Return all parameters in one vector: if many, the one that they are views of, else a copy."""
+    base = arrays[0].base
+    if base is None or plan.n_parameters < MANY:
+        return flat_vector(plan, arrays)
+    if not is_plain(base, 1) or base.size != plan.n_parameters:
+        return flat_vector(plan, arrays)
+    try:
+        first = address(base)
+        for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
+            if array.base is not base or address(array) != first + 8 * start:
+                return flat_vector(plan, arrays)
+    except TypeError:  # one of them is read-only, or transposed
+        return flat_vector(plan, arrays)
+    return base

@@ -10,21 +10,22 @@ from typing import Any, Literal
 import numpy as np
 
 from fastbp import arguments
+from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
 from fastbp.kernels import network as kernels
 from fastbp.kernels.shared_network import shared_steps
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS, ActivationName
-from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored, without
+from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, LossName, check_pair
 from fastbp.models.network_prediction import predicted, predicted_directly
-from fastbp.system.interrupts import deferred_interrupts, interrupt_safe
+from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
 from fastbp.training.driver import fit
-from fastbp.training.objective import objective, pass_options
+from fastbp.training.objective import evaluated, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
@@ -39,7 +40,7 @@ KERNELS = interrupt_safe(
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it would take three times as long to make
 class NetworkFit(Fit):
     """What :func:`fit_network` returns; it unpacks as ``weights, biases, losses``.
 
@@ -227,12 +228,12 @@ def fit_network(
     >>> print(f"{fit.predict([[1.5]])[0, 0]:.9f}")
     5.248387086
     """
-    rest = without(locals(), "features", "initial_weights", "initial_biases", "activations", "loss")
+    given = locals()
     rows = rows_of("features", features)
     model = NetworkModel(
         rows.n_features, initial_weights, initial_biases, activations, loss, prefix="initial_"
     )
-    return fit(model, rows, **rest)
+    return fit(model, rows, given)
 
 
 def loss_and_gradient(
@@ -287,10 +288,8 @@ def loss_and_gradient(
     check_weights("sample_weight", data.rows)
     penalty = arguments.real("alpha", alpha, minimum=0.0)
     problem = model.problem(data, pass_options(rows.n_rows, GRADIENT_ONLY, penalty))
-    with deferred_interrupts() as interrupts, objective(problem, 1, interrupts) as whole:
-        total = whole.loss(problem.parameters)
-        gradient = model.named(whole.gradient.copy())
-    assert total is not None  # an interrupt has raised KeyboardInterrupt
+    total, flat = evaluated(problem)
+    gradient = model.named(flat)
     return total, gradient["weights"], gradient["biases"]
 
 
@@ -302,12 +301,13 @@ class NetworkModel(Model[NetworkFit]):
     ) -> None:
         arguments.choice("loss", loss, LOSSES)
         w, b = checked_parameters(prefix, weights, biases, d)
-        check_finite(prefix, w, b)
         names = activations_of("activations", activations, len(w))
         check_pair(loss, names[-1])
-        sizes = (d, *(layer.shape[1] for layer in w))
+        sizes = (d, *[layer.shape[1] for layer in w])
         self._layers = Layers(sizes, codes_of(names), LOSSES[loss].code)
         self._start = self._layers.flat(w, b)
+        if not checks.is_finite(self._start):
+            check_finite(prefix, w, b)
         self._names: dict[str, Any] = {"activations": names, "loss": loss}
         self.targets = Targets(loss, LOSSES[loss].labels, sizes[-1])
 

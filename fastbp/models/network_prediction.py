@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import weakref
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from fastbp.data.rows import BLOCK_BYTES, Rows
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
 from fastbp.kernels import plan as plans
-from fastbp.models.layers import Layers, check_finite, flat_vector
+from fastbp.models.layers import Layers, check_finite, sizes_of, whole_vector
 from fastbp.models.prediction import PREDICTED_DIRECTLY, in_calls
 
+MOST_KNOWN = 64  # networks that are recognized
 CALL_WORK = 2**22  # units in one call, 1.5 ms: threads share the calls, Ctrl-C waits for one only
-MANY = 2**14  # parameters: with more, copying costs more than checking that no copy is needed
 
 
 def predicted(
@@ -31,7 +31,7 @@ def predicted(
     plan, integers = _prediction_plan(
         layers.sizes, layers.activations, min(rows.n_rows, plans.MOST_ROWS)
     )
-    parameters = _whole_vector(plan, (*w, *b))
+    parameters = whole_vector(plan, (*w, *b))
     most = min(BLOCK_BYTES // (8 * rows.n_features), CALL_WORK // plan.row_work)
     step = max(1, most // plan.tile_rows) * plan.tile_rows
 
@@ -47,46 +47,63 @@ def predicted(
 
 
 def predicted_directly(
-    features: Any, weights: list[Any], biases: list[Any], activations: tuple[int, ...]
+    features: Any, weights: Any, biases: Any, activations: tuple[int, ...]
 ) -> np.ndarray | None:
     """Return a network's outputs for a few rows in arrays that kernels take as they are, or None.
 
     For one row it takes half the time of the general path, to which it leaves all other arrays and
     all errors.
     """
-    if not is_plain(features, 2) or len(weights) != len(biases):
+    if not is_plain(features, 2):
         return None
-    sizes = [features.shape[1]]
-    for w, b in zip(weights, biases, strict=True):
-        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (sizes[-1], b.size)):
-            return None
-        sizes.append(b.size)
-    n = features.shape[0]
-    if 0 in sizes or n == 0:
+    n, d = features.shape
+    sizes, parameters = _recognized(weights, biases) or (sizes_of(weights, biases, d), None)
+    if sizes is None or sizes[0] != d or n == 0:
         return None
-    plan, integers = _prediction_plan(tuple(sizes), activations, min(n, plans.MOST_ROWS))
+    plan, integers = _prediction_plan(sizes, activations, min(n, plans.MOST_ROWS))
     if n * plan.row_work > PREDICTED_DIRECTLY:
         return None
-    parameters = _whole_vector(plan, weights + biases)
+    if parameters is None:
+        parameters = whole_vector(plan, weights + biases)
+        if parameters is weights[0].base:
+            _remember(weights + biases, sizes)
     outputs = np.empty((n, sizes[-1]))
     work = np.empty(plan.work_size)
     finite = kernels.network_outputs(read_only(features), parameters, integers, work, outputs)
     return outputs if finite else None
 
 
-def _whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return all parameters in one vector: if many, the one that they are views of, else a copy."""
-    base = arrays[0].base
-    if base is None or plan.n_parameters < MANY:
-        return flat_vector(plan, arrays)
-    if not is_plain(base, 1) or base.size != plan.n_parameters or not base.flags.writeable:
-        return flat_vector(plan, arrays)
-    first = base.__array_interface__["data"][0]
-    for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
-        at_home = array.__array_interface__["data"][0] == first + 8 * start
-        if array.base is not base or not at_home or not array.flags.c_contiguous:
-            return flat_vector(plan, arrays)
-    return base
+Known = tuple[list[weakref.ref[np.ndarray]], list[tuple[int, ...]], tuple[int, ...]]
+_known: dict[int, Known] = {}
+"""Of some networks whose parameters are views of one vector: their arrays, the shapes of these,
+and their sizes; by the id of the first array. It keeps no array alive."""
+_UNKNOWN: Known = [], [], ()
+
+
+def _recognized(weights: Any, biases: Any) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """Return the sizes and the whole vector of a network that was remembered, or None.
+
+    An array that is the same object, of the same shape, lies where it lay. To look at them closely
+    takes as long as to compute the outputs of a row.
+    """
+    if not (type(weights) is type(biases) is list and weights):
+        return None
+    references, shapes, sizes = _known.get(id(weights[0]), _UNKNOWN)
+    arrays: list[Any] = weights + biases
+    if not len(arrays) == len(shapes) == 2 * len(weights):
+        return None
+    seen: Any = zip(arrays, references, shapes, strict=True)
+    for array, reference, shape in seen:
+        if reference() is not array or array.shape != shape:
+            return None
+    return sizes, arrays[0].base
+
+
+def _remember(arrays: list[np.ndarray], sizes: tuple[int, ...]) -> None:
+    """Remember a network whose parameters are views of one vector, laid out as planned."""
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    _known[id(arrays[0])] = [weakref.ref(a) for a in arrays], [a.shape for a in arrays], sizes
 
 
 @functools.lru_cache(maxsize=256)

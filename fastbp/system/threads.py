@@ -198,11 +198,13 @@ class Team:
 
         If worker 0 is stopped by an exception, `abandon` must let the others return.
         """
+        if self._pool is None:
+            _repeat(call, 0)
+            return
         others: list[Future[None]] = []
         try:
-            if self._pool is not None:
-                for worker in range(1, self.size):
-                    others.append(self._pool.submit(_repeat, call, worker))
+            for worker in range(1, self.size):
+                others.append(self._pool.submit(_repeat, call, worker))
             _repeat(call, 0)
         except BaseException:
             abandon()
@@ -228,11 +230,15 @@ def _repeat(call: Callable[[int], bool], worker: int) -> None:
         time.sleep(0)  # there is nothing to do at the moment: yield the processor
 
 
+ALONE = Team(1, None)
+"""The calling thread."""
+
+
 @contextlib.contextmanager
 def team(size: int) -> Iterator[Team]:
     """Yield a team of `size` threads for the length of a fit."""
     if size == 1:
-        yield Team(1, None)
+        yield ALONE
         return
     with start_threads(size - 1, "fastbp") as pool:
         yield Team(size, pool if isinstance(pool, _Threads) else None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ REMEDY = "Use another path, or delete the file to start over"
 OTHER_PATH = "Use another path for the checkpoint"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Snapshot:
     """Flat parameters, and what else is needed to continue from them."""
 
@@ -205,17 +204,12 @@ def _difference(name: str, theirs: Any, ours: Any) -> str:
     return f"{name} differ" if any(digests) else f"{name} was {theirs!r}, is {ours!r}"
 
 
-def open_checkpoint(
-    path: Any, every: Any, fingerprint: Callable[[], dict[str, Any]]
-) -> Checkpoint | None:
-    """Return the checkpoint of the arguments, if a path is given."""
-    seconds = arguments.real("checkpoint_every", every, minimum=0.0)
-    if path is None:
-        return None
+def open_checkpoint(path: Any, every: float, fingerprint: dict[str, Any]) -> Checkpoint:
+    """Return the checkpoint at a path that a user gives."""
     # A callback may change the working directory.
     absolute = arguments.path("checkpoint", path).absolute()
     with arguments.path_errors("checkpoint", "a file, in a folder that exists"):
-        return Checkpoint(absolute, seconds, fingerprint())
+        return Checkpoint(absolute, every, fingerprint)
 
 
 def fingerprint(

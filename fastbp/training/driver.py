@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fastbp import arguments
 from fastbp.data.arrays import read_only
 from fastbp.data.labels import check_weights, samples, validation_samples
 from fastbp.data.rows import Rows
@@ -22,6 +22,7 @@ from fastbp.kernels import layout
 from fastbp.system import archive
 from fastbp.system.interrupts import WaitInterruptedError, deferred_interrupts
 from fastbp.system.progress import Progress
+from fastbp.system.threads import ALONE
 from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
 from fastbp.training.checkpoints import Checkpoint, Saved
@@ -31,45 +32,31 @@ from fastbp.training.run import Run, workers
 from fastbp.training.validation import Validation
 
 
-def fit(
-    model: Model[FitType],
-    features: Rows,
-    labels: Any,
-    learning_rate: Any,
-    epochs: Any,
-    *,
-    sample_weight: Any,
-    validation: Any,
-    checkpoint: Any,
-    checkpoint_every: Any,
-    **keywords: Any,
-) -> FitType:
-    """Train; the arguments are those of ``fit_*``; the model has already checked its own."""
+def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType:
+    """Train; `given` are the arguments of ``fit_*``; the model has already checked its own."""
     names = "features", "labels", "sample_weight"
-    data = all_samples = samples(features, labels, sample_weight, model.targets, names)
-    held_out = None
-    if isinstance(validation, float | np.floating):
+    labels, weight, validation = given["labels"], given["sample_weight"], given["validation"]
+    data = all_samples = samples(features, labels, weight, model.targets, names)
+    held_out = validation_problem = None
+    if validation is None:
+        pass
+    elif isinstance(validation, float | np.floating):
         from fastbp.data.split import split  # 5 ms, which few fits need
 
         validation = float(validation)
         data, held_out = split(all_samples, validation)
-    elif validation is not None:
+    else:
         held_out = validation_samples(validation, features, model.targets)
-    validation_problem = None
     if held_out is not None:
         check_weights("validation", held_out.rows)
         validation_problem = model.problem(held_out, pass_options(held_out.rows.n_rows))
-    options = checked_options(
-        data.rows, learning_rate, epochs, pauses=held_out is not None, **keywords
-    )
-    seed = keywords["random_state"]
-    file = checkpoints.open_checkpoint(
-        checkpoint,
-        checkpoint_every,
-        lambda: checkpoints.fingerprint(
-            model.identity(), options, seed, all_samples.rows, validation, held_out
-        ),
-    )
+    options = checked_options(data.rows, given, pauses=held_out is not None)
+    seconds = arguments.real("checkpoint_every", given["checkpoint_every"], minimum=0.0)
+    file = None
+    if given["checkpoint"] is not None:
+        rows, seed = all_samples.rows, given["random_state"]
+        ours = checkpoints.fingerprint(model.identity(), options, seed, rows, validation, held_out)
+        file = checkpoints.open_checkpoint(given["checkpoint"], seconds, ours)
     try:
         outcome = train(model.problem(data, options), validation_problem, file)
     except Exception as error:
@@ -91,37 +78,38 @@ def train(
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Train, with the validation data of `validation_problem`, if there are any."""
-    options = problem.options
+    options, against = problem.options, validation_problem
     saved = None if checkpoint is None else checkpoint.read(options.epochs)
+    if problem.brief and against is None and checkpoint is None:
+        with Run(problem, ALONE) as run:
+            return _Fitting(run).outcome()
     with (
         deferred_interrupts() as interrupts,
         workers(problem, options.epochs) as (team, readers),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
+        Run(problem, team, readers, interrupts) as run,
         contextlib.ExitStack() as stack,
     ):
-        run = stack.enter_context(closing(Run(problem, team, readers, interrupts)))
         objective = None
-        if validation_problem is not None:
-            objective = Objective(validation_problem, team, interrupts=interrupts)
-            stack.enter_context(closing(objective))
-        fitting = _Fitting(run, objective, checkpoint)
-        if saved is None:
-            fitting.begin()
-        else:
-            fitting.resume(saved)
-        return fitting.until_stopped(progress)
+        if against is not None:
+            objective = stack.enter_context(Objective(against, team, 1, interrupts))
+        return _Fitting(run, objective, checkpoint, progress).outcome(saved)
 
 
 class _Fitting:
     """A fit under way: what happens between the slices of its run."""
 
     def __init__(
-        self, run: Run, objective: Objective | None, checkpoint: Checkpoint | None
+        self,
+        run: Run,
+        objective: Objective | None = None,
+        checkpoint: Checkpoint | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.run, self.memory = run, run.memory
         self.problem, self.options = run.problem, run.options
         self.validation = Validation(objective, run)
-        self.checkpoint = checkpoint
+        self.checkpoint, self.progress = checkpoint, progress
         self.reported = 0  # epochs that the callback was called for
         self.stopped: str | None = None
         self._in_checkpoint: tuple[int, ...] | None = None  # the progress that the file holds
@@ -129,11 +117,13 @@ class _Fitting:
     def begin(self) -> None:
         """Take over another fit's state, if given; check rows that no slice will read."""
         state = self.options.state
+        unread = self.options.epochs == 0
         if state is not None:
             self.run.continue_from(state)
             self.validation.continue_from(state)
             self.stopped = state.ended
-        if self.options.epochs == 0 or self.memory.position > 0 or self.stopped is not None:
+            unread |= self.memory.within_epoch or self.stopped is not None
+        if unread:
             self.run.check_all()
         if self.options.epochs == 0:
             self.validation.check_all()
@@ -162,15 +152,20 @@ class _Fitting:
             self.stopped = saved.stopped
         self._in_checkpoint = self._progress()
 
-    def until_stopped(self, progress: Progress) -> Outcome:
+    def outcome(self, saved: Saved | None = None) -> Outcome:
         """Run slices until something ends the fit; return what came of it."""
         interrupts = self.run.interrupts
+        if saved is None:
+            self.begin()
+        else:
+            self.resume(saved)
         try:
             if self.stopped is None:
-                self.stopped = self._slices(progress)
+                self.stopped = self._slices()
                 if interrupts.count:
                     self._answer()
-                self._save()
+                if self.checkpoint is not None:
+                    self._save()
         except (DataError, DivergenceError, KeyboardInterrupt):
             raise
         except Exception as error:  # of the user's function, or a full disk: keep the fit so far
@@ -182,17 +177,20 @@ class _Fitting:
             raise
         return self._outcome(self.stopped, interrupted=interrupts.answered)
 
-    def _slices(self, progress: Progress) -> str:
-        run, memory = self.run, self.memory
-        progress.begin(memory.epoch, memory.position)
+    def _slices(self) -> str:
+        run, memory, progress = self.run, self.memory, self.progress
+        if progress is not None:
+            progress.begin(memory.epoch, memory.position)
         while True:
-            ended = memory.position == 0 and (memory.epoch or self.validation.due)
+            epoch = memory.epoch
+            ended = not memory.within_epoch and (epoch or self.validation.due)
             stopped = self._after_epoch() if ended else None
-            loss = run.losses[memory.epoch - 1] if memory.epoch else None
-            progress.show(memory.epoch, memory.position, loss, self.validation.last)
+            if progress is not None:
+                loss = run.losses[epoch - 1] if epoch else None
+                progress.show(epoch, memory.position, loss, self.validation.last)
             if stopped is not None:
                 return stopped
-            if memory.epoch >= self.options.epochs:
+            if epoch >= self.options.epochs:
                 return "epochs"
             if run.interrupts.count:
                 return "interrupted"
@@ -208,9 +206,9 @@ class _Fitting:
 
     def _after_epoch(self) -> str | None:
         """Do what is due after a completed epoch, once; return why to stop."""
-        if not self.validation.after_epoch():
+        if self.validation.due and not self.validation.after_epoch():
             return "interrupted"
-        if self._callback_stops():
+        if self.options.callback is not None and self._callback_stops():
             return "callback"
         stale = self.memory.status == layout.NO_IMPROVEMENT or self.validation.stale
         return "tol" if stale else None
@@ -218,7 +216,7 @@ class _Fitting:
     def _callback_stops(self) -> bool:
         """Call the callback after an epoch, once; return whether it asks to stop."""
         run, epoch = self.run, self.memory.epoch
-        if self.options.callback is None or epoch == self.reported:
+        if epoch == self.reported:
             return False
         loss, validation_loss = float(run.losses[epoch - 1]), self.validation.last
         named = self.problem.named(read_only(self.memory.parameters))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastbp.kernels import layout
-from fastbp.system.interrupts import Interrupts, WaitInterruptedError
+from fastbp.system.interrupts import Interrupts, WaitInterruptedError, deferred_interrupts
+from fastbp.system.threads import ALONE
 from fastbp.training.optimizers import LOSS_ONLY, Rule
 from fastbp.training.problem import Options, Problem
 from fastbp.training.run import Run, workers
@@ -48,6 +49,18 @@ class Objective(Run):
         return float(self.losses[0])
 
 
+def evaluated(problem: Problem) -> tuple[float, np.ndarray]:
+    """Return the loss at a problem's parameters, and the gradient; Ctrl-C raises."""
+    if problem.brief:
+        with Objective(problem, ALONE) as whole:
+            loss, gradient = whole.loss(problem.parameters), whole.gradient.copy()
+    else:
+        with deferred_interrupts() as interrupts, objective(problem, 1, interrupts) as whole:
+            loss, gradient = whole.loss(problem.parameters), whole.gradient.copy()
+    assert loss is not None  # an interrupt has raised KeyboardInterrupt
+    return loss, gradient
+
+
 @contextlib.contextmanager
 def objective(
     problem: Problem, passes: int = 1, interrupts: Interrupts | None = None
@@ -55,6 +68,6 @@ def objective(
     """Yield the loss of a problem, to be computed about `passes` times."""
     with (
         workers(problem, passes) as (team, readers),
-        contextlib.closing(Objective(problem, team, readers, interrupts)) as found,
+        Objective(problem, team, readers, interrupts) as found,
     ):
         yield found

@@ -5,6 +5,7 @@ A new one is its rule in ``kernels/update.py``, and here a class and its name in
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -196,9 +197,14 @@ OptimizerName = Literal["sgd", "adam", "rmsprop"]  # for type checkers; a test c
 
 def optimizer_of(value: Any) -> Optimizer:
     """Return an optimizer given by itself or by name."""
-    if isinstance(value, Optimizer):
-        return value
     if not isinstance(value, str):
+        if isinstance(value, Optimizer):
+            return value
         known = ", ".join(f"{kind.__name__}()" for kind in OPTIMIZERS.values())
         raise TypeError(f"optimizer: expected {known} or a name, got {arguments.describe(value)}")
-    return OPTIMIZERS[arguments.choice("optimizer", value, OPTIMIZERS)]()
+    return _with_defaults(OPTIMIZERS[arguments.choice("optimizer", value, OPTIMIZERS)])
+
+
+@functools.cache
+def _with_defaults(kind: type[Optimizer]) -> Optimizer:
+    return kind()

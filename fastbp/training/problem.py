@@ -13,15 +13,18 @@ from fastbp import arguments
 from fastbp.data.labels import Samples, Targets, check_weights
 from fastbp.data.order import Random
 from fastbp.data.rows import Rows
-from fastbp.training.optimizers import SGD, Rule, optimizer_of
+from fastbp.training.optimizers import SGD, Optimizer, Rule, optimizer_of
 from fastbp.training.state import TrainingState
 
 PLAIN = SGD()
+BRIEF_WORK = 2**23  # units of work, about 3 ms: Ctrl-C can wait for the end
 FitType = TypeVar("FitType")
 Kernel = Callable[..., bool]
+Moments = tuple[np.ndarray, tuple[float, float]]
+"""What an optimizer keeps: see :class:`~fastbp.training.state.TrainingState`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it and the next two would take five times as long to make
 class Outcome:
     """What training gave.
 
@@ -65,7 +68,7 @@ class Model(ABC, Generic[FitType]):
         """Return what ``fit_*`` returns."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Problem:
     """A model and its data, checked.
 
@@ -75,15 +78,15 @@ class Problem:
         Runs a slice: see :func:`fastbp.kernels.neuron.neuron_steps`.
     shared_kernel
         Runs it on several threads that share each batch; None: each takes chunks of it.
-    samples, options
+    samples, rows, options
         N rows of features with their labels, and how to train on them.
     parameters
         The initial values, flat and in whole vectors; the first `n_weights` are weights.
     settings, table
         What else the kernel's integers hold of the model: by index, and the table of layers.
-    tile_rows, chunk_rows, row_work, work_size
-        Rows of a tile and of a chunk; the work of a row in units of about a third of a
-        nanosecond; the float64 scratch of one thread.
+    tile_rows, chunk_rows, row_work, epoch_work, work_size
+        Rows of a tile and of a chunk; the work of a row, and of an epoch with its updates, in units
+        of about a third of a nanosecond; the float64 scratch of one thread.
     named
         The method of :class:`Model`.
     """
@@ -102,20 +105,32 @@ class Problem:
     table: tuple[int, ...] = ()
     shared_kernel: Kernel | None = None
 
+    def __post_init__(self) -> None:
+        self.rows: Rows = self.samples.rows
+        n_rows, batch_rows = self.rows.n_rows, self.options.batch_rows
+        updates = n_rows // batch_rows * self.parameters.size
+        self.epoch_work = n_rows * self.row_work + updates
+
     @property
-    def rows(self) -> Rows:
-        """The rows of the samples."""
-        return self.samples.rows
+    def brief(self) -> bool:
+        """Whether training is sure to take a few milliseconds at most, on one thread."""
+        options = self.options
+        if options.calls_back or options.progress or callable(options.learning_rate):
+            return False
+        if self.rows.in_memory is None or options.n_threads not in (None, 1):
+            return False
+        return options.epochs * self.epoch_work <= BRIEF_WORK
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Options:
     """How to train: the keywords of ``fit_*``, checked.
 
     With `pauses`, every slice ends with its epoch at the latest, because a callback or validation
-    runs there. `draw` makes the order of an epoch with ``shuffle=True``. Only a `resumable` fit,
-    which may be continued in the middle of an epoch, keeps the generator's state from the start of
-    each (45 microseconds).
+    runs there; `calls_back` says that the callback may take its time. `draw` makes the order of an
+    epoch with ``shuffle=True``. Only a `resumable` fit, which may be continued in the middle of an
+    epoch, keeps the generator's state from the start of each (45 microseconds), and a checksum at
+    the end. `moments` are those to begin with; None are zeros.
     """
 
     learning_rate: arguments.RateFunction | float
@@ -130,73 +145,69 @@ class Options:
     n_iter_no_change: int = 10
     n_threads: int | None = None
     callback: Callable[[Any], Any] | None = None
+    calls_back: bool = False
     progress: bool | str = False
     state: TrainingState | None = None
+    moments: Moments | None = None
     resumable: bool = True
     pauses: bool = False
     returns_on_interrupt: bool = True
 
 
-def checked_options(
-    rows: Rows,
-    learning_rate: Any,
-    epochs: Any,
-    *,
-    optimizer: Any,
-    batch_size: Any,
-    shuffle: Any,
-    random_state: Any,
-    alpha: Any,
-    tol: Any,
-    n_iter_no_change: Any,
-    n_threads: Any,
-    callback: Any,
-    progress: Any,
-    state: Any,
-    pauses: bool,
-) -> Options:
-    """Check the keywords that all ``fit_*`` share."""
+def checked_options(rows: Rows, given: dict[str, Any], pauses: bool) -> Options:
+    """Check the arguments that all ``fit_*`` share; `given` may hold others."""
+    state, random_state, tol = given["state"], given["random_state"], given["tol"]
     batch_rows = rows.n_rows
-    if batch_size is not None:
-        batch_rows = min(rows.n_rows, arguments.integer("batch_size", batch_size, minimum=1))
-    how = _checked_shuffle(shuffle, rows)
-    rule = optimizer_of(optimizer)
-    if state is not None and not isinstance(state, TrainingState):
-        raise TypeError(
-            f"state: expected the state of a fit (fit.state), got {arguments.describe(state)}"
-        )
-    if state is not None and not (isinstance(state.optimizer, Rule) and state.optimizer == rule):
-        raise ValueError(
-            f"state: expected that of a fit with optimizer={rule}, got that of {state.optimizer}"
-        )
+    if given["batch_size"] is not None:
+        size = arguments.integer("batch_size", given["batch_size"], minimum=1)
+        batch_rows = min(rows.n_rows, size)
+    how = _checked_shuffle(given["shuffle"], rows)
+    rule = optimizer_of(given["optimizer"])
+    if state is not None:
+        _check_state(state, rule)
     random = None
     if how or random_state is not None:  # making a generator takes 10 microseconds
         random = arguments.random_generator("random_state", random_state)
     check_weights("sample_weight", rows)
-    if not callable(learning_rate):
-        learning_rate = arguments.real("learning_rate", learning_rate)
-    threads = n_threads
+    rate, threads = given["learning_rate"], given["n_threads"]
+    if not callable(rate):
+        rate = arguments.real("learning_rate", rate)
     if threads is not None:
         threads = arguments.integer("n_threads", threads, minimum=1)
+    patience = given["n_iter_no_change"]
     return Options(
-        learning_rate=learning_rate,
-        epochs=arguments.integer("epochs", epochs, minimum=0),
+        learning_rate=rate,
+        epochs=arguments.integer("epochs", given["epochs"], minimum=0),
         batch_rows=batch_rows,
         optimizer=rule,
         shuffle=how,
         random=random,
-        alpha=arguments.real("alpha", alpha, minimum=0.0),
+        alpha=arguments.real("alpha", given["alpha"], minimum=0.0),
         tol=None if tol is None else arguments.real("tol", tol, minimum=0.0),
-        n_iter_no_change=arguments.integer("n_iter_no_change", n_iter_no_change, minimum=1),
+        n_iter_no_change=arguments.integer("n_iter_no_change", patience, minimum=1),
         n_threads=threads,
-        callback=arguments.optional_callable("callback", callback),
-        progress=arguments.progress("progress", progress),
+        callback=arguments.optional_callable("callback", given["callback"]),
+        calls_back=given["callback"] is not None,
+        progress=arguments.progress("progress", given["progress"]),
         state=state,
-        pauses=pauses or callback is not None,
+        pauses=pauses or given["callback"] is not None,
     )
 
 
+def _check_state(state: Any, rule: Optimizer) -> None:
+    if not isinstance(state, TrainingState):
+        raise TypeError(
+            f"state: expected the state of a fit (fit.state), got {arguments.describe(state)}"
+        )
+    if not (isinstance(state.optimizer, Rule) and state.optimizer == rule):
+        raise ValueError(
+            f"state: expected that of a fit with optimizer={rule}, got that of {state.optimizer}"
+        )
+
+
 def _checked_shuffle(shuffle: Any, rows: Rows) -> bool | str:
+    if shuffle is False:
+        return False
     if isinstance(shuffle, str) and shuffle == "window":
         return "window"
     if not isinstance(shuffle, bool | np.bool_):

@@ -10,7 +10,7 @@ import contextlib
 import time
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -25,15 +25,16 @@ from fastbp.kernels.shared_network import MOST_PARTS
 from fastbp.kernels.steps import CLOSED, UNOPENED
 from fastbp.kernels.vector import LANES
 from fastbp.system.interrupts import Interrupts
-from fastbp.system.threads import WORK_PER_THREAD, Team, team, threads_for
+from fastbp.system.threads import ALONE, WORK_PER_THREAD, Team, team, threads_for
 from fastbp.training.memory import Memory
-from fastbp.training.optimizers import Optimizer
 from fastbp.training.problem import Options, Problem
 from fastbp.training.sharing import Sharing
 from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
 
 SLICE_SECONDS = 0.05
 SHARED_WORK_PER_THREAD = 2**14  # 5 microseconds of a batch that threads share are worth one
+FIRST_SHARE = 32  # 1.6 ms: how fast the machine is at this problem is known only after a slice
+UNIT_SECONDS = 0.33e-9  # of work: see Problem
 NO_FLOATS = read_only(np.empty(0))
 NO_ORDER = read_only(np.empty(0, dtype=np.int64))
 
@@ -94,21 +95,21 @@ class Orders:
 
     def lacks(self, epoch: int) -> bool:
         """Return whether an order is still to be drawn for this epoch."""
-        return bool(self._options.shuffle) and self._epoch != epoch
+        return self._epoch != epoch
 
     def draw(self, epoch: int) -> Order:
         """Draw the order of an epoch."""
         random, rows = self._random, self._rows
         assert random is not None
+        self._state_before = self.state(epoch)
         self._epoch = epoch
-        self._state_before = generator_state(random) if self._options.resumable else None
         if self._options.shuffle == "window":
             return window_order(random, rows.n_rows, rows.n_features)
         return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
 
     def state(self, epoch: int) -> dict[str, Any] | None:
         """Return the generator's state from before the order of this epoch is drawn."""
-        if self._random is None or not self._options.shuffle:
+        if self._random is None or not (self._options.shuffle and self._options.resumable):
             return None
         return generator_state(self._random) if self._epoch != epoch else self._state_before
 
@@ -119,9 +120,8 @@ class Orders:
             self._random = generator
 
 
-@contextlib.contextmanager
-def workers(problem: Problem, passes: int) -> Iterator[tuple[Team, int]]:
-    """Yield the threads that compute `passes` over the rows, and how many threads read for them.
+def workers(problem: Problem, passes: int) -> contextlib.AbstractContextManager[tuple[Team, int]]:
+    """Return the threads that compute `passes` over the rows, and how many threads read for them.
 
     Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
     (With all of them computing as well, an epoch took half as long again.) For a network, reading
@@ -138,12 +138,19 @@ def workers(problem: Problem, passes: int) -> Iterator[tuple[Team, int]]:
     if not rows.in_place and work < 8 * rows.n_features:
         readers = max(1, threads // 2) if rows.any_order else 1
         threads = max(1, threads - readers)
+    if threads == 1:
+        return contextlib.nullcontext((ALONE, readers))
+    return _started(threads, readers)
+
+
+@contextlib.contextmanager
+def _started(threads: int, readers: int) -> Iterator[tuple[Team, int]]:
     with team(threads) as members:
         yield members, readers
 
 
 class Run:
-    """The epochs of a problem; close it at the end.
+    """The epochs of a problem, to be entered as a context.
 
     Attributes
     ----------
@@ -172,12 +179,12 @@ class Run:
         self.first_epoch = 0
         self._orders = Orders(self.options, problem.rows)
         self._threads = threads
-        self._alone = Team(1, None)
         self._sharing: Sharing | None = None
         if problem.shared_kernel is not None and threads.size > 1:
             self._sharing = Sharing(always=self.options.n_threads is not None)
-        self._budget = 1
-        self._lined: tuple[Block | None, Any] = (None, None)
+        seconds = problem.epoch_work * UNIT_SECONDS / self.memory.chunks  # of a chunk
+        self._budget = max(1, int(SLICE_SECONDS / FIRST_SHARE / seconds))
+        self._lined: tuple[Block | None, Any] = None, None
         self._supply = open_supply(
             problem.samples,
             self.options.batch_rows,
@@ -187,9 +194,11 @@ class Run:
             self.interrupts,
         )
 
-    def close(self) -> None:
-        """End what reads the rows."""
-        self._supply.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._supply.close()  # ends what reads the rows
 
     def check_all(self) -> None:
         """Raise an error for the first invalid row; reads all rows, so it may take long."""
@@ -225,13 +234,10 @@ class Run:
 
     def training_state(self) -> TrainingState:
         """Return what another fit needs to continue."""
-        assert isinstance(self.options.optimizer, Optimizer)
         epoch = self.memory.epoch
+        random_state = self._orders.state(epoch)
         return self.memory.training_state(
-            optimizer=self.options.optimizer,
-            epoch=self.first_epoch + epoch,
-            random_state=self._orders.state(epoch),
-            batching=self._batching,
+            self.options, self.first_epoch + epoch, random_state, self._batching
         )
 
     @property
@@ -242,18 +248,24 @@ class Run:
         """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far."""
         memory = self.memory
         epoch, position = memory.epoch, memory.position
-        if self._orders.lacks(epoch):
+        if self.options.shuffle and self._orders.lacks(epoch):
             self._supply.reorder(self._orders.draw(epoch))
-        rates = self._set_rates(epoch)
-        data = self._set_block(epoch, position)
         budget, threads, kernel = self._budget, self._threads, self.problem.kernel
         if self._sharing is not None:
             budget = self._sharing.next(budget)
-            threads = self._threads if self._sharing.now else self._alone
+            threads = self._threads if self._sharing.now else ALONE
+            memory.workers = threads.size
             if self._sharing.now:
                 assert self.problem.shared_kernel is not None
                 kernel = self.problem.shared_kernel
-        memory.budget, memory.ticket, memory.workers = budget, UNOPENED, threads.size
+        rates, limit = self._rates_to_come(epoch)
+        more = epoch + 1 < self.options.epochs
+        first, stop, block, order = self._supply.rows(position, more)
+        if block is not self._lined[0]:  # rows in place are the same block in every slice
+            self._lined = block, self._lines(block)
+        data = *self._lined[1], NO_ORDER if order is None else order
+        rows = first, stop, order is not None
+        memory.allow(rows, (epoch, limit, len(rates)), budget)
         started = time.perf_counter()
         # The model's kernel: neuron_steps, network_steps, ...
         threads.run(
@@ -273,39 +285,25 @@ class Run:
         if self.memory.ticket == UNOPENED:
             self.memory.ticket = CLOSED
 
-    def _set_rates(self, epoch: int) -> np.ndarray:
-        """Set how many epochs the slice may complete, and return their rates."""
-        memory = self.memory
+    def _rates_to_come(self, epoch: int) -> tuple[np.ndarray, int]:
+        """Return the rates of the epochs that the slice may complete, and where it has to stop."""
         limit = epoch + 1
         if not self.options.pauses and not self.options.shuffle:
-            chunks = -(-memory.n_rows // memory.chunk_rows)
-            limit = min(self.options.epochs, limit + self._budget // chunks)
+            limit = min(self.options.epochs, limit + self._budget // self.memory.chunks)
         rates, limit = self.rates.ahead(epoch, limit, self.first_epoch)
         if limit > self.losses.size:
             self.losses = np.resize(self.losses, min(self.options.epochs, 2 * limit))
-        memory.first_rate, memory.n_rates, memory.epoch_limit = epoch, len(rates), limit
-        return np.array(rates)
-
-    def _set_block(self, epoch: int, position: int) -> tuple[Any, ...]:
-        """Set which rows the slice has; return their features, labels, weights and order."""
-        memory, more = self.memory, epoch + 1 < self.options.epochs
-        memory.block_start, memory.block_stop, block, order = self._supply.rows(position, more)
-        memory.shuffled = order is not None
-        if block is not self._lined[0]:  # rows in place are the same block in every slice
-            self._lined = block, self._lines(block)
-        return *self._lined[1], NO_ORDER if order is None else order
+        return np.array(rates), limit
 
     def _lines(self, block: Block) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return a block's arrays as the kernel takes them; set how far apart their rows are."""
         assert block.labels is not None
-        memory = self.memory
-        x: Any = block.features
+        n, x, weight = self.memory.plain, block.features, NO_FLOATS
         if not isinstance(x, tuple):  # sparse rows are one
-            x, memory.row_stride = contiguous_view(x)
-        y, memory.label_stride = contiguous_view(block.labels)
-        weight = NO_FLOATS
+            x, n[layout.ROW_STRIDE] = contiguous_view(x)
+        y, n[layout.LABEL_STRIDE] = contiguous_view(block.labels)
         if block.weight is not None:
-            weight, memory.weight_stride = contiguous_view(block.weight)
+            weight, n[layout.WEIGHT_STRIDE] = contiguous_view(block.weight)
         return x, y, weight
 
     def raise_bad_row(self) -> None:

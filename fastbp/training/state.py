@@ -15,6 +15,7 @@ from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 Batching = tuple[int, int, bool | str]
 ARRAYS = "moments", "partial_sums", "epoch_start"
 MOST = 2**62 - 1
+NOTHING = np.empty(0)
 BEST = "best_state."
 """How the names of the arrays begin that belong to the best parameters."""
 DRAWN_AHEAD = {"MT19937": 624, "Philox": 4}
@@ -29,7 +30,7 @@ class Best(NamedTuple):
     state: TrainingState
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen, it would take three times as long to make
 class TrainingState:
     """What a fit leaves behind, besides its parameters, so that another can continue it.
 
@@ -81,8 +82,8 @@ class TrainingState:
     random_state: dict[str, Any] | None = field(default=None, repr=False)
     batch_start: int = 0
     next_chunk: int = 0
-    partial_sums: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    epoch_start: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    partial_sums: np.ndarray = field(default_factory=lambda: NOTHING, repr=False)
+    epoch_start: np.ndarray = field(default_factory=lambda: NOTHING, repr=False)
     batching: Batching = (0, 0, False)
     epoch_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     best_loss: float = float("inf")
@@ -151,20 +152,12 @@ class TrainingState:
                 _refuse(f"{name} to be an array of shape {shape} and dtype float64", array)
         if self.epoch_start.size and not np.isfinite(self.epoch_start).all():
             _refuse("epoch_start to be finite", self.epoch_start)
-        # Squares may have become infinite; what a sum of a batch holds is found at its end.
-        moments, squares = self.moments, self.moments[self.optimizer.squares]
-        if moments.size and (np.isnan(moments).any() or (squares < 0.0).any()):
-            _refuse("moments to be numbers, and means of squares not negative", moments)
         if self.next_chunk:
             _check_weight("partial_sums", self.partial_sums[n_parameters + layout.WEIGHT_SUM])
 
     def _check_numbers(self) -> None:
-        for name, length in (("powers", 2), ("epoch_sums", 3)):
-            values = getattr(self, name)
-            if not (isinstance(values, tuple) and len(values) == length and all_real(values)):
-                _refuse(f"{name} to be a tuple of {length} numbers", values)
-        if not all(0.0 <= power <= 1.0 for power in self.powers):
-            _refuse("powers to be from 0 to 1", self.powers)
+        check_moments(self.optimizer, self.moments, self.powers)
+        _check_tuple("epoch_sums", self.epoch_sums, 3)
         _check_weight("epoch_sums", self.epoch_sums[2])
         if not self.within_epoch and any(self.epoch_sums):
             _refuse("epoch_sums to be 0 between epochs", self.epoch_sums)
@@ -219,6 +212,24 @@ def _float64(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype != np.float64:
         raise ValueError(f"{name}: expected dtype float64, got {array.dtype}")
     return array
+
+
+def check_moments(optimizer: Optimizer, moments: np.ndarray, powers: Any) -> None:
+    """Refuse what no optimizer keeps, in arrays of the right shape.
+
+    Squares may have become infinite; what the sum of a batch holds is found at its end.
+    """
+    squares = moments[optimizer.squares]
+    if moments.size and (np.isnan(moments).any() or (squares < 0.0).any()):
+        _refuse("moments to be numbers, and means of squares not negative", moments)
+    _check_tuple("powers", powers, 2)
+    if not all(0.0 <= power <= 1.0 for power in powers):
+        _refuse("powers to be from 0 to 1", powers)
+
+
+def _check_tuple(name: str, values: Any, length: int) -> None:
+    if not (isinstance(values, tuple) and len(values) == length and all_real(values)):
+        _refuse(f"{name} to be a tuple of {length} numbers", values)
 
 
 def all_real(values: Sequence[Any]) -> bool:

@@ -43,8 +43,9 @@ class Validation:
     @property
     def due(self) -> bool:
         """Whether the loss after the last epoch is still to be computed."""
-        lacks = self._due_before or len(self.losses) < self._run.memory.epoch
-        return self._objective is not None and lacks
+        if self._objective is None:
+            return False
+        return self._due_before or len(self.losses) < self._run.memory.epoch
 
     def check_all(self) -> None:
         """Raise an error if the data are invalid."""
@@ -73,9 +74,8 @@ class Validation:
             self.best = self.best or Snapshot(start.best.parameters, start.best.state)
 
     def after_epoch(self) -> bool:
-        """Compute the loss after an epoch, once; return False if an interrupt cut that short."""
-        if self._objective is None or not self.due:
-            return True
+        """Compute the loss that is due; return False if an interrupt cut that short."""
+        assert self._objective is not None
         loss = self._objective.loss(self._run.memory.parameters)
         if loss is None:
             return False

@@ -956,7 +956,7 @@ def test_wide_layers_are_not_copied_to_predict(monkeypatch):
     expected = pickle.loads(pickle.dumps(model)).predict_proba(X[:5])
     model.coefs_[0][0, 0] += 1.0
     changed = pickle.loads(pickle.dumps(model)).predict_proba(X)
-    monkeypatch.setattr("fastbp.models.network_prediction.flat_vector", None)
+    monkeypatch.setattr("fastbp.models.layers.flat_vector", None)
     np.testing.assert_array_equal(model.predict_proba(X), changed)
     model.coefs_[0][0, 0] -= 1.0
     np.testing.assert_allclose(model.predict_proba(X[:5].copy()), expected, rtol=1e-12)
@@ -1023,3 +1023,81 @@ def test_a_row_is_predicted_as_in_a_batch():
         model.predict(np.ones((1, 3)))
     with pytest.raises(ValueError, match="Input X contains NaN"):
         model.predict(np.full((1, 64), np.nan))
+
+
+class TestPartialFitOfUsualData:
+    """Data that scikit-learn's checks would return as they are go past them."""
+
+    X, Y = load_digits(return_X_y=True)
+    X, Y = X[:96], Y[:96].astype(np.int64)
+
+    def fitted(self, model, classes=None, y=Y):
+        known = {} if classes is None else {"classes": classes}
+        model.partial_fit(self.X[:32], y[:32], **known)
+        for start in (32, 64):
+            model.partial_fit(self.X[start : start + 32], y[start : start + 32])
+        return model
+
+    @pytest.mark.parametrize("seed", [0, np.int64(0)])
+    @pytest.mark.parametrize("solver", ["adam", "sgd"])
+    def test_equals_that_of_others(self, solver, seed, monkeypatch):
+        def models():
+            yield self.fitted(MLPClassifier((9,), solver=solver, random_state=seed), range(10))
+            numbers = MLPRegressor(hidden_layer_sizes=(9,), solver=solver, random_state=seed)
+            yield self.fitted(numbers, y=self.Y * 1.5)
+
+        usual = list(models())
+        monkeypatch.setattr("fastbp.estimators.mlp.base.is_usual", lambda *_: False)
+        monkeypatch.setattr("fastbp.estimators.mlp.targets.Classes.include", lambda *_: False)
+        for ours, checked in zip(usual, models(), strict=True):
+            assert ours.loss_curve_ == checked.loss_curve_
+            np.testing.assert_array_equal(ours.coefs_[0], checked.coefs_[0])
+            np.testing.assert_array_equal(
+                ours._random_state.random(3), checked._random_state.random(3)
+            )
+
+    def test_is_checked_no_more(self, monkeypatch):
+        model = self.fitted(MLPClassifier((9,), random_state=0), range(10))
+        for name in ("base.validate", "classifier.unique_labels", "classifier.LabelBinarizer"):
+            monkeypatch.setattr(f"fastbp.estimators.mlp.{name}", None)
+        model.partial_fit(self.X[:32], self.Y[:32])
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda X, y: (X[:, :5], y), "X has 5 features, but MLPClassifier is expecting 64"),
+            (lambda X, y: (X[0], y), "Expected 2D array, got 1D array instead"),
+            (lambda X, y: (X[:9], y), "inconsistent numbers of samples"),
+            (lambda X, y: (X * np.nan, y), "contains NaN"),
+            (lambda X, y: (X + np.inf, y), "contains infinity"),
+            (lambda X, y: (X, y * np.nan), "contains NaN"),
+            (lambda X, y: (X, y + 10), "`y` has classes not in `self.classes_`"),
+            (lambda X, y: (X, y - 1), "`y` has classes not in `self.classes_`"),
+            (lambda X, y: (X, y + 0.5), "Unknown label type|has classes not in"),
+            (lambda X, y: (X[:0], y[:0]), "0 sample"),
+        ],
+    )  # fmt: skip
+    def test_nothing_else_passes(self, change, message):
+        model = self.fitted(MLPClassifier((9,), random_state=0), range(10))
+        X, y = change(self.X[:32], self.Y[:32])
+        with pytest.raises(ValueError, match=message):
+            model.partial_fit(X, y)
+
+    def test_a_seed_is_used_again_but_no_generator_of_the_users(self):
+        own = np.random.RandomState(3)
+        model = MLPClassifier((9,), random_state=own)
+        self.fitted(model, range(10))
+        state = own.get_state()[1:3]
+        model.set_params(random_state=5)
+        self.fitted(model)
+        np.testing.assert_equal(own.get_state()[1:3], state)
+        drawn = model._random_state
+        self.fitted(model)
+        assert model._random_state is drawn
+        expected = np.random.RandomState(5)
+        expected.permutation(32)
+        assert drawn.random() == expected.random()
+
+    def test_parameters_are_checked_in_the_first_call(self):
+        with pytest.raises(ValueError, match="'alpha' parameter"):
+            self.fitted(MLPClassifier(alpha=-1.0), range(10))

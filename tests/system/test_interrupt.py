@@ -58,7 +58,7 @@ def after_presses(code):
         (
             ["train_neuron", "fit_neuron", "predict_neuron", "fit_network", "predict_network"],
             1,
-            "raised, interrupted, raised, interrupted, raised",
+            "raised, raised, raised, raised, raised",
         ),
         (["make_neuron_dataset", "loss_and_gradient"], 1, "raised, raised"),
         (["fit_neuron"], 2, "raised"),

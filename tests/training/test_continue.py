@@ -98,6 +98,7 @@ def test_two_fits_are_one(fit, keywords, tmp_path):
 @pytest.mark.parametrize("keywords", [c for c in CHOICES if "batch_size" in c], ids=str)
 def test_going_on_from_the_middle_of_an_epoch(keywords, monkeypatch):
     monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)  # slices of one chunk
+    monkeypatch.setattr("fastbp.training.problem.BRIEF_WORK", 0)
     slices = 0
     original = fastbp.training.run.Run.slice
 
@@ -269,6 +270,7 @@ def test_an_interrupt_in_any_slice_of_a_fit_with_early_stopping(
 ):
     """Also in one of the validation pass, or where the best parameters are those of an epoch before."""
     monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("fastbp.training.problem.BRIEF_WORK", 0)
     keywords = {
         "validation": (X, labels), "tol": 1e-4, "n_iter_no_change": 2, "batch_size": 10,
         "optimizer": "adam", "shuffle": True, "random_state": 1,
@@ -311,6 +313,7 @@ def test_an_interrupt_in_any_slice_of_a_fit_with_early_stopping(
 @pytest.mark.parametrize("fit", [network, neuron])
 def test_an_interrupt_in_the_slice_in_which_tol_ends_a_fit(fit, monkeypatch):
     """The result says so, but the two fits together are the one that was not disturbed."""
+    monkeypatch.setattr("fastbp.training.problem.BRIEF_WORK", 0)
     keywords = {"tol": 1e9, "n_iter_no_change": 5, "batch_size": 7}
     original = fastbp.training.run.Run.slice
 

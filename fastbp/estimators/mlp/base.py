@@ -29,6 +29,7 @@ from fastbp.estimators.scikit_learn import (
     StrOptions,
     check_sample_weight,
     fit_method,
+    is_usual,
     validate,
 )
 from fastbp.models.layers import Layers
@@ -125,7 +126,8 @@ class BaseMLP(Exchange):
             training.train()
         finally:
             callbacks.publish()
-        if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
+        parameters = *self.coefs_, *self.intercepts_
+        if not all(checks.is_finite(a) or np.isfinite(a).all() for a in parameters):
             raise ValueError(NOT_FINITE)
         callbacks.close(self.coefs_, self.intercepts_)
         return self
@@ -136,7 +138,8 @@ class BaseMLP(Exchange):
         """Return the rows to train on, and what their targets are."""
         reset = not goes_on or not hasattr(self, "n_features_in_")
         numeric = isinstance(self, RegressorMixin)
-        X, y = validate(self, X, y, multi_output=True, y_numeric=numeric, reset=reset, **CHECKS)
+        if reset or not is_usual(self, X, y):
+            X, y = validate(self, X, y, multi_output=True, y_numeric=numeric, reset=reset, **CHECKS)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         targets = self._targets(y, incremental)
@@ -242,7 +245,7 @@ def _hidden_sizes(sizes: Any) -> list[int]:
 
 def _refuse_rows(X: Any) -> None:
     """Refuse rows of a source, which scikit-learn would take for a single number."""
-    if isinstance(X, Rows):
+    if type(X) is not np.ndarray and isinstance(X, Rows):
         raise TypeError(
             "X: expected an array, a table or a sparse matrix, got rows of a source; those are for"
             " NeuronClassifier, NeuronRegressor and fit_network"

@@ -370,6 +370,8 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _targets(self, y: Any, incremental: bool) -> Classes:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             return self._know(LabelBinarizer().fit(y))
+        if incremental and not self.warm_start and (known := self._known).include(y):
+            return known
         classes = unique_labels(y)
         if self.warm_start:
             if set(classes) != set(self.classes_):

@@ -30,6 +30,10 @@ NOT_FINITE = (
 )
 
 
+class Seeded(np.random.RandomState):
+    """A generator of an estimator's own, made from a seed: nobody else draws from it."""
+
+
 class Learned:
     """What an estimator has learned: its attributes, of which some may be missing.
 
@@ -64,15 +68,17 @@ class Learned:
     stops_by_call: bool
 
     def __init__(self, attributes: dict[str, Any]) -> None:
+        own = vars(self)
         for name, attribute in ATTRIBUTES.items():
             if attribute in attributes:
-                setattr(self, name, attributes[attribute])
+                own[name] = attributes[attribute]
 
     def hand_over(self, attributes: dict[str, Any]) -> None:
         """Set them in place of those that an estimator had."""
+        own = vars(self)
         for name, attribute in ATTRIBUTES.items():
-            if name in vars(self):
-                attributes[attribute] = vars(self)[name]
+            if name in own:
+                attributes[attribute] = own[name]
             else:
                 attributes.pop(attribute, None)
 
@@ -81,7 +87,7 @@ class Learned:
         n_features = data.X.shape[1]
         self.out_activation_ = targets.out_activation
         self.n_outputs_ = targets.n_outputs(data.labels)
-        self.random_state = check_random_state(settings.random_state)
+        self.random_state = self._random(settings.random_state)
         if hidden is not None:
             self.dtype = data.X.dtype.name
             sizes = [n_features, *hidden, self.n_outputs_]
@@ -110,6 +116,16 @@ class Learned:
             }
             vars(self).update({**curves, **vars(self)})
 
+    def _random(self, seed: Any) -> np.random.RandomState:
+        """Return the source of what is random, at its beginning if it is given by a seed."""
+        if not isinstance(seed, int):
+            return check_random_state(seed)  # type: ignore[no-any-return]
+        own = vars(self).get("random_state")
+        if type(own) is not Seeded:  # to make one takes 90 microseconds
+            return Seeded(seed)
+        own.seed(seed)
+        return own
+
     def _drawn(self, activation: str, n_inputs: int, n_outputs: int) -> tuple[np.ndarray, ...]:
         """Draw a layer as scikit-learn does (Glorot and Bengio, AISTATS 2010)."""
         bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_inputs + n_outputs))
@@ -125,6 +141,12 @@ class Learned:
     def set(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         """Keep copies of these parameters."""
         self.coefs_, self.intercepts_ = copied(weights, biases, self.dtype)
+
+    def take(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
+        """Keep these parameters, views of one vector that nobody else has."""
+        self.coefs_, self.intercepts_ = weights, biases
+        if self.dtype != "float64":
+            self.set(weights, biases)
 
     def set_best(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         """Keep copies of the parameters with the best validation score."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from fastbp.estimators.names import optimizer_of
 from fastbp.training.optimizers import SGD, Optimizer
-from fastbp.training.state import TrainingState, all_real
+from fastbp.training.problem import Moments
+from fastbp.training.state import all_real, check_moments
 
 LEAST_RATE = 1e-6  # an adaptive rate that is not above it ends the fit
 
@@ -48,14 +48,15 @@ class Solver:
             raise TypeError("optimizer: expected a rule and its rates, got others")
         if not isinstance(self.moments, np.ndarray | None):
             raise TypeError(f"moments: expected an array, got {self.moments!r}")
+        if self.moments is not None:
+            check_moments(self.rule, self.moments, self.powers)
 
-    def state_for(self, parameters: np.ndarray) -> TrainingState | None:
-        """Return what a fit from these parameters continues from."""
+    def moments_for(self, parameters: np.ndarray) -> Moments | None:
+        """Return what a fit from these parameters continues with."""
         shape = (self.rule.n_moments, *parameters.shape)
         if self.moments is None or self.moments.shape != shape:
             return None
-        checksum = zlib.crc32(parameters.data)
-        return TrainingState(self.rule, 0, self.moments, self.powers, checksum=checksum)
+        return self.moments, self.powers
 
     def iteration_ends(self, time_step: int) -> None:
         """Set the rate of the next epoch, after so many samples in all."""

@@ -45,7 +45,7 @@ class Stochastic:
             fit.data, fit.validation = self._split(fit.data)
         self._prepare_early_stopping()
         self._after = AfterEpoch(fit)
-        parameters = fit.layers.flat(*fit.learned.parameters)
+        parameters = fit.layers.whole(*fit.learned.parameters)
         samples = fit.data.samples(fit.layers)
         options = self._checked_options(samples, parameters)
         self._problem = fit.layers.problem(parameters, samples, options)
@@ -88,7 +88,7 @@ class Stochastic:
             learned.set_best(*learned.parameters)
 
     def _checked_options(self, samples: Samples, parameters: np.ndarray) -> Options:
-        settings, solver = self._settings, self._learned.optimizer
+        settings, solver, once = self._settings, self._learned.optimizer, self._fit.incremental
         n_rows = samples.rows.n_rows
         batch_rows = AUTO_BATCH if settings.batch_size == "auto" else int(settings.batch_size)
         if batch_rows > n_rows and settings.batch_size != "auto":
@@ -100,8 +100,8 @@ class Stochastic:
         batch_rows = min(batch_rows, n_rows)
         check_weights("sample_weight", samples.rows)
         return Options(
-            learning_rate=lambda epoch: solver.learning_rate,
-            epochs=1 if self._fit.incremental else settings.max_iter,
+            learning_rate=solver.learning_rate if once else lambda epoch: solver.learning_rate,
+            epochs=1 if once else settings.max_iter,
             batch_rows=batch_rows,
             optimizer=solver.rule,
             shuffle=bool(settings.shuffle),
@@ -110,8 +110,9 @@ class Stochastic:
             alpha=float(settings.alpha),
             n_threads=settings.n_threads,
             callback=self._after,
+            calls_back=bool(self._fit.callbacks) or bool(settings.verbose),
             progress=settings.progress,
-            state=solver.state_for(parameters),
+            moments=solver.moments_for(parameters),
             resumable=False,
             pauses=True,
         )
@@ -146,7 +147,7 @@ class Stochastic:
         if outcome.state is not None:
             optimizer = self._learned.optimizer
             optimizer.moments, optimizer.powers = outcome.state.moments, outcome.state.powers
-        self._learned.set(*self._fit.layers.named(outcome.parameters).values())
+        self._learned.take(**self._fit.layers.named(outcome.parameters))
 
     def _end(self, stopped: str) -> None:
         """Note why training ended."""

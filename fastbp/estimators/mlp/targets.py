@@ -126,12 +126,22 @@ class Classes(Targets):
             )
         return "softmax" if soft or (self.many and self._loss == "log_loss") else "logistic"
 
+    def include(self, y: np.ndarray) -> bool:
+        """Return whether all are known classes; False, too, if only scikit-learn can tell."""
+        if y.ndim != 1 or self.several or not y.dtype.kind == self.known.dtype.kind == "i":
+            return False
+        # Its releases 1.6 and 1.7 warn of more than half as many classes as there are rows.
+        if 20 < len(y) < 2 * len(self.known):
+            return False
+        indices = self.known.searchsorted(y)
+        return bool((self.known.take(indices, mode="clip") == y).all())
+
     def labels(self, y: Any) -> np.ndarray:
         if self.several:
             return np.ascontiguousarray(self._binarizer.transform(y), dtype=np.float64)
         if np.ndim(y) != 1:
             raise ValueError("The object was not fitted with multilabel input.")
-        indices: np.ndarray = np.searchsorted(self.known, y).astype(np.float64)[:, None]
+        indices: np.ndarray = self.known.searchsorted(y).astype(np.float64)[:, None]
         if self.many and self.out_activation == "logistic":
             return np.asarray(indices == np.arange(len(self.known)), dtype=np.float64)
         return indices
