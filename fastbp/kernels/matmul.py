@@ -121,16 +121,33 @@ def multiply_part(
     packs = not TALL_AND_WIDE and PACKED_TERMS <= terms <= TERMS and term_stride > 1
     packs = packs and result[3] >= PACKED_PANELS * LANES
     packed = packing_space()
-    for o in range(0, outputs - outputs % 4, 4):
+    first_four = 0 if TALL_AND_WIDE else outputs_by_six(outputs)
+    first_one = outputs - (outputs - first_four) % 4
+    o = 0
+    while o < outputs:
         w_o = at(w_0, o * output_stride), term_stride, output_stride, gap
-        if packs and o + LANES - o % LANES <= outputs:
-            if o % LANES == 0:
-                pack_eight(terms, w_o, packed)
-            w_o = at(packed, o % LANES), LANES, 1, 0
-        four_outputs(mode, terms, w_o, a, *block_at(mode, other, result, o))
-    for o in range(outputs - outputs % 4, outputs):
-        w_o = at(w_0, o * output_stride), term_stride, output_stride, gap
-        one_output(mode, terms, w_o, a, *block_at(mode, other, result, o))
+        if packs and o + LANES <= outputs:
+            pack_eight(terms, w_o, packed)
+            w_o = packed, LANES, 1, 0
+        other_o, result_o = block_at(mode, other, result, o)
+        if o < first_four:
+            six_outputs(mode, terms, w_o, a, other_o, result_o)
+            o += 6
+        elif o < first_one:
+            four_outputs(mode, terms, w_o, a, other_o, result_o)
+            o += 4
+        else:
+            one_output(mode, terms, w_o, a, other_o, result_o)
+            o += 1
+
+
+@device_function
+def outputs_by_six(outputs: int) -> int:
+    """Return how many outputs to compute by six, so that at most one is left by itself."""
+    sixes = outputs // 6
+    if (outputs - 6 * sixes) % 4 > 1:
+        sixes = max(sixes - 1, 0)
+    return 6 * sixes
 
 
 @device_function
@@ -188,6 +205,19 @@ def four_outputs(
         else:
             block_4x1(mode, terms, w, a_i, *panel_at(mode, other, result, i))
             i += 1
+
+
+@device_function
+def six_outputs(
+    mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result
+) -> None:
+    """Compute all numbers of six outputs."""
+    a_0, panel_stride = a
+    i = 0
+    while i * LANES < result[3]:
+        a_i = at(a_0, i * panel_stride)
+        block_6x1(mode, terms, w, a_i, *panel_at(mode, other, result, i))
+        i += 1
 
 
 @device_function
@@ -365,6 +395,42 @@ def block_4x1(
         j += LANES
         i += next_weight(w, j)
     store_4_as(mode, (s0, s1, s2, s3), other, r, 0, stride, n)
+
+
+@device_function
+def block_6x1(
+    mode: int, terms: int, w: Weights, a: Pointer, other: Pointer, result: Result
+) -> None:
+    """Compute six outputs in one panel."""
+    w0, _, output_stride, _ = w
+    w1 = at(w0, output_stride)
+    w2 = at(w1, output_stride)
+    w3 = at(w2, output_stride)
+    w4 = at(w3, output_stride)
+    w5 = at(w4, output_stride)
+    r, stride, _, n = result
+    if mode in (MORE, MORE_RELU):
+        s0, s1, s2 = load(r, 0), load(r, stride), load(r, 2 * stride)
+        s3, s4, s5 = load(r, 3 * stride), load(r, 4 * stride), load(r, 5 * stride)
+    else:
+        s0, s1 = start_of(mode, other, 0), start_of(mode, other, 1)
+        s2, s3 = start_of(mode, other, 2), start_of(mode, other, 3)
+        s4, s5 = start_of(mode, other, 4), start_of(mode, other, 5)
+    i = 0
+    j = 0
+    for _ in range(terms):
+        v = load(a, j)
+        s0 = fma(broadcast(w0[i]), v, s0)
+        s1 = fma(broadcast(w1[i]), v, s1)
+        s2 = fma(broadcast(w2[i]), v, s2)
+        s3 = fma(broadcast(w3[i]), v, s3)
+        s4 = fma(broadcast(w4[i]), v, s4)
+        s5 = fma(broadcast(w5[i]), v, s5)
+        j += LANES
+        i += next_weight(w, j)
+    store_4_as(mode, (s0, s1, s2, s3), other, r, 0, stride, n)
+    store_as(mode, s4, other, r, 4 * stride, n)
+    store_as(mode, s5, other, r, 5 * stride, n)
 
 
 @device_function
