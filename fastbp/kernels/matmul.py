@@ -50,11 +50,11 @@ from fastbp.kernels.vector import (
     where_less,
 )
 
-# Blocks of 4 outputs x 4 panels take 32 registers of 512 bits. In 16 of 256 bits the sums of 4 x 1
+# Blocks of 4 outputs x 4 panels take 32 registers of 512 bits. In 16 of 256 bits the sums of 6 x 1
 # are the most that leave room for the rest. Multiply-adds a nanosecond there, of 21.2 at most, with
 # 64 terms, 100 outputs and 200 rows: 4 x 4 5.3, 4 x 2 13, 3 x 2 13, 2 x 3 12, 4 x 1 20.1, 5 x 1
-# 20.9, 6 x 1 20.4. (Over 24 sizes the last three are within 4 %, also with lower blocks for the
-# rest.)
+# 20.9, 6 x 1 20.4; but 6 x 1 also hides how long an addition takes where terms come from the L2
+# cache: steps of 64-100-10 by 200 and of 784-256-10 by 128 took 0.92 of the time of 4 x 1.
 TALL_AND_WIDE = vector_width() >= 512
 
 # Forward, the weights of an output lie a row apart: this many terms at a time stay in the caches.

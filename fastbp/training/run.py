@@ -27,7 +27,7 @@ from fastbp.kernels.vector import LANES
 from fastbp.system.interrupts import Interrupts
 from fastbp.system.threads import ALONE, WORK_PER_THREAD, Team, team, threads_for
 from fastbp.training.memory import Memory
-from fastbp.training.problem import Options, Problem
+from fastbp.training.problem import Kernel, Options, Problem
 from fastbp.training.sharing import Sharing
 from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
 
@@ -250,14 +250,7 @@ class Run:
         epoch, position = memory.epoch, memory.position
         if self.options.shuffle and self._orders.lacks(epoch):
             self._supply.reorder(self._orders.draw(epoch))
-        budget, threads, kernel = self._budget, self._threads, self.problem.kernel
-        if self._sharing is not None:
-            budget = self._sharing.next(budget)
-            threads = self._threads if self._sharing.now else ALONE
-            memory.workers = threads.size
-            if self._sharing.now:
-                assert self.problem.shared_kernel is not None
-                kernel = self.problem.shared_kernel
+        budget, threads, kernel = self._division()
         rates, limit = self._rates_to_come(epoch)
         more = epoch + 1 < self.options.epochs
         first, stop, block, order = self._supply.rows(position, more)
@@ -279,6 +272,16 @@ class Run:
         if memory.budget == 0 and budget == self._budget:
             growth = SLICE_SECONDS / max(seconds, 1e-9)
             self._budget = max(1, int(self._budget * min(growth, 16.0)))
+
+    def _division(self) -> tuple[int, Team, Kernel]:
+        """Return how many chunks the slice may have, which threads compute it, and how."""
+        kernel, shared = self.problem.kernel, self.problem.shared_kernel
+        if self._sharing is None or shared is None:
+            return self._budget, self._threads, kernel
+        budget = self._sharing.next(self._budget)
+        threads = self._threads if self._sharing.now else ALONE
+        self.memory.workers = threads.size
+        return budget, threads, shared if self._sharing.now else kernel
 
     def _abandon(self) -> None:
         """Let the other threads return if worker 0 has not opened the slice."""
