@@ -3,8 +3,6 @@
 With the JIT off one thread computes all the parts.
 """
 
-from contextlib import closing
-
 import numpy as np
 import pytest
 
@@ -49,7 +47,7 @@ def problem_of(sizes, n, rule, batch_rows, *, weight=None, alpha=0.0, threads=2,
 
 def run_by(team, problem, budget=None):
     """Run the two epochs; return everything that the kernel leaves behind but scratch."""
-    with closing(Run(problem, team)) as run:
+    with Run(problem, team) as run:
         while run.memory.epoch < 2 and run.memory.status == layout.RUNNING:
             if budget is not None:
                 run._budget = budget
@@ -112,7 +110,7 @@ def test_a_bad_row_ends_the_fit(rule):
 @without_jit
 def test_who_waits_too_long_comes_back(monkeypatch):
     monkeypatch.setattr(shared_network, "PATIENCE", 10)
-    with closing(Run(problem_of((3, 5, 2), 40, SGD(), 8), Team(2, None))) as run:
+    with Run(problem_of((3, 5, 2), 40, SGD(), 8), Team(2, None)) as run:
         monkeypatch.setattr(run._threads, "run", lambda call, abandon: results.append(call(1)))
         results = []
         run.slice()
