@@ -40,7 +40,7 @@ from fastbp.kernels.update import KEEP_LOSS, PLAIN_SGD, begin_update, update
 from fastbp.kernels.vector import LANES, Pointer, at, padded, pointer_to
 
 ROWS, SUMS = 0, 1  # values of STAGE
-MOST_PARTS = 31  # of a stage: as many as the lower half of a ticket has bits, but its sign
+MOST_PARTS = 31  # of a stage: the lower half of a ticket has a bit for each that is left
 
 
 @kernel

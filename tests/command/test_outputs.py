@@ -169,7 +169,7 @@ def waited_for(condition, process):
 def test_the_copy_of_standard_input_does_not_stay(name, when, tmp_path, monkeypatch):
     copies, log = tmp_path / "tmp", tmp_path / "log.csv"
     copies.mkdir()
-    options = ["--target", "y", "--epochs", str(10**9), "--log", str(log), "--no-compare"]
+    options = ["--target", "y", "--epochs", str(10**7), "--log", str(log), "--no-compare"]
     process = subprocess.Popen(
         [sys.executable, "-m", "fastbp", "train", "-", *options],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
