@@ -23,6 +23,11 @@ LAYER = [W[:, None]], [W[:1]]
 NAMES: tuple[ActivationName] = ("sigmoid",)
 
 
+def _fit_shared() -> None:
+    x, y = np.zeros((16, 3)), np.zeros(16)  # two panels, one for each thread
+    network.fit_network(x, y, *LAYER, 0.1, 1, activations=NAMES, n_threads=2)
+
+
 def _fit_network(**keywords: Any) -> None:
     network.fit_network(X, Y, *LAYER, 0.1, 1, activations=NAMES, **keywords)
 
@@ -42,8 +47,12 @@ CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
         lambda: _fit_network(optimizer="adam"),
         lambda: _fit_network(batch_size=2),
         lambda: _fit_network(batch_size=1),
+        _fit_shared,
     ),
-    "loss_and_gradient": (lambda: network.loss_and_gradient(X, Y, *LAYER, activations=NAMES),),
+    "loss_and_gradient": (
+        lambda: network.loss_and_gradient(X, Y, *LAYER, activations=NAMES),
+        _fit_shared,  # the same kernel
+    ),
     "predict_network": (lambda: network.predict_network(X, *LAYER, activations=NAMES),),
     "make_neuron_dataset": (lambda: datasets.make_neuron_dataset(3, 1, seed=0),),
     "make_network_dataset": (lambda: datasets.make_network_dataset(3, [1, 1], seed=0),),

@@ -63,7 +63,7 @@ BIASES_AT = 3
 A_AT = 4  # where its outputs a begin in the scratch of a tile, in panels (tile / 8, outputs, 8)
 D_AT = 5  # and z, which becomes phi'(z) and then dz; of the output layer only dz
 METHOD = 6  # of the gradient of its weights: see plan.py
-ROWS_AT = 7  # where dz begins with the neurons side by side (outputs / 8, tile, 8), for OUTER
+ROWS_AT = 7  # where dz begins with the neurons side by side (outputs / 8, tile + 8, 8), for OUTER
 LAYER_FIELDS = 8
 
 # values of REPORT

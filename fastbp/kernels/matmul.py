@@ -65,6 +65,10 @@ TERMS = 256 if TALL_AND_WIDE else 128
 # eight outputs are packed first (24 multiply-adds a nanosecond, not 15, at 784 x 512), unless few
 # panels use them or few terms lie apart (20, not 27, at 64 x 100 with 4 panels).
 PACKED_PANELS, PACKED_TERMS = 8, 128
+# Weights of which a panel meets all before the next one: 64 outputs of one term took 2.5 times as
+# long the other way, since a result's numbers for two panels are 4 KB apart; 784 x 256 takes 1.06
+# times as long this way.
+FEW_WEIGHTS = 2**11
 
 Weights = tuple[Pointer, int, int, int]
 """What the terms are multiplied with, and where it lies.
@@ -116,29 +120,75 @@ def multiply(
 def multiply_part(
     mode: int, terms: int, outputs: int, w: Weights, a: Panels, other: Pointer, result: Result
 ) -> None:
-    """Compute sums of terms that need no cutting: see `multiply`."""
-    w_0, term_stride, output_stride, gap = w
-    packs = not TALL_AND_WIDE and PACKED_TERMS <= terms <= TERMS and term_stride > 1
-    packs = packs and result[3] >= PACKED_PANELS * LANES
+    """Compute sums of terms that need no cutting, block after block: see `multiply`.
+
+    Few weights stay in the L1 cache: a panel meets all of them before the next one, and results
+    are written one after the other. Of many, each output's meet all panels first.
+    """
+    n = result[3]
+    panel_by_panel = terms * outputs <= FEW_WEIGHTS
+    packs = not TALL_AND_WIDE and PACKED_TERMS <= terms <= TERMS and w[1] > 1
+    packs = packs and n >= PACKED_PANELS * LANES and not panel_by_panel
     packed = packing_space()
     first_four = 0 if TALL_AND_WIDE else outputs_by_six(outputs)
     first_one = outputs - (outputs - first_four) % 4
-    o = 0
-    while o < outputs:
-        w_o = at(w_0, o * output_stride), term_stride, output_stride, gap
+    o, i = 0, 0
+    while o < outputs and i < n:
+        w_o = at(w[0], o * w[2]), w[1], w[2], w[3]
         if packs and o + LANES <= outputs:
-            pack_eight(terms, w_o, packed)
+            if i == 0:
+                pack_eight(terms, w_o, packed)
             w_o = packed, LANES, 1, 0
-        other_o, result_o = block_at(mode, other, result, o)
-        if o < first_four:
-            six_outputs(mode, terms, w_o, a, other_o, result_o)
-            o += 6
-        elif o < first_one:
-            four_outputs(mode, terms, w_o, a, other_o, result_o)
-            o += 4
+        size = 6 if o < first_four else 4 if o < first_one else 1
+        lanes = 4 * LANES if TALL_AND_WIDE and n - i >= 4 * LANES else LANES
+        a_i = at(a[0], i // LANES * a[1]), a[1]
+        other_i, result_i = block_at(mode, other, result, o, i)
+        multiply_block(mode, terms, size, lanes, w_o, a_i, other_i, result_i)
+        if panel_by_panel:
+            o += size
+            if o >= outputs:
+                o, i = 0, i + lanes
         else:
-            one_output(mode, terms, w_o, a, other_o, result_o)
-            o += 1
+            i += lanes
+            if i >= n:
+                o, i = o + size, 0
+
+
+@device_function
+def multiply_block(
+    mode: int,
+    terms: int,
+    outputs: int,
+    lanes: int,
+    w: Weights,
+    a: Panels,
+    other: Pointer,
+    result: Result,
+) -> None:
+    """Compute some outputs in one panel or four."""
+    if lanes > LANES:
+        if outputs == 4:
+            block_4x4(mode, terms, w, a, other, result)
+        else:
+            block_1x4(mode, terms, w, a, other, result)
+    elif outputs == 6:
+        block_6x1(mode, terms, w, a[0], other, result)
+    elif outputs == 4:
+        block_4x1(mode, terms, w, a[0], other, result)
+    else:
+        block_1x1(mode, terms, w, a[0], other, result)
+
+
+@device_function
+def block_at(mode: int, other: Pointer, result: Result, o: int, i: int) -> tuple[Pointer, Result]:
+    """Return `other` and the result from output o and number i on."""
+    result_0, output_stride, panel_stride, n = result
+    place = o * output_stride + i // LANES * panel_stride
+    if mode in (PLUS_START, PLUS_START_RELU):
+        other = at(other, o)
+    elif mode in (TIMES, WHERE_POSITIVE):
+        other = at(other, place)
+    return other, (at(result_0, place), output_stride, panel_stride, n - i)
 
 
 @device_function
@@ -167,75 +217,6 @@ def packing_space() -> Pointer:
 def _(builder: Any) -> ir.Value:
     array = cgutils.alloca_once(builder, ir.ArrayType(VECTOR.element, TERMS * LANES))
     return builder.bitcast(array, VECTOR.element.as_pointer())
-
-
-@device_function
-def block_at(mode: int, other: Pointer, result: Result, o: int) -> tuple[Pointer, Result]:
-    """Return `other` and the result from output o on."""
-    result_0, output_stride, panel_stride, n = result
-    if mode in (PLUS_START, PLUS_START_RELU):
-        other = at(other, o)
-    elif mode in (TIMES, WHERE_POSITIVE):
-        other = at(other, o * output_stride)
-    return other, (at(result_0, o * output_stride), output_stride, panel_stride, n)
-
-
-@device_function
-def panel_at(mode: int, other: Pointer, result: Result, i: int) -> tuple[Pointer, Result]:
-    """Return `other` and the result from panel i on."""
-    result_0, output_stride, panel_stride, n = result
-    if mode in (TIMES, WHERE_POSITIVE):
-        other = at(other, i * panel_stride)
-    return other, (at(result_0, i * panel_stride), output_stride, panel_stride, n - i * LANES)
-
-
-@device_function
-def four_outputs(
-    mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result
-) -> None:
-    """Compute all numbers of four outputs."""
-    a_0, panel_stride = a
-    n = result[3]
-    i = 0
-    while i * LANES < n:
-        a_i = at(a_0, i * panel_stride)
-        if TALL_AND_WIDE and n - i * LANES >= 4 * LANES:
-            block_4x4(mode, terms, w, (a_i, panel_stride), *panel_at(mode, other, result, i))
-            i += 4
-        else:
-            block_4x1(mode, terms, w, a_i, *panel_at(mode, other, result, i))
-            i += 1
-
-
-@device_function
-def six_outputs(
-    mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result
-) -> None:
-    """Compute all numbers of six outputs."""
-    a_0, panel_stride = a
-    i = 0
-    while i * LANES < result[3]:
-        a_i = at(a_0, i * panel_stride)
-        block_6x1(mode, terms, w, a_i, *panel_at(mode, other, result, i))
-        i += 1
-
-
-@device_function
-def one_output(
-    mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result
-) -> None:
-    """Compute all numbers of one output."""
-    a_0, panel_stride = a
-    n = result[3]
-    i = 0
-    while i * LANES < n:
-        a_i = at(a_0, i * panel_stride)
-        if n - i * LANES >= 4 * LANES:
-            block_1x4(mode, terms, w, (a_i, panel_stride), *panel_at(mode, other, result, i))
-            i += 4
-        else:
-            block_1x1(mode, terms, w, a_i, *panel_at(mode, other, result, i))
-            i += 1
 
 
 @device_function

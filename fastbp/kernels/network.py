@@ -13,7 +13,7 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.activations import RELU, SOFTMAX, activate, activate_with_derivative
-from fastbp.kernels.jit import kernel, subroutine
+from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import (
     WHOLE,
     Part,
@@ -213,6 +213,16 @@ def activate_layer(activation: int, size: int, z: Pointer, a: Pointer, training:
         store(a, i, value)
 
 
+@device_function
+def stride_of_rows(integers: Pointer) -> int:
+    """Return how far eight neurons side by side are from the next eight, for all rows of a tile.
+
+    Eight rows more than there are: powers of two would all meet in the same sets of the L1 cache,
+    and putting 64 neurons side by side took five times as long.
+    """
+    return int((integers[layout.TILE_ROWS] + LANES) * LANES)
+
+
 @subroutine
 def backward(
     integers: Pointer, last: int, panel: int, panels: int, parameters: Pointer, work: Pointer
@@ -225,7 +235,7 @@ def backward(
     for index in range(integers[layout.N_LAYERS] - 1, last - 1, -1):
         now = layer(integers, index)
         if now[layout.METHOD] == OUTER:
-            n, stride = now[layout.OUTPUTS], integers[layout.TILE_ROWS] * LANES
+            n, stride = now[layout.OUTPUTS], stride_of_rows(integers)
             for i in range(panel, panel + panels):
                 dz = neurons_at(work, now, layout.D_AT, i)
                 side_by_side(dz, n, stride, at(work, now[layout.ROWS_AT] + i * LANES * LANES))
@@ -297,7 +307,7 @@ def layer_gradient(
     a, some = (at(a_0, start * LANES), n_inputs * LANES), stop - start
     dw = at(target, now[layout.WEIGHTS_AT] + start * n_outputs)
     if now[layout.METHOD] == OUTER:
-        rows = at(work, now[layout.ROWS_AT]), integers[layout.TILE_ROWS] * LANES
+        rows = at(work, now[layout.ROWS_AT]), stride_of_rows(integers)
         by_row = a[0], 1, LANES, (n_inputs - 1) * LANES
         multiply(mode, n, some, by_row, rows, factor, (dw, n_outputs, LANES, n_outputs))
     elif n_inputs >= n_outputs:

@@ -85,7 +85,7 @@ def plan_network(
         table += [at_a, at_d, method, at_rows]
         end = at_rows
         if method == OUTER or (sparse and index == 0):
-            end += whole_vectors(n) * tile + SPARE
+            end += whole_vectors(n) * (tile + LANES) + SPARE
     return Plan(
         n_parameters=biases_at[-1],
         n_weights=weights_at[-1],

@@ -18,6 +18,7 @@ class Sharing:
     def __init__(self, always: bool) -> None:
         self._always = always
         self._seconds: dict[bool, float] = {}  # of a chunk: shared, alone
+        self._begun: set[bool] = set()
         self._until_trial = FIRST_TRIAL
         self._slices = 0
         self.now = always
@@ -36,8 +37,10 @@ class Sharing:
         return min(budget, max(1, int(TRIAL_SECONDS / min(self._seconds.values()))))
 
     def took(self, seconds: float, chunks: int) -> None:
-        """Learn how long the slice took."""
-        if self._always or seconds < MEASURED_SECONDS or chunks == 0:
+        """Learn how long the slice took; the first one of a kind may have compiled a kernel."""
+        first = self.now not in self._begun
+        self._begun.add(self.now)
+        if self._always or first or seconds < MEASURED_SECONDS or chunks == 0:
             return
         known = dict(self._seconds)
         self._seconds[self.now] = seconds / chunks

@@ -95,6 +95,7 @@ def low_limits(monkeypatch):
         monkeypatch.setattr(matmul, "TERMS", 8)
         monkeypatch.setattr(matmul, "PACKED_TERMS", 5)
         monkeypatch.setattr(matmul, "PACKED_PANELS", 3)
+        monkeypatch.setattr(matmul, "FEW_WEIGHTS", 20)
 
 
 def in_panels(x, more=1):

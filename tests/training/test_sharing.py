@@ -17,8 +17,19 @@ def decisions(sharing, alone, shared, slices, budget=1000):
 
 
 def test_the_faster_way_is_kept():
-    assert decisions(Sharing(always=False), 5e-5, 3e-5, 8) == [False] + 7 * [True]
-    assert decisions(Sharing(always=False), 5e-5, 9e-5, 8) == [False, True] + 6 * [False]
+    assert decisions(Sharing(always=False), 5e-5, 3e-5, 8) == 2 * [False] + 6 * [True]
+    assert decisions(Sharing(always=False), 5e-5, 9e-5, 8) == 2 * [False] + 2 * [True] + 4 * [False]
+
+
+def test_slices_that_compile_teach_nothing():
+    sharing = Sharing(always=False)
+    for shared in (False, True):
+        sharing.next(1000)
+        assert sharing.now == shared
+        sharing.took(4.0, 1000)  # the first of its kind
+        sharing.next(1000)
+        sharing.took(1000 * (3e-5 if shared else 5e-5), 1000)
+    assert decisions(sharing, 5e-5, 3e-5, 5) == 5 * [True]
 
 
 def test_always_means_always():
