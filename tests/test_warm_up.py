@@ -132,7 +132,7 @@ USES = {
         """,
     ),
     "fit_network": (
-        3,
+        4,
         """
         for names in (["sigmoid"], ["relu", "tanh", "sigmoid"]):
             for loss in ("mse", "half_mse", "bce"):
@@ -150,7 +150,7 @@ USES = {
         """,
     ),
     "loss_and_gradient": (
-        1,
+        2,
         """
         for names in (["sigmoid"], ["relu", "tanh", "sigmoid"]):
             for array in arrays:
