@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MEASURED_SECONDS = 0.001  # shorter slices say little
+MEASURED_SECONDS = 0.0001  # shorter slices say little
 TRIAL_SECONDS = 0.005  # of the way that was the slower one when it was last tried
 FIRST_TRIAL, LAST_TRIAL = 8, 128  # slices until the next trial: ever more, while nothing changes
 
@@ -21,16 +21,16 @@ class Sharing:
         self._begun: set[bool] = set()
         self._until_trial = FIRST_TRIAL
         self._slices = 0
-        self.now = always
+        self.now = True
 
     def next(self, budget: int) -> int:
         """Decide about the next slice, :attr:`now`; return its budget of chunks, or a lower one."""
-        if self._always or False not in self._seconds:
+        if self._always or True not in self._seconds:
             return budget
-        alone, shared = self._seconds[False], self._seconds.get(True)
-        best = shared is not None and shared < alone
+        shared, alone = self._seconds[True], self._seconds.get(False)
+        best = alone is None or shared < alone
         self._slices += 1
-        trial = shared is None or self._slices >= self._until_trial
+        trial = alone is None or self._slices >= self._until_trial
         self.now = best != trial
         if not trial:
             return budget

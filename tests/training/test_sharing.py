@@ -17,13 +17,13 @@ def decisions(sharing, alone, shared, slices, budget=1000):
 
 
 def test_the_faster_way_is_kept():
-    assert decisions(Sharing(always=False), 5e-5, 3e-5, 8) == 2 * [False] + 6 * [True]
-    assert decisions(Sharing(always=False), 5e-5, 9e-5, 8) == 2 * [False] + 2 * [True] + 4 * [False]
+    assert decisions(Sharing(always=False), 5e-5, 3e-5, 8) == 2 * [True] + 2 * [False] + 4 * [True]
+    assert decisions(Sharing(always=False), 5e-5, 9e-5, 8) == 2 * [True] + 6 * [False]
 
 
 def test_slices_that_compile_teach_nothing():
     sharing = Sharing(always=False)
-    for shared in (False, True):
+    for shared in (True, False):
         sharing.next(1000)
         assert sharing.now == shared
         sharing.took(4.0, 1000)  # the first of its kind
@@ -40,7 +40,7 @@ def test_always_means_always():
 
 def test_slices_too_short_to_measure_teach_nothing():
     sharing = Sharing(always=False)
-    assert decisions(sharing, 1e-9, 1e-9, 5) == 5 * [False]
+    assert decisions(sharing, 1e-9, 1e-9, 5) == 5 * [True]
     sharing.took(1.0, 0)  # a slice that ended before its first chunk
     assert sharing.next(9) == 9
 
