@@ -648,8 +648,8 @@ def test_options_reach_the_fit(table, monkeypatch):
 
 
 NEURON = ["neuron_steps", "online_neuron_steps", "neuron_outputs"]
-ADAM = ["network_steps", "network_outputs"]
-SGD = ["network_steps", "tile_steps", "online_steps", "network_outputs"]
+ADAM = ["network_steps", "shared_steps", "network_outputs"]
+SGD = ["network_steps", "tile_steps", "online_steps", "shared_steps", "network_outputs"]
 
 
 @pytest.mark.parametrize(
