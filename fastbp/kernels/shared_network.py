@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbp.kernels import layout
-from fastbp.kernels.atomics import atomic_add, atomic_load, atomic_store, compare_and_swap
+from fastbp.kernels.atomics import atomic_add, atomic_store, compare_and_swap
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import Part, inputs_of, layer, share_of
 from fastbp.kernels.matmul import DESCEND, PLAIN, PLUS
@@ -23,10 +23,11 @@ from fastbp.kernels.network import gradient, rows_there_and_back, sum_losses
 from fastbp.kernels.steps import (
     CLOSED,
     LEFT_MASK,
-    PATIENCE,
     UNOPENED,
     Data,
     account_batch,
+    arrays_of,
+    awaited_ticket,
     batch_stop,
     finish_epoch,
     first_bad_row,
@@ -55,19 +56,13 @@ def shared_steps(
     rates, losses = pointer_to(rates), pointer_to(losses)
     if worker == 0 and integers[layout.TICKET] == UNOPENED:
         open_tile(integers)
-    polls = 0
-    while polls < PATIENCE:
-        ticket = atomic_load(integers, layout.TICKET)
-        if ticket == CLOSED:
-            return True
-        left = ticket & LEFT_MASK
-        if ticket < 0 or left == 0:
-            polls += 1
-            continue
-        index = own_or_first(left, worker)
+    while True:
+        ticket = awaited_ticket(integers)
+        if ticket < 0:
+            return bool(ticket == CLOSED)
+        index = own_or_first(ticket & LEFT_MASK, worker)
         if not compare_and_swap(integers, layout.TICKET, ticket, ticket - (1 << index)):
             continue
-        polls = 0
         # Once a part is counted as done, others may close this stage and open the next one.
         part = index, integers[layout.SEGMENT_CHUNKS]
         if integers[layout.STAGE] == ROWS:
@@ -76,7 +71,6 @@ def shared_steps(
             compute_sums(integers, floats, rates, part)
         if atomic_add(integers, layout.DONE, 1) + 1 == part[1]:
             close_stage(integers, floats, rates, losses)
-    return False
 
 
 @device_function
@@ -118,20 +112,10 @@ def open_tile(integers: Pointer) -> None:
         atomic_store(integers, layout.TICKET, CLOSED)
 
 
-@device_function
-def arrays(integers: Pointer, floats: Pointer) -> tuple[Pointer, Pointer, Pointer]:
-    """Return the parameters, the batch's sums and the scratch of the tile."""
-    p = integers[layout.N_PARAMETERS]
-    parameters = at(floats, layout.PARAMETERS)
-    total = at(parameters, (2 + integers[layout.N_MOMENTS]) * p)
-    work = at(total, (integers[layout.SLOTS] + 1) * (p + layout.PARTIAL_EXTRA))
-    return parameters, total, work
-
-
 @subroutine
 def compute_rows(data: Data, integers: Pointer, floats: Pointer, part: Part) -> None:
     """Take a part of the tile's rows through all layers and back; OUT the tile's scratch."""
-    parameters, _, work = arrays(integers, floats)
+    parameters, _, work = arrays_of(integers, floats)
     start, n = tile_at(integers)
     first, stop = share_of(n, part)
     if first == stop:
@@ -157,7 +141,7 @@ def compute_sums(integers: Pointer, floats: Pointer, rates: Pointer, part: Part)
 
     A batch without weight changes nothing.
     """
-    parameters, total, work = arrays(integers, floats)
+    parameters, total, work = arrays_of(integers, floats)
     start, n = tile_at(integers)
     weight = total[integers[layout.N_PARAMETERS] + layout.WEIGHT_SUM]
     rate = rate_of_epoch(integers, rates)
@@ -228,7 +212,7 @@ def close_stage(integers: Pointer, floats: Pointer, rates: Pointer, losses: Poin
 @subroutine
 def finish_rows(integers: Pointer, floats: Pointer, rates: Pointer, n: int, last: bool) -> None:
     """Add up the losses of the tile's n rows; of a complete batch, prepare the update."""
-    _, total, work = arrays(integers, floats)
+    _, total, work = arrays_of(integers, floats)
     p = integers[layout.N_PARAMETERS]
     if integers[layout.BAD_ROW] != layout.NO_ROW:
         integers[layout.STATUS] = layout.ROW_NOT_FINITE

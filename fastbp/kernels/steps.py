@@ -68,28 +68,21 @@ def run_steps(
     """
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
     rates, losses = pointer_to(rates), pointer_to(losses)
-    p = integers[layout.N_PARAMETERS]
-    row = p + layout.PARTIAL_EXTRA
-    parameters = at(floats, layout.PARAMETERS)
-    partials = at(parameters, (2 + integers[layout.N_MOMENTS]) * p)
-    work = at(partials, (integers[layout.SLOTS] + 1) * row + worker * integers[layout.WORK_SIZE])
+    row = integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA
+    parameters, partials, work = arrays_of(integers, floats)
+    work = at(work, worker * integers[layout.WORK_SIZE])
     alone = integers[layout.WORKERS] == 1
     if worker == 0 and integers[layout.TICKET] == UNOPENED:
         open_segment(integers)
-    polls = 0
-    while polls < PATIENCE:
-        ticket = atomic_load(integers, layout.TICKET)
-        if ticket == CLOSED:
-            return True
+    while True:
+        ticket = awaited_ticket(integers)
+        if ticket < 0:
+            return bool(ticket == CLOSED)
         left = ticket & LEFT_MASK
-        if ticket < 0 or left == 0:
-            polls += 1
-            continue
         if alone:
             integers[layout.TICKET] = ticket - 1
         elif not compare_and_swap(integers, layout.TICKET, ticket, ticket - 1):
             continue
-        polls = 0
         # Once the chunk is counted as done, others may close this segment and open the next one.
         chunks = integers[layout.SEGMENT_CHUNKS]
         chunk = integers[layout.SEGMENT_FIRST] + chunks - left
@@ -105,7 +98,29 @@ def run_steps(
         if done == chunks:
             close_segment(integers, floats, rates, losses)
             open_segment(integers)
-    return False
+
+
+@device_function
+def arrays_of(integers: Pointer, floats: Pointer) -> tuple[Pointer, Pointer, Pointer]:
+    """Return the parameters, the rows of partial sums, and the scratch of the first thread."""
+    p = integers[layout.N_PARAMETERS]
+    parameters = at(floats, layout.PARAMETERS)
+    partials = at(parameters, (2 + integers[layout.N_MOMENTS]) * p)
+    return (
+        parameters,
+        partials,
+        at(partials, (integers[layout.SLOTS] + 1) * (p + layout.PARTIAL_EXTRA)),
+    )
+
+
+@device_function
+def awaited_ticket(integers: Pointer) -> int:
+    """Return the next ticket of which something is left, CLOSED, or UNOPENED when patience ends."""
+    for _ in range(PATIENCE):
+        ticket = atomic_load(integers, layout.TICKET)
+        if ticket == CLOSED or (ticket > 0 and ticket & LEFT_MASK != 0):
+            return int(ticket)
+    return UNOPENED
 
 
 @subroutine
@@ -113,7 +128,7 @@ def close_segment(integers: Pointer, floats: Pointer, rates: Pointer, losses: Po
     """Add up the segment in chunk order; if the batch is complete, update the parameters."""
     p = integers[layout.N_PARAMETERS]
     row = p + layout.PARTIAL_EXTRA
-    total = at(floats, layout.PARAMETERS + (2 + integers[layout.N_MOMENTS]) * p)
+    _, total, _ = arrays_of(integers, floats)
     first = integers[layout.SEGMENT_FIRST]
     stop = first + integers[layout.SEGMENT_CHUNKS]
     for chunk in range(max(first, 1), stop):
@@ -183,13 +198,12 @@ def run_whole_batches(
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
     rates, losses = pointer_to(rates), pointer_to(losses)
     p = integers[layout.N_PARAMETERS]
-    partial = at(floats, layout.PARAMETERS + 2 * p)
-    work = at(partial, (integers[layout.SLOTS] + 1) * (p + layout.PARTIAL_EXTRA))
+    parameters, partial, work = arrays_of(integers, floats)
+    buffers = parameters, work, partial
     while may_continue(integers, integers[layout.BATCH_START]):
         start = integers[layout.BATCH_START]
         rows = batch_stop(integers) - start
         rate = rate_of_epoch(integers, rates)
-        buffers = at(floats, layout.PARAMETERS), work, partial
         finite = step(data, integers, start, rows, rate, floats, buffers)
         if not finite and has_bad_row(data, integers, start, rows):
             break

@@ -10,7 +10,7 @@ import fastbp
 from fastbp.data.arrays import Labelled, rows_of
 from fastbp.data.labels import Samples
 from fastbp.kernels import activations as codes
-from fastbp.kernels import atomics, layout, losses, plan, shared_network
+from fastbp.kernels import atomics, layout, losses, plan, shared_network, steps
 from fastbp.kernels.jit import JIT_ENABLED
 from fastbp.models import layers as model
 from fastbp.models.layers import Layers
@@ -109,7 +109,7 @@ def test_a_bad_row_ends_the_fit(rule):
 
 @without_jit
 def test_who_waits_too_long_comes_back(monkeypatch):
-    monkeypatch.setattr(shared_network, "PATIENCE", 10)
+    monkeypatch.setattr(steps, "PATIENCE", 10)
     with Run(problem_of((3, 5, 2), 40, SGD(), 8), Team(2, None)) as run:
         monkeypatch.setattr(run._threads, "run", lambda call, abandon: results.append(call(1)))
         results = []
