@@ -11,6 +11,7 @@ pd = pytest.importorskip("pandas", reason="tables of dates")
 
 import fastbp  # noqa: E402
 from fastbp.estimators.base import NOT_NEGATIVE, POSITIVE, Number  # noqa: E402
+from tests.estimators.every_kind import KINDS, made  # noqa: E402
 
 N = 20
 X = np.random.default_rng(0).normal(size=(N, 2))
@@ -48,17 +49,7 @@ LABELS = {
     "periods": pd.Series(pd.period_range("2020-01", periods=N, freq="M")),
     "zoned series": pd.Series(pd.to_datetime(DATES).tz_localize("UTC")),
 }
-KINDS = {
-    "NeuronRegressor": {"max_iter": 2, "tol": None},
-    "NeuronClassifier": {"max_iter": 2, "tol": None},
-    "MLPRegressor": {"hidden_layer_sizes": (3,), "max_iter": 2},
-    "MLPClassifier": {"hidden_layer_sizes": (3,), "max_iter": 2},
-}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-def made(kind):
-    return getattr(fastbp, kind)(**KINDS[kind])
 
 
 def with_arrow(values, make):

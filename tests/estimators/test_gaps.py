@@ -10,21 +10,12 @@ from scipy import sparse  # noqa: E402
 
 import fastbp  # noqa: E402
 from fastbp import DataError  # noqa: E402
+from tests.estimators.every_kind import KINDS, made  # noqa: E402
 
 N = 12
 TRUTH = [True, None, False, True] * 3
 Y = [0, 1, 0, 1] * 3
-KINDS = {
-    "NeuronRegressor": {"max_iter": 2, "tol": None},
-    "NeuronClassifier": {"max_iter": 2, "tol": None},
-    "MLPRegressor": {"hidden_layer_sizes": (3,), "max_iter": 2},
-    "MLPClassifier": {"hidden_layer_sizes": (3,), "max_iter": 2},
-}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-def made(kind):
-    return getattr(fastbp, kind)(**KINDS[kind])
 
 
 def table(column):
