@@ -9,12 +9,14 @@ So a row that has four numbers or more is read without masks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
+from fastbp.kernels.lanes import added_by_levels
 from fastbp.kernels.vector import (
     FLOATS,
     INT32,
@@ -27,9 +29,9 @@ from fastbp.kernels.vector import (
     constant,
     first_lanes,
     fma,
+    fused,
     indices,
     intrinsic,
-    shuffle,
     splat,
     vector_type,
 )
@@ -105,17 +107,7 @@ def sum_halves(a: Vector, b: Vector, c: Vector, d: Vector) -> Vector:
     return sums.T.reshape(LANES)
 
 
-@compiled_as(sum_halves, vector_type, *[vector_type] * 4)
-def _(builder: Any, *rows: ir.Value) -> ir.Value:
-    for left, right in (
-        ([0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]),
-        ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
-    ):
-        rows = tuple(
-            builder.fadd(shuffle(builder, a, b, left), shuffle(builder, a, b, right))
-            for a, b in zip(rows[::2], rows[1::2], strict=True)
-        )
-    return rows[0]
+compiled_as(sum_halves, vector_type, *[vector_type] * 4)(partial(added_by_levels, levels=2))
 
 
 # --- rows cut into fours, as many as a tuple has vectors -------------------------------------
@@ -152,7 +144,7 @@ def fma_fours(c: Vector, a: Fours, sums: Fours) -> Fours:
 def _(builder: Any, c: ir.Value, a: ir.Value, sums: ir.Value) -> ir.Value:
     vectors, before = (cgutils.unpack_tuple(builder, t) for t in (a, sums))
     pairs = zip(vectors, before, strict=True)
-    return cgutils.pack_array(builder, [_fma(builder, c, *pair) for pair in pairs])
+    return cgutils.pack_array(builder, [fused(builder, c, *pair) for pair in pairs])
 
 
 def dot_fours(a: Fours, b: Fours) -> Vector:
@@ -167,7 +159,7 @@ def dot_fours(a: Fours, b: Fours) -> Vector:
 def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
     s = constant(0.0)
     for pair in zip(*(cgutils.unpack_tuple(builder, t) for t in (a, b)), strict=True):
-        s = _fma(builder, *pair, s)
+        s = fused(builder, *pair, s)
     return s
 
 
@@ -203,7 +195,3 @@ def _(builder: Any, result: ir.Value, first: ir.Value, sums: ir.Value) -> None:
     for address, old, s in zip(addresses, before, vectors, strict=True):
         both = builder.fadd(lanes_of(builder, s, s, LOW), lanes_of(builder, s, s, HIGH))
         builder.store(builder.fadd(old, both), address, align=8)
-
-
-def _fma(builder: Any, *args: ir.Value) -> ir.Value:
-    return intrinsic(builder, "llvm.fma.v8f64", VECTOR, *args)

@@ -75,16 +75,21 @@ _LEVELS = (
 )
 
 
-@compiled_as(sum_each, vector_type, *[vector_type] * LANES)
-def _(builder: Any, *rows: ir.Value) -> ir.Value:
-    # Add what each level exchanges, merging two vectors into one: 14 shuffles and 7 additions for
-    # 8 rows, where eight separate sums take 24 of each.
-    for left, right in _LEVELS:
+def added_by_levels(builder: Any, *rows: ir.Value, levels: int = len(_LEVELS)) -> ir.Value:
+    """Add what each of the first levels exchanges, merging two vectors into one.
+
+    All three take 14 shuffles and 7 additions for 8 rows, where eight separate sums take 24 of
+    each.
+    """
+    for left, right in _LEVELS[:levels]:
         rows = tuple(
             builder.fadd(shuffle(builder, a, b, left), shuffle(builder, a, b, right))
             for a, b in zip(rows[::2], rows[1::2], strict=True)
         )
     return rows[0]
+
+
+compiled_as(sum_each, vector_type, *[vector_type] * LANES)(added_by_levels)
 
 
 def columns_of(

@@ -33,7 +33,7 @@ N_RATES = 22
 BUDGET = 23  # chunks left to hand out
 SLOTS = 24  # maximum number of chunks in one segment
 WORKERS = 25  # threads at work
-WORK_SIZE = 26  # float64 scratch of each thread
+WORK_SIZE = 26  # float64 scratch of a tile; each thread has one, unless all share each tile
 ROW_STRIDE = 27  # numbers from a row of x to the next, D or more
 LABEL_STRIDE = 28  # the same of y, LABEL_COLUMNS or more
 WEIGHT_STRIDE = 29  # and of sample_weight
@@ -46,12 +46,13 @@ STATUS = 33
 BAD_ROW = 34  # first non-finite row, found in the first epoch
 STALE_EPOCHS = 35  # consecutive epochs without improvement
 SEGMENT_FIRST = 36  # the chunks now handed out: the first one
-SEGMENT_CHUNKS = 37  # and how many
+SEGMENT_CHUNKS = 37  # and how many; or parts of a stage, see shared_network.py
 STAGE = 38  # where threads share a batch: the stage of a tile (see shared_network.py)
 TILE_START = 39  # and where that tile begins, counted from the start of the batch
 # TICKET and DONE have cache lines of their own, if the array begins with one.
-TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half)
-DONE = 48  # chunks of the segment computed
+TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half): their
+# number, or of parts of a stage a bit for each
+DONE = 48  # chunks of the segment, or parts of the stage, computed
 LAYERS = 56  # the table of layers, LAYER_FIELDS numbers each, to the end of the array
 N_INTEGERS = 56  # without that table
 
@@ -90,7 +91,7 @@ POWER_1 = 10  # Adam's beta_1 to the power of the number of updates so far
 POWER_2 = 11  # and its beta_2
 PARAMETERS = 16  # P of them, then P more as they were at the start of the epoch, then the
 # optimizer's moments, P each, the partial sums, SLOTS + 1 rows of P + PARTIAL_EXTRA, and the
-# scratch of each thread
+# scratch of a tile, for each thread that has one of its own
 
 # A row of partial sums: the gradient (P), then
 LOSS_SUM = 0

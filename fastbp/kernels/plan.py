@@ -36,7 +36,7 @@ class Plan:
         The table of layers.
     tile_rows, chunk_rows, row_work, work_size
         Rows of a tile and of a chunk; the work of a row in units of about a third of a
-        nanosecond; the float64 numbers of scratch of one thread.
+        nanosecond; the float64 numbers of scratch of a tile.
     """
 
     n_parameters: int

@@ -191,7 +191,8 @@ def _by_intrinsic(name: str) -> Callable[..., ir.Value]:
     return lambda builder, *args: intrinsic(builder, f"llvm.{name}.v8f64", VECTOR, *args)
 
 
-compiled_as(fma, *[vector_type] * 4)(_by_intrinsic("fma"))
+fused = _by_intrinsic("fma")
+compiled_as(fma, *[vector_type] * 4)(fused)
 compiled_as(absolute, *[vector_type] * 2)(_by_intrinsic("fabs"))
 compiled_as(square_root, *[vector_type] * 2)(_by_intrinsic("sqrt"))
 compiled_as(with_sign_of, *[vector_type] * 3)(_by_intrinsic("copysign"))

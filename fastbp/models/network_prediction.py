@@ -111,7 +111,7 @@ def _prediction_plan(
     sizes: tuple[int, ...], activations: tuple[int, ...], batch_rows: int
 ) -> tuple[plans.Plan, np.ndarray]:
     """Return the plan of a network, and the kernel's integers, which it only reads."""
-    plan = plans.plan_network(sizes, activations, 1, batch_rows)
+    plan = plans.plan_network(sizes, activations, 0, batch_rows)
     integers = np.zeros(layout.N_INTEGERS + len(plan.table), dtype=np.int64)
     integers[layout.N_FEATURES] = sizes[0]
     integers[layout.TILE_ROWS] = plan.tile_rows

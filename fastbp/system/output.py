@@ -163,9 +163,8 @@ def _new_file(
     """Create a file under a name that nobody can foresee; return it open, and locked."""
     _remove_leftovers(folder)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    mode = (
-        usual_mode if old is None else 0o600
-    )  # nobody else reads it before it has the old one's mode
+    # Nobody else reads it before it has the old one's mode.
+    mode = usual_mode if old is None else 0o600
     while True:
         temporary = folder / f".fastbp-{_machine()}-{secrets.token_hex(8)}{suffix}"
         descriptor = os.open(temporary, flags, mode)

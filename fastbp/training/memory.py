@@ -63,11 +63,8 @@ class Memory:
         See :class:`~fastbp.training.state.TrainingState`.
     """
 
-    n_rows = Integer(layout.N_ROWS)
     chunk_rows = Integer(layout.CHUNK_ROWS)
     n_iter_no_change = Integer(layout.N_ITER_NO_CHANGE)
-    row_stride = Integer(layout.ROW_STRIDE)
-    label_stride = Integer(layout.LABEL_STRIDE)
     # What one call may do
     shuffled = Integer(layout.SHUFFLED)
     budget = Integer(layout.BUDGET)
@@ -92,9 +89,9 @@ class Memory:
         n_integers = layout.N_INTEGERS + len(problem.table)
         first = whole_vectors(n_integers)  # of the floats: both begin with a cache line
         partials = layout.PARAMETERS + (2 + n_moments) * p
-        scratch = first + partials + (slots + 1) * sums  # is written before it is read
+        scratch = first + partials + (slots + 1) * sums
         scratches = workers if problem.shared_kernel is None else 1
-        both = aligned(scratch + scratches * problem.work_size)
+        both = aligned(scratch + scratches * problem.work_size)  # written before it is read
         both[: first + layout.PARAMETERS].fill(0.0)
         both[first + partials : scratch].fill(0.0)
         self.integers, self.floats = both[:n_integers].view(np.int64), both[first:]

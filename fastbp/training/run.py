@@ -269,7 +269,7 @@ class Run:
         self._supply.used(position, memory.position if memory.epoch == epoch else None)
         if self._sharing is not None:
             self._sharing.took(seconds, budget - memory.budget)
-        if memory.budget == 0 and budget == self._budget:
+        if memory.budget == 0 and not (self._sharing is not None and self._sharing.trial):
             growth = SLICE_SECONDS / max(seconds, 1e-9)
             self._budget = max(1, int(self._budget * min(growth, 16.0)))
 

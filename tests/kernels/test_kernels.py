@@ -410,7 +410,8 @@ def test_a_thread_without_work_gives_the_interpreter_a_turn(monkeypatch):
         monkeypatch.setattr(steps, "PATIENCE", 10)
     run = run_for(np.ones((3, 2)), np.ones(3), 2)
     memory = run.memory
-    memory.ticket, memory.row_stride, memory.label_stride = steps.UNOPENED, 2, 1
+    memory.ticket = steps.UNOPENED
+    memory.plain[layout.ROW_STRIDE], memory.plain[layout.LABEL_STRIDE] = 2, 1
     block = run.problem.rows.in_memory
     data = block.features, block.labels, NO_FLOATS, NO_ORDER
     assert not run.problem.kernel(

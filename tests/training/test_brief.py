@@ -49,6 +49,7 @@ def test_ctrl_c_is_not_deferred_in_a_fit_that_is_sure_to_be_brief(deferred):
     "keywords",
     [
         {"epochs": 10**5},
+        {"shuffle": "window", "epochs": 60},
         {"callback": lambda state: None},
         {"validation": (X, Y)},
         {"n_threads": 2},

@@ -45,6 +45,24 @@ def test_slices_too_short_to_measure_teach_nothing():
     assert sharing.next(9) == 9
 
 
+def test_slices_too_short_to_measure_add_up():
+    sharing = Sharing(always=False)
+    assert decisions(sharing, 9e-6, 5e-6, 400, budget=10).count(True) > 350
+    sharing = Sharing(always=False)
+    decisions(sharing, 9e-6, 5e-6, 2, budget=10)
+    sharing.took(0.003, 10)  # a hiccup, in a slice that is shared
+    assert decisions(sharing, 9e-6, 5e-6, 400, budget=10).count(True) > 350
+
+
+def test_the_slower_way_gets_no_more_than_its_time():
+    sharing = Sharing(always=False)
+    decisions(sharing, 5e-5, 5e-3, 6)
+    while not sharing.trial:
+        chunks = sharing.next(1000)
+        sharing.took(chunks * 5e-5, chunks)
+    assert sharing.now and chunks * 5e-3 <= TRIAL_SECONDS
+
+
 def test_a_processor_that_becomes_busy_is_noticed_at_once():
     sharing = Sharing(always=False)
     decisions(sharing, 5e-5, 3e-5, 5)
