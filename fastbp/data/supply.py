@@ -15,20 +15,31 @@ from fastbp.data.rows import Block, Choose, Mapped, Rows, Wrapped, pairs, ranges
 from fastbp.system.interrupts import Interrupts
 
 
+INDICES_AHEAD = 2**16  # of the coming epochs' orders: 512 KiB
+
+
 class Supply(ABC):
-    """Supplies rows by their position in the epoch; close it at the end."""
+    """Supplies rows by their position in the epoch; close it at the end.
+
+    Attributes
+    ----------
+    epochs_ahead : int
+        How many epochs' orders it can take at a time.
+    """
+
+    epochs_ahead = 1
 
     @abstractmethod
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
         """Return the first position of some rows, their end, the rows, and their order or None.
 
-        The order has, for each of these positions, the index of its row in the block. All of this
-        is valid until the next call.
+        The order has, for each of these positions, the index of its row in the block; after it
+        follow those of further epochs, if there are. All of this is valid until the next call.
         """
 
     @abstractmethod
-    def reorder(self, order: Order) -> None:
-        """Supply the rows of the next epoch in this order."""
+    def reorder(self, orders: list[Order]) -> None:
+        """Supply the rows of the next epochs in these orders."""
 
     def used(self, start: int, stop: int | None) -> None:
         """Check the rows that a slice has used, up to a position or to the epoch's end.
@@ -50,14 +61,16 @@ class InPlace(Supply):
         self._samples, self._whole, self._mapped, self._choose = samples, whole, mapped, choose
         self._order = None if choose is None else read_only(choose(np.arange(samples.rows.n_rows)))
         self._unchecked = mapped is not None and samples.targets is not None
+        self.epochs_ahead = max(1, INDICES_AHEAD // samples.rows.n_rows)
 
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
         if self._mapped is not None:
             self._mapped.read_ahead(position)
         return 0, self._samples.rows.n_rows, self._whole, self._order
 
-    def reorder(self, order: Order) -> None:
-        indices = order[0 : self._samples.rows.n_rows]
+    def reorder(self, orders: list[Order]) -> None:
+        drawn = [order[0 : self._samples.rows.n_rows] for order in orders]
+        indices = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
         self._order = read_only(indices if self._choose is None else self._choose(indices))
 
     def used(self, start: int, stop: int | None) -> None:
@@ -84,7 +97,8 @@ class Streamed(Supply):
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
         return *self._read_ahead.block(position, more_epochs), None
 
-    def reorder(self, order: Order) -> None:
+    def reorder(self, orders: list[Order]) -> None:
+        (order,) = orders
         kind: Any = Windowed if isinstance(order, WindowOrder) else Ordered
         self._read_ahead.visit(kind(self._rows, order))
 

@@ -17,44 +17,46 @@ SHUFFLED = 8  # whether rows are visited in the order of the array `order`
 N_PARAMETERS = 9  # P, in whole vectors
 N_WEIGHTS = 10  # how many of them alpha shrinks, in whole vectors
 N_ITER_NO_CHANGE = 11  # epochs without improvement that end the fit; 0: no such test
-OPTIMIZER = 12  # a code of update.py
-N_MOMENTS = 13  # arrays of P numbers that the optimizer keeps
-N_LAYERS = 14  # L; each has a row in the table of layers
-LABEL_COLUMNS = 15  # numbers of a row's label: K, or 1 for a class index
-CLASSES = 16  # whether labels are class indices
-REPORT = 17  # how losses are reported: OWN, or as scikit-learn does; gradients are the same
+TOL_SUFFICES = 12  # whether a loss that falls by no more than `tol`, be it 0, has improved
+OPTIMIZER = 13  # a code of update.py
+N_MOMENTS = 14  # arrays of P numbers that the optimizer keeps
+N_LAYERS = 15  # L; each has a row in the table of layers
+LABEL_COLUMNS = 16  # numbers of a row's label: K, or 1 for a class index
+CLASSES = 17  # whether labels are class indices
+REPORT = 18  # how losses are reported: OWN, or as scikit-learn does; gradients are the same
 
 # --- int64: what one call of the kernel may do --------------------------------------------
-BLOCK_START = 18  # first row of x, y and sample_weight, counted within the epoch
-BLOCK_STOP = 19  # and the row after the last one
-EPOCH_LIMIT = 20  # stop when this many epochs are complete
-FIRST_RATE = 21  # the epoch that rates[0] belongs to; the last rate is repeated
-N_RATES = 22
-BUDGET = 23  # chunks left to hand out
-SLOTS = 24  # maximum number of chunks in one segment
-WORKERS = 25  # threads at work
-WORK_SIZE = 26  # float64 scratch of a tile; each thread has one, unless all share each tile
-ROW_STRIDE = 27  # numbers from a row of x to the next, D or more
-LABEL_STRIDE = 28  # the same of y, LABEL_COLUMNS or more
-WEIGHT_STRIDE = 29  # and of sample_weight
+BLOCK_START = 19  # first row of x, y and sample_weight, counted within the epoch
+BLOCK_STOP = 20  # and the row after the last one
+EPOCH_LIMIT = 21  # stop when this many epochs are complete
+FIRST_EPOCH = 22  # that of rates[0], of which the last is repeated, and of the first order
+N_RATES = 23
+BUDGET = 24  # chunks left to hand out
+SLOTS = 25  # maximum number of chunks in one segment
+WORKERS = 26  # threads at work
+WORK_SIZE = 27  # float64 scratch of a tile; each thread has one, unless all share each tile
+ROW_STRIDE = 28  # numbers from a row of x to the next, D or more
+LABEL_STRIDE = 29  # the same of y, LABEL_COLUMNS or more
+WEIGHT_STRIDE = 30  # and of sample_weight
+ORDER_STRIDE = 31  # indices from the order of an epoch to that of the next; 0: they share one
 
 # --- int64: the position ------------------------------------------------------------------
-EPOCH = 30  # epochs completed
-BATCH_START = 31  # rows completed in this epoch
-NEXT_CHUNK = 32  # chunks summed up in this batch
-STATUS = 33
-BAD_ROW = 34  # first non-finite row, found in the first epoch
-STALE_EPOCHS = 35  # consecutive epochs without improvement
-SEGMENT_FIRST = 36  # the chunks now handed out: the first one
-SEGMENT_CHUNKS = 37  # and how many; or parts of a stage, see shared_network.py
-STAGE = 38  # where threads share a batch: the stage of a tile (see shared_network.py)
-TILE_START = 39  # and where that tile begins, counted from the start of the batch
+EPOCH = 32  # epochs completed
+BATCH_START = 33  # rows completed in this epoch
+NEXT_CHUNK = 34  # chunks summed up in this batch
+STATUS = 35
+BAD_ROW = 36  # first non-finite row, found in the first epoch
+STALE_EPOCHS = 37  # consecutive epochs without improvement
+SEGMENT_FIRST = 38  # the chunks now handed out: the first one
+SEGMENT_CHUNKS = 39  # and how many; or parts of a stage, see shared_network.py
+STAGE = 40  # where threads share a batch: the stage of a tile (see shared_network.py)
+TILE_START = 41  # and where that tile begins, counted from the start of the batch
 # TICKET and DONE have cache lines of their own, if the array begins with one.
-TICKET = 40  # generation of the segment (upper half), chunks not yet taken (lower half): their
+TICKET = 48  # generation of the segment (upper half), chunks not yet taken (lower half): their
 # number, or of parts of a stage a bit for each
-DONE = 48  # chunks of the segment, or parts of the stage, computed
-LAYERS = 56  # the table of layers, LAYER_FIELDS numbers each, to the end of the array
-N_INTEGERS = 56  # without that table
+DONE = 56  # chunks of the segment, or parts of the stage, computed
+LAYERS = 64  # the table of layers, LAYER_FIELDS numbers each, to the end of the array
+N_INTEGERS = 64  # without that table
 
 # --- int64: a row of the table of layers --------------------------------------------------
 OUTPUTS = 0  # neurons

@@ -37,8 +37,8 @@ PATIENCE = 20_000  # polls of the ticket, some 12 microseconds, before the inter
 Data = tuple[Any, Pointer, Pointer, Pointer]
 """A block of rows: x, y, sample_weight and order; x of sparse rows is itself a tuple.
 
-x (rows, D), y (rows, label columns), sample_weight (rows,) and order (rows,) of int64, the last
-two empty where unused. The distance from row to row is in the integers.
+x (rows, D), y (rows, label columns), sample_weight (rows,) and order (epochs, rows) of int64, the
+last two empty where unused. The distance from row to row is in the integers.
 """
 Buffers = tuple[Pointer, Pointer, Pointer]
 """The parameters, a thread's scratch (`work`), and the row of partial sums that it writes to."""
@@ -46,8 +46,9 @@ Buffers = tuple[Pointer, Pointer, Pointer]
 
 @device_function
 def order_of(data: Data, integers: Pointer) -> Order:
-    """Return the order in which the rows are visited."""
-    return data[3], integers[layout.SHUFFLED] != 0
+    """Return the order in which the epoch visits the rows."""
+    before = (integers[layout.EPOCH] - integers[layout.FIRST_EPOCH]) * integers[layout.ORDER_STRIDE]
+    return at(data[3], before), integers[layout.SHUFFLED] != 0
 
 
 @template
@@ -286,7 +287,7 @@ def keep_least(integers: Pointer, index: int, value: int) -> None:
 @device_function
 def rate_of_epoch(integers: Pointer, rates: Pointer) -> float:
     """Return the learning rate of the epoch; the last one that is given is repeated."""
-    index = integers[layout.EPOCH] - integers[layout.FIRST_RATE]
+    index = integers[layout.EPOCH] - integers[layout.FIRST_EPOCH]
     return float(rates[min(index, integers[layout.N_RATES] - 1)])
 
 
@@ -343,6 +344,8 @@ def finish_epoch(integers: Pointer, floats: Pointer, losses: Pointer) -> None:
     copy(p, parameters, epoch_start)
     integers[layout.EPOCH] += 1
     improved = floats[layout.BEST_LOSS] - loss > floats[layout.TOL]
+    if integers[layout.TOL_SUFFICES] != 0:
+        improved = loss <= floats[layout.BEST_LOSS] - floats[layout.TOL]
     floats[layout.BEST_LOSS] = min(floats[layout.BEST_LOSS], loss)
     stale = 0 if improved else integers[layout.STALE_EPOCHS] + 1
     integers[layout.STALE_EPOCHS] = stale

@@ -202,6 +202,8 @@ class _Fitting:
                 return "interrupted"
             if memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED):
                 run.raise_bad_row()
+                if self.options.callback is not None:
+                    self._callback_stops()
                 raise self._divergence()
 
     def _after_epoch(self) -> str | None:
@@ -214,15 +216,14 @@ class _Fitting:
         return "tol" if stale else None
 
     def _callback_stops(self) -> bool:
-        """Call the callback after an epoch, once; return whether it asks to stop."""
-        run, epoch = self.run, self.memory.epoch
-        if epoch == self.reported:
-            return False
-        loss, validation_loss = float(run.losses[epoch - 1]), self.validation.last
-        named = self.problem.named(read_only(self.memory.parameters))
-        epoch_state = EpochState(run.first_epoch + epoch - 1, loss, validation_loss, named)
-        stops = asks_to_stop(self.options.callback, epoch_state)
-        self.reported = epoch
+        """Call the callback after every epoch, once; return whether it asks to stop."""
+        run, stops = self.run, False
+        for epoch in range(self.reported, self.memory.epoch):
+            loss, validation_loss = float(run.losses[epoch]), self.validation.last
+            named = self.problem.named(read_only(self.memory.parameters))
+            epoch_state = EpochState(run.first_epoch + epoch, loss, validation_loss, named)
+            stops = asks_to_stop(self.options.callback, epoch_state)
+            self.reported = epoch + 1
         return stops
 
     def _answer(self) -> None:

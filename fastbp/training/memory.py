@@ -104,6 +104,7 @@ class Memory:
         n[layout.OPTIMIZER], n[layout.N_MOMENTS] = rule.code, n_moments
         n[layout.N_PARAMETERS], n[layout.N_WEIGHTS] = p, problem.n_weights
         n[layout.N_ITER_NO_CHANGE] = 0 if options.tol is None else options.n_iter_no_change
+        n[layout.TOL_SUFFICES] = options.tol_suffices
         n[layout.SLOTS], n[layout.BAD_ROW] = slots, layout.NO_ROW
         n[layout.WORKERS], n[layout.WORK_SIZE] = workers, problem.work_size
         for index, value in problem.settings.items():
@@ -154,15 +155,25 @@ class Memory:
         computed = n[layout.BATCH_START] + n[layout.NEXT_CHUNK] * n[layout.CHUNK_ROWS]
         return min(computed, n[layout.N_ROWS])
 
-    def allow(self, rows: tuple[int, int, bool], epochs: tuple[int, int, int], budget: int) -> None:
+    def allow(
+        self,
+        rows: tuple[int, int],
+        order: np.ndarray | None,
+        epochs: tuple[int, int, int],
+        budget: int,
+    ) -> None:
         """Set what the next call may do.
 
-        `rows`: from which to which, and whether there is an order; `epochs`: from which to which,
-        and how many have a rate of their own; `budget`: chunks.
+        `rows`: from which to which; `order`: of all `epochs`, or of each; `epochs`: that of the
+        first rate and the first order, the last one, and how many have a rate of their own;
+        `budget`: chunks.
         """
         n = self.plain
-        n[layout.BLOCK_START], n[layout.BLOCK_STOP], n[layout.SHUFFLED] = rows
-        n[layout.FIRST_RATE], n[layout.EPOCH_LIMIT], n[layout.N_RATES] = epochs
+        n[layout.BLOCK_START], n[layout.BLOCK_STOP] = rows
+        n[layout.SHUFFLED] = order is not None
+        several = order is not None and order.size > n[layout.N_ROWS]
+        n[layout.ORDER_STRIDE] = n[layout.N_ROWS] if several else 0
+        n[layout.FIRST_EPOCH], n[layout.EPOCH_LIMIT], n[layout.N_RATES] = epochs
         n[layout.BUDGET], n[layout.TICKET] = budget, UNOPENED
 
     def start_from(self, parameters: np.ndarray) -> None:

@@ -129,11 +129,13 @@ class Problem:
 class Options:
     """How to train: the keywords of ``fit_*``, checked.
 
-    With `pauses`, every slice ends with its epoch at the latest, because a callback or validation
-    runs there; `calls_back` says that the callback may take its time. `draw` makes the order of an
+    With `pauses`, every slice ends with its epoch at the latest, because validation runs there or a
+    callback that sees the parameters or may stop the fit; `calls_back` says that the callback may
+    take its time. `draw` makes the order of an
     epoch with ``shuffle=True``. Only a `resumable` fit, which may be continued in the middle of an
     epoch, keeps the generator's state from the start of each (45 microseconds), and a checksum at
-    the end. `moments` are those to begin with; None are zeros.
+    the end. `moments` are those to begin with; None are zeros. `tol_suffices`: a loss that falls by no
+    more than `tol`, or not at all if that is 0, has improved, as scikit-learn has it.
     """
 
     learning_rate: arguments.RateFunction | float
@@ -146,6 +148,7 @@ class Options:
     alpha: float = 0.0
     tol: float | None = None
     n_iter_no_change: int = 10
+    tol_suffices: bool = False
     n_threads: int | None = None
     callback: Callable[[Any], Any] | None = None
     calls_back: bool = False

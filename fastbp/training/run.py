@@ -7,6 +7,7 @@ What a model must bring is in ``problem.py``; the arithmetic of epochs and batch
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data.arrays import contiguous_view, read_only
-from fastbp.data.order import Order, window_order
+from fastbp.data.order import Order, Random, window_order
 from fastbp.data.rows import Block, Rows
 from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
@@ -29,7 +30,13 @@ from fastbp.system.threads import ALONE, WORK_PER_THREAD, Team, team, threads_fo
 from fastbp.training.memory import Memory
 from fastbp.training.problem import Kernel, Options, Problem
 from fastbp.training.sharing import Sharing
-from fastbp.training.state import Batching, TrainingState, generator_from, generator_state
+from fastbp.training.state import (
+    Batching,
+    TrainingState,
+    generator_from,
+    generator_state,
+    set_generator_state,
+)
 
 SLICE_SECONDS = 0.05
 SHARED_WORK_PER_THREAD = 2**14  # 5 microseconds of a batch that threads share are worth one
@@ -85,39 +92,63 @@ class Rates:
 
 
 class Orders:
-    """The orders in which the epochs visit the rows, drawn one by one."""
+    """The orders in which the epochs visit the rows, drawn for some epochs at a time."""
 
     def __init__(self, options: Options, rows: Rows) -> None:
         self._options, self._rows = options, rows
         self._random = options.random
-        self._epoch: int | None = None
         self._state_before: dict[str, Any] | None = None
+        self.first, self.stop = 0, 0
+        """The first epoch of those drawn last, and the one after them."""
 
-    def lacks(self, epoch: int) -> bool:
+    def lack(self, epoch: int) -> bool:
         """Return whether an order is still to be drawn for this epoch."""
-        return self._epoch != epoch
+        return not self.first <= epoch < self.stop
 
-    def draw(self, epoch: int) -> Order:
-        """Draw the order of an epoch."""
-        random, rows = self._random, self._rows
+    def draw(self, epoch: int, stop: int) -> list[Order]:
+        """Draw the orders of the epochs from `epoch` to `stop`."""
+        random, self._state_before = self._random, None
         assert random is not None
-        self._state_before = self.state(epoch)
-        self._epoch = epoch
-        if self._options.shuffle == "window":
-            return window_order(random, rows.n_rows, rows.n_features)
-        return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
+        if self._options.resumable or stop > epoch + 1:
+            self._state_before = generator_state(random)
+        self.first, self.stop = epoch, stop
+        return [self._draw(random) for _ in range(epoch, stop)]
+
+    def put_back(self, epoch: int) -> None:
+        """Undraw the orders from this epoch on, which the fit has ended before."""
+        if self._random is not None and self.first < epoch < self.stop:
+            self._rewind(self._random, epoch)
+            self.stop = epoch
 
     def state(self, epoch: int) -> dict[str, Any] | None:
         """Return the generator's state from before the order of this epoch is drawn."""
         if self._random is None or not (self._options.shuffle and self._options.resumable):
             return None
-        return generator_state(self._random) if self._epoch != epoch else self._state_before
+        if self.lack(epoch):
+            return generator_state(self._random)
+        if epoch == self.first:
+            return self._state_before
+        again = copy.deepcopy(self._random)
+        self._rewind(again, epoch)
+        return generator_state(again)
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Draw from a generator in this state from now on."""
         generator = None if state is None else generator_from(state)
         if self._options.shuffle and generator is not None:
             self._random = generator
+
+    def _draw(self, random: Random) -> Order:
+        rows = self._rows
+        if self._options.shuffle == "window":
+            return window_order(random, rows.n_rows, rows.n_features)
+        return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
+
+    def _rewind(self, random: Random, epoch: int) -> None:
+        assert self._state_before is not None
+        set_generator_state(random, self._state_before)
+        for _ in range(self.first, epoch):
+            self._draw(random)
 
 
 def workers(problem: Problem, passes: int) -> contextlib.AbstractContextManager[tuple[Team, int]]:
@@ -248,17 +279,14 @@ class Run:
         """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far."""
         memory = self.memory
         epoch, position = memory.epoch, memory.position
-        if self.options.shuffle and self._orders.lacks(epoch):
-            self._supply.reorder(self._orders.draw(epoch))
         budget, threads, kernel = self._division()
-        rates, limit = self._rates_to_come(epoch)
+        first_epoch, limit, rates = self._epochs_to_come(budget)
         more = epoch + 1 < self.options.epochs
         first, stop, block, order = self._supply.rows(position, more)
         if block is not self._lined[0]:  # rows in place are the same block in every slice
             self._lined = block, self._lines(block)
         data = *self._lined[1], NO_ORDER if order is None else order
-        rows = first, stop, order is not None
-        memory.allow(rows, (epoch, limit, len(rates)), budget)
+        memory.allow((first, stop), order, (first_epoch, limit, len(rates)), budget)
         started = time.perf_counter()
         # The model's kernel: neuron_steps, network_steps, ...
         threads.run(
@@ -266,6 +294,8 @@ class Run:
             abandon=self._abandon,
         )
         seconds = time.perf_counter() - started
+        if memory.status != layout.RUNNING:
+            self._orders.put_back(memory.epoch + (memory.status != layout.NO_IMPROVEMENT))
         self._supply.used(position, memory.position if memory.epoch == epoch else None)
         if self._sharing is not None:
             self._sharing.took(seconds, budget - memory.budget)
@@ -288,15 +318,23 @@ class Run:
         if self.memory.ticket == UNOPENED:
             self.memory.ticket = CLOSED
 
-    def _rates_to_come(self, epoch: int) -> tuple[np.ndarray, int]:
-        """Return the rates of the epochs that the slice may complete, and where it has to stop."""
-        limit = epoch + 1
-        if not self.options.pauses and not self.options.shuffle:
-            limit = min(self.options.epochs, limit + self._budget // self.memory.chunks)
-        rates, limit = self.rates.ahead(epoch, limit, self.first_epoch)
+    def _epochs_to_come(self, budget: int) -> tuple[int, int, np.ndarray]:
+        """Return the epoch of the first rate and the first order, where to stop, and the rates."""
+        epoch, orders = self.memory.epoch, self._orders
+        first, limit = epoch, epoch + 1
+        if not self.options.pauses:
+            limit = min(self.options.epochs, limit + budget // self.memory.chunks)
+        draws = self.options.shuffle and orders.lack(epoch)
+        if draws:
+            limit = min(limit, epoch + self._supply.epochs_ahead)
+        elif self.options.shuffle:
+            first, limit = orders.first, min(limit, orders.stop)
+        rates, limit = self.rates.ahead(first, limit, self.first_epoch)
+        if draws:
+            self._supply.reorder(orders.draw(epoch, limit))
         if limit > self.losses.size:
             self.losses = np.resize(self.losses, min(self.options.epochs, 2 * limit))
-        return np.array(rates), limit
+        return first, limit, np.array(rates)
 
     def _lines(self, block: Block) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return a block's arrays as the kernel takes them; set how far apart their rows are."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from fastbp import arguments
+from fastbp.data.order import Random
 from fastbp.kernels import layout
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
@@ -258,14 +259,22 @@ def _refuse(expected: str, got: Any) -> NoReturn:
     raise ValueError(f"state: expected {expected}, got {arguments.describe(got)}")
 
 
-def generator_state(random: np.random.Generator | np.random.RandomState) -> dict[str, Any]:
+def generator_state(random: Random) -> dict[str, Any]:
     """Return the state of a generator of either kind."""
     if isinstance(random, np.random.RandomState):
         return dict(random.get_state(legacy=False), legacy=True)
     return dict(random.bit_generator.state)
 
 
-def generator_from(state: Any) -> np.random.Generator | np.random.RandomState:
+def set_generator_state(random: Random, state: dict[str, Any]) -> None:
+    """Set the state of a generator of either kind."""
+    if isinstance(random, np.random.RandomState):
+        random.set_state(state)
+    else:
+        random.bit_generator.state = state
+
+
+def generator_from(state: Any) -> Random:
     """Return a new generator in that state, which anybody may have made."""
     name = state.get("bit_generator") if isinstance(state, dict) else state
     bits: Any = getattr(np.random, name, None) if isinstance(name, str) else None

@@ -1,5 +1,6 @@
 """The multi-layer perceptrons with scikit-learn's interface: its numbers, and what they add."""
 
+import contextlib
 import pickle
 import subprocess
 import sys
@@ -478,6 +479,35 @@ def test_callback_sees_each_epoch_and_may_stop():
         assert [epoch for epoch, *_ in seen] == [0, 1, 2, 3]
         assert seen[-1][1:] == (model.loss_, (30, 7), (1,))
         assert model.n_iter_ == 4 and model.stopped_ == "callback"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"tol": 1e-3, "n_iter_no_change": 2},
+        {"tol": 0.0, "n_iter_no_change": 2, "learning_rate_init": 1e-300, "shuffle": False},
+        {"tol": 1e300, "n_iter_no_change": np.inf},
+        {"tol": 1e300, "n_iter_no_change": 10**30},
+        {"solver": "sgd", "activation": "identity", "learning_rate_init": 3.0},
+        {"loss": "huber"},
+    ],
+    ids=["ends", "stays equal", "infinite patience", "much patience", "diverges", "own loss"],
+)
+def test_epochs_that_nobody_watches_are_the_same(parameters):
+    """They are noted several at a time, and the kernel itself counts those without improvement."""
+    X, y = DATA["diabetes"]
+    models = []
+    for callback in (None, lambda epoch: None):
+        model = MLPRegressor(max_iter=40, random_state=0, callback=callback, **parameters)
+        with contextlib.suppress(ValueError):
+            model.fit(X, y)
+        models.append(vars(model))
+    unwatched, watched = models
+    for name in ("n_iter_", "t_", "stopped_", "best_loss_", "_no_improvement_count"):
+        assert unwatched[name] == watched[name]
+    np.testing.assert_array_equal(unwatched["loss_curve_"], watched["loss_curve_"])
+    for a, b in zip(unwatched["coefs_"], watched["coefs_"], strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_what_was_computed_survives_a_callback_that_fails():

@@ -122,6 +122,52 @@ def test_going_on_from_the_middle_of_an_epoch(keywords, monkeypatch):
     same(whole, first, second)
 
 
+SHUFFLED = [c for c in CHOICES if "shuffle" in c] + [
+    {"shuffle": "window", "batch_size": 7, "random_state": np.random.PCG64}
+]
+
+
+@pytest.mark.parametrize("keywords", SHUFFLED, ids=str)
+def test_going_on_where_orders_were_drawn_ahead(keywords, monkeypatch):
+    """The slice ends within its last epoch: the state is that before the order of this epoch."""
+    monkeypatch.setattr("fastbp.training.problem.BRIEF_WORK", 0)
+    chunks = -(-30 // keywords["batch_size"])
+    original = fastbp.training.run.Run.slice
+
+    def interrupted(self):
+        self._budget = 4 * chunks + 2
+        original(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    whole = network(None, 0.05, 9, **fresh(keywords))
+    monkeypatch.setattr(fastbp.training.run.Run, "slice", interrupted)
+    with pytest.warns(UserWarning, match="interrupted after 4 epochs"):
+        first = network(None, 0.05, 9, **fresh(keywords))
+    assert first.state.batch_start == 2 * keywords["batch_size"]
+    monkeypatch.undo()
+    second = network(parameters(first), 0.05, 5, state=first.state, **fresh(keywords))
+    same(whole, first, second)
+
+
+@pytest.mark.parametrize("keywords", SHUFFLED[1:], ids=str)
+@pytest.mark.parametrize("ends", ["tol", "divergence"])
+def test_a_generator_draws_for_the_epochs_that_there_were(ends, keywords, monkeypatch):
+    """Orders that were drawn ahead and never used are put back."""
+    after = []
+    for ahead in (0, 2**16):
+        monkeypatch.setattr("fastbp.data.supply.INDICES_AHEAD", ahead)
+        used = fresh(keywords)
+        if ends == "tol":
+            fit = network(None, 0.05, 90, tol=1.0, n_iter_no_change=4, **used)
+            assert (fit.stopped, fit.n_epochs) == ("tol", 5)
+        else:
+            with pytest.raises(fastbp.DivergenceError) as caught:
+                network(None, lambda epoch: 0.05 if epoch < 3 else 1e9, 90, **used)
+            assert caught.value.epoch < 9
+        after.append(used["random_state"].permutation(10).tolist())
+    assert after[0] == after[1]
+
+
 def test_epochs_go_on_counting():
     asked, seen = [], []
 
@@ -223,13 +269,14 @@ def test_going_on_from_an_order_that_was_drawn_in_vain(raised_by, monkeypatch):
             network(None, rate, 6, **keywords)
         first = caught.value.fit
     else:
+        monkeypatch.setattr("fastbp.data.supply.INDICES_AHEAD", 0)
         original = fastbp.training.run.Orders.draw
 
-        def draw(self, epoch):
-            order = original(self, epoch)
+        def draw(self, epoch, stop):
+            orders = original(self, epoch, stop)
             if epoch == 3:
                 raise LookupError
-            return order
+            return orders
 
         monkeypatch.setattr(fastbp.training.run.Orders, "draw", draw)
         with pytest.raises(LookupError) as caught:

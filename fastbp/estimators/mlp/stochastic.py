@@ -88,7 +88,8 @@ class Stochastic:
             learned.set_best(*learned.parameters)
 
     def _checked_options(self, samples: Samples, parameters: np.ndarray) -> Options:
-        settings, solver, once = self._settings, self._learned.optimizer, self._fit.incremental
+        settings, learned, once = self._settings, self._learned, self._fit.incremental
+        solver = learned.optimizer
         n_rows = samples.rows.n_rows
         batch_rows = AUTO_BATCH if settings.batch_size == "auto" else int(settings.batch_size)
         if batch_rows > n_rows and settings.batch_size != "auto":
@@ -99,22 +100,30 @@ class Stochastic:
             )
         batch_rows = min(batch_rows, n_rows)
         check_weights("sample_weight", samples.rows)
+        waits = bool(self._fit.callbacks) or bool(settings.verbose)
+        adapts = not once and solver.schedule != "constant"
+        goes_on = learned.no_improvement_count > 0 or np.isfinite(learned.best_loss_ or 0.0)
+        # Otherwise all that is to be done after an epoch can be done after several.
+        pauses = once or waits or adapts or goes_on or self._fit.validation is not None
         return Options(
-            learning_rate=solver.learning_rate if once else lambda epoch: solver.learning_rate,
+            learning_rate=(lambda epoch: solver.learning_rate) if adapts else solver.learning_rate,
             epochs=1 if once else settings.max_iter,
             batch_rows=batch_rows,
             optimizer=solver.rule,
             shuffle=bool(settings.shuffle),
-            random=self._learned.random_state,
+            random=learned.random_state,
             draw=_cumulative_orders(),
             alpha=float(settings.alpha),
             n_threads=settings.n_threads,
+            tol=None if pauses else float(settings.tol),
+            n_iter_no_change=int(min(settings.n_iter_no_change, 2**31)) + 1,
+            tol_suffices=True,
             callback=self._after,
-            calls_back=bool(self._fit.callbacks) or bool(settings.verbose),
+            calls_back=waits,
             progress=settings.progress,
             moments=solver.moments_for(parameters),
             resumable=False,
-            pauses=True,
+            pauses=pauses,
         )
 
     def train(self) -> None:
