@@ -14,7 +14,6 @@ from fastbp.data.read_ahead import ReadAhead
 from fastbp.data.rows import Block, Choose, Mapped, Rows, Wrapped, pairs, ranges
 from fastbp.system.interrupts import Interrupts
 
-
 INDICES_AHEAD = 2**16  # of the coming epochs' orders: 512 KiB
 
 

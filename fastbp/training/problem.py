@@ -131,11 +131,11 @@ class Options:
 
     With `pauses`, every slice ends with its epoch at the latest, because validation runs there or a
     callback that sees the parameters or may stop the fit; `calls_back` says that the callback may
-    take its time. `draw` makes the order of an
-    epoch with ``shuffle=True``. Only a `resumable` fit, which may be continued in the middle of an
-    epoch, keeps the generator's state from the start of each (45 microseconds), and a checksum at
-    the end. `moments` are those to begin with; None are zeros. `tol_suffices`: a loss that falls by no
-    more than `tol`, or not at all if that is 0, has improved, as scikit-learn has it.
+    take its time. `draw` makes the order of an epoch with ``shuffle=True``. Only a `resumable` fit,
+    which may be continued in the middle of an epoch, keeps the generator's state from the start of
+    each (45 microseconds), and a checksum at the end. `moments` are those to begin with; None are
+    zeros. With `tol_suffices`, as in scikit-learn, a loss that falls by no more than `tol`, or not
+    at all if that is 0, has improved.
     """
 
     learning_rate: arguments.RateFunction | float
