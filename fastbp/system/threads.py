@@ -225,9 +225,21 @@ class Team:
         self.run(work)
 
 
+def _yield() -> None:
+    """Let another thread have the processor, if one waits for it.
+
+    On Linux ``time.sleep(0)`` would sleep for some 60 microseconds, within which the others run out
+    of work and go to sleep in their turn: a tenth of the time of small batches.
+    """
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+    else:
+        time.sleep(0)
+
+
 def _repeat(call: Callable[[int], bool], worker: int) -> None:
     while not call(worker):
-        time.sleep(0)  # there is nothing to do at the moment: yield the processor
+        _yield()  # there is nothing to do at the moment
 
 
 ALONE = Team(1, None)

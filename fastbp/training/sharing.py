@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-MEASURED_SECONDS = 0.0001  # of slices together; less says little
+MEASURED_SECONDS = 0.002  # of slices together; less says little: threads begin slowly
 TRIAL_SECONDS = 0.005  # of the way that was the slower one when it was last tried
-FIRST_TRIAL, LAST_TRIAL = 8, 128  # slices until the next trial: ever more, while nothing changes
+FIRST_TRIAL, LAST_TRIAL = 8, 128  # measurements until a trial: ever more, while nothing changes
 
 
 class Sharing:
@@ -28,7 +28,7 @@ class Sharing:
         self._seconds: dict[bool, float] = {}  # of a chunk: shared, alone
         self._sums: dict[bool, tuple[float, int]] = {}  # seconds and chunks since then
         self._until_trial = FIRST_TRIAL
-        self._slices = 0
+        self._measured = 0  # since the last trial
 
     def next(self, budget: int) -> int:
         """Decide about the next slice; return its budget of chunks, or a lower one."""
@@ -36,8 +36,7 @@ class Sharing:
             return budget
         shared, alone = self._seconds[True], self._seconds.get(False)
         best = alone is None or shared < alone
-        self._slices += 1
-        self.trial = alone is None or self._slices >= self._until_trial
+        self.trial = alone is None or self._measured >= self._until_trial
         self.now = best != self.trial
         if not self.trial:
             return budget
@@ -56,8 +55,9 @@ class Sharing:
         known = dict(self._seconds)
         self._seconds[self.now] = seconds / chunks
         self._sums[self.now] = 0.0, 0
+        self._measured += 1
         if self.trial:
-            self._slices = 0
+            self._measured = 0
             same = len(known) == 2 and _shared_is_faster(known) == _shared_is_faster(self._seconds)
             self._until_trial = min(2 * self._until_trial, LAST_TRIAL) if same else FIRST_TRIAL
 

@@ -47,16 +47,16 @@ def test_slices_too_short_to_measure_teach_nothing():
 
 def test_slices_too_short_to_measure_add_up():
     sharing = Sharing(always=False)
-    assert decisions(sharing, 9e-6, 5e-6, 400, budget=10).count(True) > 350
+    assert decisions(sharing, 9e-6, 5e-6, 4000, budget=10).count(True) > 3500
     sharing = Sharing(always=False)
     decisions(sharing, 9e-6, 5e-6, 2, budget=10)
     sharing.took(0.003, 10)  # a hiccup, in a slice that is shared
-    assert decisions(sharing, 9e-6, 5e-6, 400, budget=10).count(True) > 350
+    assert decisions(sharing, 9e-6, 5e-6, 4000, budget=10).count(True) > 3500
 
 
 def test_the_slower_way_gets_no_more_than_its_time():
     sharing = Sharing(always=False)
-    decisions(sharing, 5e-5, 5e-3, 6)
+    decisions(sharing, 5e-5, 5e-3, 60)
     while not sharing.trial:
         chunks = sharing.next(1000)
         sharing.took(chunks * 5e-5, chunks)
@@ -77,7 +77,7 @@ def test_the_slower_way_is_tried_for_a_short_time_and_ever_more_seldom():
     assert gaps[0] <= FIRST_TRIAL + 1
     assert gaps == sorted(gaps)
     assert LAST_TRIAL <= gaps[-1] <= LAST_TRIAL + 1
-    sharing._slices = LAST_TRIAL
+    sharing._measured = LAST_TRIAL
     assert sharing.next(10**6) * 5e-5 <= TRIAL_SECONDS
     assert sharing.now
 
