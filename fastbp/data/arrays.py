@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from fastbp.data import checks, frames
-from fastbp.data.checks import FLOAT64
+from fastbp.data.checks import FEW, FLOAT64
 from fastbp.data.rows import (
     WHOLE_BYTES,
     Block,
@@ -20,6 +20,7 @@ from fastbp.data.rows import (
     gather,
     ranges,
 )
+from fastbp.kernels.stored import DTYPES, passed
 
 IN_ORDER = 0x0101  # of an array's flags: C-contiguous and aligned
 _addressof, _from_buffer = ctypes.addressof, cast(Any, ctypes.c_char.from_buffer)
@@ -28,9 +29,11 @@ _addressof, _from_buffer = ctypes.addressof, cast(Any, ctypes.c_char.from_buffer
 class ArrayRows(Rows):
     """An array of features (N, D).
 
-    A float64 array is read in place if the numbers of each row are contiguous (the rows may lie
-    apart). Any other layout or dtype is converted: as a whole if the result takes at most 64 MiB,
-    otherwise a block of rows at a time, again in every epoch.
+    It is read in place, as it is stored, if the numbers of each row are contiguous (the rows may lie
+    apart). Any other layout is converted, and any dtype but real numbers of 8 to 64 bits in the
+    processor's byte order: as a whole if the result takes at most 64 MiB, otherwise a block of rows
+    at a time, again in every epoch. Few numbers are converted, too: to compile a kernel for their
+    dtype would take seconds.
     """
 
     random_access = True
@@ -39,11 +42,12 @@ class ArrayRows(Rows):
         self._array = array
         self.name = name
         self.n_rows, self.n_features = array.shape
-        if readable_in_place(array):
+        if array.dtype != FLOAT64:
+            self.dtype = array.dtype.name
+        few = array.size <= FEW and array.dtype != FLOAT64
+        if readable_in_place(array) and not few:
             self.in_memory = Block(read_only(array))
-            return
-        self.dtype = array.dtype.name
-        if self.n_rows * self.row_bytes <= WHOLE_BYTES:
+        elif self.n_rows * self.row_bytes <= WHOLE_BYTES:
             self.in_memory = Block(read_only(readable(array)))
 
     def fill(self, start: int, stop: int, block: Block) -> None:
@@ -154,33 +158,34 @@ def address(array: np.ndarray) -> int:
 
 
 def readable_in_place(array: np.ndarray) -> bool:
-    """Return whether kernels can read the array where it lies: float64, each row contiguous."""
-    flags = array.flags
-    if not (array.dtype == FLOAT64 and flags.aligned):
+    """Return whether kernels can read the array where it lies: each row contiguous."""
+    flags, size = array.flags, array.itemsize
+    if not (array.dtype in DTYPES and flags.aligned):
         return False
     if flags.c_contiguous:
         return True
     width = array[:1].size
-    contiguous = array.ndim == 1 or width == 1 or array.strides[1] == 8
-    return bool(contiguous and array.strides[0] >= 8 * width)
+    contiguous = array.ndim == 1 or width == 1 or array.strides[1] == size
+    return bool(contiguous and array.strides[0] >= size * width and array.strides[0] % size == 0)
 
 
 def readable(array: np.ndarray) -> np.ndarray:
-    """Return the array itself if kernels can read it in place, or a converted copy."""
-    return array if readable_in_place(array) else np.array(array, dtype=np.float64, order="C")
+    """Return the array itself if it is of float64 and readable in place, or a converted copy."""
+    in_place = array.dtype == FLOAT64 and readable_in_place(array)
+    return array if in_place else np.array(array, dtype=np.float64, order="C")
 
 
 def contiguous_view(array: np.ndarray) -> tuple[np.ndarray, int]:
     """Return an array that is readable in place as contiguous memory, and how far apart rows are.
 
-    Where rows lie apart, the memory includes what lies between them.
+    Where rows lie apart, the memory includes what lies between them. It is as kernels take it.
     """
     if array.flags.c_contiguous:
-        return array, array.shape[1] if array.ndim == 2 else 1
+        return passed(array), array.shape[1] if array.ndim == 2 else 1
     width = array[:1].size
-    stride = array.strides[0] // 8
+    stride = array.strides[0] // array.itemsize
     shape = (1,) * (array.ndim - 1) + ((len(array) - 1) * stride + width,)
-    return np.lib.stride_tricks.as_strided(array, shape, writeable=False), stride
+    return passed(np.lib.stride_tricks.as_strided(array, shape, writeable=False)), stride
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

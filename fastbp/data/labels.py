@@ -136,7 +136,8 @@ class Samples:
             return
         try:
             if block.labels is not None:
-                labels = np.ascontiguousarray(block.labels)  # wide rows go through the cache once
+                # Wide rows go through the cache once.
+                labels = np.ascontiguousarray(block.labels, dtype=np.float64)
                 self.targets.check("target", labels, self.class_indices)
             if block.weight is not None:
                 checks.sample_weights("weight", block.weight, len(block.weight))

@@ -1,5 +1,7 @@
 """Rows of features, labels and weights, whatever they come from: read as blocks of float64.
 
+Only rows in memory or in a mapped file stay as they are stored: kernels convert while they read.
+
 :class:`Rows` is all that training knows of a source.
 """
 
@@ -34,7 +36,9 @@ Choose = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(eq=False)  # frozen, it would take five times as long to make
 class Block:
-    """Some rows as float64, the numbers of each row contiguous; it is not changed.
+    """Some rows, the numbers of each row contiguous; it is not changed.
+
+    They are of float64, but for rows in place (`in_memory`, `mapped`), which are as they are stored.
 
     Attributes
     ----------
@@ -218,9 +222,9 @@ class Rows(ABC):
         )
 
     def block(self, start: int, stop: int) -> Block:
-        """Return rows start to stop."""
+        """Return rows start to stop, as float64."""
         if self.in_memory is not None:
-            return self.in_memory.part(start, stop)
+            return self.in_memory.part(start, stop).map(checks.floats)
         block = self.empty(stop - start)
         self.fill(start, stop, block)
         return block
@@ -300,7 +304,10 @@ def copy(source: Block, target: Block) -> None:
 def gather(source: Block, indices: np.ndarray, target: Block) -> None:
     """Copy the rows of these indices; OUT target."""
     for a, b in pairs(source, target):
-        np.take(a, indices, axis=0, out=b, mode="clip")  # "raise" would copy `out` first
+        if a.dtype == b.dtype:
+            np.take(a, indices, axis=0, out=b, mode="clip")  # "raise" would copy `out` first
+        else:
+            b[:] = a[indices]
 
 
 def sample_starts(total: int, size: int) -> list[int]:

@@ -17,6 +17,7 @@ from fastbp.kernels.vector import (
     broadcast,
     fma,
     fma_4,
+    in_line,
     load,
     load_4,
     load_first,
@@ -56,10 +57,10 @@ def prefetch_even_rows(x: Pointer, d: int, block: int, stride: int, first: int) 
     """
     for row in range(first, first + LANES, 2):
         even = row * stride
-        for j in range(even, even + d, LANES):
+        for j in range(even, even + d, in_line(x)):
             prefetch(x, j)
         odd = even + stride
-        for j in range(odd + d // block * block, odd + d, LANES):
+        for j in range(odd + d // block * block, odd + d, in_line(x)):
             prefetch(x, j)
 
 
@@ -138,11 +139,9 @@ def add_4_columns(x: Pointer, stride: int, rows: int, ahead: int, dz: Pointer, d
     t = s
     for i in range(0, rows - 1, 2):
         if ahead > 0:
-            odd = o + (ahead + 1) * stride
-            prefetch(x, odd)
-            prefetch(x, odd + 8)
-            prefetch(x, odd + 16)
-            prefetch(x, odd + 24)
+            odd = at(x, o + (ahead + 1) * stride)
+            for line in range(0, BLOCK, in_line(x)):
+                prefetch(odd, line)
         s = fma_4(broadcast(dz[i]), load_4(x, o), s)
         o += stride
         t = fma_4(broadcast(dz[i + 1]), load_4(x, o), t)

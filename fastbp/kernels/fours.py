@@ -23,7 +23,7 @@ from fastbp.kernels.halves import (
 )
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.lanes import lane
-from fastbp.kernels.vector import LANES, Pointer, Vector, at, broadcast, fma, prefetch, store
+from fastbp.kernels.vector import LANES, Pointer, Vector, at, broadcast, fma, in_line, prefetch, store
 
 MOST = 6  # fours of a row, or of its block, in registers
 BLOCK = MOST * HALF
@@ -168,9 +168,8 @@ def backward_fours(
         x_i, next_row = at(x, i * stride), at(x, (i + 1) * stride)
         if ahead > 0:
             odd = at(next_row, ahead * stride)
-            prefetch(odd, 0)
-            prefetch(odd, LANES)
-            prefetch(odd, 2 * LANES)
+            for line in range(0, BLOCK, in_line(x)):
+                prefetch(odd, line)
         c = halves(dz[i], dz[i + 1])
         sums = fma_fours(c, load_fours(x_i, next_row, first, sums), sums)
     if rows % 2:

@@ -17,21 +17,22 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from fastbp.kernels.lanes import added_by_levels
+from fastbp.kernels.stored import as_floats
 from fastbp.kernels.vector import (
     FLOATS,
-    INT32,
     INTEGERS,
     LANES,
     VECTOR,
     Pointer,
     Vector,
     compiled_as,
+    compiled_for_numbers,
     constant,
     first_lanes,
     fma,
     fused,
     indices,
-    intrinsic,
+    load_lanes,
     splat,
     vector_type,
 )
@@ -66,12 +67,12 @@ def _(builder: Any, low: ir.Value, high: ir.Value) -> ir.Value:
 
 def load_halves(p: Pointer, q: Pointer, index: int) -> Vector:
     """Return the four elements of p from `index` on, then those of q."""
-    return np.concatenate([p[index : index + HALF], q[index : index + HALF]])
+    return as_floats(np.concatenate([p[index : index + HALF], q[index : index + HALF]]))
 
 
-@compiled_as(load_halves, vector_type, FLOATS, FLOATS, types.Integer)
-def _(builder: Any, p: ir.Value, q: ir.Value, index: ir.Value) -> ir.Value:
-    a, b = (builder.load(half_address(builder, row, index), align=8) for row in (p, q))
+@compiled_for_numbers(load_halves, vector_type, 2, types.Integer)
+def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, index: ir.Value) -> ir.Value:
+    a, b = (load_lanes(stored, builder, row, index, HALF) for row in (p, q))
     return lanes_of(builder, a, b, BOTH)
 
 
@@ -81,21 +82,15 @@ def load_few(p: Pointer, q: Pointer, count: int) -> Vector:
     No other element is read.
     """
     lanes = np.zeros((2, HALF))
-    lanes[:, :count] = p[:count], q[:count]
+    lanes[:, :count] = as_floats(p[:count]), as_floats(q[:count])
     return lanes.reshape(LANES)
 
 
-@compiled_as(load_few, vector_type, FLOATS, FLOATS, types.Integer)
-def _(builder: Any, p: ir.Value, q: ir.Value, count: ir.Value) -> ir.Value:
+@compiled_for_numbers(load_few, vector_type, 2, types.Integer)
+def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, count: ir.Value) -> ir.Value:
     mask = first_lanes(builder, count)
-    mask, rest = lanes_of(builder, mask, mask, LOW), ir.Constant(HALF_VECTOR, [0.0] * HALF)
-    name, zero = "llvm.masked.load.v4f64.p0", count.type(0)
-    a, b = (
-        intrinsic(
-            builder, name, HALF_VECTOR, half_address(builder, row, zero), INT32(8), mask, rest
-        )
-        for row in (p, q)
-    )
+    mask, zero = lanes_of(builder, mask, mask, LOW), count.type(0)
+    a, b = (load_lanes(stored, builder, row, zero, HALF, mask) for row in (p, q))
     return lanes_of(builder, a, b, BOTH)
 
 
@@ -119,20 +114,20 @@ def load_fours(p: Pointer, q: Pointer, first: int, like: Fours) -> Fours:
     return tuple(load_halves(p, q, start) for start in starts)
 
 
-@compiled_as(load_fours, lambda *a: a[-1], FLOATS, FLOATS, types.Integer, types.UniTuple)
-def _(builder: Any, p: ir.Value, q: ir.Value, first: ir.Value, like: ir.Value) -> ir.Value:
+@compiled_for_numbers(load_fours, lambda *a: a[-1], 2, types.Integer, types.UniTuple)
+def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, *others: ir.Value) -> ir.Value:
+    first, like = others
     loaded = []
     for k in range(like.type.count):
-        addresses = (four_address(builder, row, first, k) for row in (p, q))
-        a, b = (builder.load(address, align=8) for address in addresses)
+        start = four_start(builder, first, k)
+        a, b = (load_lanes(stored, builder, row, start, HALF) for row in (p, q))
         loaded.append(lanes_of(builder, a, b, BOTH))
     return cgutils.pack_array(builder, loaded)
 
 
-def four_address(builder: Any, row: ir.Value, first: ir.Value, k: int) -> ir.Value:
+def four_start(builder: Any, first: ir.Value, k: int) -> ir.Value:
     """Return where the four number k of a row begins."""
-    start = builder.add(first, first.type(HALF * (k - 1))) if k else first.type(0)
-    return half_address(builder, row, start)
+    return builder.add(first, first.type(HALF * (k - 1))) if k else first.type(0)
 
 
 def fma_fours(c: Vector, a: Fours, sums: Fours) -> Fours:
@@ -189,7 +184,8 @@ def add_fours(result: Pointer, first: int, sums: Fours) -> None:
 
 @compiled_as(add_fours, types.void, FLOATS, types.Integer, types.UniTuple)
 def _(builder: Any, result: ir.Value, first: ir.Value, sums: ir.Value) -> None:
-    addresses = [four_address(builder, result, first, k) for k in range(sums.type.count)]
+    starts = [four_start(builder, first, k) for k in range(sums.type.count)]
+    addresses = [half_address(builder, result, start) for start in starts]
     before = [builder.load(address, align=8) for address in addresses]
     vectors = cgutils.unpack_tuple(builder, sums)
     for address, old, s in zip(addresses, before, vectors, strict=True):

@@ -19,6 +19,7 @@ from fastbp.kernels.vector import (
     broadcast,
     keep_first,
     load,
+    load_up_to,
     padded,
     store,
 )
@@ -74,6 +75,14 @@ def inputs_at(integers: Pointer, work: Pointer, panel: int) -> Pointer:
     """Return where their features are, (D, 8)."""
     before = (2 + integers[layout.LABEL_COLUMNS]) * integers[layout.TILE_ROWS]
     return at(work, before + panel * integers[layout.N_FEATURES] * LANES)
+
+
+@device_function
+def copy_row(integers: Pointer, x: Pointer, row: Pointer) -> None:
+    """Copy the features of a row, whatever their type, as float64; OUT row (D, in vectors)."""
+    d = integers[layout.N_FEATURES]
+    for j in range(0, d, LANES):
+        store(row, j, load_up_to(x, j, d - j))
 
 
 @device_function

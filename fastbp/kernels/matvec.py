@@ -17,8 +17,10 @@ from fastbp.kernels.vector import (
     Vector,
     broadcast,
     fma,
-    load_first,
+    in_line,
     load_up_to,
+    move,
+    move_first,
     prefetch,
     store,
 )
@@ -51,18 +53,18 @@ def forward(
 def gather_rows(
     x: Pointer, d: int, stride: int, order: Order, first: int, rows: int, gathered: Pointer
 ) -> None:
-    """Copy rows of x, in order from `first` on, d numbers each; OUT gathered (rows, d).
+    """Copy rows of x as they are, in order from `first` on, d numbers each; OUT gathered (rows, d).
 
     Whole vectors are written: up to seven numbers beyond the last row.
     """
     for i in range(rows):
         coming = row_at(order, first + min(i + GATHER_AHEAD, rows - 1)) * stride
-        for j in range(0, d, LANES):
+        for j in range(0, d, in_line(x)):
             prefetch(x, coming + j)
         prefetch(x, coming + d - 1)
         o = row_at(order, first + i) * stride
         for j in range(0, d, LANES):
-            store(gathered, i * d + j, load_first(x, o + j, d - j))
+            move_first(x, gathered, o + j, i * d + j, d - j)
 
 
 @device_function
@@ -71,7 +73,7 @@ def gather_numbers(
 ) -> None:
     """Copy a number of each row, as :func:`gather_rows` does; OUT gathered (rows,)."""
     for i in range(rows):
-        gathered[i] = y[row_at(order, first + i) * stride]
+        move(y, gathered, row_at(order, first + i) * stride, i)
 
 
 @device_function

@@ -17,6 +17,7 @@ from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import (
     WHOLE,
     Part,
+    copy_row,
     inputs_at,
     inputs_of,
     labels_at,
@@ -364,7 +365,8 @@ def network_outputs(x: Any, parameters: Any, integers: Any, work: Any, outputs: 
         panels_of_rows(x, d, d, order, first, n, inputs)
         finite &= all_finite(d * panels * LANES, inputs)
         if rows == 1:
-            row_forward(integers, x, parameters, work)
+            copy_row(integers, x, inputs)
+            row_forward(integers, inputs, parameters, work)
         else:
             forward(integers, 0, 0, panels, inputs, parameters, work, False)
         output_activations(integers, panels, z)

@@ -48,6 +48,7 @@ from fastbp.kernels.vector import (
     keep_first,
     load,
     load_up_to,
+    of_type,
     padded,
     pointer_to,
     store,
@@ -335,7 +336,7 @@ def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, buffers
         weight_tile = at(sample_weight, i)
         tile_stride = stride
         if shuffled or (narrow and stride != d):
-            x_tile = at(scratch, 2 * tile)
+            x_tile = of_type(at(scratch, 2 * tile), x)
             gather_rows(x, d, stride, order, i, n, x_tile)
             tile_stride = d
         if not narrow:
@@ -343,10 +344,10 @@ def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, buffers
             wide_forward(x_tile, d, tile_stride, n, ahead, parameters, bias, z)
         # Labels only now: those in the same array as their rows are in the cache by then.
         if shuffled or label_stride != 1:
-            y_tile = scratch
+            y_tile = of_type(scratch, y)
             gather_numbers(y, label_stride, order, i, n, y_tile)
         if weighted and (shuffled or weight_stride != 1):
-            weight_tile = at(scratch, tile)
+            weight_tile = of_type(at(scratch, tile), sample_weight)
             gather_numbers(sample_weight, weight_stride, order, i, n, weight_tile)
         tile_data = x_tile, y_tile, weight_tile
         if narrow:

@@ -10,7 +10,16 @@ from fastbp.kernels import layout
 from fastbp.kernels.activations import activate_with_derivative
 from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.lanes import sum_lanes
-from fastbp.kernels.layers import inputs_of, labels_at, layer, losses_at, output_losses, weights_at
+from fastbp.kernels.layers import (
+    copy_row,
+    inputs_at,
+    inputs_of,
+    labels_at,
+    layer,
+    losses_at,
+    output_losses,
+    weights_at,
+)
 from fastbp.kernels.matmul import multiply_row
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.steps import Buffers, Data, order_of, penalty
@@ -24,6 +33,7 @@ from fastbp.kernels.vector import (
     fma,
     load,
     load_first,
+    number_at,
     store,
     store_first,
 )
@@ -49,10 +59,11 @@ def online_step(
     weight = weights_at(integers, work, 0)
     position = start - integers[layout.BLOCK_START]
     i = row_at(order_of(data, integers), position)
-    row = at(x, i * integers[layout.ROW_STRIDE])
+    row = inputs_at(integers, work, 0)
+    copy_row(integers, at(x, i * integers[layout.ROW_STRIDE]), row)
     weight[0] = 1.0
     if integers[layout.WEIGHTED] != 0:
-        weight[0] = sample_weight[i * integers[layout.WEIGHT_STRIDE]]
+        weight[0] = number_at(sample_weight, i * integers[layout.WEIGHT_STRIDE])
     online_forward(integers, row, parameters, work)
     output_dz(integers, at(y, i * integers[layout.LABEL_STRIDE]), weight, work, partial)
     partial[p + layout.LOSS_SUM] += penalty(integers, floats)
@@ -121,7 +132,7 @@ def output_dz(
     for k in range(n):
         store(panel, k * LANES, broadcast(z[k]))
     for k in range(integers[layout.LABEL_COLUMNS]):
-        store(labels, k * LANES, broadcast(y[k]))
+        store(labels, k * LANES, broadcast(number_at(y, k)))
     output_losses(integers, 1, labels, weight, panel, losses)
     partial[p + layout.LOSS_SUM] = losses[0]
     partial[p + layout.WEIGHT_SUM] = weight[0]

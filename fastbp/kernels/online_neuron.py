@@ -32,6 +32,7 @@ from fastbp.kernels.vector import (
     keep_first,
     load,
     load_up_to,
+    number_at,
     pointer_to,
     store,
 )
@@ -65,7 +66,7 @@ def online_rows(
     for k in range(rows):
         i = row_at(order, start - integers[layout.BLOCK_START] + k)
         row = at(x, i * integers[layout.ROW_STRIDE])
-        weight = sample_weight[i * integers[layout.WEIGHT_STRIDE]] if weighted else 1.0
+        weight = number_at(sample_weight, i * integers[layout.WEIGHT_STRIDE]) if weighted else 1.0
         z = fma(load_up_to(row, 0, d), first, bias)
         for j in range(LANES, d, LANES):
             z = fma(load_up_to(row, j, d - j), load(w, j), z)
@@ -75,7 +76,7 @@ def online_rows(
             for number in range(0, 4 * LANES, LANES):
                 tile[number + k] = 0.0
             continue
-        label = y[i * integers[layout.LABEL_STRIDE]]
+        label = number_at(y, i * integers[layout.LABEL_STRIDE])
         tile[k] = lane(z, 0)
         tile[LANES + k] = label
         tile[2 * LANES + k] = weight

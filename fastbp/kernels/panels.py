@@ -11,8 +11,10 @@ from fastbp.kernels.vector import (
     Vector,
     at,
     broadcast,
+    in_line,
     load_first,
     load_up_to,
+    number_at,
     prefetch,
     store,
 )
@@ -48,7 +50,7 @@ def panel_of_numbers(
     if order[1] or stride > 1:
         store(panel, 0, broadcast(0.0))
         for i in range(n):
-            panel[i] = x[row_at(order, first + i) * stride]
+            panel[i] = number_at(x, row_at(order, first + i) * stride)
     else:
         store(panel, 0, load_up_to(x, first, n))
 
@@ -58,7 +60,7 @@ def prefetch_rows(x: Pointer, columns: int, stride: int, order: Order, first: in
     """Prefetch the next rows, eight at most, while those before them are read."""
     for i in range(first, first + min(n, LANES)):
         row = row_at(order, i) * stride
-        for j in range(row, row + columns, LANES):
+        for j in range(row, row + columns, in_line(x)):
             prefetch(x, j)
         prefetch(x, row + columns - 1)
 

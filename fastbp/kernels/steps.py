@@ -27,7 +27,7 @@ from fastbp.kernels.update import (
     sum_of_squares,
     update,
 )
-from fastbp.kernels.vector import Pointer, at, pointer_to
+from fastbp.kernels.vector import Pointer, at, number_at, pointer_to
 
 UNOPENED = -2  # ticket before the first segment of a call
 CLOSED = -1  # ticket after the last
@@ -245,7 +245,7 @@ def first_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> int:
         check = 0.0
         begin = row * integers[layout.ROW_STRIDE]
         for j in range(begin, begin + integers[layout.N_FEATURES]):
-            check += x[j] * 0.0
+            check += number_at(x, j) * 0.0
         if check != 0.0:
             least = min(least, row + integers[layout.BLOCK_START])
     return least

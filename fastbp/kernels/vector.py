@@ -15,6 +15,7 @@ use of its own name. With the JIT off a pointer is a flat view.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import lower_builtin, register_model
 
 from fastbp.kernels.jit import device_function, has_feature, vector_width
+from fastbp.kernels.stored import STORED, as_floats, converted, element_of, size_of
 
 LANES = 8
 Vector = Any
@@ -60,6 +62,7 @@ class VectorType(types.Type):  # type: ignore[misc]
 
 vector_type = VectorType()
 FLOATS = types.CPointer(types.float64)
+STORED_POINTERS = tuple(map(types.CPointer, STORED))
 
 
 @register_model(VectorType)
@@ -78,6 +81,28 @@ def compiled_as(
     an address for an array, a tuple of them for a tuple of arrays, an i64 for an integer.
     """
 
+    _give_types(function, result, parameters)
+    return lambda generate: _give_code(function, parameters, generate)
+
+
+def compiled_for_numbers(
+    function: Callable[..., Any], result: Any, pointers: int, *parameters: Any
+) -> Callable[[Callable[..., ir.Value]], None]:
+    """Do what `compiled_as` does, with some pointers first, all to numbers of one stored type.
+
+    The generator gets that type before the builder.
+    """
+    _give_types(function, result, (*[STORED_POINTERS] * pointers, *parameters))
+
+    def bind(generate: Callable[..., ir.Value]) -> None:
+        for stored, pointer in zip(STORED, STORED_POINTERS, strict=True):
+            with_pointers = *[pointer] * pointers, *parameters
+            _give_code(function, with_pointers, functools.partial(generate, stored))
+
+    return bind
+
+
+def _give_types(function: Callable[..., Any], result: Any, parameters: tuple[Any, ...]) -> None:
     @infer_global(function)
     class Template(AbstractTemplate):  # type: ignore[misc]
         key = function
@@ -88,20 +113,23 @@ def compiled_as(
                 return None
             return signature(result if isinstance(result, types.Type) else result(*args), *args)
 
-    def bind(generate: Callable[..., ir.Value]) -> None:
-        @lower_builtin(function, *parameters)  # type: ignore[untyped-decorator]
-        def lower(context: Any, builder: Any, sig: Any, args: tuple[ir.Value, ...]) -> ir.Value:
-            return generate(
-                builder,
-                *(_llvm_value(context, builder, *a) for a in zip(sig.args, args, strict=True)),
-            )
 
-    return bind
+def _give_code(
+    function: Callable[..., Any], parameters: tuple[Any, ...], generate: Callable[..., ir.Value]
+) -> None:
+    @lower_builtin(function, *parameters)  # type: ignore[untyped-decorator]
+    def lower(context: Any, builder: Any, sig: Any, args: tuple[ir.Value, ...]) -> ir.Value:
+        return generate(
+            builder,
+            *(_llvm_value(context, builder, *a) for a in zip(sig.args, args, strict=True)),
+        )
 
 
 def _accepts(parameter: Any, argument: Any) -> bool:
     if isinstance(parameter, type):
         return isinstance(argument, parameter)
+    if isinstance(parameter, tuple):
+        return argument in parameter
     return bool(parameter == argument)
 
 
@@ -342,14 +370,47 @@ compiled_as(at, lambda pointer, index: pointer, types.CPointer, types.Integer)(
 )
 
 
+def load_lanes(
+    stored: Any,
+    builder: Any,
+    pointer: ir.Value,
+    index: ir.Value,
+    lanes: int,
+    mask: ir.Value | None = None,
+) -> ir.Value:
+    """Return as float64 as many stored numbers from `index` on; zeros, unread, where no mask is."""
+    address = raw_address(stored, builder, pointer, index, lanes)
+    return converted(stored, builder, load_raw(stored, builder, address, mask))
+
+
+def raw_address(
+    stored: Any, builder: Any, pointer: ir.Value, index: ir.Value, lanes: int
+) -> ir.Value:
+    """Return the address of as many numbers, as they are stored, from `index` on."""
+    raw = ir.VectorType(element_of(stored), lanes)
+    return builder.bitcast(builder.gep(pointer, [index]), raw.as_pointer())
+
+
+def load_raw(
+    stored: Any, builder: Any, address: ir.Value, mask: ir.Value | None = None
+) -> ir.Value:
+    """Return the numbers at an address as they are stored; zeros, unread, where no mask is."""
+    raw, n_bytes = address.type.pointee, size_of(stored)
+    if mask is None:
+        return builder.load(address, align=n_bytes)
+    kind = "f" if isinstance(stored, types.Float) else "i"
+    name = f"llvm.masked.load.v{raw.count}{kind}{8 * n_bytes}.p0"
+    return intrinsic(builder, name, raw, address, INT32(n_bytes), mask, ir.Constant(raw, None))
+
+
 def load(pointer: Pointer, index: int) -> Vector:
-    """Return the eight elements from `index` on."""
-    return pointer[index : index + LANES].copy()
+    """Return the eight elements from `index` on, whatever their type, as float64."""
+    return as_floats(pointer[index : index + LANES])
 
 
-compiled_as(load, vector_type, FLOATS, types.Integer)(
-    lambda builder, *element: builder.load(_vector_address(builder, *element), align=8)
-)
+@compiled_for_numbers(load, vector_type, 1, types.Integer)
+def _(stored: Any, builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+    return load_lanes(stored, builder, pointer, index, LANES)
 
 
 def load_first(pointer: Pointer, index: int, count: int) -> Vector:
@@ -359,15 +420,13 @@ def load_first(pointer: Pointer, index: int, count: int) -> Vector:
     """
     count = min(max(count, 0), LANES)
     lanes = np.zeros(LANES)
-    lanes[:count] = pointer[index : index + count]
+    lanes[:count] = as_floats(pointer[index : index + count])
     return lanes
 
 
-@compiled_as(load_first, vector_type, FLOATS, types.Integer, types.Integer)
-def _(builder: Any, pointer: ir.Value, index: ir.Value, count: ir.Value) -> ir.Value:
-    address, mask = _vector_address(builder, pointer, index), first_lanes(builder, count)
-    rest = constant(0.0)
-    return intrinsic(builder, "llvm.masked.load.v8f64.p0", VECTOR, address, INT32(8), mask, rest)
+@compiled_for_numbers(load_first, vector_type, 1, types.Integer, types.Integer)
+def _(stored: Any, builder: Any, p: ir.Value, index: ir.Value, count: ir.Value) -> ir.Value:
+    return load_lanes(stored, builder, p, index, LANES, first_lanes(builder, count))
 
 
 @device_function
@@ -383,11 +442,72 @@ def prefetch(pointer: Pointer, index: int) -> None:
     """Bring the cache line of an element into the second-level cache; never faults."""
 
 
-@compiled_as(prefetch, types.void, FLOATS, types.Integer)
+@compiled_as(prefetch, types.void, types.CPointer, types.Integer)
 def _(builder: Any, pointer: ir.Value, index: ir.Value) -> None:
     address = builder.bitcast(builder.gep(pointer, [index]), ir.IntType(8).as_pointer())
     read, second_level, data_cache = map(INT32, (0, 2, 1))
     intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), address, read, second_level, data_cache)
+
+
+def in_line(pointer: Pointer) -> int:
+    """Return how many elements a cache line of 64 bytes holds."""
+    return int(64 // pointer.itemsize)
+
+
+@compiled_for_numbers(in_line, types.int64, 1)
+def _(stored: Any, builder: Any, pointer: ir.Value) -> ir.Value:
+    return ir.IntType(64)(64 // size_of(stored))
+
+
+def number_at(pointer: Pointer, index: int) -> float:
+    """Return an element, whatever its type, as float64."""
+    return float(as_floats(pointer[index : index + 1])[0])
+
+
+@compiled_for_numbers(number_at, types.float64, 1, types.Integer)
+def _(stored: Any, builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.extract_element(load_lanes(stored, builder, pointer, index, 1), INT32(0))
+
+
+def of_type(memory: Pointer, like: Pointer) -> Pointer:
+    """Return memory for float64 as memory for elements of the type of `like`."""
+    return memory.view(like.dtype)
+
+
+compiled_as(of_type, lambda memory, like: like, FLOATS, types.CPointer)(
+    lambda builder, memory, like: builder.bitcast(memory, like.type)
+)
+
+
+def move(source: Pointer, target: Pointer, index: int, into: int) -> None:
+    """Copy an element as it is."""
+    target[into] = source[index]
+
+
+@compiled_for_numbers(move, types.void, 2, *[types.Integer] * 2)
+def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, *numbers: ir.Value) -> None:
+    source, target = (
+        raw_address(stored, builder, *element, 1) for element in zip((p, q), numbers, strict=True)
+    )
+    builder.store(load_raw(stored, builder, source), target, align=size_of(stored))
+
+
+def move_first(source: Pointer, target: Pointer, index: int, into: int, count: int) -> None:
+    """Copy elements as they are: `count` of them, eight at most, and zeros up to the eighth."""
+    moved = np.zeros(LANES, dtype=target.dtype)
+    count = min(max(count, 0), LANES)
+    moved[:count] = source[index : index + count]
+    target[into : into + LANES] = moved
+
+
+@compiled_for_numbers(move_first, types.void, 2, *[types.Integer] * 3)
+def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, *numbers: ir.Value) -> None:
+    index, into, count = numbers
+    source, target = (
+        raw_address(stored, builder, *element, LANES) for element in ((p, index), (q, into))
+    )
+    moved = load_raw(stored, builder, source, first_lanes(builder, count))
+    builder.store(moved, target, align=size_of(stored))
 
 
 def store(pointer: Pointer, index: int, a: Vector) -> None:

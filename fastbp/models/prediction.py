@@ -8,6 +8,7 @@ import numpy as np
 
 from fastbp.data.arrays import read_only
 from fastbp.data.rows import Rows
+from fastbp.kernels.stored import passed
 from fastbp.system.threads import team, threads_for
 
 PREDICTED_DIRECTLY = 2**16  # units of work, 20 microseconds
@@ -23,10 +24,13 @@ def in_calls(
 ) -> np.ndarray:
     """Fill the outputs, `step` rows per call, with several threads where that is faster."""
 
+    whole = rows.in_memory
+
     def fill(start: int) -> None:
         stop = min(start + step, rows.n_rows)
-        x = read_only(np.ascontiguousarray(rows.block(start, stop).features))
-        if not compute(x, outputs[start:stop]):
+        block = rows.block(start, stop) if whole is None else whole.part(start, stop)
+        x = np.ascontiguousarray(block.features)
+        if not compute(read_only(passed(x)), outputs[start:stop]):
             rows.raise_if_not_finite(start, x)
 
     if rows.n_rows <= step:

@@ -16,6 +16,7 @@ from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles, as_slice, sides
 from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, damage_named, scratch
 from fastbp.errors import DataError
+from fastbp.kernels.stored import DTYPES
 from fastbp.system.mapping import supported
 
 MAX_READS = 8
@@ -237,7 +238,7 @@ class Positional(ArrayFile):
             for stored in self._stored
             for side, columns, into in stored.routes
             if into == slice(0, len(self.roles.sides[side])) and isinstance(columns, slice)
-            if stored.dtype == np.float64 and stored.offset % 8 == 0
+            if stored.dtype in DTYPES and stored.offset % stored.dtype.itemsize == 0
         ]
         complete = not self.weighted and len(found) == 1 + (self.n_labels > 0)
         return found if complete else []

@@ -1,0 +1,108 @@
+"""Numbers as they are stored, of any type, and how they become float64 in registers.
+
+All of them become the float64 that NumPy makes of them: integers beyond 2**53 the nearest one.
+
+Numba knows no float16 on processors: arrays of them are passed as strings of two bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+
+from fastbp.kernels.jit import has_feature
+
+FLOAT16 = types.CharSeq(2)
+STORED = (
+    types.float64, types.float32, FLOAT16,
+    types.int8, types.int16, types.int32, types.int64,
+    types.uint8, types.uint16, types.uint32, types.uint64, types.boolean,
+)  # fmt: skip
+"""Numba's types of the numbers that kernels read."""
+DTYPES = frozenset(np.dtype(t) for t in ("f8", "f4", "f2", *"bhiq", *"BHIQ", "?"))
+"""NumPy's; not those of another byte order, nor long double."""
+
+
+def passed(array: np.ndarray) -> np.ndarray:
+    """Return an array as it is passed to kernels."""
+    return array.view("S2") if array.dtype == np.float16 else array
+
+
+def as_floats(numbers: np.ndarray) -> np.ndarray:
+    """Return a copy of numbers as passed to kernels, as float64: what `converted` computes."""
+    return (numbers.view(np.float16) if numbers.dtype.kind == "S" else numbers).astype(np.float64)
+
+
+def element_of(stored: Any) -> ir.Type:
+    """Return LLVM's type of a number in memory."""
+    if isinstance(stored, types.Float):
+        return ir.DoubleType() if stored.bitwidth == 64 else ir.FloatType()
+    if stored == FLOAT16:
+        return ir.IntType(16)
+    return ir.IntType(8 if stored == types.boolean else stored.bitwidth)
+
+
+def size_of(stored: Any) -> int:
+    """Return the bytes of a number in memory."""
+    return np.dtype("f2" if stored == FLOAT16 else str(stored)).itemsize
+
+
+def converted(stored: Any, builder: Any, raw: ir.Value) -> ir.Value:
+    """Return as float64 a vector of numbers as they are stored."""
+    result = ir.VectorType(ir.DoubleType(), raw.type.count)
+    if stored == types.float64:
+        return raw
+    if stored == types.float32:
+        return builder.fpext(raw, result)
+    if stored == FLOAT16:
+        return _from_half(builder, raw, result)
+    if stored == types.boolean:
+        return builder.uitofp(builder.icmp_unsigned("!=", raw, ir.Constant(raw.type, None)), result)
+    if stored.bitwidth == 64 and not has_feature("avx512dq"):
+        return _from_64_bits(builder, raw, result, stored.signed)
+    return (builder.sitofp if stored.signed else builder.uitofp)(raw, result)
+
+
+def _equal(vector: ir.VectorType, value: float) -> ir.Constant:
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _from_half(builder: Any, raw: ir.Value, result: ir.VectorType) -> ir.Value:
+    """Convert float16: by instruction, or by its bits where there is none.
+
+    The bits of exponent and mantissa, moved into float32, are those of the number times 2**-112,
+    also of subnormal ones. An infinity or NaN keeps its largest exponent.
+    """
+    if has_feature("f16c") or has_feature("fullfp16"):
+        halves = ir.VectorType(ir.HalfType(), raw.type.count)
+        return builder.fpext(builder.bitcast(raw, halves), result)
+    bits, floats = (ir.VectorType(t, raw.type.count) for t in (ir.IntType(32), ir.FloatType()))
+    wide = builder.zext(raw, bits)
+    magnitude = builder.and_(wide, _equal(bits, 0x7FFF))
+    moved = builder.bitcast(builder.shl(magnitude, _equal(bits, 13)), floats)
+    scaled = builder.bitcast(builder.fmul(moved, _equal(floats, 2.0**112)), bits)
+    special = builder.icmp_unsigned(">=", magnitude, _equal(bits, 0x7C00))
+    largest = builder.or_(builder.bitcast(moved, bits), _equal(bits, 0x7F800000))
+    sign = builder.shl(builder.and_(wide, _equal(bits, 0x8000)), _equal(bits, 16))
+    both = builder.or_(builder.select(special, largest, scaled), sign)
+    return builder.fpext(builder.bitcast(both, floats), result)
+
+
+def _from_64_bits(
+    builder: Any, raw: ir.Value, result: ir.VectorType, signed: bool
+) -> ir.Value:
+    """Convert 64-bit integers where no instruction does eight: 1 rounding, that of the last sum.
+
+    The halves are put into the mantissas of 2**84 and 2**52, whose units are 2**32 and 1.
+    """
+    upper = builder.lshr(raw, _equal(raw.type, 32))
+    bias = 0.0
+    if signed:  # add 2**31 to the upper half, which was read as unsigned
+        upper, bias = builder.xor(upper, _equal(raw.type, 1 << 31)), 2.0**63
+    lower = builder.and_(raw, _equal(raw.type, 0xFFFFFFFF))
+    high = builder.bitcast(builder.or_(upper, _equal(raw.type, 0x4530000000000000)), result)
+    low = builder.bitcast(builder.or_(lower, _equal(raw.type, 0x4330000000000000)), result)
+    return builder.fadd(builder.fsub(high, _equal(result, 2.0**84 + 2.0**52 + bias)), low)
