@@ -2,8 +2,9 @@
 
 Each provider takes a problem and returns a function of the number of epochs that trains from the
 initial values and gives weights, bias and losses (None where the library defines its loss
-differently). Conversion and compilation are done before that. All compute in float64, with the
-gradient written out, which is faster here than automatic differentiation.
+differently). Conversion and compilation are done before that. All compute in the type of the rows
+(fastbp: in float64), with the gradient written out, which is faster here than automatic
+differentiation.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ class Problem(NamedTuple):
 Run = Callable[[int], tuple[Any, Any, Any]]
 
 
-def problem(n: int, d: int, loss: str = "mse", batch_size: int | None = None) -> Problem:
+def problem(
+    n: int, d: int, loss: str = "mse", batch_size: int | None = None, dtype: str = "float64"
+) -> Problem:
     """Return a problem of the given size, the same each time."""
     rng = np.random.default_rng(n + d)
     x = rng.standard_normal((n, d))
     labels = (x @ rng.standard_normal(d) > 0.0).astype(np.float64)
-    return Problem(x, labels, rng.standard_normal(d) * 0.1, 0.5, loss, batch_size or n)
+    numbers = (a.astype(dtype) for a in (x, labels, rng.standard_normal(d) * 0.1))
+    return Problem(*numbers, 0.5, loss, batch_size or n)
 
 
 def expected(p: Problem, epochs: int) -> tuple[Any, Any, Any]:
@@ -103,7 +107,8 @@ def with_pytorch(p: Problem) -> Run:
     @torch.no_grad()
     def train(epochs: int) -> tuple[Any, Any, Any]:
         step = p.rate / p.batch_size
-        weights, bias = torch.from_numpy(p.weights).clone(), torch.zeros((), dtype=torch.float64)
+        weights = torch.from_numpy(p.weights).clone()
+        bias = torch.zeros((), dtype=weights.dtype)
         losses = torch.zeros(epochs, dtype=torch.float64)
         for epoch in range(epochs):
             for x, y in parts:
@@ -130,7 +135,7 @@ def with_jax(p: Problem) -> Run:
     jax.config.update("jax_enable_x64", True)
     n = p.batch_size
     x, y = jnp.asarray(p.x.reshape(-1, n, p.x.shape[1])), jnp.asarray(p.y.reshape(-1, n))
-    start = jnp.asarray(p.weights), jnp.zeros(())
+    start = jnp.asarray(p.weights), jnp.zeros((), x.dtype)
 
     def step(parameters: Any, batch: Any) -> Any:
         (weights, bias), (x, y) = parameters, batch

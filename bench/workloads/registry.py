@@ -11,16 +11,23 @@ from bench.workloads import calls, estimators, networks, neurons, predictions, s
 
 
 def _neuron(
-    group: str, n: int, d: int, loss: str, batch: int | None = None, threads: int = 1
+    group: str,
+    n: int,
+    d: int,
+    loss: str,
+    batch: int | None = None,
+    threads: int = 1,
+    dtype: str = "float64",
 ) -> Case:
     providers = neurons.PROVIDERS if loss == "mse" else neurons.LOG_LOSS_PROVIDERS
     suffix = "" if batch in (None, 1) else f", batches of {batch}"
     return Case(
         group,
         f"{n}x{d}{suffix}",
-        functools.partial(neurons.problem, n, d, loss, batch),
+        functools.partial(neurons.problem, n, d, loss, batch, dtype),
         providers,
         neurons.expected,
+        tolerance=1e-9 if dtype == "float64" else 1e-2,  # its sums over 10**6 rows
         threads=threads,
         size=(n, d),
         updates=n // (batch or n),
@@ -140,6 +147,7 @@ ALL = [
          predictions.FIT_PROVIDERS, predictions.network_outputs, unit="call"),
     *(_neuron("neuron", n, d, "mse") for n, d in SIZES),
     *(_neuron("neuron, log loss", n, d, "bce") for n, d in SIZES[1:6:2]),
+    *(_neuron("neuron of float32 rows", n, d, "mse", dtype="float32") for n, d in SIZES[3:]),
     *(_neuron("neuron, 2 threads", n, d, "mse", threads=2) for n, d in SIZES[5:]),
     _neuron("online", 2000, 10, "bce", 1),
     _network("online", (10, 32, 1), 1000, 1),

@@ -104,7 +104,8 @@ def time_plain_loop(
     if rows.in_memory is None or not (same and all_at_once):
         return None
     x, y, _ = rows.block(0, rows.n_rows).arrays
-    assert x is not None and y is not None
+    assert x is not None
+    assert y is not None
     how = (settings.learning_rate, epochs, settings.activation, loss)
     try:
         return plain_loop.seconds_of_loop(x, y[:, 0], *how, PLAIN_SECONDS)

@@ -38,7 +38,7 @@ Choose = Callable[[np.ndarray], np.ndarray]
 class Block:
     """Some rows, the numbers of each row contiguous; it is not changed.
 
-    They are of float64, but for rows in place (`in_memory`, `mapped`), which are as they are stored.
+    They are of float64, but for rows in place (`in_memory`, `mapped`), which stay as stored.
 
     Attributes
     ----------

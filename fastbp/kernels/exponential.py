@@ -16,20 +16,15 @@ from __future__ import annotations
 import numpy as np
 
 from fastbp.kernels.jit import device_function
-from fastbp.kernels.vector import (
+from fastbp.kernels.powers import (
     EIGHTHS,
     SHIFT,
-    Vector,
-    absolute,
-    broadcast,
     exponent,
-    fma,
     mantissa,
     power_of_two,
     two_to_eighths,
-    where_less,
-    with_sign_of,
 )
+from fastbp.kernels.vector import Vector, absolute, broadcast, fma, where_less, with_sign_of
 
 LOG2_E = 1.4426950408889634
 LN_2_HIGH = 0.6931471803691238  # ln 2 to 32 bits: its product with an integer is exact

@@ -23,7 +23,17 @@ from fastbp.kernels.halves import (
 )
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.lanes import lane
-from fastbp.kernels.vector import LANES, Pointer, Vector, at, broadcast, fma, in_line, prefetch, store
+from fastbp.kernels.vector import (
+    LANES,
+    Pointer,
+    Vector,
+    at,
+    broadcast,
+    fma,
+    in_line,
+    prefetch,
+    store,
+)
 
 MOST = 6  # fours of a row, or of its block, in registers
 BLOCK = MOST * HALF

@@ -60,7 +60,9 @@ def converted(stored: Any, builder: Any, raw: ir.Value) -> ir.Value:
     if stored == FLOAT16:
         return _from_half(builder, raw, result)
     if stored == types.boolean:
-        return builder.uitofp(builder.icmp_unsigned("!=", raw, ir.Constant(raw.type, None)), result)
+        one = _equal(raw.type, 1)
+        least = builder.select(builder.icmp_unsigned("<", raw, one), raw, one)
+        return builder.uitofp(least, result)
     if stored.bitwidth == 64 and not has_feature("avx512dq"):
         return _from_64_bits(builder, raw, result, stored.signed)
     return (builder.sitofp if stored.signed else builder.uitofp)(raw, result)
@@ -91,9 +93,7 @@ def _from_half(builder: Any, raw: ir.Value, result: ir.VectorType) -> ir.Value:
     return builder.fpext(builder.bitcast(both, floats), result)
 
 
-def _from_64_bits(
-    builder: Any, raw: ir.Value, result: ir.VectorType, signed: bool
-) -> ir.Value:
+def _from_64_bits(builder: Any, raw: ir.Value, result: ir.VectorType, signed: bool) -> ir.Value:
     """Convert 64-bit integers where no instruction does eight: 1 rounding, that of the last sum.
 
     The halves are put into the mantissas of 2**84 and 2**52, whose units are 2**32 and 1.

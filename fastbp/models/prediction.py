@@ -23,7 +23,6 @@ def in_calls(
     n_threads: int | None = None,
 ) -> np.ndarray:
     """Fill the outputs, `step` rows per call, with several threads where that is faster."""
-
     whole = rows.in_memory
 
     def fill(start: int) -> None:
