@@ -22,6 +22,7 @@ from fastbp.kernels import (
     layout,
     losses,
     neuron,
+    powers,
     steps,
     update,
     vector,
@@ -212,17 +213,17 @@ def vector_operations(a, b, out):
     vector.store(p, 40, vector.absolute(u))
     vector.store(p, 48, vector.with_sign_of(u, v))
     vector.store(p, 56, vector.where_less(u, v, u, v))
-    vector.store(p, 64, vector.power_of_two(u + vector.broadcast(vector.SHIFT)))
-    vector.store(p, 72, vector.exponent(vector.absolute(u)))
-    vector.store(p, 80, vector.mantissa(vector.absolute(u)))
+    vector.store(p, 64, powers.power_of_two(u + vector.broadcast(powers.SHIFT)))
+    vector.store(p, 72, powers.exponent(vector.absolute(u)))
+    vector.store(p, 80, powers.mantissa(vector.absolute(u)))
     vector.store(p, 88, vector.keep_first(u, 3))
     vector.store(p, 96, vector.load_first(vector.at(vector.pointer_to(a), 2), 1, 4))
     vector.store(p, 104, lanes.evens(u, v))
     vector.store(p, 112, lanes.odds(u, v))
     vector.store(p, 120, lanes.sum_each(u, v, -u, -v, u + v, u - v, u * v, u))
     vector.store(p, 128, vector.fma(u, v, u))
-    eighths = u * vector.broadcast(8.0) + vector.broadcast(vector.EIGHTHS)
-    vector.store(p, 136, vector.two_to_eighths(eighths))
+    eighths = u * vector.broadcast(8.0) + vector.broadcast(powers.EIGHTHS)
+    vector.store(p, 136, powers.two_to_eighths(eighths))
     vector.store(p, 144, lanes.sum_everywhere(u))
     out[152] = lanes.sum_lanes(u)
     columns = lanes.columns_of(u, v, -u, -v, u + v, u - v, u * v, u)
