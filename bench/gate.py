@@ -34,6 +34,7 @@ AT_AVX2 = [  # what a machine with AVX-512 measures at both widths: the kernels 
     "neuron: 1000x10",
     "neuron: 10000x20",
     "neuron: 2000x100",
+    "neuron of float32 rows: 10000x20",
     "mini-batch: 20-64-32-1, 64 rows a step",
     "mini-batch: 64-100-10, 32 rows a step",
     "mini-batch: 64-100-10, 200 rows a step",

@@ -36,6 +36,7 @@ SHORT = {
     "call: fit_neuron, 100x2, 1 epoch": "`fit_neuron`, 100 rows of 2 features, 1 epoch",
     "neuron: 100x2": "neuron, 100 rows of 2 features, an epoch",
     "neuron: 100000x100": "neuron, 100,000 rows of 100 features, an epoch",
+    "neuron of float32 rows: 100000x100": "the same of float32 rows",
     "online: 2000x10": "neuron, 10 features, online, a step",
     "mini-batch: 10000x20, batches of 100": "neuron, batch of 100 rows of 20 features, a step",
     "sources: npy, 1000000x20": "neuron, 1,000,000 rows of 20 features in a `.npy`, an epoch",
@@ -79,10 +80,10 @@ def short(run: Saved) -> str:
     return table(["", "fastbp", *PEERS], rows) + "\n" + machine(run)
 
 
-def neurons(run: Saved) -> str:
+def neurons(run: Saved, group: str = "neuron") -> str:
     """Write the neurons: microseconds per epoch, the others as multiples, the reading rate."""
     rows = []
-    for title in titles(run, "neuron"):
+    for title in titles(run, group):
         ours = run.figures[title]["fastbp"]
         share = ours.known.get("share of read bandwidth")
         rows.append([
@@ -220,6 +221,7 @@ PAGES: dict[Path, dict[str, Callable[[Saved], str]]] = {
     README: {"speed": short},
     BENCH_README: {
         "speed of a neuron": neurons,
+        "speed of float32 rows": lambda run: neurons(run, "neuron of float32 rows"),
         "speed of all else": others,
         "calls": calls,
         "threads": threads,

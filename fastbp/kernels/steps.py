@@ -37,8 +37,9 @@ PATIENCE = 20_000  # polls of the ticket, some 12 microseconds, before the inter
 Data = tuple[Any, Pointer, Pointer, Pointer]
 """A block of rows: x, y, sample_weight and order; x of sparse rows is itself a tuple.
 
-x (rows, D), y (rows, label columns), sample_weight (rows,) and order (epochs, rows) of int64, the
-last two empty where unused. The distance from row to row is in the integers.
+x (rows, D), y (rows, label columns) and sample_weight (rows,), each of a type that is stored (see
+`stored.py`), and order (epochs, rows) of int64, the last two empty where unused. The distance from
+row to row is in the integers.
 """
 Buffers = tuple[Pointer, Pointer, Pointer]
 """The parameters, a thread's scratch (`work`), and the row of partial sums that it writes to."""

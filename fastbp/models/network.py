@@ -345,7 +345,7 @@ def predict_network(
     Parameters
     ----------
     features : array-like, shape (n_samples, n_features), or Rows
-        Converted as by :func:`fit_network`, a block of rows at a time if large.
+        Read, or converted, as by :func:`fit_network`, a block of rows at a time if large.
     weights, biases, activations
         As :func:`fit_network` takes and returns them.
 

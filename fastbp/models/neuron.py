@@ -258,10 +258,13 @@ def fit_neuron(
     ----------
     features : array-like, shape (n_samples, n_features), or Rows
         Real numbers: an array, a table of pandas, Polars or pyarrow, or the rows of
-        :func:`open_rows` or of a virtual data set. A float64 array whose rows are contiguous is
-        used in place; any other is converted to float64, as a whole up to 64 MiB, otherwise a
-        block of rows at a time in every epoch. For rows in files, at most 64 MiB are in memory at
-        any time: the next blocks are read while one is computed.
+        :func:`open_rows` or of a virtual data set. All arithmetic is in float64; arrays whose rows
+        are contiguous are read as they are stored: float64 always, float32 from 8,193 numbers on,
+        float16, integers of 8 to 64 bits and booleans from 1,048,577 on, because the first fit to a
+        dtype compiles for some seconds. The result is that of the converted rows, bit for bit. Any
+        other array is converted to float64, as a whole up to 64 MiB, otherwise a block of rows at a
+        time in every epoch. For rows in files, at most 64 MiB are in memory at any time: the next
+        blocks are read while one is computed.
     labels : array-like, shape (n_samples,) or (n_samples, 1), or None
         From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels.
     initial_weights : array-like, shape (n_features,)
@@ -430,7 +433,7 @@ def predict_neuron(
     Parameters
     ----------
     features : array-like, shape (n_samples, n_features), or Rows
-        Converted as by :func:`fit_neuron`, a block of rows at a time if large.
+        Read, or converted, as by :func:`fit_neuron`, a block of rows at a time if large.
     weights : array-like, shape (n_features,)
     bias : float
     activation : {activations}, default "sigmoid"

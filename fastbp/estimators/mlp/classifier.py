@@ -188,7 +188,7 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     - Negative sample weights raise a `ValueError`. A batch whose weights sum to 0 changes nothing
       (`ZeroDivisionError` in scikit-learn); held-out rows that all weigh 0 are refused. A `fit`
       that is refused leaves the model as it was.
-    - float32 features are converted; all computation is in float64, which is slower in wide layers.
+    - All computation is in float64, of float32 features, too, which is slower in wide layers.
       Losses are those of float64; "log_loss" is clipped at its epsilon. ``coefs_`` and predictions
       are float32, with "lbfgs" as well.
     - :meth:`predict_log_proba` stays finite where a probability underflows.

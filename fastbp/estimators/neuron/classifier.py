@@ -127,8 +127,8 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     ``partial_fit``, ``score`` and all predictions. With ``y=None`` the classes are the distinct
     labels that the rows carry: text or booleans, or numbers, for which one pass finds them. The
     rows are read a block at a time, and no more of them are in memory than
-    :func:`fastbp.fit_neuron` says. Float64 arrays are used in place, memory maps too; other
-    numbers are converted, a block at a time if there are many.
+    :func:`fastbp.fit_neuron` says, which also says which arrays, memory maps among them, are read
+    in place.
 
     It passes scikit-learn's estimator checks, and works in its pipelines, searches and worker
     processes, with arrays and tables: those tools do not take rows of a source. :func:`fastbp.save`
