@@ -115,7 +115,7 @@ class Orders:
         return [self._draw(random) for _ in range(epoch, stop)]
 
     def put_back(self, epoch: int) -> None:
-        """Undraw the orders from this epoch on, which the fit has ended before."""
+        """Undraw the orders from this epoch on, which nobody has used."""
         if self._random is not None and self.first < epoch < self.stop:
             self._rewind(self._random, epoch)
             self.stop = epoch
@@ -230,6 +230,9 @@ class Run:
 
     def __exit__(self, *exception: object) -> None:
         self._supply.close()  # ends what reads the rows
+        memory = self.memory
+        ended_within = memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED)
+        self._orders.put_back(memory.epoch + (memory.within_epoch or ended_within))
 
     def check_all(self) -> None:
         """Raise an error for the first invalid row; reads all rows, so it may take long."""
@@ -294,8 +297,6 @@ class Run:
             abandon=self._abandon,
         )
         seconds = time.perf_counter() - started
-        if memory.status != layout.RUNNING:
-            self._orders.put_back(memory.epoch + (memory.status != layout.NO_IMPROVEMENT))
         self._supply.used(position, memory.position if memory.epoch == epoch else None)
         if self._sharing is not None:
             self._sharing.took(seconds, budget - memory.budget)

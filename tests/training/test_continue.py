@@ -141,10 +141,16 @@ def test_going_on_where_orders_were_drawn_ahead(keywords, monkeypatch):
 
     whole = network(None, 0.05, 9, **fresh(keywords))
     monkeypatch.setattr(fastbp.training.run.Run, "slice", interrupted)
+    interrupted_with = fresh(keywords)
     with pytest.warns(UserWarning, match="interrupted after 4 epochs"):
-        first = network(None, 0.05, 9, **fresh(keywords))
+        first = network(None, 0.05, 9, **interrupted_with)
     assert first.state.batch_start == 2 * keywords["batch_size"]
     monkeypatch.undo()
+    drawn_from = interrupted_with.get("random_state")
+    if isinstance(drawn_from, np.random.Generator | np.random.RandomState):  # for five epochs
+        five = fresh(keywords)
+        network(None, 0.05, 5, **five)
+        assert drawn_from.random() == five["random_state"].random()
     second = network(parameters(first), 0.05, 5, state=first.state, **fresh(keywords))
     same(whole, first, second)
 
