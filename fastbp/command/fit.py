@@ -103,8 +103,8 @@ def time_plain_loop(
     all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows
     if rows.in_memory is None or not (same and all_at_once):
         return None
-    x, y, _ = rows.block(0, rows.n_rows).arrays
-    assert x is not None
+    block = rows.block(0, rows.n_rows)
+    x, y = block.features, block.labels
     assert y is not None
     how = (settings.learning_rate, epochs, settings.activation, loss)
     try:

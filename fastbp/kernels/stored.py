@@ -22,6 +22,8 @@ STORED = (
     types.uint8, types.uint16, types.uint32, types.uint64, types.boolean,
 )  # fmt: skip
 """Numba's types of the numbers that kernels read."""
+SIZES = {t: np.dtype("f2" if t == FLOAT16 else str(t)).itemsize for t in STORED}
+"""The bytes of each."""
 DTYPES = frozenset(np.dtype(t) for t in ("f8", "f4", "f2", *"bhiq", *"BHIQ", "?"))
 """NumPy's; not those of another byte order, nor long double."""
 
@@ -43,11 +45,6 @@ def element_of(stored: Any) -> ir.Type:
     if stored == FLOAT16:
         return ir.IntType(16)
     return ir.IntType(8 if stored == types.boolean else stored.bitwidth)
-
-
-def size_of(stored: Any) -> int:
-    """Return the bytes of a number in memory."""
-    return np.dtype("f2" if stored == FLOAT16 else str(stored)).itemsize
 
 
 def converted(stored: Any, builder: Any, raw: ir.Value) -> ir.Value:

@@ -28,7 +28,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import lower_builtin, register_model
 
 from fastbp.kernels.jit import device_function
-from fastbp.kernels.stored import STORED, as_floats, converted, element_of, size_of
+from fastbp.kernels.stored import SIZES, STORED, as_floats, converted, element_of
 
 LANES = 8
 Vector = Any
@@ -273,7 +273,7 @@ def load_lanes(
     lanes: int,
     mask: ir.Value | None = None,
 ) -> ir.Value:
-    """Return as float64 as many stored numbers from `index` on; zeros, unread, where no mask is."""
+    """Return as float64 as many stored numbers from `index` on: see `load_raw` for the mask."""
     address = raw_address(stored, builder, pointer, index, lanes)
     return converted(stored, builder, load_raw(stored, builder, address, mask))
 
@@ -289,8 +289,11 @@ def raw_address(
 def load_raw(
     stored: Any, builder: Any, address: ir.Value, mask: ir.Value | None = None
 ) -> ir.Value:
-    """Return the numbers at an address as they are stored; zeros, unread, where no mask is."""
-    raw, n_bytes = address.type.pointee, size_of(stored)
+    """Return the numbers at an address as they are stored.
+
+    Those that are not in the mask, if there is one, are zeros and not read.
+    """
+    raw, n_bytes = address.type.pointee, SIZES[stored]
     if mask is None:
         return builder.load(address, align=n_bytes)
     kind = "f" if isinstance(stored, types.Float) else "i"
@@ -351,7 +354,7 @@ def in_line(pointer: Pointer) -> int:
 
 @compiled_for_numbers(in_line, types.int64, 1)
 def _(stored: Any, builder: Any, pointer: ir.Value) -> ir.Value:
-    return ir.IntType(64)(64 // size_of(stored))
+    return ir.IntType(64)(64 // SIZES[stored])
 
 
 def number_at(pointer: Pointer, index: int) -> float:
@@ -384,7 +387,7 @@ def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, *numbers: ir.Value) -
     source, target = (
         raw_address(stored, builder, *element, 1) for element in zip((p, q), numbers, strict=True)
     )
-    builder.store(load_raw(stored, builder, source), target, align=size_of(stored))
+    builder.store(load_raw(stored, builder, source), target, align=SIZES[stored])
 
 
 def move_first(source: Pointer, target: Pointer, index: int, into: int, count: int) -> None:
@@ -402,7 +405,7 @@ def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, *numbers: ir.Value) -
         raw_address(stored, builder, *element, LANES) for element in ((p, index), (q, into))
     )
     moved = load_raw(stored, builder, source, first_lanes(builder, count))
-    builder.store(moved, target, align=size_of(stored))
+    builder.store(moved, target, align=SIZES[stored])
 
 
 def store(pointer: Pointer, index: int, a: Vector) -> None:

@@ -184,7 +184,7 @@ class _Fitting:
         while True:
             epoch = memory.epoch
             ended = not memory.within_epoch and (epoch or self.validation.due)
-            stopped = self._after_epoch() if ended else None
+            stopped = self._after_epoch() if ended else self._report(within_epoch=True)
             if progress is not None:
                 loss = run.losses[epoch - 1] if epoch else None
                 progress.show(epoch, memory.position, loss, self.validation.last)
@@ -202,29 +202,36 @@ class _Fitting:
                 return "interrupted"
             if memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED):
                 run.raise_bad_row()
-                if self.options.callback is not None:
-                    self._callback_stops()
+                self._report(within_epoch=True)
                 raise self._divergence()
 
     def _after_epoch(self) -> str | None:
         """Do what is due after a completed epoch, once; return why to stop."""
         if self.validation.due and not self.validation.after_epoch():
             return "interrupted"
-        if self.options.callback is not None and self._callback_stops():
+        if self._report() is not None:
             return "callback"
         stale = self.memory.status == layout.NO_IMPROVEMENT or self.validation.stale
         return "tol" if stale else None
 
-    def _callback_stops(self) -> bool:
-        """Call the callback after every epoch, once; return whether it asks to stop."""
-        run, stops = self.run, False
-        for epoch in range(self.reported, self.memory.epoch):
+    def _report(self, within_epoch: bool = False) -> str | None:
+        """Call the callback for every completed epoch, once; return "callback" if it asks to stop.
+
+        One for which slices do not pause hears of all epochs of a slice after it, with the
+        parameters there are by then. One that comes only with a checkpoint begins with the latest.
+        """
+        run, options, stops = self.run, self.options, False
+        if options.callback is None or (options.pauses and within_epoch):
+            return None
+        latest = self.memory.epoch
+        first = max(self.reported, latest - 1) if options.pauses else self.reported
+        for epoch in range(first, latest):
             loss, validation_loss = float(run.losses[epoch]), self.validation.last
             named = self.problem.named(read_only(self.memory.parameters))
             epoch_state = EpochState(run.first_epoch + epoch, loss, validation_loss, named)
-            stops = asks_to_stop(self.options.callback, epoch_state)
+            stops |= asks_to_stop(options.callback, epoch_state)
             self.reported = epoch + 1
-        return stops
+        return "callback" if stops else None
 
     def _answer(self) -> None:
         """Answer a Ctrl-C: raise it if the options say so, otherwise let the fit end."""

@@ -52,7 +52,7 @@ class Memory:
     plain : memoryview
         The same memory, read and written as Python's own integers, which takes half the time.
     chunks : int
-        Chunks of an epoch, if no batch ends within one.
+        Chunks of an epoch.
     floats : numpy.ndarray of float64
         The arrays that follow are views of it. It also holds the threads' scratch memory.
     parameters, epoch_start : numpy.ndarray
@@ -117,7 +117,8 @@ class Memory:
         numbers[layout.BEST_LOSS] = math.inf
         numbers[layout.POWER_1] = numbers[layout.POWER_2] = 1.0
         vectors = self.floats[layout.PARAMETERS : partials].reshape(-1, p)
-        self.chunks = -(-rows.n_rows // chunk_rows)
+        batches, rest = divmod(rows.n_rows, options.batch_rows)
+        self.chunks = batches * -(-options.batch_rows // chunk_rows) - (-rest // chunk_rows)
         self.parameters, self.epoch_start, self.moments = vectors[0], vectors[1], vectors[2:]
         self._partials = partials
         vectors[:2] = problem.parameters

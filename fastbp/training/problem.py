@@ -17,7 +17,8 @@ from fastbp.training.optimizers import SGD, Optimizer, Rule, optimizer_of
 from fastbp.training.state import TrainingState
 
 PLAIN = SGD()
-# What an epoch takes besides its rows: 0.2 microseconds, or 60 where each is a slice of its own.
+# What an epoch takes besides its rows: 0.2 microseconds, or up to 60 where it is a slice of its
+# own, draws an order, or is told to a callback.
 EPOCH_WORK, SLICE_WORK = 500, 180_000
 BRIEF_WORK = 2**23  # units of work, about 3 ms: Ctrl-C can wait for the end
 FitType = TypeVar("FitType")
@@ -110,7 +111,9 @@ class Problem:
     def __post_init__(self) -> None:
         self.rows: Rows = self.samples.rows
         n_rows, batch_rows = self.rows.n_rows, self.options.batch_rows
-        by_itself = SLICE_WORK if self.options.shuffle or self.options.pauses else EPOCH_WORK
+        options = self.options
+        busy = options.shuffle or options.pauses or options.callback is not None
+        by_itself = SLICE_WORK if busy else EPOCH_WORK
         updates = n_rows // batch_rows * self.parameters.size
         self.epoch_work = n_rows * self.row_work + updates + by_itself
 
@@ -132,10 +135,10 @@ class Options:
     With `pauses`, every slice ends with its epoch at the latest, because validation runs there or a
     callback that sees the parameters or may stop the fit; `calls_back` says that the callback may
     take its time. `draw` makes the order of an epoch with ``shuffle=True``. Only a `resumable` fit,
-    which may be continued in the middle of an epoch, keeps the generator's state from the start of
-    each (45 microseconds), and a checksum at the end. `moments` are those to begin with; None are
-    zeros. With `tol_suffices`, as in scikit-learn, a loss that falls by no more than `tol`, or not
-    at all if that is 0, has improved.
+    which may be continued in the middle of an epoch, keeps the generator's state from before the
+    order of each (45 microseconds), and a checksum at the end. `moments` are those to begin with;
+    None are zeros. With `tol_suffices`, as in scikit-learn, a loss that falls by no more than
+    `tol`, or not at all if that is 0, has improved.
     """
 
     learning_rate: arguments.RateFunction | float

@@ -7,7 +7,6 @@ What a model must bring is in ``problem.py``; the arithmetic of epochs and batch
 from __future__ import annotations
 
 import contextlib
-import copy
 import time
 import zlib
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from fastbp.training.state import (
     TrainingState,
     generator_from,
     generator_state,
+    same_state,
     set_generator_state,
 )
 
@@ -92,12 +92,17 @@ class Rates:
 
 
 class Orders:
-    """The orders in which the epochs visit the rows, drawn for some epochs at a time."""
+    """The orders in which the epochs visit the rows, drawn for some epochs at a time.
+
+    If a fit ends before the last of them, the generator gets back the state that it would have had
+    with orders drawn one by one, unless somebody else has drawn from it meanwhile.
+    """
 
     def __init__(self, options: Options, rows: Rows) -> None:
         self._options, self._rows = options, rows
         self._random = options.random
-        self._state_before: dict[str, Any] | None = None
+        self._before: dict[str, Any] | None = None  # the generator's state, and
+        self._after: dict[str, Any] | None = None  # that after the orders of several epochs
         self.first, self.stop = 0, 0
         """The first epoch of those drawn last, and the one after them."""
 
@@ -107,18 +112,23 @@ class Orders:
 
     def draw(self, epoch: int, stop: int) -> list[Order]:
         """Draw the orders of the epochs from `epoch` to `stop`."""
-        random, self._state_before = self._random, None
+        random, several = self._random, stop > epoch + 1
         assert random is not None
-        if self._options.resumable or stop > epoch + 1:
-            self._state_before = generator_state(random)
+        self._before = generator_state(random) if several or self._options.resumable else None
         self.first, self.stop = epoch, stop
-        return [self._draw(random) for _ in range(epoch, stop)]
+        orders = [self._draw(random) for _ in range(epoch, stop)]
+        self._after = generator_state(random) if several else None
+        return orders
 
     def put_back(self, epoch: int) -> None:
-        """Undraw the orders from this epoch on, which nobody has used."""
-        if self._random is not None and self.first < epoch < self.stop:
-            self._rewind(self._random, epoch)
-            self.stop = epoch
+        """Undraw the orders from this epoch on, which the fit has not come to."""
+        random = self._random
+        if random is None or self._before is None or not self.first < epoch < self.stop:
+            return
+        if same_state(generator_state(random), self._after):
+            set_generator_state(random, self._before)
+            for _ in range(self.first, epoch):
+                self._draw(random)
 
     def state(self, epoch: int) -> dict[str, Any] | None:
         """Return the generator's state from before the order of this epoch is drawn."""
@@ -126,11 +136,7 @@ class Orders:
             return None
         if self.lack(epoch):
             return generator_state(self._random)
-        if epoch == self.first:
-            return self._state_before
-        again = copy.deepcopy(self._random)
-        self._rewind(again, epoch)
-        return generator_state(again)
+        return self._before  # slices of several epochs end with the last one
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Draw from a generator in this state from now on."""
@@ -143,12 +149,6 @@ class Orders:
         if self._options.shuffle == "window":
             return window_order(random, rows.n_rows, rows.n_features)
         return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
-
-    def _rewind(self, random: Random, epoch: int) -> None:
-        assert self._state_before is not None
-        set_generator_state(random, self._state_before)
-        for _ in range(self.first, epoch):
-            self._draw(random)
 
 
 def workers(problem: Problem, passes: int) -> contextlib.AbstractContextManager[tuple[Team, int]]:
@@ -283,13 +283,13 @@ class Run:
         memory = self.memory
         epoch, position = memory.epoch, memory.position
         budget, threads, kernel = self._division()
-        first_epoch, limit, rates = self._epochs_to_come(budget)
+        budget, limit, rates = self._epochs_to_come(budget)
         more = epoch + 1 < self.options.epochs
         first, stop, block, order = self._supply.rows(position, more)
         if block is not self._lined[0]:  # rows in place are the same block in every slice
             self._lined = block, self._lines(block)
         data = *self._lined[1], NO_ORDER if order is None else order
-        memory.allow((first, stop), order, (first_epoch, limit, len(rates)), budget)
+        memory.allow((first, stop), order, (epoch, limit, len(rates)), budget)
         started = time.perf_counter()
         # The model's kernel: neuron_steps, network_steps, ...
         threads.run(
@@ -302,7 +302,7 @@ class Run:
             self._sharing.took(seconds, budget - memory.budget)
         if memory.budget == 0 and not (self._sharing is not None and self._sharing.trial):
             growth = SLICE_SECONDS / max(seconds, 1e-9)
-            self._budget = max(1, int(self._budget * min(growth, 16.0)))
+            self._budget = max(1, int(budget * min(growth, 16.0)))
 
     def _division(self) -> tuple[int, Team, Kernel]:
         """Return how many chunks the slice may have, which threads compute it, and how."""
@@ -320,22 +320,26 @@ class Run:
             self.memory.ticket = CLOSED
 
     def _epochs_to_come(self, budget: int) -> tuple[int, int, np.ndarray]:
-        """Return the epoch of the first rate and the first order, where to stop, and the rates."""
-        epoch, orders = self.memory.epoch, self._orders
-        first, limit = epoch, epoch + 1
-        if not self.options.pauses:
-            limit = min(self.options.epochs, limit + budget // self.memory.chunks)
-        draws = self.options.shuffle and orders.lack(epoch)
+        """Return the budget, the epoch to stop before, and the rates of those until then.
+
+        Of shuffled epochs, draw the orders: of several only if the budget allows all of each, and
+        no function of the user's draws from the generator between them.
+        """
+        epoch, chunks, options = self.memory.epoch, self.memory.chunks, self.options
+        limit = epoch + 1
+        if not options.shuffle and not options.pauses:
+            limit = min(options.epochs, limit + budget // chunks)
+        draws = options.shuffle and self._orders.lack(epoch)
+        if draws and not (options.pauses or callable(options.learning_rate)):
+            ahead = min(options.epochs - epoch, self._supply.epochs_ahead, budget // chunks)
+            if ahead > 1 and not self.memory.within_epoch:
+                limit, budget = epoch + ahead, ahead * chunks
+        rates, limit = self.rates.ahead(epoch, limit, self.first_epoch)
         if draws:
-            limit = min(limit, epoch + self._supply.epochs_ahead)
-        elif self.options.shuffle:
-            first, limit = orders.first, min(limit, orders.stop)
-        rates, limit = self.rates.ahead(first, limit, self.first_epoch)
-        if draws:
-            self._supply.reorder(orders.draw(epoch, limit))
+            self._supply.reorder(self._orders.draw(epoch, limit))
         if limit > self.losses.size:
-            self.losses = np.resize(self.losses, min(self.options.epochs, 2 * limit))
-        return first, limit, np.array(rates)
+            self.losses = np.resize(self.losses, min(options.epochs, 2 * limit))
+        return budget, limit, np.array(rates)
 
     def _lines(self, block: Block) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return a block's arrays as the kernel takes them; set how far apart their rows are."""

@@ -274,6 +274,13 @@ def set_generator_state(random: Random, state: dict[str, Any]) -> None:
         random.bit_generator.state = state
 
 
+def same_state(a: Any, b: Any) -> bool:
+    """Return whether two states, or parts of them, are equal."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and all(same_state(a[name], b.get(name)) for name in a)
+    return bool(np.array_equal(a, b))
+
+
 def generator_from(state: Any) -> Random:
     """Return a new generator in that state, which anybody may have made."""
     name = state.get("bit_generator") if isinstance(state, dict) else state

@@ -1,7 +1,9 @@
 """The multi-layer perceptrons with scikit-learn's interface: its numbers, and what they add."""
 
 import contextlib
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import warnings
@@ -508,6 +510,24 @@ def test_epochs_that_nobody_watches_are_the_same(parameters):
     np.testing.assert_array_equal(unwatched["loss_curve_"], watched["loss_curve_"])
     for a, b in zip(unwatched["coefs_"], watched["coefs_"], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal that a process can send itself")
+def test_ctrl_c_within_an_epoch_that_nobody_watches(monkeypatch):
+    """Also the epochs of the same slice are noted."""
+    X, y = DATA["diabetes"]
+    original = fastbp.training.run.Run.slice
+
+    def interrupted(self):
+        self._budget = 5 * self.memory.chunks + 2
+        original(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(fastbp.training.run.Run, "slice", interrupted)
+    model = MLPRegressor(max_iter=10**6, tol=0.0, batch_size=50, shuffle=False, random_state=0)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, y)
+    assert model.n_iter_ == len(model.loss_curve_) == 5 and model.t_ == 5 * len(X)
 
 
 def test_what_was_computed_survives_a_callback_that_fails():

@@ -390,8 +390,18 @@ def run_for(x, y, workers, **keywords):
     """A fit under way whose kernel the test calls itself."""
     model = NeuronModel(x.shape[1], np.zeros(x.shape[1]), 0.0, "sigmoid", "mse")
     data = samples(ArrayRows(x), y, None, model.targets, ("features", "labels", ""))
-    options = Options(learning_rate=0.1, epochs=2, batch_rows=len(x), **keywords)
+    options = Options(**{"learning_rate": 0.1, "epochs": 2, "batch_rows": len(x), **keywords})
     return Run(model.problem(data, options), Team(workers, None))
+
+
+@pytest.mark.parametrize("suffices", [False, True])
+def test_a_loss_that_falls_by_tol_and_no_more(suffices):
+    """By 0, here: it has improved where `tol` suffices, as scikit-learn has it."""
+    how = {"tol": 0.0, "n_iter_no_change": 2, "tol_suffices": suffices}
+    run = run_for(np.ones((9, 2)), np.ones(9), 1, learning_rate=0.0, epochs=8, **how)
+    while run.memory.status == layout.RUNNING and run.memory.epoch < 8:
+        run.slice()
+    assert run.memory.epoch == (8 if suffices else 3)
 
 
 def test_one_thread_of_a_team_can_do_all_the_work():

@@ -47,6 +47,14 @@ class Killed(BaseException):
     """What no handler of the library takes for an error of the caller's functions."""
 
 
+def test_a_callback_that_comes_with_the_checkpoint(tmp_path):
+    """It begins with the latest epoch: the parameters of the others are gone."""
+    fit(5, checkpoint=tmp_path / "c")
+    seen = []
+    fit(7, checkpoint=tmp_path / "c", callback=lambda epoch: seen.append(epoch.epoch))
+    assert seen == [4, 5, 6]
+
+
 @pytest.mark.parametrize("keywords", CHOICES, ids=str)
 @pytest.mark.parametrize("every", [1, 5, 13])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(keywords, every, tmp_path, monkeypatch):

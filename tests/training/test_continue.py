@@ -129,15 +129,18 @@ SHUFFLED = [c for c in CHOICES if "shuffle" in c] + [
 
 @pytest.mark.parametrize("keywords", SHUFFLED, ids=str)
 def test_going_on_where_orders_were_drawn_ahead(keywords, monkeypatch):
-    """The slice ends within its last epoch: the state is that before the order of this epoch."""
+    """Four epochs in a slice, then a part of one: the state is that before the order of this one."""
     monkeypatch.setattr("fastbp.training.problem.BRIEF_WORK", 0)
     chunks = -(-30 // keywords["batch_size"])
     original = fastbp.training.run.Run.slice
 
+    budgets = [4 * chunks + 1, 2]
+
     def interrupted(self):
-        self._budget = 4 * chunks + 2
+        self._budget = budgets.pop(0)
         original(self)
-        os.kill(os.getpid(), signal.SIGINT)
+        if not budgets:
+            os.kill(os.getpid(), signal.SIGINT)
 
     whole = network(None, 0.05, 9, **fresh(keywords))
     monkeypatch.setattr(fastbp.training.run.Run, "slice", interrupted)

@@ -35,7 +35,7 @@ def open_rows(
     """Open rows of features, with the labels and sample weights that the source has.
 
     Files are read a block at a time, the next one during the computation on this one; a fit maps
-    a ``.npy`` of float64 instead, where the platform lets it do so safely.
+    a large ``.npy`` instead, where the platform lets it do so safely.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ class AfterEpoch:
         else:
             if state.validation_loss is not None:
                 self._say(f"Validation loss = {state.validation_loss:.8f}")
-            self._count_stale(state.loss > learned.best_loss_ - settings.tol)
+            self._count_stale(state.loss > learned.best_loss_ - float(settings.tol))
             learned.best_loss_ = min(learned.best_loss_, state.loss)
         learned.optimizer.iteration_ends(learned.t_)
         if learned.no_improvement_count > settings.n_iter_no_change:
