@@ -332,7 +332,7 @@ class Run:
         draws = options.shuffle and self._orders.lack(epoch)
         if draws and not (options.pauses or callable(options.learning_rate)):
             ahead = min(options.epochs - epoch, self._supply.epochs_ahead, budget // chunks)
-            if ahead > 1 and not self.memory.within_epoch:
+            if ahead > 0 and not self.memory.within_epoch:
                 limit, budget = epoch + ahead, ahead * chunks
         rates, limit = self.rates.ahead(epoch, limit, self.first_epoch)
         if draws:
