@@ -7,6 +7,7 @@ What a model must bring is in ``problem.py``; the arithmetic of epochs and batch
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 import zlib
 from collections.abc import Iterator
@@ -123,12 +124,10 @@ class Orders:
     def put_back(self, epoch: int) -> None:
         """Undraw the orders from this epoch on, which the fit has not come to."""
         random = self._random
-        if random is None or self._before is None or not self.first < epoch < self.stop:
+        if random is None or not self.first < epoch < self.stop:
             return
         if same_state(generator_state(random), self._after):
-            set_generator_state(random, self._before)
-            for _ in range(self.first, epoch):
-                self._draw(random)
+            self._draw_again(random, epoch)
 
     def state(self, epoch: int) -> dict[str, Any] | None:
         """Return the generator's state from before the order of this epoch is drawn."""
@@ -136,7 +135,9 @@ class Orders:
             return None
         if self.lack(epoch):
             return generator_state(self._random)
-        return self._before  # slices of several epochs end with the last one
+        again = copy.deepcopy(self._random)
+        self._draw_again(again, epoch)
+        return generator_state(again)
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Draw from a generator in this state from now on."""
@@ -149,6 +150,13 @@ class Orders:
         if self._options.shuffle == "window":
             return window_order(random, rows.n_rows, rows.n_features)
         return self._options.draw(random, rows.n_rows).astype(np.int64, copy=False)
+
+    def _draw_again(self, random: Random, stop: int) -> None:
+        """Put a generator where it was before the order of the epoch `stop` was drawn."""
+        assert self._before is not None
+        set_generator_state(random, self._before)
+        for _ in range(self.first, stop):
+            self._draw(random)
 
 
 def workers(problem: Problem, passes: int) -> contextlib.AbstractContextManager[tuple[Team, int]]:

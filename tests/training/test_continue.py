@@ -11,6 +11,7 @@ import pytest
 import fastbp
 from fastbp import SGD, Adam
 from fastbp.kernels import layout
+from fastbp.training.state import same_state
 from tests.problems import network_problem
 
 CHOICES = [
@@ -162,19 +163,21 @@ def test_going_on_where_orders_were_drawn_ahead(keywords, monkeypatch):
 @pytest.mark.parametrize("ends", ["tol", "divergence"])
 def test_a_generator_draws_for_the_epochs_that_there_were(ends, keywords, monkeypatch):
     """Orders that were drawn ahead and never used are put back."""
-    after = []
+    after, states = [], []
     for ahead in (0, 2**16):
         monkeypatch.setattr("fastbp.data.supply.INDICES_AHEAD", ahead)
         used = fresh(keywords)
         if ends == "tol":
             fit = network(None, 0.05, 90, tol=1.0, n_iter_no_change=4, **used)
             assert (fit.stopped, fit.n_epochs) == ("tol", 5)
+            states.append(fit.state.random_state)
         else:
             with pytest.raises(fastbp.DivergenceError) as caught:
                 network(None, lambda epoch: 0.05 if epoch < 3 else 1e9, 90, **used)
             assert caught.value.epoch < 9
         after.append(used["random_state"].permutation(10).tolist())
     assert after[0] == after[1]
+    assert ends == "divergence" or same_state(*states)
 
 
 def test_epochs_go_on_counting():
