@@ -32,7 +32,7 @@ def _fit_network(**keywords: Any) -> None:
     network.fit_network(X, Y, *LAYER, 0.1, 1, activations=NAMES, **keywords)
 
 
-# Each kernel is compiled once for all arguments; a function may need several kernels.
+# Each kernel is compiled once for all arguments with rows of float64; a function may need several.
 CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
     "train_neuron": (
         lambda: neuron.train_neuron(X.tolist(), Y.tolist(), W.tolist(), 0.0, 0.1, 1),
@@ -118,7 +118,8 @@ def warmup(
     """Compile the kernels of functions now, or load them from the cache on disk.
 
     Otherwise the first call to a function does that, which takes seconds. After it, no call of
-    these functions compiles anything, whatever its arguments.
+    these functions compiles anything, whatever its arguments, unless it is given large rows of
+    another dtype than float64: :func:`fit_neuron` says which have kernels of their own.
 
     Parameters
     ----------
