@@ -225,9 +225,11 @@ class _Fitting:
             return None
         latest = self.memory.epoch
         first = max(self.reported, latest - 1) if options.pauses else self.reported
+        if first == latest:
+            return None
+        named = self.problem.named(read_only(self.memory.parameters))
         for epoch in range(first, latest):
             loss, validation_loss = float(run.losses[epoch]), self.validation.last
-            named = self.problem.named(read_only(self.memory.parameters))
             epoch_state = EpochState(run.first_epoch + epoch, loss, validation_loss, named)
             stops |= asks_to_stop(options.callback, epoch_state)
             self.reported = epoch + 1
