@@ -7,6 +7,7 @@ import textwrap
 from itertools import pairwise
 
 import numpy as np
+from numba.core import types
 
 from tests.tolerances import ROUNDING, SQUARED_ROUNDING
 
@@ -37,6 +38,16 @@ def assert_same_network(fit, expected, rtol=ROUNDING):
 def network_bits(fit):
     """All numbers of a fit, as bytes."""
     return b"".join(array.tobytes() for array in (*fit.weights, *fit.biases, fit.losses))
+
+
+def signatures(kernel):
+    """The types that a kernel was compiled for, without those of rows that are not float64."""
+    found = []
+    for signature in kernel.signatures:
+        rows = signature[0] if isinstance(signature[0], types.BaseTuple) else signature[:1]
+        if all(array.dtype == types.float64 for array in list(rows)[:3]):
+            found.append(signature)
+    return found
 
 
 def python(code, *, timeout=120, **environment):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastbp import DataError, fit_neuron, open_rows
+from tests.problems import signatures
 
 NAMES = ["a", "b", "c", "y"]
 VALUES = np.arange(12.0).reshape(3, 4)
@@ -57,7 +58,7 @@ def test_weights_of_an_array_are_contiguous_as_the_kernels_were_compiled_for():
         rows = open_rows(VALUES, target=-1, columns=[0], **names)
         fit_neuron(rows, None, [0.0], 0.0, 0.01, 1, activation="identity")
         assert rows.weight_array is None or rows.weight_array.flags.c_contiguous
-    assert len(neuron_steps.signatures) == 1
+    assert len(signatures(neuron_steps)) == 1
 
 
 def test_the_column_of_a_value_that_is_not_finite(tmp_path):

@@ -22,7 +22,7 @@ from fastbp.system import threads
 from fastbp.training.driver import _Fitting
 from fastbp.training.problem import Options
 from fastbp.training.run import Run
-from tests.problems import python
+from tests.problems import python, signatures
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 
@@ -353,11 +353,12 @@ def test_one_specialisation_a_kernel():
     x, y, w = problem(100, 3)
     locked = x.copy()
     locked.flags.writeable = False
-    for array in (x, locked, x.tolist(), np.asfortranarray(x), x[::2].repeat(2, axis=0)):
+    few = x.astype(np.float32), (x * 9).astype(int)
+    for array in (x, locked, x.tolist(), np.asfortranarray(x), x[::2].repeat(2, axis=0), *few):
         for keywords in ({}, {"shuffle": True}, {"sample_weight": y + 1.0}):
             fastbp.fit_neuron(array, y, w, 0.0, 0.1, 1, **keywords)
         fastbp.predict_neuron(array, w, 0.0)
-    assert len(neuron_steps.signatures) == len(neuron_outputs.signatures) == 1
+    assert len(signatures(neuron_steps)) == len(signatures(neuron_outputs)) == 1
 
 
 class TestThreadCounts:
