@@ -19,6 +19,7 @@ from fastbp.data.labels import check_weights, samples, validation_samples
 from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout
+from fastbp.kernels.cache import users_level
 from fastbp.system import archive
 from fastbp.system.interrupts import WaitInterruptedError, deferred_interrupts
 from fastbp.system.progress import Progress
@@ -67,7 +68,7 @@ def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType
         warnings.warn(
             f"interrupted after {len(outcome.losses)} epochs: the parameters hold every completed"
             " update",
-            stacklevel=3,
+            stacklevel=users_level(),
         )
     return model.result(outcome)
 

@@ -691,10 +691,11 @@ def test_an_interrupted_fit_returns_what_there_is():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Interrupts, "handle", noted)
-        with pytest.warns(UserWarning, match="interrupted"):
+        with pytest.warns(UserWarning, match="interrupted") as warned:
             model.fit(X, y)
     assert signal.getsignal(signal.SIGINT) is before
     assert model.stopped_ == "interrupted" and model.n_iter_ == len(model.loss_curve_) >= 3
+    assert warned[0].filename == __file__
     model.callback = None
     assert np.isfinite(model.partial_fit(X, y).coef_).all()
 
