@@ -172,8 +172,9 @@ def readable_in_place(array: np.ndarray) -> bool:
 def pays_in_place(array: np.ndarray) -> bool:
     """Return whether to read an array as it is stored is worth the seconds to compile a kernel.
 
-    In cache memory only float32 is read as fast as float64; the others take up to 1.5 times as
-    long, as each pass converts them. From memory, 0.5 to 0.7 of float64's time.
+    In cache memory an epoch of float32 takes 0.7 to 1.25 times as long as one of float64, one of
+    the others 1.04 to 2.1 times, as each pass converts them. From memory float32, float16 and bytes
+    take 0.4 to 0.7 times as long, int64 1.0 to 1.6 times, but no copy of what is large.
     """
     if array.dtype == FLOAT64:
         return True

@@ -185,11 +185,6 @@ def first_bad_row(array: np.ndarray) -> int | None:
     return None
 
 
-def floats(array: np.ndarray) -> np.ndarray:
-    """Return an array itself if it is of float64, or a converted copy."""
-    return array if array.dtype == FLOAT64 else array.astype(FLOAT64)
-
-
 def is_finite(array: np.ndarray) -> bool:
     """Return whether a float64 array is finite; False, too, if it is large."""
     if array.size > FEW or array.dtype != FLOAT64:

@@ -110,8 +110,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         self.rows: Rows = self.samples.rows
-        n_rows, batch_rows = self.rows.n_rows, self.options.batch_rows
-        options = self.options
+        options, n_rows, batch_rows = self.options, self.rows.n_rows, self.options.batch_rows
         busy = options.shuffle or options.pauses or options.callback is not None
         by_itself = SLICE_WORK if busy else EPOCH_WORK
         updates = n_rows // batch_rows * self.parameters.size

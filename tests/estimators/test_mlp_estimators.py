@@ -512,6 +512,38 @@ def test_epochs_that_nobody_watches_are_the_same(parameters):
         np.testing.assert_array_equal(a, b)
 
 
+def test_tol_of_float32_ends_a_fit_where_float64_does():
+    """NumPy would compare in float32, the kernel does not."""
+    X, y = DATA["diabetes"]
+    ends = []
+    for tol in (np.float32(1e-9), float(np.float32(1e-9))):
+        for callback in (None, lambda epoch: None):
+            model = MLPRegressor(
+                max_iter=300, tol=tol, n_iter_no_change=2, random_state=0, solver="sgd",
+                learning_rate_init=1e-12, shuffle=False, callback=callback,
+            )  # fmt: skip
+            model.fit(X, y)
+            ends.append((model.n_iter_, model._no_improvement_count, model.stopped_))
+    assert len(set(ends)) == 1
+
+
+def test_epochs_that_are_noted_are_no_brief_work():
+    """Each costs microseconds of Python: a fit of many can be interrupted."""
+    X, y = DATA["diabetes"]
+    brief = []
+    original = fastbp.training.driver.train
+
+    def noted(problem, *others):
+        brief.append(problem.brief)
+        problem.options.epochs = 1
+        return original(problem, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastbp.estimators.mlp.stochastic.train", noted)
+        MLPRegressor(hidden_layer_sizes=(5,), shuffle=False, max_iter=100).fit(X[:10, :3], y[:10])
+    assert brief == [False]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no signal that a process can send itself")
 def test_ctrl_c_within_an_epoch_that_nobody_watches(monkeypatch):
     """Also the epochs of the same slice are noted."""

@@ -180,6 +180,24 @@ def test_a_generator_draws_for_the_epochs_that_there_were(ends, keywords, monkey
     assert ends == "divergence" or same_state(*states)
 
 
+def test_a_generator_that_somebody_else_draws_from_is_left_alone(monkeypatch):
+    """Put back, it would give them the same numbers again."""
+    random = np.random.default_rng(5)
+    original = fastbp.training.run.Run.slice
+    left = []
+
+    def others_draw(self):
+        original(self)
+        random.random()
+        left.append(random.bit_generator.state)
+
+    monkeypatch.setattr(fastbp.training.run.Run, "slice", others_draw)
+    keywords = {"shuffle": True, "batch_size": 7, "random_state": random}
+    fit = network(None, 0.05, 90, tol=1.0, n_iter_no_change=4, **keywords)
+    assert fit.n_epochs == 5
+    assert same_state(random.bit_generator.state, left[-1])
+
+
 def test_epochs_go_on_counting():
     asked, seen = [], []
 

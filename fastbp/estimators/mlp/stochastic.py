@@ -102,7 +102,7 @@ class Stochastic:
         check_weights("sample_weight", samples.rows)
         waits = bool(self._fit.callbacks) or bool(settings.verbose)
         adapts = not once and solver.schedule != "constant"
-        goes_on = learned.no_improvement_count > 0 or np.isfinite(learned.best_loss_ or 0.0)
+        goes_on = learned.no_improvement_count > 0 or learned.best_loss_ not in (None, np.inf)
         # Otherwise all that is to be done after an epoch can be done after several.
         pauses = once or waits or adapts or goes_on or self._fit.validation is not None
         return Options(
