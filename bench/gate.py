@@ -39,6 +39,7 @@ AT_AVX2 = [  # what a machine with AVX-512 measures at both widths: the kernels 
     "mini-batch: 64-100-10, 32 rows a step",
     "mini-batch: 64-100-10, 200 rows a step",
     "mini-batch: 784-256-10, 128 rows a step",
+    "mini-batch in float32: 64-100-10, 32 rows a step",
     "network: 4-8-1, 1000 rows a step",
 ]
 

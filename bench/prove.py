@@ -19,22 +19,14 @@ from bench import TOP
 
 WORKLOADS = ["neuron: 1000x10", "neuron: 10000x20", "network: 4-8-1, 1000 rows a step"]
 KERNEL = Path("fastbp/kernels/neuron.py")
-CALL = "run_steps(neuron_gradient,"
+CALL = "neuron_gradient, first_bad_row,"
 SLOWED = """
 
 @subroutine
-def slowed_gradient(
-    data: Data,
-    integers: Pointer,
-    start: int,
-    rows: int,
-    parameters: Pointer,
-    work: Pointer,
-    partial: Pointer,
-) -> bool:
+def slowed_gradient(data: Data, integers: Pointer, start: int, rows: int, buffers: Buffers) -> bool:
     if integers[layout.EPOCH] % 2 == 0:
-        neuron_gradient(data, integers, start, rows, parameters, work, partial)
-    return neuron_gradient(data, integers, start, rows, parameters, work, partial)
+        neuron_gradient(data, integers, start, rows, buffers)
+    return neuron_gradient(data, integers, start, rows, buffers)
 
 
 @kernel

@@ -65,8 +65,8 @@ def accuracy_tables(
         for name, by_way in errors.items()
     ]
     of_parameters = [
-        [f"{int(epochs):,}", *(f"{drift[p]:.1f}" if p in drift else "" for p in providers)]
-        for epochs, drift in drifts.items()
+        [title, *(f"{drift[p]:.1f}" if p in drift else "" for p in providers)]
+        for title, drift in drifts.items()
     ]
     return (
         table(["function", *providers], of_functions)

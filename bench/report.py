@@ -37,14 +37,17 @@ SHORT = {
     "neuron: 100x2": "neuron, 100 rows of 2 features, an epoch",
     "neuron: 100000x100": "neuron, 100,000 rows of 100 features, an epoch",
     "neuron of float32 rows: 100000x100": "the same of float32 rows",
+    "neuron in float32: 100000x100": "the same in float32",
     "online: 2000x10": "neuron, 10 features, online, a step",
     "mini-batch: 10000x20, batches of 100": "neuron, batch of 100 rows of 20 features, a step",
     "sources: npy, 1000000x20": "neuron, 1,000,000 rows of 20 features in a `.npy`, an epoch",
     "online: 10-32-1, one row a step": "network 10-32-1, online, a step",
     "network: 4-8-1, 1000 rows a step": "network 4-8-1, 1000 rows, an epoch",
     "mini-batch: 64-100-10, 32 rows a step": "network 64-100-10, batch of 32 rows, a step",
+    "mini-batch in float32: 64-100-10, 32 rows a step": "the same in float32",
     "mini-batch: 784-256-10, 128 rows a step": "network 784-256-10, batch of 128 rows, a step",
-    "mini-batch, 2 threads: 784-256-10, 128 rows a step": "the same on two threads",
+    "mini-batch in float32: 784-256-10, 128 rows a step": "the same in float32",
+    "mini-batch, 2 threads: 784-256-10, 128 rows a step": "the same on two threads, in float64",
     "prediction: 64-100-10, one row": "network 64-100-10, prediction of one row",
     "call: MLPClassifier.partial_fit, 64-100-10, 32 rows": "`MLPClassifier.partial_fit` of 32 rows",
     "estimator: fit of digits, defaults": "`MLPClassifier().fit` on scikit-learn's digits",
@@ -105,6 +108,17 @@ def others(run: Saved) -> str:
         if not CASES[title].does_little:
             rows.append([title, microseconds(run, title), *multiples(run, title)])
     return table(["", "fastbp, µs", *PEERS], rows)
+
+
+def singles(run: Saved) -> str:
+    """Write arithmetic in float32: microseconds, fastbp's own in float64, and the others."""
+    rows = []
+    for title in titles(run, "neuron in float32", "mini-batch in float32"):
+        double = run.figures.get(title.replace(" in float32", ""))
+        ours = of_step(run.figures[title]["fastbp"])
+        longer = number(of_step(double["fastbp"]) / ours) if double else ""
+        rows.append([title, microseconds(run, title), longer, *multiples(run, title)])
+    return table(["", "fastbp, µs", "fastbp in float64", *PEERS], rows)
 
 
 def calls(run: Saved) -> str:
@@ -222,6 +236,7 @@ PAGES: dict[Path, dict[str, Callable[[Saved], str]]] = {
     BENCH_README: {
         "speed of a neuron": neurons,
         "speed of float32 rows": lambda run: neurons(run, "neuron of float32 rows"),
+        "speed in float32": singles,
         "speed of all else": others,
         "calls": calls,
         "threads": threads,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.providers import installed
-from bench.workloads import accuracy
+from bench.workloads import accuracy, singles
 from bench.workloads.neurons import PROVIDERS
 
 ULPS = {"exponential": 1.1, "sigmoid": 2.1, "tanh": 2.0, "log loss": 2.0}
@@ -44,15 +44,23 @@ def test_function(measurements: Any, quick: bool, name: str, provider: str) -> N
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("epochs", accuracy.EPOCHS)
-def test_drift(measurements: Any, quick: bool, epochs: int, provider: str) -> None:
+@pytest.mark.parametrize("dtype", accuracy.UNIT_ROUNDOFFS)
+def test_drift(measurements: Any, quick: bool, dtype: str, epochs: int, provider: str) -> None:
     if not installed(provider):
         pytest.skip(f"{provider} is not installed")
     if quick and epochs > 100:
         pytest.skip("a quick run stops at 100 epochs")
-    drift = accuracy.drift(provider, epochs)
-    measurements.accuracy.setdefault("drift", {}).setdefault(str(epochs), {})[provider] = drift
+    drift = accuracy.drift(provider, epochs, dtype)
+    title = accuracy.drift_title(epochs, dtype)
+    measurements.accuracy.setdefault("drift", {}).setdefault(title, {})[provider] = drift
     if provider == "fastbp":
-        assert drift <= DRIFT_FACTOR * accuracy.drift("NumPy", epochs)
+        assert drift <= DRIFT_FACTOR * accuracy.drift("NumPy", epochs, dtype)
+
+
+@pytest.mark.parametrize("name", singles.FUNCTIONS)
+def test_function_of_float32(name: str) -> None:
+    """A sample; ``python -m bench.accuracy --float32`` takes all arguments."""
+    assert singles.errors(name, stride=1021).largest <= 2.0
 
 
 def test_fifty_digits_are_enough() -> None:

@@ -39,7 +39,11 @@ def invented(path: Path, when: str, avx2: bool = False, cpu: str = "an invention
         "commit_info": {"id": "0123456789"},
         "accuracy": {
             "ulps": {n: dict.fromkeys(f.computed, error) for n, f in accuracy.FUNCTIONS.items()},
-            "drift": {str(n): dict.fromkeys(("fastbp", "NumPy"), 1.5) for n in accuracy.EPOCHS},
+            "drift": {
+                accuracy.drift_title(n, dtype): dict.fromkeys(("fastbp", "NumPy"), 1.5)
+                for dtype in accuracy.UNIT_ROUNDOFFS
+                for n in accuracy.EPOCHS
+            },
         },
         "benchmarks": benchmarks,
     }

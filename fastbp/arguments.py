@@ -21,6 +21,15 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 RateFunction = Callable[[int], float]
+FLOAT64, FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
+DTYPES: dict[str, np.dtype[Any]] = {"float64": FLOAT64, "float32": FLOAT32}
+"""Of arithmetic."""
+_ALL_DTYPES: dict[Any, np.dtype[Any]] = {
+    **DTYPES, FLOAT64: FLOAT64, FLOAT32: FLOAT32, np.float64: FLOAT64, np.float32: FLOAT32,
+}  # fmt: skip
+_NAMES_OF_DTYPES = str, type, np.dtype
+# For type checkers; a test compares it with DTYPES.
+Dtype = Literal["float64", "float32"] | np.dtype[Any] | type[np.generic]
 Documented = TypeVar("Documented")
 Name = TypeVar("Name", bound=str)
 
@@ -88,6 +97,15 @@ def choice(name: str, value: Any, known: Collection[Name]) -> Name:
         if value == each:
             return each
     raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+def dtype(name: str, value: Any) -> np.dtype[Any]:
+    """Return the dtype of arithmetic: by name, or given as a dtype or scalar type of NumPy."""
+    is_dtype = isinstance(value, _NAMES_OF_DTYPES)
+    if is_dtype and value in _ALL_DTYPES:
+        return _ALL_DTYPES[value]
+    error = ValueError if is_dtype else TypeError
+    raise error(f"{name}: expected {' or '.join(map(repr, DTYPES))}, got {describe(value)}")
 
 
 def path(name: str, value: Any) -> Path:

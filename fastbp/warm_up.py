@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,39 +24,42 @@ LAYER = [W[:, None]], [W[:1]]
 NAMES: tuple[ActivationName] = ("sigmoid",)
 
 
-def _fit_shared() -> None:
-    x, y = np.zeros((16, 3)), np.zeros(16)  # two panels, one for each thread
-    network.fit_network(x, y, *LAYER, 0.1, 1, activations=NAMES, n_threads=2)
+def _fit_shared(x: np.ndarray = X, **how: Any) -> None:
+    x, y = np.zeros((16, 3), x.dtype), np.zeros(16)  # two panels, one for each thread
+    network.fit_network(x, y, *LAYER, 0.1, 1, activations=NAMES, n_threads=2, **how)
 
 
-def _fit_network(**keywords: Any) -> None:
-    network.fit_network(X, Y, *LAYER, 0.1, 1, activations=NAMES, **keywords)
+def _fit_network(x: np.ndarray, **how: Any) -> None:
+    network.fit_network(x, Y, *LAYER, 0.1, 1, activations=NAMES, **how)
 
 
-# Each kernel is compiled once for all arguments with rows of float64; a function may need several.
-CALLS: dict[str, tuple[Callable[[], Any], ...]] = {
+# Each kernel is compiled once for all arguments with rows x of one dtype and arithmetic in one
+# dtype, which a function may take as a keyword; it may need several kernels.
+CALLS: dict[str, tuple[Callable[..., Any], ...]] = {
     "train_neuron": (
-        lambda: neuron.train_neuron(X.tolist(), Y.tolist(), W.tolist(), 0.0, 0.1, 1),
-        lambda: neuron.train_neuron(X, Y, W, 0.0, 0.1, 1),
+        lambda *_, **__: neuron.train_neuron(X.tolist(), Y.tolist(), W.tolist(), 0.0, 0.1, 1),
+        lambda *_, **__: neuron.train_neuron(X, Y, W, 0.0, 0.1, 1),
     ),
     "fit_neuron": (
-        lambda: neuron.fit_neuron(X, Y, W, 0.0, 0.1, 1),
-        lambda: neuron.fit_neuron(X, Y, W, 0.0, 0.1, 1, batch_size=1),
+        lambda x=X, **how: neuron.fit_neuron(x, Y, W, 0.0, 0.1, 1, **how),
+        lambda x=X, **how: neuron.fit_neuron(x, Y, W, 0.0, 0.1, 1, batch_size=1, **how),
     ),
-    "predict_neuron": (lambda: neuron.predict_neuron(X, W, 0.0),),
+    "predict_neuron": (lambda x=X, **how: neuron.predict_neuron(x, W, 0.0, **how),),
     "fit_network": (
-        lambda: _fit_network(optimizer="adam"),
-        lambda: _fit_network(batch_size=2),
-        lambda: _fit_network(batch_size=1),
+        lambda x=X, **how: _fit_network(x, optimizer="adam", **how),
+        lambda x=X, **how: _fit_network(x, batch_size=2, **how),
+        lambda x=X, **how: _fit_network(x, batch_size=1, **how),
         _fit_shared,
     ),
     "loss_and_gradient": (
-        lambda: network.loss_and_gradient(X, Y, *LAYER, activations=NAMES),
+        lambda x=X, **how: network.loss_and_gradient(x, Y, *LAYER, activations=NAMES, **how),
         _fit_shared,  # the same kernel
     ),
-    "predict_network": (lambda: network.predict_network(X, *LAYER, activations=NAMES),),
-    "make_neuron_dataset": (lambda: datasets.make_neuron_dataset(3, 1, seed=0),),
-    "make_network_dataset": (lambda: datasets.make_network_dataset(3, [1, 1], seed=0),),
+    "predict_network": (
+        lambda x=X, **how: network.predict_network(x, *LAYER, activations=NAMES, **how),
+    ),
+    "make_neuron_dataset": (lambda *_, **__: datasets.make_neuron_dataset(3, 1, seed=0),),
+    "make_network_dataset": (lambda *_, **__: datasets.make_network_dataset(3, [1, 1], seed=0),),
 }
 
 
@@ -112,14 +116,18 @@ class Warmup(dict[str, Readiness]):
         return "\n".join([*lines, *([f"not kept: {self.not_kept}"] if self.not_kept else [])])
 
 
+@arguments.names_in_docs(dtypes=arguments.DTYPES)
 def warmup(
-    *functions: FunctionName | Callable[..., Any], progress: bool | Literal["always"] = False
+    *functions: FunctionName | Callable[..., Any],
+    progress: bool | Literal["always"] = False,
+    dtype: arguments.Dtype = "float64",
 ) -> Warmup:
     """Compile the kernels of functions now, or load them from the cache on disk.
 
     Otherwise the first call to a function does that, which takes seconds. After it, no call of
-    these functions compiles anything, whatever its arguments, unless it is given large rows of
-    another dtype than float64: :func:`fit_neuron` says which have kernels of their own.
+    these functions with this `dtype` compiles anything, whatever its other arguments, unless it is
+    given large rows of a dtype other than this or float64: :func:`fit_neuron` says which have
+    kernels of their own.
 
     Parameters
     ----------
@@ -130,6 +138,8 @@ def warmup(
         ``Perceptron`` call the functions that fit and predict.)
     progress : bool or "always"
         True shows a bar in a terminal or a notebook, ``"always"`` elsewhere too.
+    dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
+        That of the arithmetic, as the functions take it.
 
     Returns
     -------
@@ -156,13 +166,25 @@ def warmup(
     """
     names = [arguments.choice("functions", getattr(f, "__name__", f), CALLS) for f in functions]
     progress = arguments.progress("progress", progress)
-    done = Warmup()
-    for name in warmup_bar(progress, dict.fromkeys(names or CALLS)):
+    dtype = arguments.dtype("dtype", dtype)
+    stored = dict.fromkeys((arguments.FLOAT64, dtype))
+    return made_ready(names or CALLS, progress, dtype, stored)
+
+
+def made_ready(
+    names: Iterable[str],
+    progress: bool | Literal["always"],
+    dtype: np.dtype[Any],
+    stored: Iterable[np.dtype[Any]],
+) -> Warmup:
+    """Compile or load the kernels of functions for arithmetic in `dtype` and rows as `stored`."""
+    rows, done = [X.astype(each) for each in stored], Warmup()
+    for name in warmup_bar(progress, dict.fromkeys(names)):
         compiled, loaded = _counts()
         started = time.perf_counter()
-        for call in CALLS[name]:
+        for x, call in product(rows, CALLS[name]):
             with deferred_interrupts():  # on Ctrl-C a fit returns instead of raising
-                call()
+                call(x, dtype=dtype)
         seconds = time.perf_counter() - started
         compiled_now, loaded_now = _counts()
         done[name] = Readiness(seconds, compiled_now - compiled, loaded_now - loaded)

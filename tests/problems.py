@@ -41,11 +41,13 @@ def network_bits(fit):
 
 
 def signatures(kernel):
-    """The types that a kernel was compiled for, without those of rows that are not float64."""
+    """The types that a kernel was compiled for, of rows and of arithmetic in float64 only."""
     found = []
     for signature in kernel.signatures:
         rows = signature[0] if isinstance(signature[0], types.BaseTuple) else signature[:1]
-        if all(array.dtype == types.float64 for array in list(rows)[:3]):
+        others = [of for of in signature[1:] if isinstance(of, types.Array)]
+        double = all(array.dtype == types.float64 for array in list(rows)[:3])
+        if double and all(array.dtype != types.float32 for array in others):
             found.append(signature)
     return found
 

@@ -9,6 +9,7 @@ import pytest
 
 import fastbp
 from fastbp import datasets, storage, warm_up
+from fastbp.arguments import DTYPES
 from fastbp.estimators.scikit_learn import StrOptions
 from fastbp.models import activations, initialization, losses
 from fastbp.training.optimizers import OPTIMIZERS, OptimizerName
@@ -54,7 +55,10 @@ def test_literals_are_those_that_estimators_take(estimator):
         assert names_in(hints[name]) == set().union(*expected), name
 
 
-CHOICES = {"activation": HIDDEN, "activations": ALL, "optimizer": OPTIMIZERS, "shuffle": ["window"]}
+CHOICES = {
+    "activation": HIDDEN, "activations": ALL, "optimizer": OPTIMIZERS, "shuffle": ["window"],
+    "dtype": DTYPES,
+}  # fmt: skip
 FUNCTIONS = [
     (fastbp.fit_neuron, {"loss": losses.neuron_loss_names(), "progress": ["always"]}),
     (fastbp.fit_network, {"loss": losses.LOSSES, "progress": ["always"]}),

@@ -209,6 +209,43 @@ def test_after_it_no_call_compiles_anything(name):
     assert python("\n".join(code)) == "done\n"
 
 
+FLOAT32 = {
+    "fit_neuron": (4, "fits(fit_neuron, (w, 0.0), dtype='float32')"),
+    "predict_neuron": (2, "predictions(predict_neuron, (w, 0.0), dtype='float32')"),
+    "fit_network": (
+        8,
+        "fits(fit_network, network('relu', 'sigmoid'), activations=['relu', 'sigmoid'], dtype='float32')",
+    ),
+    "loss_and_gradient": (
+        4,
+        """
+        for array in arrays:
+            fastbp.loss_and_gradient(array, y, *network("tanh"), activations=["tanh"], dtype="float32")
+        """,
+    ),
+    "predict_network": (
+        2,
+        "predictions(predict_network, network('relu', 'softmax'), activations=['relu', 'softmax'],"
+        " dtype='float32')",
+    ),
+}  # rows of float64, and of float32
+
+
+@pytest.mark.parametrize("name", FLOAT32)
+def test_after_it_no_call_in_float32_compiles_anything(name):
+    count, calls = FLOAT32[name]
+    code = f"""
+        fastbp_warmup, fastbp.warmup = fastbp.warmup, lambda name: fastbp_warmup(name, dtype="float32")
+        before = warm({name!r}, {count})
+        """
+    end = """
+        assert [len(kernel.overloads) for kernel in KERNELS] == before
+        print("done")
+        """
+    parts = (textwrap.dedent(part) for part in (PREPARE, code, calls, end))
+    assert python("\n".join(parts)) == "done\n"
+
+
 def test_what_was_compiled_is_loaded_the_next_time(tmp_path):
     code = """
         import fastbp
@@ -283,6 +320,8 @@ def test_the_command():
     assert result.exit_code == 0, result.output
     assert [line.split()[0] for line in lines[:2]] == ["predict_neuron", "fit_neuron"]
     assert lines[2].startswith("kernel cache: ") and "fastbp" in lines[2] and len(lines) == 3
+    result = CliRunner().invoke(command, ["warmup", "predict_neuron", "--dtype", "float32"])
+    assert result.exit_code == 0 and result.output.startswith("predict_neuron")
     refused = CliRunner().invoke(command, ["warmup", "fit"])
     assert refused.exit_code == 2
     assert "'fit' is not one of 'train_neuron', 'fit_neuron'" in refused.stderr

@@ -1,8 +1,9 @@
-"""Errors of fastbp, NumPy, PyTorch and JAX in float64, against 50 digits.
+"""Errors of fastbp, NumPy, PyTorch and JAX, against 50 digits.
 
-The errors of the elementary functions, each computed as its users would with that library; and of
-the parameters of a trained neuron, against the same training without rounding. The errors depend on
-the processor: the libraries choose their code by its vector registers.
+The errors of the elementary functions in float64, each computed as its users would with that
+library; and of the parameters of a trained neuron in float64 and float32, against the same training
+without rounding. The errors depend on the processor: the libraries choose their code by its vector
+registers. fastbp's functions in float32 are computed for all arguments that there are.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DIGITS = 50
 POINTS = 20_000
 EPOCHS = (1, 100, 10_000)
 PROBLEMS = 6
-UNIT_ROUNDOFF = 2.0**-53
+UNIT_ROUNDOFFS = {"float64": 2.0**-53, "float32": 2.0**-24}
 LN_SMALLEST = math.log(sys.float_info.min)  # -708.4: from here on e**z is a normal number,
 LN_LARGEST = math.log(sys.float_info.max)  # 709.8: and up to here finite
 
@@ -214,18 +215,21 @@ def function_errors(name: str, provider: str, points: int = POINTS) -> Error:
 # --- drift of parameters ------------------------------------------------------------------
 
 
-def problem(seed: int) -> Problem:
+def problem(seed: int, dtype: str = "float64") -> Problem:
     """Return ten rows of two features; in 100 epochs the parameters reach the order of 1."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((10, 2))
     labels = (x @ rng.standard_normal(2) + rng.standard_normal(10) > 0.0).astype(np.float64)
-    return Problem(x, labels, rng.standard_normal(2) * 0.1, 0.9, "mse", len(x))
+    numbers = (a.astype(dtype) for a in (x, labels, rng.standard_normal(2) * 0.1))
+    return Problem(*numbers, 0.9, "mse", len(x), dtype)
 
 
 @functools.cache
-def exact_parameters(seed: int, epochs: int, digits: int = DIGITS) -> list[Any]:
-    """Return weights and bias after training in that many digits."""
-    data = problem(seed)
+def exact_parameters(
+    seed: int, epochs: int, dtype: str = "float64", digits: int = DIGITS
+) -> list[Any]:
+    """Return weights and bias after training in that many digits on rows of that dtype."""
+    data = problem(seed, dtype)
     with mp.workdps(digits):
         rows = [[*map(mp.mpf, row), mp.one] for row in data.x.tolist()]  # a one for the bias
         labels = [mp.mpf(label) for label in data.y.tolist()]
@@ -248,8 +252,10 @@ def difference(parameters: list[Any], exact: list[Any]) -> float:
         return float(largest / max(map(abs, exact)))
 
 
-def drift(provider: str, epochs: int) -> float:
+def drift(provider: str, epochs: int, dtype: str = "float64") -> float:
     """Return the largest error of weights and bias, in units of 2**-53 of the largest of them.
+
+    Of float32, in units of 2**-24.
 
     The mean over some problems: that of one is a factor of two or more larger or smaller by luck.
     After 10,000 epochs two of them are so near their minimum that every update is rounded away,
@@ -257,14 +263,19 @@ def drift(provider: str, epochs: int) -> float:
     """
     errors = []
     for seed in range(PROBLEMS):
-        weights, bias, _ = PROVIDERS[provider](problem(seed))(epochs)
+        weights, bias, _ = PROVIDERS[provider](problem(seed, dtype))(epochs)
         parameters = [*map(float, weights), float(bias)]
-        errors.append(difference(parameters, exact_parameters(seed, epochs)))
-    return float(np.mean(errors)) / UNIT_ROUNDOFF
+        errors.append(difference(parameters, exact_parameters(seed, epochs, dtype)))
+    return float(np.mean(errors)) / UNIT_ROUNDOFFS[dtype]
+
+
+def drift_title(epochs: int, dtype: str) -> str:
+    """Return how a drift is called in the tables."""
+    return f"{epochs:,}" if dtype == "float64" else f"{epochs:,}, {dtype}"
 
 
 def check_exact() -> None:
     """Raise unless twice the digits give the same parameters, far below one rounding error."""
-    error = difference(exact_parameters(0, 100), exact_parameters(0, 100, 2 * DIGITS))
+    error = difference(exact_parameters(0, 100), exact_parameters(0, 100, digits=2 * DIGITS))
     if error > 1e-40:
         raise ArithmeticError(f"{DIGITS} digits are not enough: an error of {error:.0e}")

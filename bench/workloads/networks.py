@@ -36,7 +36,7 @@ def activations(p: Problem) -> list[str]:
     return ["relu"] * (len(p.weights) - 1) + ["identity"]
 
 
-def problem(sizes: tuple[int, ...], rows: int, batch_size: int) -> Problem:
+def problem(sizes: tuple[int, ...], rows: int, batch_size: int, dtype: str = "float64") -> Problem:
     """Return a problem of the given size, the same each time: initial parameters as Glorot's."""
     rng = np.random.default_rng([rows, *sizes])
     weights = [
@@ -45,6 +45,8 @@ def problem(sizes: tuple[int, ...], rows: int, batch_size: int) -> Problem:
     ]
     biases = [np.zeros(o) for o in sizes[1:]]
     x, y = rng.standard_normal((rows, sizes[0])), rng.standard_normal((rows, sizes[-1]))
+    x, y = x.astype(dtype), y.astype(dtype)
+    weights, biases = ([a.astype(dtype) for a in arrays] for arrays in (weights, biases))
     return Problem(x, y, weights, biases, batch_size, 1e-4)
 
 
@@ -66,7 +68,7 @@ def with_fastbp(p: Problem) -> Run:
         return tuple(
             fastbp.fit_network(
                 p.x, p.y, p.weights, p.biases, p.rate, epochs, activations=activations(p),
-                loss="half_mse", batch_size=p.batch_size, n_threads=THREADS,
+                loss="half_mse", batch_size=p.batch_size, n_threads=THREADS, dtype=p.x.dtype,
             )
         )  # fmt: skip
 

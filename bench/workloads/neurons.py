@@ -3,8 +3,8 @@
 Each provider takes a problem and returns a function of the number of epochs that trains from the
 initial values and gives weights, bias and losses (None where the library defines its loss
 differently). Conversion and compilation are done before that. All compute in the type of the rows
-(fastbp: in float64), with the gradient written out, which is faster here than automatic
-differentiation.
+(fastbp: in the one that the problem names), with the gradient written out, which is faster here
+than automatic differentiation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from bench import THREADS
 
 
 class Problem(NamedTuple):
-    """Rows in whole batches, labels, start weights (the bias starts at 0), rate and loss."""
+    """Rows in whole batches, labels, start weights (the bias starts at 0), rate and loss.
+
+    `arithmetic` is the dtype in which fastbp computes; the others compute in that of the rows.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -28,20 +31,26 @@ class Problem(NamedTuple):
     rate: float
     loss: str
     batch_size: int
+    arithmetic: str
 
 
 Run = Callable[[int], tuple[Any, Any, Any]]
 
 
 def problem(
-    n: int, d: int, loss: str = "mse", batch_size: int | None = None, dtype: str = "float64"
+    n: int,
+    d: int,
+    loss: str = "mse",
+    batch_size: int | None = None,
+    dtype: str = "float64",
+    arithmetic: str = "float64",
 ) -> Problem:
     """Return a problem of the given size, the same each time."""
     rng = np.random.default_rng(n + d)
     x = rng.standard_normal((n, d))
     labels = (x @ rng.standard_normal(d) > 0.0).astype(np.float64)
     numbers = (a.astype(dtype) for a in (x, labels, rng.standard_normal(d) * 0.1))
-    return Problem(*numbers, 0.5, loss, batch_size or n)
+    return Problem(*numbers, 0.5, loss, batch_size or n, arithmetic)
 
 
 def expected(p: Problem, epochs: int) -> tuple[Any, Any, Any]:
@@ -67,7 +76,7 @@ def with_fastbp(p: Problem) -> Run:
         return tuple(
             fastbp.fit_neuron(
                 p.x, p.y, p.weights, 0.0, p.rate, epochs,
-                loss=p.loss, batch_size=p.batch_size, n_threads=THREADS,
+                loss=p.loss, batch_size=p.batch_size, n_threads=THREADS, dtype=p.arithmetic,
             )
         )  # fmt: skip
 

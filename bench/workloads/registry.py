@@ -9,6 +9,9 @@ from bench.cases import Case
 from bench.providers import installed
 from bench.workloads import calls, estimators, networks, neurons, predictions, sources, starts
 
+TOLERANCES = {"float64": 1e-9, "float32": 1e-3}  # of fastbp, by its arithmetic
+WATCHED = [(10_000, 20), (64, 100, 10), (784, 256, 10)]  # of those in float32
+
 
 def _neuron(
     group: str,
@@ -18,30 +21,43 @@ def _neuron(
     batch: int | None = None,
     threads: int = 1,
     dtype: str = "float64",
+    arithmetic: str = "float64",
 ) -> Case:
     providers = neurons.PROVIDERS if loss == "mse" else neurons.LOG_LOSS_PROVIDERS
     suffix = "" if batch in (None, 1) else f", batches of {batch}"
     return Case(
         group,
         f"{n}x{d}{suffix}",
-        functools.partial(neurons.problem, n, d, loss, batch, dtype),
+        functools.partial(neurons.problem, n, d, loss, batch, dtype, arithmetic),
         providers,
         neurons.expected,
-        tolerance=1e-9 if dtype == "float64" else 1e-2,  # its sums over 10**6 rows
+        tolerance=1e-9 if dtype == "float64" else 1e-2,  # sums over 10**6 rows
+        own_tolerance=TOLERANCES[arithmetic],
+        watched=arithmetic == "float64" or (n, d) in WATCHED,
         threads=threads,
         size=(n, d),
         updates=n // (batch or n),
     )
 
 
-def _network(group: str, layers: tuple[int, ...], rows: int, batch: int, threads: int = 1) -> Case:
+def _network(
+    group: str,
+    layers: tuple[int, ...],
+    rows: int,
+    batch: int,
+    threads: int = 1,
+    dtype: str = "float64",
+) -> Case:
     shown = "-".join(map(str, layers))
     return Case(
         group,
         f"{shown}, {'one row' if batch == 1 else f'{batch} rows'} a step",
-        functools.partial(networks.problem, layers, rows, batch),
+        functools.partial(networks.problem, layers, rows, batch, dtype),
         networks.PROVIDERS,
         networks.expected,
+        tolerance=1e-9 if dtype == "float64" else 1e-2,
+        own_tolerance=TOLERANCES[dtype],
+        watched=dtype == "float64" or (layers in WATCHED and batch < 200),
         threads=threads,
         updates=rows // batch,
     )
@@ -136,6 +152,7 @@ WIDE = [  # layers, rows and batch size: the products are most of the work
     ((64, 100, 10), 3200, 32), ((64, 100, 10), 2000, 200),
     ((784, 256, 10), 1280, 128), ((784, 512, 512, 10), 512, 256),
 ]  # fmt: skip
+SINGLE = [((20, 64, 32, 1), 6400, 64), *WIDE[:3], ((784, 512, 512, 10), 512, 128)]
 SOURCE = 1_000_000, 20
 ALL = [
     Case("call", "train_neuron, 3x2, 2 epochs", calls.problem, calls.PROVIDERS, calls.expected,
@@ -148,12 +165,15 @@ ALL = [
     *(_neuron("neuron", n, d, "mse") for n, d in SIZES),
     *(_neuron("neuron, log loss", n, d, "bce") for n, d in SIZES[1:6:2]),
     *(_neuron("neuron of float32 rows", n, d, "mse", dtype="float32") for n, d in SIZES[3:]),
+    *(_neuron("neuron in float32", n, d, "mse", dtype="float32", arithmetic="float32")
+      for n, d in SIZES[3:]),
     *(_neuron("neuron, 2 threads", n, d, "mse", threads=2) for n, d in SIZES[5:]),
     _neuron("online", 2000, 10, "bce", 1),
     _network("online", (10, 32, 1), 1000, 1),
     _neuron("mini-batch", 10_000, 20, "bce", 100),
     _network("mini-batch", (20, 64, 32, 1), 6400, 64),
     *(_network("mini-batch", *wide) for wide in WIDE),
+    *(_network("mini-batch in float32", *layers, dtype="float32") for layers in SINGLE),
     *(_network("mini-batch, 2 threads", *wide, threads=2) for wide in WIDE),
     _network("network", (1, 10, 1), 100, 100),
     _network("network", (4, 8, 1), 1000, 1000),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Any
 
 import click
 
 from fastbp._version import __version__
-from fastbp.command.options import echo, one_line_errors
+from fastbp.command.options import dtype_option, echo, one_line_errors
 from fastbp.command.predict import predict
 from fastbp.command.report import print_grid
 from fastbp.command.synth import synth
@@ -35,10 +36,11 @@ def command() -> None:
     """,
 )
 @click.argument("functions", nargs=-1, type=click.Choice(list(CALLS)), metavar="[FUNCTION]...")
-def compile_ahead(functions: tuple[FunctionName, ...]) -> None:
+@dtype_option
+def compile_ahead(functions: tuple[FunctionName, ...], dtype: Any) -> None:
     """Compile ahead of time."""
     with one_line_errors():
-        done = warmup(*functions, progress=True)
+        done = warmup(*functions, progress=True, dtype=dtype)
         echo(done)
     if done.not_kept:
         sys.exit(1)

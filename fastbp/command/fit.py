@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arguments import DTYPES, FLOAT64
 from fastbp.command import plain_loop
 from fastbp.command.loss_log import LossLog
 from fastbp.command.settings import Settings
@@ -20,7 +21,7 @@ from fastbp.models.initialization import initialize_network
 from fastbp.models.network import fit_network
 from fastbp.models.neuron import fit_neuron
 from fastbp.system import archive
-from fastbp.warm_up import FunctionName, warmup
+from fastbp.warm_up import FunctionName, made_ready
 
 PLAIN_SECONDS = 3.0  # after which the plain loop is cut short, and its time extrapolated
 
@@ -38,6 +39,7 @@ def fit_rows(
         "shuffle": "window" if settings.shuffle else False,
         "random_state": settings.seed,
         "alpha": settings.alpha,
+        "dtype": settings.dtype,
         "validation": settings.validation,
         "tol": None if settings.patience is None else 0.0,
         "n_iter_no_change": settings.patience or 1,
@@ -76,7 +78,7 @@ def get_ready(settings: Settings) -> None:
         needed = "fit_network", "predict_network"
     else:  # all others have a single kernel of the three: it saves a third
         needed = "loss_and_gradient", "predict_network"
-    warmup(*needed, progress=True)
+    made_ready(needed, True, DTYPES[settings.dtype], [FLOAT64])  # as rows are prepared
 
 
 def epochs_in(checkpoint: Path | None) -> int:
@@ -104,8 +106,8 @@ def time_plain_loop(
     if rows.in_memory is None or not (same and all_at_once):
         return None
     block = rows.block(0, rows.n_rows)
-    x, y = block.features, block.labels
-    assert y is not None
+    assert block.labels is not None
+    x, y = (a.astype(settings.dtype, copy=False) for a in (block.features, block.labels))
     how = (settings.learning_rate, epochs, settings.activation, loss)
     try:
         return plain_loop.seconds_of_loop(x, y[:, 0], *how, PLAIN_SECONDS)

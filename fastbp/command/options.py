@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from fastbp.arguments import DTYPES
 from fastbp.data.sources.formats import FORMATS, is_known
 from fastbp.data.sources.text import TextLayout
 from fastbp.errors import FastbpError
@@ -159,6 +160,14 @@ def layout_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         with_layout = option(with_layout)
     return with_layout
+
+
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(list(DTYPES)),
+    default="float64",
+    help="Of the arithmetic: float32 is faster, and good to about 7 digits.",
+)
 
 
 @contextmanager

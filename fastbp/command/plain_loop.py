@@ -28,9 +28,9 @@ def seconds_of_loop(
 ) -> LoopTime:
     """Time the full-batch loop from zeros, from as many epochs as take 50 ms or more.
 
-    Past `limit` seconds the rest is extrapolated.
+    It computes in the dtype of `x` and `y`. Past `limit` seconds the rest is extrapolated.
     """
-    weights, bias = np.zeros(x.shape[1]), 0.0
+    weights, bias = np.zeros(x.shape[1], x.dtype), 0.0
     started = time.perf_counter()
     seconds = 0.0
     done = 0
@@ -64,6 +64,7 @@ def one_epoch(
         dz = error / y.size
     else:
         np.mean(error**2)
-        dz = error * row.derivative(z, a) * ((2.0 if loss == "mse" else 1.0) / y.size)
+        slope = row.derivative(z, a).astype(z.dtype, copy=False)
+        dz = error * slope * ((2.0 if loss == "mse" else 1.0) / y.size)
     weights -= rate * (x.T @ dz)
     return float(bias - rate * dz.sum())

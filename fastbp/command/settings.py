@@ -47,6 +47,7 @@ class Settings:
     shuffle: bool
     seed: int
     alpha: float
+    dtype: str
     validation: float | None
     patience: int | None
     threads: int | None

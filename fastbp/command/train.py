@@ -24,6 +24,7 @@ from fastbp.command.loss_log import LossLog
 from fastbp.command.options import (
     Real,
     Whole,
+    dtype_option,
     echo,
     input_argument,
     layout_options,
@@ -137,6 +138,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     help="Reshuffle the rows in every epoch. Default: if there are batches.",
 )
 @click.option("--alpha", type=Real(min=0.0), default=0.0, help="L2 penalty on weights.")
+@dtype_option
 @click.option(
     "--standardize/--no-standardize",
     default=True,

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from fastbp.arguments import FLOAT32, FLOAT64
 from fastbp.data import checks, frames
-from fastbp.data.checks import FEW, FLOAT64
+from fastbp.data.checks import FEW
 from fastbp.data.rows import (
     WHOLE_BYTES,
     Block,
@@ -33,19 +34,21 @@ class ArrayRows(Rows):
     It is read in place, as it is stored, if the numbers of each row are contiguous (the rows may
     lie apart). Any other layout is converted, and any dtype but real numbers of 8 to 64 bits in the
     processor's byte order: as a whole if the result takes at most 64 MiB, otherwise a block of rows
-    at a time, again in every epoch. What is not worth a kernel of its own is converted as well: see
-    `pays_in_place`.
+    at a time, again in every epoch. What is not worth a kernel of its own, for arithmetic in
+    `dtype`, is converted as well: see `pays_in_place`.
     """
 
     random_access = True
 
-    def __init__(self, array: np.ndarray, name: str = "features") -> None:
+    def __init__(
+        self, array: np.ndarray, name: str = "features", dtype: np.dtype[Any] = FLOAT64
+    ) -> None:
         self._array = array
         self.name = name
         self.n_rows, self.n_features = array.shape
         if array.dtype != FLOAT64:
-            self.dtype = array.dtype.name
-        if readable_in_place(array) and pays_in_place(array):
+            self.dtype = "float32" if array.dtype == FLOAT32 else array.dtype.name  # slow
+        if readable_in_place(array) and pays_in_place(array, dtype):
             self.in_memory = Block(read_only(array))
         elif self.n_rows * self.row_bytes <= WHOLE_BYTES:
             self.in_memory = Block(read_only(readable(array)))
@@ -125,14 +128,17 @@ class Loaded(Wrapped):
         gather(self.in_memory, indices, block)
 
 
-def rows_of(name: str, value: object) -> Rows:
-    """Return the rows of an argument: rows already, or an array-like or a table."""
+def rows_of(name: str, value: object, dtype: np.dtype[Any] = FLOAT64) -> Rows:
+    """Return the rows of an argument, rows already or an array-like or a table.
+
+    They are for arithmetic in `dtype`.
+    """
     if type(value) is np.ndarray:  # the usual case
-        return ArrayRows(checks.matrix(name, value), name)
+        return ArrayRows(checks.matrix(name, value), name, dtype)
     if isinstance(value, Rows):
         return loaded_if_small(value)
     value = frames.without_index(value, name)
-    rows = ArrayRows(checks.matrix(name, value), name)
+    rows = ArrayRows(checks.matrix(name, value), name, dtype)
     rows.feature_names = frames.names_of(value)
     return rows
 
@@ -169,16 +175,17 @@ def readable_in_place(array: np.ndarray) -> bool:
     return bool(contiguous and array.strides[0] >= size * width and array.strides[0] % size == 0)
 
 
-def pays_in_place(array: np.ndarray) -> bool:
+def pays_in_place(array: np.ndarray, dtype: np.dtype[Any] = FLOAT64) -> bool:
     """Return whether to read an array as it is stored is worth the seconds to compile a kernel.
 
-    In cache memory an epoch of float32 takes 0.7 to 1.25 times as long as one of float64, one of
-    the others 1.04 to 2.1 times, as each pass converts them. From memory float32, float16 and bytes
-    take 0.4 to 0.7 times as long, int64 1.0 to 1.6 times, but no copy of what is large.
+    For arithmetic in float32, float32 is. In cache memory an epoch of float32 takes 0.7 to 1.25
+    times as long as one of float64, one of the others 1.04 to 2.1 times, as each pass converts
+    them. From memory float32, float16 and bytes take 0.4 to 0.7 times as long, int64 1.0 to 1.6
+    times, but no copy of what is large.
     """
-    if array.dtype == FLOAT64:
+    if array.dtype in (FLOAT64, dtype):
         return True
-    return bool(array.size > (FEW if array.dtype == np.float32 else IN_CACHE))
+    return bool(array.size > (FEW if array.dtype == FLOAT32 else IN_CACHE))
 
 
 def readable(array: np.ndarray) -> np.ndarray:
@@ -207,11 +214,11 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def is_plain(value: object, dimensions: int) -> bool:
-    """Return whether a value is a contiguous float64 array."""
+def is_plain(value: object, dimensions: int, dtype: np.dtype[Any] = FLOAT64) -> bool:
+    """Return whether a value is a contiguous array of this dtype."""
     return (
         type(value) is np.ndarray
         and value.ndim == dimensions
-        and value.dtype == FLOAT64
+        and value.dtype == dtype
         and value.flags.num & IN_ORDER == IN_ORDER
     )

@@ -15,18 +15,22 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastbp import arguments
+from fastbp.arguments import FLOAT32, FLOAT64
 from fastbp.data import frames
 from fastbp.errors import DataError
 
 REAL_KINDS = "fiub"  # of a dtype: floating, signed, unsigned, boolean
 TEXT_KINDS = "SU"
 DATES = np.datetime64, np.timedelta64, datetime.date, datetime.timedelta
-LEAST_WEIGHT = float(np.finfo(np.float64).tiny)
-MOST_WEIGHT = 2.0**960  # 2**63 of them have a finite sum
+WEIGHTS = {  # the least above 0, and the most, whose sum over a batch is finite
+    FLOAT64: (float(np.finfo(FLOAT64).tiny), 2.0**960),
+    FLOAT32: (float(np.finfo(FLOAT32).tiny), 2.0**64),
+}
+INFINITE = {FLOAT64: np.inf, FLOAT32: 2.0**128 - 2.0**103}
+"""The least float64 that each dtype rounds to an infinity."""
 LISTED = 20  # names, in a message
 SCAN_ELEMENTS = 2**17  # searched at a time for bad rows, so that temporaries stay small
 FEW = 2**13  # numbers that are tested all at once
-FLOAT64 = np.dtype(np.float64)
 
 
 def number_array(name: str, value: Any, first_row: int = 0) -> np.ndarray:
@@ -150,8 +154,16 @@ def matrix(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) -> np.ndarray:
-    """Return a finite contiguous float64 vector; `of` says what determines its length.
+def vector(
+    name: str,
+    value: Any,
+    length: int,
+    of: str,
+    *,
+    rows: bool = True,
+    dtype: np.dtype[Any] = FLOAT64,
+) -> np.ndarray:
+    """Return a contiguous float64 vector, finite as `dtype`; `of` says what determines its length.
 
     A column of shape (length, 1) passes as a vector. The result may share memory with `value`.
     With `rows`, each element belongs to a row, and an invalid one raises a DataError.
@@ -164,44 +176,61 @@ def vector(name: str, value: Any, length: int, of: str, *, rows: bool = True) ->
     if array.shape[0] != length:
         raise ValueError(f"{name}: expected {length} values ({of}), got {array.shape[0]}")
     array = np.ascontiguousarray(array, dtype=np.float64)
-    row = None if is_finite(array) else first_bad_row(array)
+    row = first_bad_row(array, dtype)
     if row is not None:
         where = "in row" if rows else "at"
-        message = f"{name}: expected finite numbers, got {array[row]} {where} {row}"
+        got = described(array[row], dtype)
+        message = f"{name}: expected finite numbers, got {got} {where} {row}"
         raise DataError(message, row) if rows else ValueError(message)
     return array
 
 
-def first_bad_row(array: np.ndarray) -> int | None:
-    """Return the first row that holds an infinity or NaN, if any."""
-    if array.dtype.kind != "f" or is_finite(array):
+def finite_in(dtype: np.dtype[Any], array: np.ndarray) -> np.ndarray:
+    """Return which numbers of an array are finite once converted to a dtype of arithmetic."""
+    within = dtype == FLOAT64 or array.dtype != FLOAT64  # integers are far from the limit
+    finite: np.ndarray = np.isfinite(array) if within else np.abs(array) < INFINITE[dtype]
+    return finite
+
+
+def first_bad_row(array: np.ndarray, dtype: np.dtype[Any] = FLOAT64) -> int | None:
+    """Return the first row that holds an infinity or NaN, if any, as numbers of this dtype."""
+    if array.dtype.kind != "f" or is_finite(array, dtype):
         return None
     step = max(1, SCAN_ELEMENTS // max(1, array[:1].size))
     for start in range(0, array.shape[0], step):
-        finite = np.isfinite(array[start : start + step])
+        finite = finite_in(dtype, array[start : start + step])
         if not finite.all():
             bad = ~finite.reshape(finite.shape[0], -1).all(axis=1)
             return start + int(np.argmax(bad))
     return None
 
 
-def is_finite(array: np.ndarray) -> bool:
-    """Return whether a float64 array is finite; False, too, if it is large."""
-    if array.size > FEW or array.dtype != FLOAT64:
+def is_finite(array: np.ndarray, dtype: np.dtype[Any] = FLOAT64) -> bool:
+    """Return whether an array of float64, or this dtype, is finite; False, too, if it is large."""
+    if array.size > FEW or array.dtype not in (FLOAT64, dtype):
         return False
-    return b"\0" not in np.isfinite(array).tobytes()  # half the time of `all`
+    return b"\0" not in finite_in(dtype, array).tobytes()  # half the time of `all`
 
 
 def raise_for_row(
-    name: str, row: int, values: np.ndarray, columns: Sequence[str] | None = None
+    name: str,
+    row: int,
+    values: np.ndarray,
+    columns: Sequence[str] | None = None,
+    dtype: np.dtype[Any] = FLOAT64,
 ) -> NoReturn:
     """Raise a DataError for a row that is not finite; `columns` are the names of its values."""
-    index = int(np.argmax(~np.isfinite(values)))
+    index = int(np.argmax(~finite_in(dtype, values)))
     where, column = f"row {row}", index if columns is None else columns[index]
     if columns is not None or len(values) > 1:
         where += f", column {column!r}"
-    text = f"{name}: expected finite numbers, got {values[index]} in {where}"
+    text = f"{name}: expected finite numbers, got {described(values[index], dtype)} in {where}"
     raise DataError(text, row, column)
+
+
+def described(number: float, dtype: np.dtype[Any]) -> str:
+    """Return a number that is not finite in a dtype of arithmetic, for messages."""
+    return f"{number}, too large for {dtype}," if np.isfinite(number) else f"{number}"
 
 
 def refuse_gaps(name: str, value: Any) -> None:
@@ -237,22 +266,23 @@ def _nan_for_gap(value: Any) -> float:
     return np.nan if type(value).__name__ in ("NoneType", "NAType") else 0.0
 
 
-def finite_rows(name: str, array: np.ndarray) -> None:
-    """Refuse infinities and NaN in rows of data, (N,) or (N, D)."""
-    row = first_bad_row(array)
+def finite_rows(name: str, array: np.ndarray, dtype: np.dtype[Any] = FLOAT64) -> None:
+    """Refuse infinities and NaN in rows of data, (N,) or (N, D), as numbers of this dtype."""
+    row = first_bad_row(array, dtype)
     if row is not None:
-        raise_for_row(name, row, np.atleast_1d(array[row]))
+        raise_for_row(name, row, np.atleast_1d(array[row]), dtype=dtype)
 
 
-def all_finite(name: str, array: np.ndarray) -> None:
-    """Refuse infinities and NaN in an array other than rows of data."""
-    if is_finite(array):
+def all_finite(name: str, array: np.ndarray, dtype: np.dtype[Any] = FLOAT64) -> None:
+    """Refuse infinities and NaN, as numbers of this dtype, in an array other than rows of data."""
+    if is_finite(array, dtype):
         return
-    finite = np.isfinite(array)
+    finite = finite_in(dtype, array)
     if not finite.all():
         index = tuple(int(i) for i in np.argwhere(~finite)[0])
         where = index if len(index) > 1 else index[0]
-        raise ValueError(f"{name}: expected finite numbers, got {array[index]} at {where}")
+        got = described(array[index], dtype)
+        raise ValueError(f"{name}: expected finite numbers, got {got} at {where}")
 
 
 def same_names(name: str, names: list[str] | None, expected: list[str] | None) -> None:
@@ -291,14 +321,17 @@ def refuse_rows(name: str, array: np.ndarray, wrong: np.ndarray, expected: str) 
         raise DataError(f"{name}: expected {expected}, got {got} in row {row}", row)
 
 
-def sample_weights(name: str, value: Any, n_rows: int) -> np.ndarray:
+def sample_weights(
+    name: str, value: Any, n_rows: int, dtype: np.dtype[Any] = FLOAT64
+) -> np.ndarray:
     """Return one weight per row, none negative.
 
-    Nor so small or large that a sum of some of them could be no divisor.
+    Nor so small or large that, in this dtype, a sum of some of them could be no divisor.
     """
-    array = vector(name, value, n_rows, "one per row of features")
+    array = vector(name, value, n_rows, "one per row of features", dtype=dtype)
     refuse_rows(name, array, array < 0.0, "non-negative weights")
-    extreme = (array > MOST_WEIGHT) | ((array < LEAST_WEIGHT) & (array != 0.0))
-    expected = f"0, or a weight from {LEAST_WEIGHT:.1e} to {MOST_WEIGHT:.1e}"
+    least, most = WEIGHTS[dtype]
+    extreme = (array > most) | ((array < least) & (array != 0.0))
+    expected = f"0, or a weight from {least:.1e} to {most:.1e}"
     refuse_rows(name, array, extreme, expected)
     return array

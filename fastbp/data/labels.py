@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
+from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import Labelled, rows_of
 from fastbp.data.rows import Block, Rows
@@ -36,12 +37,15 @@ class Targets:
     n_outputs : int
     vector : bool
         Whether labels are one number per row, of shape (N,), as for a neuron.
+    dtype : numpy.dtype
+        That of the arithmetic, in which labels, weights and features must be finite.
     """
 
     loss: str
     takes: LabelKind
     n_outputs: int = 1
     vector: bool = False
+    dtype: np.dtype[Any] = FLOAT64
 
     def array(self, name: str, value: Any, n_rows: int) -> tuple[np.ndarray, bool]:
         """Return checked labels as C-contiguous float64, and whether they are class indices.
@@ -49,7 +53,8 @@ class Targets:
         Class indices have the shape (n_rows, 1), others (n_rows, n_outputs).
         """
         if self.vector:
-            array = checks.vector(name, value, n_rows, "one per row of features")[:, None]
+            of = "one per row of features"
+            array = checks.vector(name, value, n_rows, of, dtype=self.dtype)[:, None]
             check_labels(name, array, self.takes, self.loss)
             return array, False
         by_class = self.takes is LabelKind.DISTRIBUTIONS
@@ -91,7 +96,7 @@ class Targets:
             expected = f"class indices from 0 to {self.n_outputs - 1}"
             checks.refuse_rows(name, labels, ~(inside & (labels == np.floor(labels))), expected)
         else:
-            checks.finite_rows(name, labels)
+            checks.finite_rows(name, labels, self.dtype)
             check_labels(name, labels, self.takes, self.loss)
 
 
@@ -140,21 +145,24 @@ class Samples:
                 labels = np.ascontiguousarray(block.labels, dtype=np.float64)
                 self.targets.check("target", labels, self.class_indices)
             if block.weight is not None:
-                checks.sample_weights("weight", block.weight, len(block.weight))
+                n, dtype = len(block.weight), self.targets.dtype
+                checks.sample_weights("weight", block.weight, n, dtype)
         except DataError as error:
             name, index = self.rows.locate(start + (error.row or 0))
             text, _, column = str(error).rpartition(f"row {error.row}")
             raise DataError(f"{name}: {text}row {index}{column}", index) from None
 
-    def check_all(self, between: Callable[[], None] = lambda: None) -> None:
+    def check_all(
+        self, dtype: np.dtype[Any] = FLOAT64, between: Callable[[], None] = lambda: None
+    ) -> None:
         """Raise a DataError for the first row with a bad label, weight or feature.
 
-        All rows are read: `between` is called between blocks.
+        All rows are read: `between` is called between blocks. Features must be finite in `dtype`.
         """
         for start, block in self.rows.blocks():
             between()
             self.check(start, block)
-            self.rows.raise_if_not_finite(start, block.features)
+            self.rows.raise_if_not_finite(start, block.features, dtype)
 
 
 def samples(
@@ -179,7 +187,8 @@ def samples(
     else:
         array, class_indices = targets.array(labels_name, labels, features.n_rows)
     if sample_weight is not None:
-        weight = checks.sample_weights(weight_name, sample_weight, features.n_rows)
+        n, dtype = features.n_rows, targets.dtype
+        weight = checks.sample_weights(weight_name, sample_weight, n, dtype)
     given = array is not None or weight is not None
     rows = Labelled(features, array, weight) if given else features
     if features.n_labels == 0 and not features.weighted:  # what was given is checked
@@ -211,7 +220,7 @@ def validation_samples(value: Any, training: Rows, targets: Targets) -> Samples:
         )
     names = "validation[0]", "validation[1]", "validation[2]"
     given, labels, weight = (*value, None)[:3]
-    features = rows_of(names[0], given)
+    features = rows_of(names[0], given, targets.dtype)
     if features.n_features != training.n_features:
         expected = f"expected {training.n_features} columns"
         raise ValueError(f"{names[0]}: {expected}, got {features.n_features}")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.errors import DataError
 from fastbp.system.mapping import Mapping
@@ -235,12 +236,14 @@ class Rows(ABC):
         for start, stop in ranges(0, self.n_rows, self.block_rows):
             yield start, self.block(start, stop)
 
-    def raise_if_not_finite(self, start: int, features: np.ndarray) -> None:
-        """Raise a DataError for the first non-finite row, if there is one."""
-        row = checks.first_bad_row(features)
+    def raise_if_not_finite(
+        self, start: int, features: np.ndarray, dtype: np.dtype[Any] = FLOAT64
+    ) -> None:
+        """Raise a DataError for the first row not finite as numbers of this dtype, if any."""
+        row = checks.first_bad_row(features, dtype)
         if row is not None:
             name, index = self.locate(start + row)
-            checks.raise_for_row(name, index, features[row], self.feature_names)
+            checks.raise_for_row(name, index, features[row], self.feature_names, dtype)
 
 
 class Wrapped(Rows):

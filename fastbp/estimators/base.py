@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastbp import arguments
+from fastbp.arguments import FLOAT32, FLOAT64
 from fastbp.data.checks import refuse_special_objects
 from fastbp.estimators.scikit_learn import CallbackSupportMixin, Interval, StrOptions
 from fastbp.estimators.stored import Stored
@@ -33,6 +34,14 @@ COUNT = Number(Integral, 1, None, closed="left")
 SEED = Number(Integral, 0, 2**32 - 1, closed="both")
 NOT_NEGATIVE = Number(Real, 0, None, closed="left")
 POSITIVE = Number(Real, 0, None, closed="neither")
+
+
+def dtype_of(*arrays: Any) -> np.dtype[Any]:
+    """Return the dtype of arithmetic with arrays, or with those of some dtypes.
+
+    It is float32 where NumPy's would be, otherwise float64.
+    """
+    return FLOAT32 if np.result_type(*arrays) == FLOAT32 else FLOAT64
 
 
 class Scores:

@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call as check_part
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
+from fastbp.arguments import FLOAT32
 from fastbp.data import frames
 from fastbp.data.checks import (
     is_finite,
@@ -112,16 +113,16 @@ def fit_method(method: Method) -> Method:
 def is_usual(estimator: Any, X: Any, y: Any) -> bool:
     """Return whether scikit-learn's checks would return these data as they are.
 
-    True only for arrays of float64 and of finite numbers or integers, of which there are few, with
-    the features that the estimator was fitted to: the checks take 200 microseconds.
+    True only for arrays of floats, finite, or integers as y, of which there are few, with the
+    features that the estimator was fitted to: the checks take 200 microseconds.
     """
     own = vars(estimator)
     if not (type(X) is type(y) is np.ndarray) or "feature_names_in_" in own:
         return False
     if X.ndim != 2 or y.ndim not in (1, 2) or 0 in (X.size, y.size) or len(X) != len(y):
         return False
-    numbers = y.dtype.kind in "iu" or is_finite(y)
-    return X.shape[1] == own.get("n_features_in_") and is_finite(X) and numbers
+    numbers = y.dtype.kind in "iu" or is_finite(y, FLOAT32)
+    return X.shape[1] == own.get("n_features_in_") and is_finite(X, FLOAT32) and numbers
 
 
 _FINITE = next(name for name in inspect.signature(check_array).parameters if "all_finite" in name)

@@ -7,16 +7,16 @@ derivative in :func:`activate_with_derivative`. A code that a choice does not na
 from __future__ import annotations
 
 from fastbp.kernels.exponential import (
-    LIMIT,
     NAN,
     exp,
     exp_limited,
+    limit_for,
     log_of_sum,
     tanh,
     tanh_and_exponential,
 )
 from fastbp.kernels.jit import device_function
-from fastbp.kernels.vector import Vector, absolute, broadcast, where_less
+from fastbp.kernels.vector import Vector, absolute, broadcast_like, where_less
 
 IDENTITY = 0
 SIGMOID = 1
@@ -31,8 +31,8 @@ SOFTPLUS = 6
 def sigmoid_and_derivative(z: Vector) -> tuple[Vector, Vector]:
     """Return a = 1/(1 + e**-z) and its derivative a (1 - a) = a e**-z a, with all their digits.
 
-    Below -LIMIT both are 0, and above LIMIT the derivative is. To take e**-|z| and choose by the
-    sign of z at the end was slower.
+    Below minus the limit both are 0, and above it the derivative is. To take e**-|z| and choose by
+    the sign of z at the end was slower.
     """
     return sigmoid_of(z, exp_limited(-z))
 
@@ -40,22 +40,20 @@ def sigmoid_and_derivative(z: Vector) -> tuple[Vector, Vector]:
 @device_function
 def sigmoid_of(z: Vector, e: Vector) -> tuple[Vector, Vector]:
     """Return what :func:`sigmoid_and_derivative` does, for e = e**-z."""
-    zero, one, limit = broadcast(0.0), broadcast(1.0), broadcast(LIMIT)
-    x = -z
-    a = where_less(limit, x, zero, one / (one + e))
-    return a, where_less(limit, x, zero, a * (e * a))
+    x, limit = -z, limit_for(z)
+    a = where_less(limit, x, 0.0, 1.0 / (1.0 + e))
+    return a, where_less(limit, x, 0.0, a * (e * a))
 
 
 @device_function
 def softplus_of_minus(e: Vector) -> tuple[Vector, Vector, Vector]:
     """Return ln(1 + e**-u), 1/(1 + e**-u) and 1/(1 + e**u), for e = e**-u and u >= 0.
 
-    With all their digits; beyond LIMIT they are 0, 1 and 0.
+    With all their digits; beyond the limit they are 0, 1 and 0.
     """
-    one = broadcast(1.0)
-    s = one + e
-    larger = one / s
-    lost = e - (s - one)
+    s = 1.0 + e
+    larger = 1.0 / s
+    lost = e - (s - 1.0)
     return log_of_sum(s, lost * larger), larger, e * larger
 
 
@@ -65,10 +63,9 @@ def softplus_and_derivative(z: Vector) -> tuple[Vector, Vector]:
 
     As max(z, 0) + ln(1 + e**-|z|) no finite z makes it infinite (Dugas et al., NIPS 2000).
     """
-    zero = broadcast(0.0)
     log, larger, smaller = softplus_of_minus(exp_limited(-absolute(z)))
-    a = where_less(zero, z, z, zero) + log
-    return a, where_less(z, zero, smaller, larger)
+    a = where_less(0.0, z, z, 0.0) + log
+    return a, where_less(z, 0.0, smaller, larger)
 
 
 @device_function
@@ -77,7 +74,7 @@ def activate(activation: int, z: Vector) -> Vector:
     if activation == SIGMOID:
         a, _ = sigmoid_and_derivative(z)
     elif activation == RELU:
-        a = where_less(z, broadcast(0.0), broadcast(0.0), z)  # NaN stays NaN
+        a = where_less(z, 0.0, 0.0, z)  # NaN stays NaN
     elif activation == TANH:
         a = tanh(z)
     elif activation == EXPONENTIAL:
@@ -87,29 +84,28 @@ def activate(activation: int, z: Vector) -> Vector:
     elif activation == IDENTITY:
         a = z
     else:
-        a = broadcast(NAN)
+        a = broadcast_like(z, NAN)
     return a
 
 
 @device_function
 def activate_with_derivative(activation: int, z: Vector) -> tuple[Vector, Vector]:
     """Return phi(z) and phi'(z); the derivative of ReLU is 0 at 0."""
-    one = broadcast(1.0)
     if activation == SIGMOID:
         a, derivative = sigmoid_and_derivative(z)
     elif activation == RELU:
-        a = where_less(z, broadcast(0.0), broadcast(0.0), z)
-        derivative = where_less(broadcast(0.0), z, one, broadcast(0.0))
+        a = where_less(z, 0.0, 0.0, z)
+        derivative = where_less(0.0, z, 1.0, 0.0)
     elif activation == TANH:
         a, e = tanh_and_exponential(z)
-        sum_of_both = one + e
-        derivative = broadcast(4.0) * e / (sum_of_both * sum_of_both)
+        sum_of_both = 1.0 + e
+        derivative = 4.0 * e / (sum_of_both * sum_of_both)
     elif activation == SOFTPLUS:
         a, derivative = softplus_and_derivative(z)
     elif activation == IDENTITY:
         a = z
-        derivative = one
+        derivative = broadcast_like(z, 1.0)
     else:
-        a = broadcast(NAN)
+        a = broadcast_like(z, NAN)
         derivative = a
     return a, derivative

@@ -11,7 +11,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 
-from fastbp.kernels.vector import Pointer, compiled_as
+from fastbp.kernels.lowering import compiled_as
+from fastbp.kernels.vector import Pointer
 
 _ELEMENT = types.CPointer(types.int64), types.Integer
 

@@ -9,21 +9,21 @@ from typing import Any
 
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.lanes import sum_each, sum_lanes
+from fastbp.kernels.reading import in_line, read, read_4, read_first
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
+    as_type_of,
     at,
     broadcast,
+    broadcast_like,
     fma,
     fma_4,
-    in_line,
     load,
-    load_4,
-    load_first,
     prefetch,
     store,
-    store_4,
+    zeros,
 )
 
 BLOCK = 4 * LANES  # columns whose odd rows are prefetched in backward
@@ -39,7 +39,7 @@ def wide_forward(
     that `add_4_columns` does not prefetch.
     """
     whole = rows // LANES * LANES
-    b = broadcast(bias)
+    b = broadcast_like(w, bias)
     for i in range(0, whole, LANES):
         if ahead > 0:
             prefetch_even_rows(x, d, BLOCK, stride, i + ahead)
@@ -74,7 +74,7 @@ def dot_8_rows(x: Pointer, d: int, stride: int, w: Pointer) -> Vector:
     x5 = at(x4, stride)
     x6 = at(x5, stride)
     rows = x, x1, x2, x3, x4, x5, x6, at(x6, stride)
-    zero = broadcast(0.0)
+    zero = zeros(w)
     sums = zero, zero, zero, zero, zero, zero, zero, zero
     j = 0
     while j + LANES <= d:
@@ -89,27 +89,27 @@ def dot_8_rows(x: Pointer, d: int, stride: int, w: Pointer) -> Vector:
 def add_products(rows: Any, j: int, n: int, w: Vector, sums: Any) -> Any:
     """Return the sums of eight rows, with the products of n numbers from j on added."""
     return (
-        fma(load_first(rows[0], j, n), w, sums[0]),
-        fma(load_first(rows[1], j, n), w, sums[1]),
-        fma(load_first(rows[2], j, n), w, sums[2]),
-        fma(load_first(rows[3], j, n), w, sums[3]),
-        fma(load_first(rows[4], j, n), w, sums[4]),
-        fma(load_first(rows[5], j, n), w, sums[5]),
-        fma(load_first(rows[6], j, n), w, sums[6]),
-        fma(load_first(rows[7], j, n), w, sums[7]),
+        fma(read_first(rows[0], j, n, w), w, sums[0]),
+        fma(read_first(rows[1], j, n, w), w, sums[1]),
+        fma(read_first(rows[2], j, n, w), w, sums[2]),
+        fma(read_first(rows[3], j, n, w), w, sums[3]),
+        fma(read_first(rows[4], j, n, w), w, sums[4]),
+        fma(read_first(rows[5], j, n, w), w, sums[5]),
+        fma(read_first(rows[6], j, n, w), w, sums[6]),
+        fma(read_first(rows[7], j, n, w), w, sums[7]),
     )
 
 
 @device_function
 def dot_row(x: Pointer, d: int, w: Pointer) -> float:
     """Return one row's dot product with w, bit-identical to that of :func:`dot_8_rows`."""
-    s = broadcast(0.0)
+    s = zeros(w)
     j = 0
     while j + LANES <= d:
-        s = fma(load(x, j), load(w, j), s)
+        s = fma(read(x, j, w), load(w, j), s)
         j += LANES
     if j < d:
-        s = fma(load_first(x, j, d - j), load(w, j), s)
+        s = fma(read_first(x, j, d - j, w), load(w, j), s)
     return sum_lanes(s)
 
 
@@ -134,7 +134,7 @@ def wide_backward(
 def add_4_columns(x: Pointer, stride: int, rows: int, ahead: int, dz: Pointer, dw: Pointer) -> None:
     """Add dw[0:32] += the first 32 columns of x' dz; ACC dw. Prefetches the odd rows."""
     o = 0
-    zero = broadcast(0.0)
+    zero = zeros(dz)
     s = zero, zero, zero, zero
     t = s
     for i in range(0, rows - 1, 2):
@@ -142,53 +142,59 @@ def add_4_columns(x: Pointer, stride: int, rows: int, ahead: int, dz: Pointer, d
             odd = at(x, o + (ahead + 1) * stride)
             for line in range(0, BLOCK, in_line(x)):
                 prefetch(odd, line)
-        s = fma_4(broadcast(dz[i]), load_4(x, o), s)
+        s = fma_4(broadcast(dz[i]), read_4(x, o, dz), s)
         o += stride
-        t = fma_4(broadcast(dz[i + 1]), load_4(x, o), t)
+        t = fma_4(broadcast(dz[i + 1]), read_4(x, o, dz), t)
         o += stride
     if rows % 2:
-        s = fma_4(broadcast(dz[rows - 1]), load_4(x, o), s)
-    before = load_4(dw, 0)
-    sums = s[0] + t[0], s[1] + t[1], s[2] + t[2], s[3] + t[3]
-    after = before[0] + sums[0], before[1] + sums[1], before[2] + sums[2], before[3] + sums[3]
-    store_4(dw, 0, after)
+        s = fma_4(broadcast(dz[rows - 1]), read_4(x, o, dz), s)
+    add_to(dw, 0, s[0] + t[0])
+    add_to(dw, LANES, s[1] + t[1])
+    add_to(dw, 2 * LANES, s[2] + t[2])
+    add_to(dw, 3 * LANES, s[3] + t[3])
 
 
 @device_function
 def add_2_columns(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int) -> None:
     """Add dw[0 : 8 + n] += the first 8 + n columns of x' dz; ACC dw."""
     o = 0
-    zero = broadcast(0.0)
+    zero = zeros(dz)
     s0, s1 = zero, zero
     t0, t1 = zero, zero
     for i in range(0, rows - 1, 2):
         c = broadcast(dz[i])
-        s0 = fma(c, load(x, o), s0)
-        s1 = fma(c, load_first(x, o + 8, n), s1)
+        s0 = fma(c, read(x, o, dz), s0)
+        s1 = fma(c, read_first(x, o + LANES, n, dz), s1)
         o += stride
         c = broadcast(dz[i + 1])
-        t0 = fma(c, load(x, o), t0)
-        t1 = fma(c, load_first(x, o + 8, n), t1)
+        t0 = fma(c, read(x, o, dz), t0)
+        t1 = fma(c, read_first(x, o + LANES, n, dz), t1)
         o += stride
     if rows % 2:
         c = broadcast(dz[rows - 1])
-        s0 = fma(c, load(x, o), s0)
-        s1 = fma(c, load_first(x, o + 8, n), s1)
-    store(dw, 0, load(dw, 0) + (s0 + t0))
-    store(dw, 8, load(dw, 8) + (s1 + t1))
+        s0 = fma(c, read(x, o, dz), s0)
+        s1 = fma(c, read_first(x, o + LANES, n, dz), s1)
+    add_to(dw, 0, s0 + t0)
+    add_to(dw, LANES, s1 + t1)
 
 
 @device_function
 def add_1_column(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int) -> None:
     """Add dw[0:n] += the first n columns of x' dz; ACC dw."""
     o = 0
-    zero = broadcast(0.0)
+    zero = zeros(dz)
     s, t = zero, zero
     for i in range(0, rows - 1, 2):
-        s = fma(broadcast(dz[i]), load_first(x, o, n), s)
+        s = fma(broadcast(dz[i]), read_first(x, o, n, dz), s)
         o += stride
-        t = fma(broadcast(dz[i + 1]), load_first(x, o, n), t)
+        t = fma(broadcast(dz[i + 1]), read_first(x, o, n, dz), t)
         o += stride
     if rows % 2:
-        s = fma(broadcast(dz[rows - 1]), load_first(x, o, n), s)
-    store(dw, 0, load(dw, 0) + (s + t))
+        s = fma(broadcast(dz[rows - 1]), read_first(x, o, n, dz), s)
+    add_to(dw, 0, s + t)
+
+
+@device_function
+def add_to(sums: Pointer, index: int, a: Vector) -> None:
+    """Add eight numbers to those at `index`, in the type of the latter; ACC sums."""
+    store(sums, index, load(sums, index) + as_type_of(sums, a))

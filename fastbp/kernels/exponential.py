@@ -1,7 +1,8 @@
 """exp, tanh and log1p of eight numbers at once, without branches.
 
-Errors are at most 2 units in the last place over the whole range (a test compares with 50
-digits). All are right at 0, at plus and minus infinity, at NaN, and where the result is subnormal.
+Errors are at most 2 units in the last place of float64 and of float32 over the whole range (tests
+compare with 50 digits and with float64). All are right at 0, at plus and minus infinity, at NaN,
+and where the result is subnormal.
 `math.exp` in a kernel is a call of the C library for every element; these take a vector.
 
 `exp` and `log1p` are the general forms; `exp_limited` and `log_of_sum` do less: just what the
@@ -17,23 +18,34 @@ import numpy as np
 
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.powers import (
-    EIGHTHS,
-    SHIFT,
+    eighths_shift,
     exponent,
     mantissa,
     power_of_two,
+    shift_for,
     two_to_eighths,
 )
-from fastbp.kernels.vector import Vector, absolute, broadcast, fma, where_less, with_sign_of
+from fastbp.kernels.vector import (
+    Vector,
+    absolute,
+    by_type,
+    fma,
+    is_single,
+    where_less,
+    with_sign_of,
+)
 
 LOG2_E = 1.4426950408889634
-LN_2_HIGH = 0.6931471803691238  # ln 2 to 32 bits: its product with an integer is exact
-LN_2_LOW = 1.9082149292705877e-10  # the rest of ln 2
-LIMIT = 708.39  # e**-708.39 and its reciprocal are normal numbers
 SQRT_2 = 1.4142135623730951
-LARGEST = float(np.finfo(np.float64).max)
 NAN = np.nan
 INFINITY = np.inf
+
+# ln 2 in two parts; for float64 the first has 32 bits, so that its product with an integer is
+# exact, as are those of float32 where they are subtracted from what is near them.
+LN_2_HIGH, LN_2_HIGH_SINGLE = 0.6931471803691238, 0.6931471824645996
+LN_2_LOW, LN_2_LOW_SINGLE = 1.9082149292705877e-10, -1.9046542121259336e-09
+LIMIT, LIMIT_SINGLE = 708.39, 87.33  # e to the power of minus this and its reciprocal are normal
+LARGEST, LARGEST_SINGLE = (float(np.finfo(t).max) for t in (np.float64, np.float32))
 
 # (e**r - 1 - r - r**2/2) / r**3 for |r| <= ln(2)/2; the error of e**r is below 2**-55.
 EXP_0 = 0.16666666666666669
@@ -46,6 +58,11 @@ EXP_6 = 2.7557268459997064e-06
 EXP_7 = 2.755728296954995e-07
 EXP_8 = 2.510038549551032e-08
 EXP_9 = 2.0911236630261545e-09
+# The same for float32.
+EXP_0_SINGLE = 0.16666534543037415
+EXP_1_SINGLE = 0.04166724160313606
+EXP_2_SINGLE = 0.008367431350052357
+EXP_3_SINGLE = 0.001386340125463903
 
 # (e**r - 1 - r) / r**2 for |r| <= ln(2)/16; the error of e**r is below 2**-56.
 NEAR_0 = 0.5000000000000051
@@ -54,6 +71,9 @@ NEAR_2 = 0.0416666666175068
 NEAR_3 = 0.008333333327871156
 NEAR_4 = 0.0013889587247893672
 NEAR_5 = 0.0001984204579240919
+# The same for float32, after 1/2.
+NEAR_1_SINGLE = 0.166680246591568
+NEAR_2_SINGLE = 0.041669271886348724
 
 # (ln((1 + s)/(1 - s)) - 2 s) / s**3 in powers of s**2, for |s| <= 3 - sqrt(8); error 2**-56.
 LOG_0 = 0.666666666666667
@@ -63,6 +83,23 @@ LOG_3 = 0.22222211089379496
 LOG_4 = 0.1818289243253687
 LOG_5 = 0.15331611722055008
 LOG_6 = 0.14617807153417325
+# The same for float32.
+LOG_0_SINGLE = 0.6666668653488159
+LOG_1_SINGLE = 0.3998878002166748
+LOG_2_SINGLE = 0.29579949378967285
+
+
+@device_function
+def limit_for(x: Vector) -> float:
+    """Return LIMIT for the type of x."""
+    return by_type(x, LIMIT, LIMIT_SINGLE)
+
+
+@device_function
+def ln_2_for(x: Vector) -> tuple[float, float]:
+    """Return the two parts of ln 2 for the type of x."""
+    high = by_type(x, LN_2_HIGH, LN_2_HIGH_SINGLE)
+    return high, by_type(x, LN_2_LOW, LN_2_LOW_SINGLE)
 
 
 @device_function
@@ -72,28 +109,35 @@ def _beyond_first_order(r: Vector) -> Vector:
     Even and odd powers apart: half as long a chain of dependent operations as Horner's.
     """
     s = r * r
-    even = fma(broadcast(EXP_9), s, broadcast(EXP_7))
-    odd = fma(broadcast(EXP_8), s, broadcast(EXP_6))
-    even = fma(even, s, broadcast(EXP_5))
-    odd = fma(odd, s, broadcast(EXP_4))
-    even = fma(even, s, broadcast(EXP_3))
-    odd = fma(odd, s, broadcast(EXP_2))
-    even = fma(even, s, broadcast(EXP_1))
-    odd = fma(odd, s, broadcast(EXP_0))
-    even = fma(even, s, broadcast(0.5))
+    if is_single(r):
+        even = fma(EXP_3_SINGLE, s, EXP_1_SINGLE)
+        odd = fma(EXP_2_SINGLE, s, EXP_0_SINGLE)
+        even = fma(even, s, 0.5)
+        return fma(odd, r, even) * s
+    even = fma(EXP_9, s, EXP_7)
+    odd = fma(EXP_8, s, EXP_6)
+    even = fma(even, s, EXP_5)
+    odd = fma(odd, s, EXP_4)
+    even = fma(even, s, EXP_3)
+    odd = fma(odd, s, EXP_2)
+    even = fma(even, s, EXP_1)
+    odd = fma(odd, s, EXP_0)
+    even = fma(even, s, 0.5)
     return fma(odd, r, even) * s
 
 
 @device_function
 def exp(x: Vector) -> Vector:
     """Return e**x: 2**n e**r with n = round(x / ln 2) and r = x - n ln 2."""
-    x = where_less(x, broadcast(-746.0), broadcast(-746.0), x)  # e**-746 is 0, e**710 infinite
-    x = where_less(broadcast(710.0), x, broadcast(710.0), x)
-    shift = broadcast(SHIFT)
-    n = fma(x, broadcast(LOG2_E), shift) - shift
-    shifted = fma(n, broadcast(0.5), shift)  # 2**n itself may be subnormal or too large
+    least, most = by_type(x, -746.0, -105.0), by_type(x, 710.0, 90.0)  # e**x is 0, infinite
+    x = where_less(x, least, least, x)
+    x = where_less(most, x, most, x)
+    shift = shift_for(x)
+    n = fma(x, LOG2_E, shift) - shift
+    shifted = fma(n, 0.5, shift)  # 2**n itself may be subnormal or too large
     scale = power_of_two(shifted)
-    r = fma(n, broadcast(-LN_2_LOW), fma(n, broadcast(-LN_2_HIGH), x))
+    high, low = ln_2_for(x)
+    r = fma(n, -low, fma(n, -high, x))
     rest = power_of_two((n - (shifted - shift)) + shift)
     return fma(_beyond_first_order(r) + r, scale, scale) * rest
 
@@ -106,17 +150,21 @@ def exp_limited(x: Vector) -> Vector:
     takes half the polynomial, 1.15 times as fast (with AVX2 as well). Up to LIMIT neither the
     result nor its reciprocal is subnormal or infinite, but for the reciprocal of 0.
     """
-    shift = broadcast(EIGHTHS)
-    shifted = fma(x, broadcast(8.0 * LOG2_E), shift)
+    shift = eighths_shift(x)
+    shifted = fma(x, 8.0 * LOG2_E, shift)
     n = shifted - shift
     scale = two_to_eighths(shifted)
-    r = fma(n, broadcast(-LN_2_LOW / 8.0), fma(n, broadcast(-LN_2_HIGH / 8.0), x))
+    ln_2_high, ln_2_low = ln_2_for(x)
+    r = fma(n, -ln_2_low / 8.0, fma(n, -ln_2_high / 8.0, x))
     s = r * r
-    high = fma(broadcast(NEAR_5), r, broadcast(NEAR_4))
-    middle = fma(broadcast(NEAR_3), r, broadcast(NEAR_2))
-    low = fma(broadcast(NEAR_1), r, broadcast(NEAR_0))
-    e = fma(fma(fma(fma(high, s, middle), s, low), s, r), scale, scale)
-    return where_less(x, broadcast(-LIMIT), broadcast(0.0), e)
+    if is_single(x):
+        p = fma(fma(NEAR_2_SINGLE, r, NEAR_1_SINGLE), r, 0.5)
+    else:
+        high = fma(NEAR_5, r, NEAR_4)
+        middle = fma(NEAR_3, r, NEAR_2)
+        p = fma(fma(high, s, middle), s, fma(NEAR_1, r, NEAR_0))
+    e = fma(fma(p, s, r), scale, scale)
+    return where_less(x, -limit_for(x), 0.0, e)
 
 
 @device_function
@@ -137,40 +185,40 @@ def tanh_and_exponential(x: Vector) -> tuple[Vector, Vector]:
     The roundings of r, of t's leading part, of 2 + t and of the quotient are each corrected to
     first order: errors stay below 1.7 units in the last place, against 2.5 without.
     """
-    least = broadcast(-708.0)  # beyond, e is not normal
-    exact_u = absolute(x) * broadcast(-2.0)
+    least = by_type(x, -708.0, -87.0)  # beyond, e is not normal
+    exact_u = absolute(x) * -2.0
     u = where_less(exact_u, least, least, exact_u)
-    shift = broadcast(SHIFT)
-    shifted = fma(u, broadcast(LOG2_E), shift)
+    shift = shift_for(x)
+    shifted = fma(u, LOG2_E, shift)
     n = shifted - shift
     scale = power_of_two(shifted)
-    r_exact = fma(n, broadcast(-LN_2_HIGH), u)
-    r = fma(n, broadcast(-LN_2_LOW), r_exact)
-    r_lost = fma(n, broadcast(-LN_2_LOW), r_exact - r)
-    offset = scale - broadcast(1.0)
+    high, low = ln_2_for(x)
+    r_exact = fma(n, -high, u)
+    r = fma(n, -low, r_exact)
+    r_lost = fma(n, -low, r_exact - r)
+    offset = scale - 1.0
     lead = fma(scale, r, offset)
     lead_lost = fma(scale, r, offset - lead)
     beyond = _beyond_first_order(r)
     t = lead + fma(scale, beyond + r_lost, lead_lost)
-    d = t + broadcast(2.0)
+    d = t + 2.0
     q = t / d
-    lost = fma(-q, t - (d - broadcast(2.0)), fma(-q, d, t))
-    inverse = fma(broadcast(-0.5), d, broadcast(1.457))  # of d in 1..2, within 5 %
-    e = where_less(exact_u, least, broadcast(0.0), fma(beyond + r, scale, scale))
+    lost = fma(-q, t - (d - 2.0), fma(-q, d, t))
+    inverse = fma(-0.5, d, 1.457)  # of d in 1..2, within 5 %
+    e = where_less(exact_u, least, 0.0, fma(beyond + r, scale, scale))
     return with_sign_of(fma(lost, inverse, q), x), e
 
 
 @device_function
 def log1p(x: Vector) -> Vector:
     """Return ln(1 + x) from the rounded sum s = 1 + x and what the rounding lost."""
-    one = broadcast(1.0)
-    s = x + one
-    x_rounded = s - one
-    lost = (one - (s - x_rounded)) + (x - x_rounded)
+    s = x + 1.0
+    x_rounded = s - 1.0
+    lost = (1.0 - (s - x_rounded)) + (x - x_rounded)
     log = log_of_sum(s, lost / s)
-    log = where_less(broadcast(LARGEST), x, x, log)
-    below = where_less(x, -one, broadcast(NAN), broadcast(-INFINITY))
-    log = where_less(x, broadcast(-1.0 + 2.0**-53), below, log)
+    log = where_less(by_type(x, LARGEST, LARGEST_SINGLE), x, x, log)
+    below = where_less(x, -1.0, NAN, -INFINITY)
+    log = where_less(x, by_type(x, -1.0 + 2.0**-53, -1.0 + 2.0**-24), below, log)
     return with_sign_of(log, x)
 
 
@@ -181,21 +229,24 @@ def log_of_sum(s: Vector, correction: Vector) -> Vector:
     s = 2**n (1 + f) with 1 + f in sqrt(1/2)..sqrt(2); ln(1 + f) by the series of
     ln((1 + t)/(1 - t)) at t = f/(2 + f).
     """
-    one = broadcast(1.0)
     n = exponent(s)
     m = mantissa(s)
-    large = broadcast(SQRT_2)
-    n = where_less(large, m, n + one, n)
-    f = where_less(large, m, m * broadcast(0.5), m) - one
-    t = f / (f + broadcast(2.0))
+    n = where_less(SQRT_2, m, n + 1.0, n)
+    f = where_less(SQRT_2, m, m * 0.5, m) - 1.0
+    t = f / (f + 2.0)
     z = t * t
-    p = fma(broadcast(LOG_6), z, broadcast(LOG_5))
-    p = fma(p, z, broadcast(LOG_4))
-    p = fma(p, z, broadcast(LOG_3))
-    p = fma(p, z, broadcast(LOG_2))
-    p = fma(p, z, broadcast(LOG_1))
-    p = fma(p, z, broadcast(LOG_0))
+    if is_single(s):
+        p = fma(LOG_2_SINGLE, z, LOG_1_SINGLE)
+        p = fma(p, z, LOG_0_SINGLE)
+    else:
+        p = fma(LOG_6, z, LOG_5)
+        p = fma(p, z, LOG_4)
+        p = fma(p, z, LOG_3)
+        p = fma(p, z, LOG_2)
+        p = fma(p, z, LOG_1)
+        p = fma(p, z, LOG_0)
     # ln(1 + f) = f - t (f - z p) = f - (f**2/2 - t (f**2/2 + z p)), small terms first
-    h = f * f * broadcast(0.5)
-    low = fma(n, broadcast(LN_2_LOW), correction)
-    return fma(n, broadcast(LN_2_HIGH), f - (h - fma(t, fma(z, p, h), low)))
+    h = f * f * 0.5
+    ln_2_high, ln_2_low = ln_2_for(s)
+    low = fma(n, ln_2_low, correction)
+    return fma(n, ln_2_high, f - (h - fma(t, fma(z, p, h), low)))

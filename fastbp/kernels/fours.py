@@ -23,16 +23,17 @@ from fastbp.kernels.halves import (
 )
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.lanes import lane
+from fastbp.kernels.reading import in_line
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
     at,
-    broadcast,
+    broadcast_like,
     fma,
-    in_line,
     prefetch,
     store,
+    zeros,
 )
 
 MOST = 6  # fours of a row, or of its block, in registers
@@ -51,7 +52,7 @@ def wide_forward(
     """
     n = (d + HALF - 1) // HALF if d >= HALF and ahead == 0 else 0
     i = rows // LANES * LANES
-    s = broadcast(0.0)
+    s = zeros(w)
     if n == 2:
         forward_fours((s, s), x, d, stride, i, w, bias, z)
     elif n == 3:
@@ -66,7 +67,7 @@ def wide_forward(
         if i + LANES <= rows:
             if ahead > 0:
                 prefetch_even_rows(x, d, BLOCK, stride, i + ahead)
-            store(z, i, dot_8_rows(at(x, i * stride), d, stride, w) + broadcast(bias))
+            store(z, i, dot_8_rows(at(x, i * stride), d, stride, w) + broadcast_like(w, bias))
             i += LANES
         else:
             z[i] = dot_row(at(x, i * stride), d, w) + bias
@@ -93,7 +94,7 @@ def forward_fours(
         s1 = dot_fours(load_fours(at(x_i, stride), at(x_i, 5 * stride), first, like), weights)
         s2 = dot_fours(load_fours(at(x_i, 2 * stride), at(x_i, 6 * stride), first, like), weights)
         s3 = dot_fours(load_fours(at(x_i, 3 * stride), at(x_i, 7 * stride), first, like), weights)
-        store(z, i, sum_halves(s0, s1, s2, s3) + broadcast(bias))
+        store(z, i, sum_halves(s0, s1, s2, s3) + broadcast_like(w, bias))
 
 
 @device_function
@@ -113,25 +114,25 @@ def dot_8_rows(x: Pointer, d: int, stride: int, w: Pointer) -> Vector:
     x6 = at(x5, stride)
     x7 = at(x6, stride)
     first = (d - 1) % HALF + 1
-    zero = broadcast(0.0)
-    (c,) = keep_own((load_halves(w, w, 0),), first)
+    zero = zeros(w)
+    (c,) = keep_own((load_halves(w, w, 0, w),), first)
     if d < HALF:
-        s0 = fma(load_few(x, x4, d), c, zero)
-        s1 = fma(load_few(x1, x5, d), c, zero)
-        s2 = fma(load_few(x2, x6, d), c, zero)
-        s3 = fma(load_few(x3, x7, d), c, zero)
+        s0 = fma(load_few(x, x4, d, w), c, zero)
+        s1 = fma(load_few(x1, x5, d, w), c, zero)
+        s2 = fma(load_few(x2, x6, d, w), c, zero)
+        s3 = fma(load_few(x3, x7, d, w), c, zero)
     else:
-        s0 = fma(load_halves(x, x4, 0), c, zero)
-        s1 = fma(load_halves(x1, x5, 0), c, zero)
-        s2 = fma(load_halves(x2, x6, 0), c, zero)
-        s3 = fma(load_halves(x3, x7, 0), c, zero)
+        s0 = fma(load_halves(x, x4, 0, w), c, zero)
+        s1 = fma(load_halves(x1, x5, 0, w), c, zero)
+        s2 = fma(load_halves(x2, x6, 0, w), c, zero)
+        s3 = fma(load_halves(x3, x7, 0, w), c, zero)
     j = first
     while j < d:
-        c = load_halves(w, w, j)
-        s0 = fma(load_halves(x, x4, j), c, s0)
-        s1 = fma(load_halves(x1, x5, j), c, s1)
-        s2 = fma(load_halves(x2, x6, j), c, s2)
-        s3 = fma(load_halves(x3, x7, j), c, s3)
+        c = load_halves(w, w, j, w)
+        s0 = fma(load_halves(x, x4, j, w), c, s0)
+        s1 = fma(load_halves(x1, x5, j, w), c, s1)
+        s2 = fma(load_halves(x2, x6, j, w), c, s2)
+        s3 = fma(load_halves(x3, x7, j, w), c, s3)
         j += HALF
     return sum_halves(s0, s1, s2, s3)
 
@@ -143,7 +144,7 @@ def wide_backward(
     """Add dw += x' dz for a tile; ACC dw (D rounded up to whole vectors)."""
     n = (d + HALF - 1) // HALF
     first = (d - 1) % HALF + 1
-    s = broadcast(0.0)
+    s = zeros(dz)
     while n >= MOST:
         six = s, s, s, s, s, s
         backward_fours(six, x, first, stride, rows, ahead, dz, dw)
@@ -192,11 +193,11 @@ def backward_fours(
 @device_function
 def backward_few(x: Pointer, d: int, stride: int, rows: int, dz: Pointer, dw: Pointer) -> None:
     """Add dw += x' dz for at most four columns; ACC dw."""
-    s = broadcast(0.0)
+    s = zeros(dz)
     for i in range(0, rows - 1, 2):
         x_i, next_row = at(x, i * stride), at(x, (i + 1) * stride)
-        s = fma(halves(dz[i], dz[i + 1]), load_few(x_i, next_row, d), s)
+        s = fma(halves(dz[i], dz[i + 1]), load_few(x_i, next_row, d, dz), s)
     if rows % 2:
         x_i = at(x, (rows - 1) * stride)
-        s = fma(halves(dz[rows - 1], 0.0), load_few(x_i, x_i, d), s)
+        s = fma(halves(dz[rows - 1], 0.0), load_few(x_i, x_i, d, dz), s)
     add_fours(dw, HALF, (s,))

@@ -17,28 +17,27 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from fastbp.kernels.lanes import added_by_levels
-from fastbp.kernels.stored import as_floats
-from fastbp.kernels.vector import (
-    FLOATS,
-    INTEGERS,
-    LANES,
-    VECTOR,
-    Pointer,
-    Vector,
+from fastbp.kernels.lowering import (
+    FLOAT_POINTERS,
+    VECTORS,
+    VectorType,
     compiled_as,
     compiled_for_numbers,
     constant,
+    element_like,
     first_lanes,
-    fma,
     fused,
     indices,
-    load_lanes,
+    integers_of,
+    resized,
     splat,
-    vector_type,
+    vector_like,
 )
+from fastbp.kernels.reading import read_lanes
+from fastbp.kernels.stored import SIZES, as_floats
+from fastbp.kernels.vector import LANES, LIKE, Pointer, Vector, fma
 
 HALF = LANES // 2
-HALF_VECTOR = ir.VectorType(ir.DoubleType(), HALF)
 LOW, HIGH, BOTH = range(HALF), range(HALF, LANES), range(LANES)
 Fours = tuple[Vector, ...]
 
@@ -48,50 +47,59 @@ def lanes_of(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir
     return builder.shuffle_vector(a, b, indices(lanes))
 
 
-def half_address(builder: Any, pointer: ir.Value, index: ir.Value) -> ir.Value:
-    """Return the address of the four elements from `index` on."""
-    return builder.bitcast(builder.gep(pointer, [index]), HALF_VECTOR.as_pointer())
-
-
 def halves(low: float, high: float) -> Vector:
-    """Return four copies of a number, then four of another."""
-    return np.repeat([low, high], HALF)
+    """Return four copies of a number, then four of another of its type."""
+    return np.repeat(np.array([low, high], np.result_type(low)), HALF)
 
 
-@compiled_as(halves, vector_type, types.float64, types.float64)
+@compiled_as(halves, lambda low, high: VECTORS[low], tuple(VECTORS), tuple(VECTORS))
 def _(builder: Any, low: ir.Value, high: ir.Value) -> ir.Value:
-    return lanes_of(
-        builder, splat(builder, low, VECTOR), splat(builder, high, VECTOR), range(4, 12)
-    )
+    vector = ir.VectorType(low.type, LANES)
+    lower, upper = splat(builder, low, vector), resized(builder, high, low.type)
+    return lanes_of(builder, lower, splat(builder, upper, vector), range(4, 12))
 
 
-def load_halves(p: Pointer, q: Pointer, index: int) -> Vector:
-    """Return the four elements of p from `index` on, then those of q."""
-    return as_floats(np.concatenate([p[index : index + HALF], q[index : index + HALF]]))
+def load_halves(p: Pointer, q: Pointer, index: int, like: Any) -> Vector:
+    """Return the four elements of p from `index` on, then those of q, in the type of `like`."""
+    rows = p[index : index + HALF], q[index : index + HALF]
+    return as_floats(np.concatenate(rows), like.dtype)
 
 
-@compiled_for_numbers(load_halves, vector_type, 2, types.Integer)
-def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, index: ir.Value) -> ir.Value:
-    a, b = (load_lanes(stored, builder, row, index, HALF) for row in (p, q))
+@compiled_for_numbers(load_halves, vector_like, 2, types.Integer, LIKE)
+def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, *others: ir.Value) -> ir.Value:
+    index, like = others
+    return _loaded_halves(stored, builder, p, q, index, element_like(like))
+
+
+def _loaded_halves(
+    stored: Any,
+    builder: Any,
+    p: ir.Value,
+    q: ir.Value,
+    index: ir.Value,
+    element: ir.Type,
+    mask: ir.Value | None = None,
+) -> ir.Value:
+    a, b = (read_lanes(stored, builder, row, index, HALF, element, mask) for row in (p, q))
     return lanes_of(builder, a, b, BOTH)
 
 
-def load_few(p: Pointer, q: Pointer, count: int) -> Vector:
+def load_few(p: Pointer, q: Pointer, count: int, like: Any) -> Vector:
     """Return the first `count` elements of p, 1 to 4, and zeros, then the same of q.
 
     No other element is read.
     """
-    lanes = np.zeros((2, HALF))
-    lanes[:, :count] = as_floats(p[:count]), as_floats(q[:count])
+    lanes = np.zeros((2, HALF), like.dtype)
+    lanes[:, :count] = as_floats(p[:count], like.dtype), as_floats(q[:count], like.dtype)
     return lanes.reshape(LANES)
 
 
-@compiled_for_numbers(load_few, vector_type, 2, types.Integer)
-def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, count: ir.Value) -> ir.Value:
-    mask = first_lanes(builder, count)
+@compiled_for_numbers(load_few, vector_like, 2, types.Integer, LIKE)
+def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, *others: ir.Value) -> ir.Value:
+    count, like = others
+    mask = first_lanes(builder, count, SIZES[stored])
     mask, zero = lanes_of(builder, mask, mask, LOW), count.type(0)
-    a, b = (load_lanes(stored, builder, row, zero, HALF, mask) for row in (p, q))
-    return lanes_of(builder, a, b, BOTH)
+    return _loaded_halves(stored, builder, p, q, zero, element_like(like), mask)
 
 
 def sum_halves(a: Vector, b: Vector, c: Vector, d: Vector) -> Vector:
@@ -102,7 +110,7 @@ def sum_halves(a: Vector, b: Vector, c: Vector, d: Vector) -> Vector:
     return sums.T.reshape(LANES)
 
 
-compiled_as(sum_halves, vector_type, *[vector_type] * 4)(partial(added_by_levels, levels=2))
+compiled_as(sum_halves, vector_like, *[VectorType] * 4)(partial(added_by_levels, levels=2))
 
 
 # --- rows cut into fours, as many as a tuple has vectors -------------------------------------
@@ -111,17 +119,15 @@ compiled_as(sum_halves, vector_type, *[vector_type] * 4)(partial(added_by_levels
 def load_fours(p: Pointer, q: Pointer, first: int, like: Fours) -> Fours:
     """Return the fours of two rows; the first one has `first` numbers of its own."""
     starts = [max(0, first + HALF * (k - 1)) for k in range(len(like))]
-    return tuple(load_halves(p, q, start) for start in starts)
+    return tuple(load_halves(p, q, start, like[0]) for start in starts)
 
 
 @compiled_for_numbers(load_fours, lambda *a: a[-1], 2, types.Integer, types.UniTuple)
 def _(stored: Any, builder: Any, p: ir.Value, q: ir.Value, *others: ir.Value) -> ir.Value:
     first, like = others
-    loaded = []
-    for k in range(like.type.count):
-        start = four_start(builder, first, k)
-        a, b = (load_lanes(stored, builder, row, start, HALF) for row in (p, q))
-        loaded.append(lanes_of(builder, a, b, BOTH))
+    starts = (four_start(builder, first, k) for k in range(like.type.count))
+    element = element_like(like)
+    loaded = [_loaded_halves(stored, builder, p, q, start, element) for start in starts]
     return cgutils.pack_array(builder, loaded)
 
 
@@ -135,7 +141,7 @@ def fma_fours(c: Vector, a: Fours, sums: Fours) -> Fours:
     return tuple(fma(c, v, s) for v, s in zip(a, sums, strict=True))
 
 
-@compiled_as(fma_fours, lambda *a: a[-1], vector_type, types.UniTuple, types.UniTuple)
+@compiled_as(fma_fours, lambda *a: a[-1], VectorType, types.UniTuple, types.UniTuple)
 def _(builder: Any, c: ir.Value, a: ir.Value, sums: ir.Value) -> ir.Value:
     vectors, before = (cgutils.unpack_tuple(builder, t) for t in (a, sums))
     pairs = zip(vectors, before, strict=True)
@@ -144,15 +150,15 @@ def _(builder: Any, c: ir.Value, a: ir.Value, sums: ir.Value) -> ir.Value:
 
 def dot_fours(a: Fours, b: Fours) -> Vector:
     """Return a0 b0 + a1 b1 + ... of two tuples of vectors, one after the other."""
-    s = np.zeros(LANES)
+    s = np.zeros(LANES, a[0].dtype)
     for v, w in zip(a, b, strict=True):
         s = fma(v, w, s)
     return s
 
 
-@compiled_as(dot_fours, vector_type, types.UniTuple, types.UniTuple)
+@compiled_as(dot_fours, vector_like, types.UniTuple, types.UniTuple)
 def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    s = constant(0.0)
+    s = constant(ir.VectorType(element_like(a), LANES), 0.0)
     for pair in zip(*(cgutils.unpack_tuple(builder, t) for t in (a, b)), strict=True):
         s = fused(builder, *pair, s)
     return s
@@ -160,14 +166,19 @@ def _(builder: Any, a: ir.Value, b: ir.Value) -> ir.Value:
 
 def keep_own(a: Fours, first: int) -> Fours:
     """Return the fours with zeros in those lanes of the first one that are not its own."""
-    return np.where(np.arange(LANES) % HALF < first, a[0], 0.0), *a[1:]
+    kept = np.where(np.arange(LANES) % HALF < first, a[0], a[0].dtype.type(0.0))
+    return kept, *a[1:]
 
 
 @compiled_as(keep_own, lambda *a: a[0], types.UniTuple, types.Integer)
 def _(builder: Any, a: ir.Value, first: ir.Value) -> ir.Value:
-    lane = ir.Constant(INTEGERS, [*LOW, *LOW])
-    own = builder.icmp_signed("<", lane, splat(builder, first, INTEGERS))
-    kept = builder.select(own, builder.extract_value(a, 0), constant(0.0))
+    before = builder.extract_value(a, 0)
+    integers = integers_of(before.type)
+    if integers.element != first.type:
+        first = builder.trunc(first, integers.element)
+    lane = ir.Constant(integers, [*LOW, *LOW])
+    own = builder.icmp_signed("<", lane, splat(builder, first, integers))
+    kept = builder.select(own, before, constant(before.type, 0.0))
     return builder.insert_value(a, kept, 0)
 
 
@@ -182,12 +193,17 @@ def add_fours(result: Pointer, first: int, sums: Fours) -> None:
         result[start : start + HALF] = old + (s[:HALF] + s[HALF:])
 
 
-@compiled_as(add_fours, types.void, FLOATS, types.Integer, types.UniTuple)
-def _(builder: Any, result: ir.Value, first: ir.Value, sums: ir.Value) -> None:
-    starts = [four_start(builder, first, k) for k in range(sums.type.count)]
-    addresses = [half_address(builder, result, start) for start in starts]
-    before = [builder.load(address, align=8) for address in addresses]
+@compiled_as(add_fours, types.void, FLOAT_POINTERS, types.Integer, types.UniTuple)
+def _(builder: Any, result: ir.Value, first: ir.Value, sums: ir.Value) -> ir.Value:
+    half = ir.VectorType(element_like(result), HALF)
+    align = integers_of(half).element.width // 8
+    starts = (four_start(builder, first, k) for k in range(sums.type.count))
+    addresses = [
+        builder.bitcast(builder.gep(result, [start]), half.as_pointer()) for start in starts
+    ]
+    before = [builder.load(address, align=align) for address in addresses]
     vectors = cgutils.unpack_tuple(builder, sums)
     for address, old, s in zip(addresses, before, vectors, strict=True):
         both = builder.fadd(lanes_of(builder, s, s, LOW), lanes_of(builder, s, s, HIGH))
-        builder.store(builder.fadd(old, both), address, align=8)
+        total = builder.fadd(old, resized(builder, both, half))
+        builder.store(total, address, align=align)

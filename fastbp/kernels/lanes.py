@@ -9,7 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from fastbp.kernels.vector import LANES, Vector, broadcast, compiled_as, shuffle, vector_type
+from fastbp.kernels.lowering import LANES, VectorType, compiled_as, shuffle, vector_like
+from fastbp.kernels.vector import Vector, broadcast
 
 FIRST = ir.Constant(ir.IntType(32), 0)
 
@@ -24,21 +25,23 @@ def odds(a: Vector, b: Vector) -> Vector:
     return np.concatenate([a[1::2], b[1::2]])
 
 
-compiled_as(evens, *[vector_type] * 3)(partial(shuffle, lanes=range(0, 2 * LANES, 2)))
-compiled_as(odds, *[vector_type] * 3)(partial(shuffle, lanes=range(1, 2 * LANES, 2)))
+compiled_as(evens, vector_like, *[VectorType] * 2)(partial(shuffle, lanes=range(0, 2 * LANES, 2)))
+compiled_as(odds, vector_like, *[VectorType] * 2)(partial(shuffle, lanes=range(1, 2 * LANES, 2)))
 
 
 def lane(a: Vector, index: int) -> float:
     """Return one lane."""
-    return float(a[index])
+    number: float = a[index]
+    return number
 
 
-compiled_as(lane, types.float64, vector_type, types.Integer)(ir.IRBuilder.extract_element)
+compiled_as(lane, lambda a, _: a.element, VectorType, types.Integer)(ir.IRBuilder.extract_element)
 
 
 def sum_lanes(a: Vector) -> float:
     """Return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))."""
-    return float(((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7])))
+    total: float = ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]))
+    return total
 
 
 def sum_everywhere(a: Vector) -> Vector:
@@ -53,8 +56,8 @@ def _added_to_partners(builder: Any, a: ir.Value) -> ir.Value:
     return a
 
 
-compiled_as(sum_everywhere, vector_type, vector_type)(_added_to_partners)
-compiled_as(sum_lanes, types.float64, vector_type)(
+compiled_as(sum_everywhere, vector_like, VectorType)(_added_to_partners)
+compiled_as(sum_lanes, lambda a: a.element, VectorType)(
     lambda builder, a: builder.extract_element(_added_to_partners(builder, a), FIRST)
 )
 
@@ -89,7 +92,7 @@ def added_by_levels(builder: Any, *rows: ir.Value, levels: int = len(_LEVELS)) -
     return rows[0]
 
 
-compiled_as(sum_each, vector_type, *[vector_type] * LANES)(added_by_levels)
+compiled_as(sum_each, vector_like, *[VectorType] * LANES)(added_by_levels)
 
 
 def columns_of(
@@ -99,7 +102,7 @@ def columns_of(
     return tuple(np.array([a0, a1, a2, a3, a4, a5, a6, a7]).T)
 
 
-@compiled_as(columns_of, types.UniTuple(vector_type, LANES), *[vector_type] * LANES)
+@compiled_as(columns_of, lambda *a: types.UniTuple(a[0], LANES), *[VectorType] * LANES)
 def _(builder: Any, *rows: ir.Value) -> ir.Value:
     for bit, lanes in enumerate(_LEVELS):
         step = 1 << bit

@@ -11,17 +11,18 @@ from fastbp.kernels.losses import (
     output_loss,
     share_of_output,
 )
+from fastbp.kernels.reading import read_up_to
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
     at,
-    broadcast,
+    broadcast_like,
     keep_first,
     load,
-    load_up_to,
     padded,
     store,
+    zeros,
 )
 
 Part = tuple[int, int]
@@ -79,10 +80,10 @@ def inputs_at(integers: Pointer, work: Pointer, panel: int) -> Pointer:
 
 @device_function
 def copy_row(integers: Pointer, x: Pointer, row: Pointer) -> None:
-    """Copy the features of a row, whatever their type, as float64; OUT row (D, in vectors)."""
+    """Copy the features of a row, whatever their type; OUT row (D, in vectors)."""
     d = integers[layout.N_FEATURES]
     for j in range(0, d, LANES):
-        store(row, j, load_up_to(x, j, d - j))
+        store(row, j, read_up_to(x, j, d - j, row))
 
 
 @device_function
@@ -103,7 +104,7 @@ def output_losses(
     k = layer(integers, integers[layout.N_LAYERS] - 1)[layout.OUTPUTS]
     columns = integers[layout.LABEL_COLUMNS]
     for i in range(0, n, LANES):
-        weight = broadcast(1.0)
+        weight = broadcast_like(z, 1.0)
         if integers[layout.WEIGHTED] != 0:
             weight = load(weights, i)
         weight = keep_first(weight, n - i)
@@ -122,16 +123,16 @@ def panel_losses(integers: Pointer, n: int, y: Pointer, weight: Vector, z: Point
     k, activation = output[layout.OUTPUTS], output[layout.LAYER_ACTIVATION]
     loss = integers[layout.LOSS]
     as_scikit_learn = integers[layout.REPORT] == layout.SCIKIT_LEARN
-    total = broadcast(0.0)
+    total = zeros(z)
     if loss == CROSS_ENTROPY:
         total = cross_entropy(z, y, integers[layout.CLASSES] != 0, k)
         if as_scikit_learn:
-            total = as_scikit_learn_reports(loss, total, broadcast(1.0), k)
+            total = as_scikit_learn_reports(loss, total, broadcast_like(z, 1.0), k)
         total = keep_first(total, n) * weight
         for j in range(0, k * LANES, LANES):
             store(z, j, keep_first(load(z, j) * weight, n))
     else:
-        share = broadcast(share_of_output(loss, k))
+        share = broadcast_like(z, share_of_output(loss, k))
         for j in range(0, k * LANES, LANES):
             value, dz = output_loss(activation, loss, load(z, j), load(y, j))
             if as_scikit_learn:

@@ -1,7 +1,8 @@
-"""The indices of everything in the two arrays that a fit passes to its kernel.
+"""The indices of everything in the three arrays that a fit passes to its kernel.
 
-One int64 array holds the problem and the position, one float64 array the parameters and all
-scratch memory: few arguments make a cheap call, and a copy of both is a copy of the fit.
+One int64 array holds the problem and the position, one float64 array the sums, and one of the
+fit's own type, float64 or float32, the parameters and all scratch memory: few arguments make a
+cheap call, and a copy of the three is a copy of the fit.
 """
 
 # --- int64: the problem -------------------------------------------------------------------
@@ -34,7 +35,7 @@ N_RATES = 23
 BUDGET = 24  # chunks left to hand out
 SLOTS = 25  # maximum number of chunks in one segment
 WORKERS = 26  # threads at work
-WORK_SIZE = 27  # float64 scratch of a tile; each thread has one, unless all share each tile
+WORK_SIZE = 27  # numbers of scratch of a tile; each thread has one, unless all share each tile
 ROW_STRIDE = 28  # numbers from a row of x to the next, D or more
 LABEL_STRIDE = 29  # the same of y, LABEL_COLUMNS or more
 WEIGHT_STRIDE = 30  # and of sample_weight
@@ -91,11 +92,15 @@ EPOCH_WEIGHT = 5  # sum of weight over the epoch so far
 RULE = 6  # four constants of the optimizer, in the order that its rule in update.py reads
 POWER_1 = 10  # Adam's beta_1 to the power of the number of updates so far
 POWER_2 = 11  # and its beta_2
-PARAMETERS = 16  # P of them, then P more as they were at the start of the epoch, then the
-# optimizer's moments, P each, the partial sums, SLOTS + 1 rows of P + PARTIAL_EXTRA, and the
-# scratch of a tile, for each thread that has one of its own
+SUMS = 16  # SLOTS + 1 rows of sums, one for each chunk of a segment and the batch's first; then,
+# for float32, the batch's gradient as the sum of its chunks (P)
 
-# A row of partial sums: the gradient (P), then
+# A row of sums
 LOSS_SUM = 0
 WEIGHT_SUM = 1
-PARTIAL_EXTRA = 8
+SUMS_IN_ROW = 8
+
+# --- vectors, of the fit's own type -------------------------------------------------------
+# P parameters from 0 on, then P more as they were at the start of the epoch, then the optimizer's
+# moments, P each, the gradients of chunks, SLOTS + 1 rows of P, and the scratch of a tile, for each
+# thread that has one of its own

@@ -22,11 +22,13 @@ from fastbp.kernels.vector import (
     Pointer,
     Vector,
     absolute,
-    broadcast,
+    broadcast_like,
+    by_type,
     fma,
     load,
     store,
     where_less,
+    zeros,
 )
 
 MSE = 0
@@ -35,8 +37,6 @@ BCE = 2
 CROSS_ENTROPY = 3
 HALF_POISSON_DEVIANCE = 4  # of networks only
 HUBER = 5
-
-EPSILON = 2.0**-52
 
 
 @device_function
@@ -57,8 +57,7 @@ def squared_error_of(a: Vector, derivative: Vector, y: Vector) -> tuple[Vector, 
 def half_squared_error(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
     """Return (a - y)**2 / 2 and its dz = (a - y) phi'(z)."""
     value, dz = squared_error(activation, z, y)
-    half = broadcast(0.5)
-    return value * half, dz * half
+    return value * 0.5, dz * 0.5
 
 
 @device_function
@@ -68,11 +67,10 @@ def huber(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
     dz is phi'(z) times e held within -1 and 1 (Huber, Annals of Mathematical Statistics 35, 1964).
     """
     a, derivative = activate_with_derivative(activation, z)
-    one = broadcast(1.0)
     error = a - y
-    held = where_less(error, -one, -one, error)
-    held = where_less(one, held, one, held)  # NaN stays NaN
-    return held * fma(broadcast(-0.5), held, error), held * derivative
+    held = where_less(error, -1.0, -1.0, error)
+    held = where_less(1.0, held, 1.0, held)  # NaN stays NaN
+    return held * fma(-0.5, held, error), held * derivative
 
 
 @device_function
@@ -89,13 +87,12 @@ def binary_cross_entropy_of(z: Vector, e: Vector, y: Vector) -> tuple[Vector, Ve
     finite z makes infinite; dz is a (1 - y) - (1 - a) y, which stays accurate where the difference
     is small.
     """
-    zero = broadcast(0.0)
     log, larger, smaller = softplus_of_minus(e)
-    a = where_less(z, zero, smaller, larger)
-    complement = where_less(z, zero, larger, smaller)
-    one_minus_y = broadcast(1.0) - y
+    a = where_less(z, 0.0, smaller, larger)
+    complement = where_less(z, 0.0, larger, smaller)
+    one_minus_y = 1.0 - y
     # max(z, 0) - y z = (1 - y) z for positive z, -y z for negative z
-    linear = z * where_less(zero, z, one_minus_y, -y)
+    linear = z * where_less(0.0, z, one_minus_y, -y)
     return linear + log, fma(-y, complement, one_minus_y * a)
 
 
@@ -105,9 +102,8 @@ def half_poisson_deviance(z: Vector, y: Vector) -> tuple[Vector, Vector]:
 
     0 ln 0 is 0 (McCullagh and Nelder, Generalized Linear Models, 1989, table 2.1).
     """
-    zero = broadcast(0.0)
     a = exp(z)
-    log_y = log_of_sum(where_less(zero, y, y, broadcast(1.0)), zero)
+    log_y = log_of_sum(where_less(0.0, y, y, 1.0), zeros(y))
     error = a - y
     return fma(y, log_y - z, error), error
 
@@ -126,7 +122,7 @@ def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vecto
     elif loss == HALF_POISSON_DEVIANCE:
         value, dz = half_poisson_deviance(z, y)
     else:
-        value = broadcast(NAN)
+        value = broadcast_like(z, NAN)
         dz = value
     return value, dz
 
@@ -170,14 +166,15 @@ def as_scikit_learn_reports(loss: int, value: Vector, y: Vector, n_outputs: int)
     numbers below 1: the line search of L-BFGS sees it where rows are saturated.
     """
     if loss == HALF_MSE:
-        value = value * broadcast(1.0 / n_outputs)
+        value = value * broadcast_like(value, 1.0 / n_outputs)
     elif loss in (BCE, CROSS_ENTROPY):
-        one, least, most = broadcast(1.0), broadcast(EPSILON), broadcast(1.0 - EPSILON)
+        epsilon = by_type(value, 2.0**-52, 2.0**-23)
+        least, most = epsilon, 1.0 - epsilon
         p = exp(-value)
-        p = where_less(y, broadcast(0.5), one - one / (one + p / (one - p)), p)
+        p = where_less(y, 0.5, 1.0 - 1.0 / (1.0 + p / (1.0 - p)), p)
         p = where_less(p, least, least, p)
         p = where_less(most, p, most, p)
-        value = (value - value) - log_of_sum(p, broadcast(0.0))  # NaN stays NaN
+        value = (value - value) - log_of_sum(p, zeros(p))  # NaN stays NaN
     return value
 
 
@@ -185,8 +182,8 @@ def as_scikit_learn_reports(loss: int, value: Vector, y: Vector, n_outputs: int)
 def label_of(y: Pointer, classes: bool, k: int) -> Vector:
     """Return the labels of output k for eight rows: y (K, 8), or (8,) class indices."""
     if classes:
-        distance = absolute(load(y, 0) - broadcast(float(k)))
-        label = where_less(distance, broadcast(0.5), broadcast(1.0), broadcast(0.0))
+        distance = absolute(load(y, 0) - broadcast_like(y, float(k)))
+        label = where_less(distance, 0.5, 1.0, 0.0)
     else:
         label = load(y, k * LANES)
     return label
@@ -196,10 +193,10 @@ def label_of(y: Pointer, classes: bool, k: int) -> Vector:
 def greatest_of(z: Pointer, n_outputs: int) -> tuple[Vector, Vector]:
     """Return the largest z of eight rows, and the index of the first output that has it."""
     greatest = load(z, 0)
-    best = broadcast(0.0)
+    best = zeros(z)
     for k in range(1, n_outputs):
         v = load(z, k * LANES)
-        best = where_less(greatest, v, broadcast(float(k)), best)
+        best = where_less(greatest, v, broadcast_like(z, float(k)), best)
         greatest = where_less(greatest, v, v, greatest)
     return greatest, best
 
@@ -210,12 +207,12 @@ def exponentials(z: Pointer, greatest: Vector, best: Vector, n_outputs: int) -> 
 
     The sum of all is 1 more: added separately from the 1, small terms keep their digits.
     """
-    rest = broadcast(0.0)
+    rest = zeros(z)
     for k in range(n_outputs):
         e = exp(load(z, k * LANES) - greatest)
         store(z, k * LANES, e)
-        distance = absolute(best - broadcast(float(k)))
-        rest = where_less(distance, broadcast(0.5), rest, rest + e)
+        distance = absolute(best - broadcast_like(z, float(k)))
+        rest = where_less(distance, 0.5, rest, rest + e)
     return rest
 
 
@@ -223,7 +220,7 @@ def exponentials(z: Pointer, greatest: Vector, best: Vector, n_outputs: int) -> 
 def softmax(z: Pointer, n_outputs: int) -> None:
     """Turn z into a = e**z / sum e**z for eight rows; ACC z."""
     greatest, best = greatest_of(z, n_outputs)
-    scale = exponentials(z, greatest, best, n_outputs) + broadcast(1.0)
+    scale = exponentials(z, greatest, best, n_outputs) + 1.0
     for k in range(n_outputs):
         store(z, k * LANES, load(z, k * LANES) / scale)
 
@@ -236,14 +233,14 @@ def cross_entropy(z: Pointer, y: Pointer, classes: bool, n_outputs: int) -> Vect
     accurate where the output almost equals the label.
     """
     greatest, best = greatest_of(z, n_outputs)
-    value = broadcast(0.0)
-    total = broadcast(0.0)
+    value = zeros(z)
+    total = zeros(z)
     for k in range(n_outputs):
         label = label_of(y, classes, k)
         value = fma(label, greatest - load(z, k * LANES), value)
         total = total + label
     rest = exponentials(z, greatest, best, n_outputs)
-    scale = rest + broadcast(1.0)
+    scale = rest + 1.0
     for k in range(n_outputs):
         label = label_of(y, classes, k)
         e = load(z, k * LANES)

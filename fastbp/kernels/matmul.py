@@ -26,28 +26,38 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastbp.kernels.exponential import NAN
+from fastbp.kernels.blocks import (
+    MORE,
+    MORE_RELU,
+    PLUS_START,
+    PLUS_START_RELU,
+    TIMES,
+    WHERE_POSITIVE,
+    Panels,
+    Result,
+    Weights,
+    block_1x1,
+    block_1x4,
+    block_4x1,
+    block_4x4,
+    block_6x1,
+    block_6x2,
+)
 from fastbp.kernels.jit import device_function, subroutine, vector_width
+from fastbp.kernels.lowering import FLOAT_POINTERS, compiled_as
 from fastbp.kernels.vector import (
-    FLOATS,
     LANES,
-    VECTOR,
-    Four,
     Pointer,
-    Vector,
     at,
     broadcast,
-    compiled_as,
     fma,
     fma_4,
+    is_single,
     load,
     load_4,
     load_first,
-    load_up_to,
     store,
     store_4,
-    store_up_to,
-    where_less,
 )
 
 # Blocks of 4 outputs x 4 panels take 32 registers of 512 bits. In 16 of 256 bits the sums of 6 x 1
@@ -69,28 +79,6 @@ PACKED_PANELS, PACKED_TERMS = 8, 128
 # long the other way, since a result's numbers for two panels are 4 KB apart; 784 x 256 takes 1.06
 # times as long this way.
 FEW_WEIGHTS = 2**11
-
-Weights = tuple[Pointer, int, int, int]
-"""What the terms are multiplied with, and where it lies.
-
-The weight of term t for output o is at t * term_stride + o * output_stride, and `gap` numbers
-further after each eight terms.
-"""
-Panels = tuple[Pointer, int]
-"""Terms in panels (panels, terms, 8), and the distance from panel to panel."""
-Result = tuple[Pointer, int, int, int]
-"""Eight numbers for each output and panel; the distances from output to output and from panel to
-panel; how many numbers each output has in all panels together."""
-
-# mode: how a product is stored, together with `other`; an unknown mode gives NaN
-PLAIN = 0  # OUT: product
-PLUS = 1  # ACC: result + product
-PLUS_START = 2  # OUT: start + product, with one start for each output
-PLUS_START_RELU = 3  # OUT: relu of that: a separate pass took a tenth of the time of 4-8-1
-TIMES = 4  # OUT: other * product
-WHERE_POSITIVE = 5  # OUT: product where other is above 0, else 0
-DESCEND = 6  # ACC: result + factor * product: gradient descent without storing the gradient
-MORE, MORE_RELU = 7, 8  # ACC: the rest of a sum that PLUS_START began, and the relu of it
 
 
 @subroutine
@@ -129,7 +117,7 @@ def multiply_part(
     panel_by_panel = terms * outputs <= FEW_WEIGHTS
     packs = not TALL_AND_WIDE and PACKED_TERMS <= terms <= TERMS and w[1] > 1
     packs = packs and n >= PACKED_PANELS * LANES and not panel_by_panel
-    packed = packing_space()
+    packed = packing_space(w[0])
     first_four = 0 if TALL_AND_WIDE else outputs_by_six(outputs)
     first_one = outputs - (outputs - first_four) % 4
     how = mode, terms, outputs, panel_by_panel, packs
@@ -161,7 +149,11 @@ def multiply_blocks(
             if i == 0:
                 pack_eight(terms, w_o, packed)
             w_o = packed, LANES, 1, 0
-        lanes = 4 * LANES if TALL_AND_WIDE and n - i >= 4 * LANES else LANES
+        lanes = LANES
+        if TALL_AND_WIDE and n - i >= 4 * LANES:
+            lanes = 4 * LANES
+        elif not TALL_AND_WIDE and size == 6 and is_single(a[0]) and n - i >= 2 * LANES:
+            lanes = 2 * LANES
         a_i = at(a[0], i // LANES * a[1]), a[1]
         other_i, result_i = block_at(mode, other, result, o, i)
         multiply_block(mode, terms, size, lanes, w_o, a_i, other_i, result_i)
@@ -186,8 +178,10 @@ def multiply_block(
     other: Pointer,
     result: Result,
 ) -> None:
-    """Compute some outputs in one panel or four."""
-    if lanes > LANES:
+    """Compute some outputs in one panel, two or four."""
+    if not TALL_AND_WIDE and lanes > LANES:
+        block_6x2(mode, terms, w, a, other, result)
+    elif TALL_AND_WIDE and lanes > LANES:
         if outputs == 4:
             block_4x4(mode, terms, w, a, other, result)
         else:
@@ -229,227 +223,15 @@ def pack_eight(terms: int, w: Weights, packed: Pointer) -> None:
         store(packed, t * LANES, load(w_0, t * term_stride))
 
 
-def packing_space() -> Pointer:
+def packing_space(like: Pointer) -> Pointer:
     """Return room for the weights of eight outputs and TERMS terms, on the stack."""
-    return np.empty(TERMS * LANES)
+    return np.empty(TERMS * LANES, like.dtype)
 
 
-@compiled_as(packing_space, FLOATS)
-def _(builder: Any) -> ir.Value:
-    array = cgutils.alloca_once(builder, ir.ArrayType(VECTOR.element, TERMS * LANES))
-    return builder.bitcast(array, VECTOR.element.as_pointer())
-
-
-@device_function
-def start_of(mode: int, other: Pointer, o: int) -> Vector:
-    """Return what the sums of output o start with."""
-    return broadcast(other[o] if mode in (PLUS_START, PLUS_START_RELU) else 0.0)
-
-
-@device_function
-def store_as(mode: int, s: Vector, other: Pointer, result: Pointer, i: int, n: int) -> None:
-    """Store the first n lanes of a sum as `mode` says; OUT or ACC result from i on."""
-    zero = broadcast(0.0)
-    if mode in (PLUS_START_RELU, MORE_RELU):
-        s = where_less(s, zero, zero, s)  # NaN stays NaN
-    elif mode == WHERE_POSITIVE:
-        s = where_less(zero, load_up_to(other, i, n), s, zero)
-    elif mode == TIMES:
-        s = load_up_to(other, i, n) * s
-    elif mode == PLUS:
-        s = load_up_to(result, i, n) + s
-    elif mode == DESCEND:
-        s = fma(broadcast(other[0]), s, load_up_to(result, i, n))
-    elif mode not in (PLAIN, PLUS_START, MORE):
-        s = broadcast(NAN)
-    store_up_to(result, i, s, n)
-
-
-@device_function
-def store_4_as(
-    mode: int, s: Four, other: Pointer, result: Pointer, i: int, stride: int, n: int
-) -> None:
-    """Store the first n lanes of four sums, whose places are `stride` apart, as `mode` says.
-
-    One decision for the usual modes and whole vectors: four took a fifth of the time of 4-8-1.
-    """
-    zero = broadcast(0.0)
-    i1, i2, i3 = i + stride, i + 2 * stride, i + 3 * stride
-    if n >= LANES and mode in (PLUS_START_RELU, MORE_RELU, PLAIN, PLUS_START, MORE):
-        if mode in (PLUS_START_RELU, MORE_RELU):
-            s0, s1 = where_less(s[0], zero, zero, s[0]), where_less(s[1], zero, zero, s[1])
-            s2, s3 = where_less(s[2], zero, zero, s[2]), where_less(s[3], zero, zero, s[3])
-            s = s0, s1, s2, s3
-        store(result, i, s[0])
-        store(result, i1, s[1])
-        store(result, i2, s[2])
-        store(result, i3, s[3])
-    else:
-        store_as(mode, s[0], other, result, i, n)
-        store_as(mode, s[1], other, result, i1, n)
-        store_as(mode, s[2], other, result, i2, n)
-        store_as(mode, s[3], other, result, i3, n)
-
-
-@device_function
-def next_weight(w: Weights, j: int) -> int:
-    """Return how far it is to the weight of the next term, whose numbers are at j."""
-    _, term_stride, _, gap = w
-    return term_stride + (gap if j % (LANES * LANES) == 0 else 0)
-
-
-@device_function
-def block_4x4(mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result) -> None:
-    """Compute four outputs in four panels."""
-    w0, _, output_stride, _ = w
-    w1 = at(w0, output_stride)
-    w2 = at(w1, output_stride)
-    w3 = at(w2, output_stride)
-    if mode in (MORE, MORE_RELU):
-        s0, s1, s2, s3 = sums_so_far(result)
-    else:
-        s0, s1 = four_starts(mode, other, 0), four_starts(mode, other, 1)
-        s2, s3 = four_starts(mode, other, 2), four_starts(mode, other, 3)
-    i = 0
-    j = 0
-    for _ in range(terms):
-        a_j = load_panels(a, j)
-        s0 = fma_4(broadcast(w0[i]), a_j, s0)
-        s1 = fma_4(broadcast(w1[i]), a_j, s1)
-        s2 = fma_4(broadcast(w2[i]), a_j, s2)
-        s3 = fma_4(broadcast(w3[i]), a_j, s3)
-        j += LANES
-        i += next_weight(w, j)
-    r, stride = result[0], result[2]
-    store_4_as(mode, s0, other, r, 0, stride, LANES)
-    store_4_as(mode, s1, other, r, result[1], stride, LANES)
-    store_4_as(mode, s2, other, r, 2 * result[1], stride, LANES)
-    store_4_as(mode, s3, other, r, 3 * result[1], stride, LANES)
-
-
-@device_function
-def load_panels(a: Panels, j: int) -> Four:
-    """Return a vector of each of four panels."""
-    a_0, stride = a
-    return load(a_0, j), load(a_0, j + stride), load(a_0, j + 2 * stride), load(a_0, j + 3 * stride)
-
-
-@device_function
-def four_starts(mode: int, other: Pointer, o: int) -> Four:
-    """Return what the sums of output o in four panels start with."""
-    s = start_of(mode, other, o)
-    return s, s, s, s
-
-
-@device_function
-def sums_so_far(result: Result) -> tuple[Four, Four, Four, Four]:
-    """Return the sums of four outputs in four panels."""
-    r, output_stride, stride, _ = result
-    return (
-        load_panels((r, stride), 0),
-        load_panels((r, stride), output_stride),
-        load_panels((r, stride), 2 * output_stride),
-        load_panels((r, stride), 3 * output_stride),
-    )
-
-
-@device_function
-def block_1x4(mode: int, terms: int, w: Weights, a: Panels, other: Pointer, result: Result) -> None:
-    """Compute one output in four panels."""
-    w0, _, _, _ = w
-    if mode in (MORE, MORE_RELU):
-        s = load_panels((result[0], result[2]), 0)
-    else:
-        s = four_starts(mode, other, 0)
-    i = 0
-    j = 0
-    for _ in range(terms):
-        s = fma_4(broadcast(w0[i]), load_panels(a, j), s)
-        j += LANES
-        i += next_weight(w, j)
-    store_4_as(mode, s, other, result[0], 0, result[2], LANES)
-
-
-@device_function
-def block_4x1(
-    mode: int, terms: int, w: Weights, a: Pointer, other: Pointer, result: Result
-) -> None:
-    """Compute four outputs in one panel."""
-    w0, _, output_stride, _ = w
-    w1 = at(w0, output_stride)
-    w2 = at(w1, output_stride)
-    w3 = at(w2, output_stride)
-    r, stride, _, n = result
-    if mode in (MORE, MORE_RELU):
-        s0, s1 = load(r, 0), load(r, stride)
-        s2, s3 = load(r, 2 * stride), load(r, 3 * stride)
-    else:
-        s0, s1 = start_of(mode, other, 0), start_of(mode, other, 1)
-        s2, s3 = start_of(mode, other, 2), start_of(mode, other, 3)
-    i = 0
-    j = 0
-    for _ in range(terms):
-        v = load(a, j)
-        s0 = fma(broadcast(w0[i]), v, s0)
-        s1 = fma(broadcast(w1[i]), v, s1)
-        s2 = fma(broadcast(w2[i]), v, s2)
-        s3 = fma(broadcast(w3[i]), v, s3)
-        j += LANES
-        i += next_weight(w, j)
-    store_4_as(mode, (s0, s1, s2, s3), other, r, 0, stride, n)
-
-
-@device_function
-def block_6x1(
-    mode: int, terms: int, w: Weights, a: Pointer, other: Pointer, result: Result
-) -> None:
-    """Compute six outputs in one panel."""
-    w0, _, output_stride, _ = w
-    w1 = at(w0, output_stride)
-    w2 = at(w1, output_stride)
-    w3 = at(w2, output_stride)
-    w4 = at(w3, output_stride)
-    w5 = at(w4, output_stride)
-    r, stride, _, n = result
-    if mode in (MORE, MORE_RELU):
-        s0, s1, s2 = load(r, 0), load(r, stride), load(r, 2 * stride)
-        s3, s4, s5 = load(r, 3 * stride), load(r, 4 * stride), load(r, 5 * stride)
-    else:
-        s0, s1 = start_of(mode, other, 0), start_of(mode, other, 1)
-        s2, s3 = start_of(mode, other, 2), start_of(mode, other, 3)
-        s4, s5 = start_of(mode, other, 4), start_of(mode, other, 5)
-    i = 0
-    j = 0
-    for _ in range(terms):
-        v = load(a, j)
-        s0 = fma(broadcast(w0[i]), v, s0)
-        s1 = fma(broadcast(w1[i]), v, s1)
-        s2 = fma(broadcast(w2[i]), v, s2)
-        s3 = fma(broadcast(w3[i]), v, s3)
-        s4 = fma(broadcast(w4[i]), v, s4)
-        s5 = fma(broadcast(w5[i]), v, s5)
-        j += LANES
-        i += next_weight(w, j)
-    store_4_as(mode, (s0, s1, s2, s3), other, r, 0, stride, n)
-    store_as(mode, s4, other, r, 4 * stride, n)
-    store_as(mode, s5, other, r, 5 * stride, n)
-
-
-@device_function
-def block_1x1(
-    mode: int, terms: int, w: Weights, a: Pointer, other: Pointer, result: Result
-) -> None:
-    """Compute one output in one panel."""
-    w0, _, _, _ = w
-    r, _, _, n = result
-    s = load(r, 0) if mode in (MORE, MORE_RELU) else start_of(mode, other, 0)
-    i = 0
-    j = 0
-    for _ in range(terms):
-        s = fma(broadcast(w0[i]), load(a, j), s)
-        j += LANES
-        i += next_weight(w, j)
-    store_as(mode, s, other, r, 0, n)
+@compiled_as(packing_space, lambda like: like, FLOAT_POINTERS)
+def _(builder: Any, like: ir.Value) -> ir.Value:
+    array = cgutils.alloca_once(builder, ir.ArrayType(like.type.pointee, TERMS * LANES))
+    return builder.bitcast(array, like.type)
 
 
 @subroutine

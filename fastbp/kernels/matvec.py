@@ -11,18 +11,16 @@ from __future__ import annotations
 from fastbp.kernels import eights, fours
 from fastbp.kernels.jit import device_function, vector_width
 from fastbp.kernels.lanes import evens, odds
+from fastbp.kernels.reading import in_line, move, move_first, read_up_to
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
-    broadcast,
+    broadcast_like,
     fma,
-    in_line,
-    load_up_to,
-    move,
-    move_first,
     prefetch,
     store,
+    zeros,
 )
 
 NARROW = 2  # most features of the narrow layout
@@ -84,13 +82,13 @@ def row_at(order: Order, i: int) -> int:
 
 
 @device_function
-def narrow_columns(x: Pointer, d: int, i: int, rows: int) -> tuple[Vector, Vector]:
+def narrow_columns(x: Pointer, d: int, i: int, rows: int, like: Pointer) -> tuple[Vector, Vector]:
     """Return x[i : i + 8, 0] and x[i : i + 8, 1], zero where d is 1 and beyond that many rows."""
     if d == 1:
-        columns = load_up_to(x, i, rows), broadcast(0.0)
+        columns = read_up_to(x, i, rows, like), zeros(like)
     else:
-        left = load_up_to(x, 2 * i, 2 * rows)
-        right = load_up_to(x, 2 * i + LANES, 2 * rows - LANES)
+        left = read_up_to(x, 2 * i, 2 * rows, like)
+        right = read_up_to(x, 2 * i + LANES, 2 * rows - LANES, like)
         columns = evens(left, right), odds(left, right)
     return columns
 
@@ -98,13 +96,13 @@ def narrow_columns(x: Pointer, d: int, i: int, rows: int) -> tuple[Vector, Vecto
 @device_function
 def narrow_z(first: Vector, second: Vector, w: Pointer, bias: float) -> Vector:
     """Return z = x w + b for eight rows of one or two features (w is 0 beyond them)."""
-    s = fma(first, broadcast(w[0]), broadcast(bias))
-    return fma(second, broadcast(w[1]), s)
+    s = fma(first, w[0], broadcast_like(w, bias))
+    return fma(second, w[1], s)
 
 
 @device_function
 def narrow_forward(x: Pointer, d: int, rows: int, w: Pointer, bias: float, z: Pointer) -> None:
     """Compute z = x w + b for a tile of one or two features; OUT z."""
     for i in range(0, rows, LANES):
-        first, second = narrow_columns(x, d, i, rows - i)
+        first, second = narrow_columns(x, d, i, rows - i, w)
         store(z, i, narrow_z(first, second, w, bias))

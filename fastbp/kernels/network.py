@@ -13,6 +13,15 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.activations import RELU, SOFTMAX, activate, activate_with_derivative
+from fastbp.kernels.blocks import (
+    DESCEND,
+    PLAIN,
+    PLUS,
+    PLUS_START,
+    PLUS_START_RELU,
+    TIMES,
+    WHERE_POSITIVE,
+)
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import (
     WHOLE,
@@ -29,17 +38,7 @@ from fastbp.kernels.layers import (
     weights_at,
 )
 from fastbp.kernels.losses import softmax
-from fastbp.kernels.matmul import (
-    DESCEND,
-    PLAIN,
-    PLUS,
-    PLUS_START,
-    PLUS_START_RELU,
-    TIMES,
-    WHERE_POSITIVE,
-    multiply,
-    multiply_row,
-)
+from fastbp.kernels.matmul import multiply, multiply_row
 from fastbp.kernels.online_network import online_step
 from fastbp.kernels.panels import panels_of_rows, side_by_side
 from fastbp.kernels.plan import OUTER
@@ -64,7 +63,7 @@ def network_gradient(
 
     Returns whether x was finite.
     """
-    parameters, work, partial = buffers
+    parameters, work, partial, sums = buffers
     tile = integers[layout.TILE_ROWS]
     begin = start - integers[layout.BLOCK_START]
     finite = True
@@ -72,7 +71,7 @@ def network_gradient(
         n = min(tile, begin + rows - first)
         mode = PLAIN if first == begin else PLUS
         finite &= rows_there_and_back(data, integers, first, n, 0, parameters, work)
-        sum_losses(mode, integers, n, work, partial)
+        sum_losses(mode, integers, n, work, sums)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
             gradient(mode, integers, 0, n, WHOLE, work, partial, partial)
     return finite
@@ -90,18 +89,17 @@ def tile_step(
 ) -> bool:
     """Do one step of plain SGD with a batch of one tile, without storing its gradient.
 
-    OUT loss and weight in `partial`, work; ACC parameters. Bit-identical to a step that stores the
+    OUT loss and weight in the sums, work; ACC parameters. Bit-identical to a step that stores the
     gradient and loads it again, which took a twentieth longer for 64-100-10 with 32 rows. Returns
     whether x was finite.
     """
-    parameters, work, partial = buffers
+    parameters, work, partial, sums = buffers
     first = start - integers[layout.BLOCK_START]
     finite = rows_there_and_back(data, integers, first, rows, 0, parameters, work)
-    sum_losses(PLAIN, integers, rows, work, partial)
-    weight = partial[integers[layout.N_PARAMETERS] + layout.WEIGHT_SUM]
+    sum_losses(PLAIN, integers, rows, work, sums)
+    weight = sums[layout.WEIGHT_SUM]
     if weight > 0.0:
-        # The second row of partial sums is free: a single tile needs one.
-        factor = at(partial, integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA)
+        factor = partial  # no gradient is stored there
         factor[0] = -(rate / weight)
         gradient(DESCEND, integers, 0, rows, WHOLE, work, factor, parameters)
     return finite
@@ -153,9 +151,8 @@ def row_losses(
 
 
 @subroutine
-def sum_losses(mode: int, integers: Pointer, n: int, work: Pointer, partial: Pointer) -> None:
-    """Add up a tile's losses and weights; OUT (mode PLAIN) or ACC `partial`."""
-    sums = at(partial, integers[layout.N_PARAMETERS])
+def sum_losses(mode: int, integers: Pointer, n: int, work: Pointer, sums: Pointer) -> None:
+    """Add up a tile's losses and weights; OUT (mode PLAIN) or ACC sums."""
     panels = padded(n) // LANES
     losses, weights = (losses_at(work, 0), LANES), (weights_at(integers, work, 0), LANES)
     sums_of_neurons(mode, panels, 1, losses, sums, at(sums, layout.LOSS_SUM))
@@ -319,28 +316,32 @@ def layer_gradient(
 
 @kernel
 def network_steps(
-    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
+    data: Any, integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
-    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`; ACC integers, floats.
+    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`.
 
     This kernel and the next two compute the same thing. As three kernels, each is compiled only
     when it is needed: a first call takes a third to two thirds of the time.
     """
-    return run_steps(network_gradient, first_bad_row, data, integers, floats, rates, losses, worker)
+    return run_steps(
+        network_gradient, first_bad_row, data, integers, floats, vectors, rates, losses, worker
+    )
 
 
 @kernel
-def tile_steps(data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int) -> bool:
+def tile_steps(
+    data: Any, integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any, worker: int
+) -> bool:
     """Run a slice like `network_steps`, where batches are tiles and SGD is plain: one thread."""
-    return run_whole_batches(tile_step, data, integers, floats, rates, losses)
+    return run_whole_batches(tile_step, data, integers, floats, vectors, rates, losses)
 
 
 @kernel
 def online_steps(
-    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
+    data: Any, integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
     """Run a slice like `network_steps`, where batches are single rows and SGD is plain."""
-    return run_whole_batches(online_step, data, integers, floats, rates, losses)
+    return run_whole_batches(online_step, data, integers, floats, vectors, rates, losses)
 
 
 @kernel

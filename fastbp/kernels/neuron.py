@@ -36,23 +36,26 @@ from fastbp.kernels.matvec import (
     wide_backward,
     wide_forward,
 )
+from fastbp.kernels.reading import read_up_to
 from fastbp.kernels.steps import Buffers, Data, first_bad_row, order_of, run_steps
-from fastbp.kernels.update import fill, sgd_update
+from fastbp.kernels.update import copy, fill, sgd_update
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
+    as_doubles,
     at,
-    broadcast,
     fma,
+    is_single,
     keep_first,
     load,
-    load_up_to,
     of_type,
     padded,
     pointer_to,
     store,
     store_first,
+    whole_vectors,
+    zeros,
 )
 
 TILE_ELEMENTS = 3400  # 27 KB: a tile is still in the L1 cache when backward reads it
@@ -97,25 +100,40 @@ def chunk_rows(n_features: int) -> int:
     return max(1, work // (row_work(n_features) * tile)) * tile
 
 
-def work_size(n_features: int, tile: int) -> int:
-    """Return the float64 scratch of one thread: sums, then a tile of z, e**z, y, weights and x."""
-    return N_SUMS + (4 + n_features) * tile + 2 * LANES
+def work_size(n_features: int, tile: int, bytes_of_number: int = 8) -> int:
+    """Return the scratch of one thread: sums and dw, then a tile of z, e**z, y, weights and x.
+
+    In numbers of the fit's type. Sums, dw and what is gathered may be of float64 in any case; that
+    of float64 sums dw up elsewhere.
+    """
+    doubles = N_SUMS + (2 + n_features) * tile + LANES
+    if bytes_of_number < 8:
+        doubles += whole_vectors(n_features) + LANES
+    return doubles * 8 // bytes_of_number + 2 * (tile + LANES)
+
+
+@device_function
+def room_for(doubles: int, like: Pointer) -> int:
+    """Return how many numbers of the fit's type take the room of so many of float64."""
+    return 2 * doubles if is_single(like) else doubles
 
 
 @subroutine
-def loss_and_dz(integers: Pointer, tile: Tile, rows: int, sums: Pointer, is_first: bool) -> None:
-    """Sum a tile's loss and turn z, behind the sums, into dz; ACC sums, OUT for the first tile.
+def loss_and_dz(
+    integers: Pointer, tile: Tile, rows: int, z: Pointer, sums: Pointer, is_first: bool
+) -> None:
+    """Sum a tile's loss and turn z into dz; ACC z, sums, the latter OUT for the first tile.
 
     The two most common choices have loops of their own: without a choice in them their constants
     stay in registers, 1.15 times as fast.
     """
     activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
     if loss == BCE:
-        each_row(SIGMOID, BCE, integers, tile, rows, sums, is_first)
+        each_row(SIGMOID, BCE, integers, tile, rows, z, sums, is_first)
     elif loss == MSE and activation == SIGMOID:
-        each_row(SIGMOID, MSE, integers, tile, rows, sums, is_first)
+        each_row(SIGMOID, MSE, integers, tile, rows, z, sums, is_first)
     else:
-        each_row(activation, loss, integers, tile, rows, sums, is_first)
+        each_row(activation, loss, integers, tile, rows, z, sums, is_first)
 
 
 @device_function
@@ -125,6 +143,7 @@ def each_row(
     integers: Pointer,
     tile: Tile,
     rows: int,
+    z: Pointer,
     sums: Pointer,
     is_first: bool,
 ) -> None:
@@ -135,16 +154,16 @@ def each_row(
     (1.3 times as fast with 256-bit vectors, 1.05 times with 512).
     """
     _, y, _ = tile
-    z = at(sums, N_SUMS)
     e = at(z, integers[layout.TILE_ROWS] + LANES)
     weighted = integers[layout.WEIGHTED] != 0
     known = takes_exponential(activation, loss)
     if known:
         for i in range(0, rows, LANES):
             store(e, i, exponential_for(loss, load(z, i)))
-    totals = no_totals()
+    totals = no_totals(z)
     for i in range(0, rows, LANES):
-        pre, labels = load(z, i), load_up_to(y, i, rows - i)
+        pre = load(z, i)
+        labels = read_up_to(y, i, rows - i, pre)
         if known:
             value, dz = sigmoid_loss(loss, pre, load(e, i), labels)
         else:
@@ -188,32 +207,30 @@ def each_narrow_row(
     d = integers[layout.N_FEATURES]
     bias = parameters[integers[layout.N_PARAMETERS] - LANES]
     weighted = integers[layout.WEIGHTED] != 0
-    totals = no_totals()
-    dw_0, dw_1 = broadcast(0.0), broadcast(0.0)
+    totals = no_totals(parameters)
+    dw_0, dw_1 = zeros(parameters), zeros(parameters)
     for i in range(0, rows, LANES):
-        first, second = narrow_columns(x, d, i, rows - i)
+        first, second = narrow_columns(x, d, i, rows - i, parameters)
         pre = narrow_z(first, second, parameters, bias)
-        value, dz = output_loss(activation, loss, pre, load_up_to(y, i, rows - i))
+        value, dz = output_loss(activation, loss, pre, read_up_to(y, i, rows - i, pre))
         dz, totals = add_row(pre, value, dz, tile, i, rows, weighted, totals)
         dw_0 = fma(first, dz, dw_0)
         dw_1 = fma(second, dz, dw_1)
     add_totals(sums, totals, is_first)
-    if not is_first:
-        dw_0 = load(sums, SUM_OF_DW) + dw_0
-        dw_1 = load(sums, SUM_OF_DW + LANES) + dw_1
-    store(sums, SUM_OF_DW, dw_0)
-    store(sums, SUM_OF_DW + LANES, dw_1)
+    add_total(sums, SUM_OF_DW, dw_0, is_first)
+    add_total(sums, SUM_OF_DW + LANES, dw_1, is_first)
 
 
 Totals = tuple[Vector, Vector, Vector, Vector]
-"""Of the loss, dz, the sample weight, and z - z."""
+"""Of the loss, dz, the sample weight, and z - z; loss and weight in float64."""
 
 
 @device_function
-def no_totals() -> Totals:
+def no_totals(like: Pointer) -> Totals:
     """Return zeros."""
-    zero = broadcast(0.0)
-    return zero, zero, zero, zero
+    zero = zeros(like)
+    double = as_doubles(zero)
+    return double, zero, double, zero
 
 
 @device_function
@@ -230,35 +247,39 @@ def add_row(
     """Return dz of eight rows from i on, weighted and 0 beyond the last, and the totals with it."""
     total, total_dz, total_weight, check = totals
     if weighted:
-        weight = load_up_to(tile[2], i, rows - i)
+        weight = read_up_to(tile[2], i, rows - i, value)
         value = value * weight
         dz = dz * weight
-        total_weight = total_weight + weight
+        total_weight = total_weight + as_doubles(weight)
     if rows - i < LANES:
         value = keep_first(value, rows - i)
         dz = keep_first(dz, rows - i)
     check = check + (z - z)  # not z * 0: additions have their own units
-    return dz, (total + value, total_dz + dz, total_weight, check)
+    return dz, (total + as_doubles(value), total_dz + dz, total_weight, check)
 
 
 @device_function
 def add_totals(sums: Pointer, totals: Totals, is_first: bool) -> None:
     """Add a tile's totals to those of its chunk; ACC sums, OUT for the first tile."""
     total, total_dz, total_weight, check = totals
-    if not is_first:
-        total = load(sums, SUM_OF_LOSS) + total
-        total_dz = load(sums, SUM_OF_DZ) + total_dz
-        total_weight = load(sums, SUM_OF_WEIGHT) + total_weight
-        check = load(sums, CHECK) + check
-    store(sums, SUM_OF_LOSS, total)
-    store(sums, SUM_OF_DZ, total_dz)
-    store(sums, SUM_OF_WEIGHT, total_weight)
-    store(sums, CHECK, check)
+    add_total(sums, SUM_OF_LOSS, total, is_first)
+    add_total(sums, SUM_OF_DZ, total_dz, is_first)
+    add_total(sums, SUM_OF_WEIGHT, total_weight, is_first)
+    add_total(sums, CHECK, check, is_first)
 
 
 @device_function
-def add_up(integers: Pointer, rows: int, sums: Pointer, partial: Pointer) -> bool:
-    """Add up the lanes of a chunk's sums; OUT what `partial` still lacks.
+def add_total(sums: Pointer, index: int, total: Vector, is_first: bool) -> None:
+    """Add one of them."""
+    doubles = as_doubles(total)
+    if not is_first:
+        doubles = load(sums, index) + doubles
+    store(sums, index, doubles)
+
+
+@device_function
+def add_up(integers: Pointer, rows: int, sums: Pointer, partial: Pointer, totals: Pointer) -> bool:
+    """Add up the lanes of a chunk's sums; OUT what `partial` still lacks, and the totals.
 
     Gradients are stored as whole vectors: a vector load after scalar stores would stall.
     Returns whether every z was finite: only then is z - z always 0.
@@ -267,18 +288,18 @@ def add_up(integers: Pointer, rows: int, sums: Pointer, partial: Pointer) -> boo
     if integers[layout.N_FEATURES] <= NARROW:
         store(partial, 0, sum_two(load(sums, SUM_OF_DW), load(sums, SUM_OF_DW + LANES)))
     store(partial, p - LANES, keep_first(sum_everywhere(load(sums, SUM_OF_DZ)), 1))
-    partial[p + layout.LOSS_SUM] = sum_lanes(load(sums, SUM_OF_LOSS))
+    totals[layout.LOSS_SUM] = sum_lanes(load(sums, SUM_OF_LOSS))
     weight = float(rows)
     if integers[layout.WEIGHTED] != 0:
         weight = sum_lanes(load(sums, SUM_OF_WEIGHT))
-    partial[p + layout.WEIGHT_SUM] = weight
+    totals[layout.WEIGHT_SUM] = weight
     return sum_lanes(load(sums, CHECK)) == 0.0
 
 
 @device_function
 def sum_two(a: Vector, b: Vector) -> Vector:
     """Return the sums of the lanes of a and of b, then zeros."""
-    zero = broadcast(0.0)
+    zero = zeros(a)
     return sum_each(a, b, zero, zero, zero, zero, zero, zero)
 
 
@@ -289,7 +310,8 @@ def neuron_gradient(data: Data, integers: Pointer, start: int, rows: int, buffer
     Returns whether every z was finite.
     """
     x, y, sample_weight, _ = data
-    parameters, work, partial = buffers
+    parameters, work, partial, totals = buffers
+    sums = of_type(work, totals)
     d = integers[layout.N_FEATURES]
     first = start - integers[layout.BLOCK_START]
     weighted = integers[layout.WEIGHTED] != 0
@@ -301,18 +323,18 @@ def neuron_gradient(data: Data, integers: Pointer, start: int, rows: int, buffer
         while first < stop:  # a range with a step would divide
             n = min(integers[layout.TILE_ROWS], stop - first)
             tile = at(x, first * d), at(y, first), at(sample_weight, first)
-            narrow_loss_and_dw(integers, tile, n, parameters, work, stop - first == rows)
+            narrow_loss_and_dw(integers, tile, n, parameters, sums, stop - first == rows)
             first += n
     else:
         tiles_gradient(data, integers, first, rows, buffers)
-    return add_up(integers, rows, work, partial)
+    return add_up(integers, rows, sums, partial, totals)
 
 
 @subroutine
 def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, buffers: Buffers) -> None:
     """Take the rows from `first` on through the phases, a tile at a time; OUT partial, work."""
     x, y, sample_weight, _ = data
-    parameters, work, partial = buffers
+    parameters, work, partial, totals = buffers
     d = integers[layout.N_FEATURES]
     order = order_of(data, integers)
     _, shuffled = order
@@ -326,9 +348,13 @@ def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, buffers
     bias = parameters[p - LANES]
     large = (integers[layout.BLOCK_STOP] - integers[layout.BLOCK_START]) * d > CACHED_ELEMENTS
     ahead = min(AHEAD_ROWS, AHEAD_ELEMENTS // d) if large and not shuffled else 0
-    z = at(work, N_SUMS)
-    scratch = at(z, 2 * tile + LANES)
-    fill(p, 0.0, partial)
+    sums = of_type(work, totals)
+    # The tiles are added up in float64, too.
+    apart = is_single(partial)
+    dw = at(sums, N_SUMS) if apart else of_type(partial, totals)
+    z = at(work, room_for(N_SUMS + p if apart else N_SUMS, work))
+    scratch = at(z, 2 * (tile + LANES))
+    fill(p, 0.0, dw)
     for i in range(first, first + rows, tile):
         n = min(tile, first + rows - i)
         x_tile = at(x, i * stride)
@@ -336,33 +362,37 @@ def tiles_gradient(data: Data, integers: Pointer, first: int, rows: int, buffers
         weight_tile = at(sample_weight, i)
         tile_stride = stride
         if shuffled or (narrow and stride != d):
-            x_tile = of_type(at(scratch, 2 * tile), x)
+            x_tile = of_type(at(scratch, room_for(2 * tile, work)), x)
             gather_rows(x, d, stride, order, i, n, x_tile)
             tile_stride = d
         if not narrow:
-            store(z, n, broadcast(0.0))
+            store(z, n, zeros(z))
             wide_forward(x_tile, d, tile_stride, n, ahead, parameters, bias, z)
         # Labels only now: those in the same array as their rows are in the cache by then.
         if shuffled or label_stride != 1:
             y_tile = of_type(scratch, y)
             gather_numbers(y, label_stride, order, i, n, y_tile)
         if weighted and (shuffled or weight_stride != 1):
-            weight_tile = of_type(at(scratch, tile), sample_weight)
+            weight_tile = of_type(at(scratch, room_for(tile, work)), sample_weight)
             gather_numbers(sample_weight, weight_stride, order, i, n, weight_tile)
         tile_data = x_tile, y_tile, weight_tile
         if narrow:
-            narrow_loss_and_dw(integers, tile_data, n, parameters, work, i == first)
+            narrow_loss_and_dw(integers, tile_data, n, parameters, sums, i == first)
         else:
-            loss_and_dz(integers, tile_data, n, work, i == first)
-            wide_backward(x_tile, d, tile_stride, n, ahead, z, partial)
+            loss_and_dz(integers, tile_data, n, z, sums, i == first)
+            wide_backward(x_tile, d, tile_stride, n, ahead, z, dw)
+    if apart:
+        copy(p, dw, partial)
 
 
 @kernel
 def neuron_steps(
-    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
+    data: Any, integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
-    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`; ACC integers, floats."""
-    return run_steps(neuron_gradient, first_bad_row, data, integers, floats, rates, losses, worker)
+    """Run a slice of a fit: see :func:`fastbp.kernels.steps.run_steps`."""
+    return run_steps(
+        neuron_gradient, first_bad_row, data, integers, floats, vectors, rates, losses, worker
+    )
 
 
 @kernel
@@ -377,13 +407,13 @@ def neuron_outputs(x: Any, parameters: Any, activation: int, work: Any, outputs:
     z = pointer_to(work)
     tile = work.size
     bias = parameters[parameters.size - LANES]
-    check = broadcast(0.0)
+    check = zeros(z)
     for first in range(0, rows, tile):
         n = min(tile, rows - first)
         forward(at(x_all, first * d), d, d, n, 0, w, bias, z)
         for i in range(0, n, LANES):
             pre = keep_first(load(z, i), n - i)
-            check = fma(pre, broadcast(0.0), check)
+            check = fma(pre, 0.0, check)
             store_first(pointer_to(outputs), first + i, activate(activation, pre), n - i)
     return sum_lanes(check) == 0.0
 
@@ -407,7 +437,7 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
     numbers[layout.TILE_ROWS] = tile
     numbers[layout.ACTIVATION] = SIGMOID
     numbers[layout.LOSS] = MSE
-    floats = np.zeros(2 * p + layout.PARTIAL_EXTRA + N_SUMS + 2 * tile + LANES)
+    floats = np.zeros(2 * p + layout.SUMS_IN_ROW + N_SUMS + 2 * (tile + LANES))
     for j in range(d):
         floats[j] = values[n + j]
     floats[p - LANES] = values[n + d]
@@ -416,10 +446,11 @@ def neuron_small(x: Any, values: Any, epochs: int, tile: int, results: Any) -> b
         # Pointers keep no array alive: it is freed after the last use of its own name, here below.
         integers, parameters = pointer_to(numbers), pointer_to(floats)
         partial = at(parameters, p)
-        work = at(partial, p + layout.PARTIAL_EXTRA)
+        totals = at(partial, p)
+        work = at(totals, layout.SUMS_IN_ROW)
         data = pointer_to(x), pointer_to(values), parameters, integers  # no weights, no order
-        finite &= neuron_gradient(data, integers, 0, n, (parameters, work, partial))
-        results[d + 1 + epoch] = round_to_4_decimals(partial[p + layout.LOSS_SUM] / n)
+        finite &= neuron_gradient(data, integers, 0, n, (parameters, work, partial, totals))
+        results[d + 1 + epoch] = round_to_4_decimals(totals[layout.LOSS_SUM] / n)
         sgd_update((0, p), 0, values[n + d + 1] / n, 0.0, partial, parameters)
     for j in range(d):
         results[j] = round_to_4_decimals(floats[j])

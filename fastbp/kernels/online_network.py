@@ -22,6 +22,7 @@ from fastbp.kernels.layers import (
 )
 from fastbp.kernels.matmul import multiply_row
 from fastbp.kernels.matvec import row_at
+from fastbp.kernels.reading import number_at
 from fastbp.kernels.steps import Buffers, Data, order_of, penalty
 from fastbp.kernels.update import all_finite
 from fastbp.kernels.vector import (
@@ -30,12 +31,13 @@ from fastbp.kernels.vector import (
     Vector,
     at,
     broadcast,
+    broadcast_like,
     fma,
     load,
     load_first,
-    number_at,
     store,
     store_first,
+    zeros,
 )
 
 
@@ -49,13 +51,12 @@ def online_step(
     floats: Pointer,
     buffers: Buffers,
 ) -> bool:
-    """Do one step with one row; OUT loss and weight in `partial`, work; ACC parameters.
+    """Do one step with one row; OUT loss and weight in the sums, work; ACC parameters.
 
     Returns whether the row was finite, which is checked in the first epoch only.
     """
     x, y, sample_weight, _ = data
-    parameters, work, partial = buffers
-    p = integers[layout.N_PARAMETERS]
+    parameters, work, _, sums = buffers
     weight = weights_at(integers, work, 0)
     position = start - integers[layout.BLOCK_START]
     i = row_at(order_of(data, integers), position)
@@ -63,10 +64,10 @@ def online_step(
     copy_row(integers, at(x, i * integers[layout.ROW_STRIDE]), row)
     weight[0] = 1.0
     if integers[layout.WEIGHTED] != 0:
-        weight[0] = number_at(sample_weight, i * integers[layout.WEIGHT_STRIDE])
+        weight[0] = number_at(sample_weight, i * integers[layout.WEIGHT_STRIDE], weight)
     online_forward(integers, row, parameters, work)
-    output_dz(integers, at(y, i * integers[layout.LABEL_STRIDE]), weight, work, partial)
-    partial[p + layout.LOSS_SUM] += penalty(integers, floats)
+    output_dz(integers, at(y, i * integers[layout.LABEL_STRIDE]), weight, work, sums)
+    sums[layout.LOSS_SUM] += penalty(integers, floats, parameters)
     if weight[0] > 0.0:
         step = rate / weight[0]
         online_backward(integers, row, parameters, work, step, floats[layout.ALPHA])
@@ -100,14 +101,14 @@ def online_forward(integers: Pointer, x: Pointer, parameters: Pointer, work: Poi
 @device_function
 def dot(n: int, a: Pointer, w: Pointer) -> float:
     """Return the sum of a[i] w[i]."""
-    zero = broadcast(0.0)
+    zero = zeros(w)
     s0, s1, s2, s3 = zero, zero, zero, zero
     i = 0
     while i + 4 * LANES <= n:
         s0 = fma(load(a, i), load(w, i), s0)
-        s1 = fma(load(a, i + 8), load(w, i + 8), s1)
-        s2 = fma(load(a, i + 16), load(w, i + 16), s2)
-        s3 = fma(load(a, i + 24), load(w, i + 24), s3)
+        s1 = fma(load(a, i + LANES), load(w, i + LANES), s1)
+        s2 = fma(load(a, i + 2 * LANES), load(w, i + 2 * LANES), s2)
+        s3 = fma(load(a, i + 3 * LANES), load(w, i + 3 * LANES), s3)
         i += 4 * LANES
     while i < n:
         s0 = fma(load_first(a, i, n - i), load_first(w, i, n - i), s0)
@@ -116,15 +117,12 @@ def dot(n: int, a: Pointer, w: Pointer) -> float:
 
 
 @device_function
-def output_dz(
-    integers: Pointer, y: Pointer, weight: Pointer, work: Pointer, partial: Pointer
-) -> None:
-    """Turn the output's z into dz; OUT loss and weight in `partial`.
+def output_dz(integers: Pointer, y: Pointer, weight: Pointer, work: Pointer, sums: Pointer) -> None:
+    """Turn the output's z into dz; OUT loss and weight in the sums.
 
     The row is the first of a panel, which takes the room of the output's a: the same function as
     for batches.
     """
-    p = integers[layout.N_PARAMETERS]
     output = layer(integers, integers[layout.N_LAYERS] - 1)
     z, n = at(work, output[layout.D_AT]), output[layout.OUTPUTS]
     panel, labels = at(work, output[layout.A_AT]), labels_at(integers, work, 0)
@@ -132,10 +130,10 @@ def output_dz(
     for k in range(n):
         store(panel, k * LANES, broadcast(z[k]))
     for k in range(integers[layout.LABEL_COLUMNS]):
-        store(labels, k * LANES, broadcast(number_at(y, k)))
+        store(labels, k * LANES, broadcast(number_at(y, k, labels)))
     output_losses(integers, 1, labels, weight, panel, losses)
-    partial[p + layout.LOSS_SUM] = losses[0]
-    partial[p + layout.WEIGHT_SUM] = weight[0]
+    sums[layout.LOSS_SUM] = losses[0]
+    sums[layout.WEIGHT_SUM] = weight[0]
     for k in range(n):
         z[k] = panel[k * LANES]
 
@@ -145,7 +143,7 @@ def online_backward(
     integers: Pointer, x: Pointer, parameters: Pointer, work: Pointer, step: float, alpha: float
 ) -> None:
     """Go back through all layers and update them: w -= step (a_before dz + alpha w)."""
-    shrink = broadcast(1.0 - step * alpha)
+    shrink = broadcast_like(parameters, 1.0 - step * alpha)
     for back in range(integers[layout.N_LAYERS]):
         index = integers[layout.N_LAYERS] - 1 - back
         now = layer(integers, index)
@@ -165,7 +163,7 @@ def online_backward(
                 if not is_input:
                     d[k] *= da
         for j in range(0, n, LANES):
-            change = broadcast(-step) * load_first(dz, j, n - j)
+            change = broadcast_like(dz, -step) * load_first(dz, j, n - j)
             store(b, j, load(b, j) + change)
 
 
@@ -181,19 +179,19 @@ def update_column(
     w: Pointer,
 ) -> None:
     """Update the weights of a layer with one output; unless it is the first, ACC d *= w dz."""
-    minus = broadcast(-step_dz)
+    minus = broadcast_like(w, -step_dz)
     for i in range(0, n, LANES):
         v = load(w, i)
         if not is_input:
-            store(d, i, load(d, i) * (v * broadcast(dz)))
+            store(d, i, load(d, i) * (v * broadcast_like(w, dz)))
         store(w, i, fma(minus, load_first(a, i, n - i), v * shrink))
 
 
 @device_function
 def update_row(n: int, step_a: float, shrink: Vector, dz: Pointer, w: Pointer) -> float:
     """Update one input's weights; return the sum of w dz with the weights from before."""
-    s = broadcast(0.0)
-    minus = broadcast(-step_a)
+    s = zeros(w)
+    minus = broadcast_like(w, -step_a)
     j = 0
     while j + LANES <= n:
         v = load(w, j)

@@ -13,6 +13,7 @@ from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.lanes import lane, sum_everywhere, sum_lanes
 from fastbp.kernels.losses import output_loss
 from fastbp.kernels.matvec import row_at
+from fastbp.kernels.reading import number_at, read_up_to
 from fastbp.kernels.steps import (
     Data,
     account,
@@ -28,13 +29,13 @@ from fastbp.kernels.vector import (
     Pointer,
     at,
     broadcast,
+    broadcast_like,
     fma,
     keep_first,
     load,
-    load_up_to,
-    number_at,
     pointer_to,
     store,
+    zeros,
 )
 
 
@@ -46,9 +47,10 @@ def online_rows(
     rows: int,
     rate: float,
     floats: Pointer,
+    w: Pointer,
     tile: Pointer,
 ) -> bool:
-    """Do a step with each of up to eight rows; OUT z, labels, weights, penalties in `tile`.
+    """Do a step with each of up to eight rows; OUT z, labels, weights, penalties in `tile`, ACC w.
 
     All lanes hold a row's z, and the bias and the first weights stay in registers: each row waits
     for the one before. Returns whether every z was finite.
@@ -57,38 +59,39 @@ def online_rows(
     order = order_of(data, integers)
     d = integers[layout.N_FEATURES]
     p = integers[layout.N_PARAMETERS]
-    w = at(floats, layout.PARAMETERS)
     weighted = integers[layout.WEIGHTED] != 0
     activation, loss = integers[layout.ACTIVATION], integers[layout.LOSS]
-    check = broadcast(0.0)
+    check = zeros(w)
     first = load(w, 0)
     bias = load(w, p - LANES)
     for k in range(rows):
         i = row_at(order, start - integers[layout.BLOCK_START] + k)
         row = at(x, i * integers[layout.ROW_STRIDE])
-        weight = number_at(sample_weight, i * integers[layout.WEIGHT_STRIDE]) if weighted else 1.0
-        z = fma(load_up_to(row, 0, d), first, bias)
+        weight = 1.0
+        if weighted:
+            weight = float(number_at(sample_weight, i * integers[layout.WEIGHT_STRIDE], w))
+        z = fma(read_up_to(row, 0, d, w), first, bias)
         for j in range(LANES, d, LANES):
-            z = fma(load_up_to(row, j, d - j), load(w, j), z)
+            z = fma(read_up_to(row, j, d - j, w), load(w, j), z)
         z = sum_everywhere(z)
         check = check + (z - z)
         if weight == 0.0:  # it changes nothing, whatever its loss
             for number in range(0, 4 * LANES, LANES):
                 tile[number + k] = 0.0
             continue
-        label = number_at(y, i * integers[layout.LABEL_STRIDE])
+        label = number_at(y, i * integers[layout.LABEL_STRIDE], w)
         tile[k] = lane(z, 0)
         tile[LANES + k] = label
         tile[2 * LANES + k] = weight
-        tile[3 * LANES + k] = penalty(integers, floats)
+        tile[3 * LANES + k] = penalty(integers, floats, w)
         _, dz = output_loss(activation, loss, z, broadcast(label))
         # The weighted mean of one row is its own loss; the penalty is divided by the weight.
-        shrink = broadcast(1.0 - rate * floats[layout.ALPHA] / weight)
-        change = broadcast(-rate) * dz
-        first = fma(change, load_up_to(row, 0, d), first * shrink)
+        shrink = broadcast_like(w, 1.0 - rate * floats[layout.ALPHA] / weight)
+        change = broadcast_like(w, -rate) * dz
+        first = fma(change, read_up_to(row, 0, d, w), first * shrink)
         store(w, 0, first)
         for j in range(LANES, d, LANES):
-            store(w, j, fma(change, load_up_to(row, j, d - j), load(w, j) * shrink))
+            store(w, j, fma(change, read_up_to(row, j, d - j, w), load(w, j) * shrink))
         bias = bias + keep_first(change, 1)
     store(w, p - LANES, bias)
     return sum_lanes(check) == 0.0
@@ -106,24 +109,24 @@ def account_rows(integers: Pointer, rows: int, tile: Pointer, floats: Pointer) -
 
 @kernel
 def online_neuron_steps(
-    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
+    data: Any, integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
     """Run a slice like `neuron_steps`, where batches are single rows and SGD is plain.
 
     Eight rows at a time, so that their losses take one vector: nothing waits for a loss.
     """
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
-    rates, losses = pointer_to(rates), pointer_to(losses)
-    tile = at(floats, layout.PARAMETERS + 2 * integers[layout.N_PARAMETERS])
+    vectors, rates, losses = pointer_to(vectors), pointer_to(rates), pointer_to(losses)
+    tile = at(vectors, 2 * integers[layout.N_PARAMETERS])
     while may_continue(integers, integers[layout.BATCH_START]):
         start = integers[layout.BATCH_START]
         stop = min(integers[layout.BLOCK_STOP], integers[layout.N_ROWS])
         rows = min(LANES, stop - start, integers[layout.BUDGET])
         rate = rate_of_epoch(integers, rates)
-        finite = online_rows(data, integers, start, rows, rate, floats, tile)
+        finite = online_rows(data, integers, start, rows, rate, floats, vectors, tile)
         first_epoch = integers[layout.EPOCH] == 0
-        if not finite and first_epoch and has_bad_row(data, integers, start, rows):
+        if not finite and first_epoch and has_bad_row(data, integers, vectors, start, rows):
             break
         account_rows(integers, rows, tile, floats)
-        count_batches(integers, floats, losses, rows, rows)
+        count_batches(integers, floats, vectors, losses, rows, rows)
     return True

@@ -5,19 +5,8 @@ from __future__ import annotations
 from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.lanes import columns_of
 from fastbp.kernels.matvec import Order, row_at
-from fastbp.kernels.vector import (
-    LANES,
-    Pointer,
-    Vector,
-    at,
-    broadcast,
-    in_line,
-    load_first,
-    load_up_to,
-    number_at,
-    prefetch,
-    store,
-)
+from fastbp.kernels.reading import in_line, number_at, read_first, read_up_to
+from fastbp.kernels.vector import LANES, Pointer, Vector, at, prefetch, store, zeros
 
 Rows = tuple[int, int, int, int, int, int, int, int]
 """Where eight rows begin."""
@@ -48,11 +37,11 @@ def panel_of_numbers(
 ) -> None:
     """Put a number of each of n rows, eight at most, side by side; OUT panel (8,)."""
     if order[1] or stride > 1:
-        store(panel, 0, broadcast(0.0))
+        store(panel, 0, zeros(panel))
         for i in range(n):
-            panel[i] = number_at(x, row_at(order, first + i) * stride)
+            panel[i] = number_at(x, row_at(order, first + i) * stride, panel)
     else:
-        store(panel, 0, load_up_to(x, first, n))
+        store(panel, 0, read_up_to(x, first, n, panel))
 
 
 @device_function
@@ -86,32 +75,34 @@ def panel_of_rows(x: Pointer, columns: int, rows: Rows, n: int, panel: Pointer) 
     whole = columns // LANES * LANES if n == LANES else 0
     for j in range(0, whole, LANES):  # constants spare the masks of what does not exist
         store_first_of(
-            columns_of(*eight_rows(x, j, LANES, LANES, rows)), LANES, at(panel, j * LANES)
+            columns_of(*eight_rows(x, j, LANES, LANES, rows, panel)), LANES, at(panel, j * LANES)
         )
     for j in range(whole, columns, LANES):
-        c = columns_of(*eight_rows(x, j, n, columns - j, rows))
+        c = columns_of(*eight_rows(x, j, n, columns - j, rows, panel))
         store_first_of(c, columns - j, at(panel, j * LANES))
 
 
 @device_function
-def eight_rows(x: Pointer, j: int, n: int, columns: int, rows: Rows) -> tuple[Vector, ...]:
+def eight_rows(
+    x: Pointer, j: int, n: int, columns: int, rows: Rows, like: Pointer
+) -> tuple[Vector, ...]:
     """Return eight columns, from j on, of eight rows; zero beyond n rows and these columns."""
     return (
-        part_of_row(x, rows[0] + j, n > 0, columns),
-        part_of_row(x, rows[1] + j, n > 1, columns),
-        part_of_row(x, rows[2] + j, n > 2, columns),
-        part_of_row(x, rows[3] + j, n > 3, columns),
-        part_of_row(x, rows[4] + j, n > 4, columns),
-        part_of_row(x, rows[5] + j, n > 5, columns),
-        part_of_row(x, rows[6] + j, n > 6, columns),
-        part_of_row(x, rows[7] + j, n > 7, columns),
+        part_of_row(x, rows[0] + j, n > 0, columns, like),
+        part_of_row(x, rows[1] + j, n > 1, columns, like),
+        part_of_row(x, rows[2] + j, n > 2, columns, like),
+        part_of_row(x, rows[3] + j, n > 3, columns, like),
+        part_of_row(x, rows[4] + j, n > 4, columns, like),
+        part_of_row(x, rows[5] + j, n > 5, columns, like),
+        part_of_row(x, rows[6] + j, n > 6, columns, like),
+        part_of_row(x, rows[7] + j, n > 7, columns, like),
     )
 
 
 @device_function
-def part_of_row(x: Pointer, i: int, exists: bool, columns: int) -> Vector:
+def part_of_row(x: Pointer, i: int, exists: bool, columns: int, like: Pointer) -> Vector:
     """Return eight numbers of a row, zero beyond these columns and where the row does not exist."""
-    return load_first(x, i, columns if exists else 0)
+    return read_first(x, i, columns if exists else 0, like)
 
 
 @device_function
@@ -146,7 +137,7 @@ def side_by_side(panel: Pointer, n: int, stride: int, result: Pointer) -> None:
         m = n - j
         p = at(panel, j * LANES)
         if m >= LANES:
-            c = columns_of(*eight_rows(p, 0, LANES, LANES, rows))
+            c = columns_of(*eight_rows(p, 0, LANES, LANES, rows, p))
         else:
-            c = columns_of(*eight_rows(p, 0, m, LANES, rows))
+            c = columns_of(*eight_rows(p, 0, m, LANES, rows, p))
         store_first_of(c, LANES, at(result, j // LANES * stride))

@@ -1,82 +1,141 @@
-"""Exponents and mantissas: powers of two, and the bits of float64 numbers."""
+"""Exponents and mantissas: powers of two, and the bits of floating-point numbers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastbp.kernels.jit import has_feature, vector_width
-from fastbp.kernels.vector import (
+from fastbp.kernels.jit import device_function, has_feature, vector_width
+from fastbp.kernels.lowering import (
+    DOUBLE,
     INT32,
-    INTEGERS,
-    LANES,
-    VECTOR,
-    Vector,
+    VectorType,
     compiled_as,
     constant,
     indices,
+    integers_of,
     intrinsic,
-    vector_type,
+    vector_like,
+    vector_of,
 )
+from fastbp.kernels.vector import LANES, Vector, by_type, is_single
 
-WORDS = ir.VectorType(INT32, LANES)
-SHIFT = 1.5 * 2.0**52 + 1023.0  # see power_of_two
+WORDS = vector_of(INT32)
+
+
+@dataclass(frozen=True)
+class Format:
+    """The bits of a number: those of its fraction, and the exponent of 1."""
+
+    dtype: type[np.floating[Any]]
+    integer: type[np.signedinteger[Any]]
+    fraction: int
+    bias: int
+
+    def roots(self) -> np.ndarray:
+        """Return the bits of 2**(i/8), less i in the uppermost three bits of the fraction."""
+        eighths = np.arange(LANES, dtype=self.integer)
+        roots: np.ndarray = (2.0 ** (eighths / LANES)).astype(self.dtype)
+        bits: np.ndarray = roots.view(self.integer) - (eighths << (self.fraction - 3))
+        return bits
+
+
+DOUBLE_FORMAT = Format(np.float64, np.int64, 52, 1023)
+SINGLE_FORMAT = Format(np.float32, np.int32, 23, 127)
+_DOUBLE_ROOTS, _SINGLE_ROOTS = DOUBLE_FORMAT.roots(), SINGLE_FORMAT.roots()
+
+
+def _format_of(vector: ir.VectorType) -> Format:
+    return DOUBLE_FORMAT if vector.element == DOUBLE else SINGLE_FORMAT
+
+
+def _bits(a: Vector) -> tuple[np.ndarray, Format]:
+    kind = SINGLE_FORMAT if is_single(a) else DOUBLE_FORMAT
+    return a.view(kind.integer), kind
+
+
+@device_function
+def shift_for(a: Vector) -> float:
+    """Return what `power_of_two` needs added."""
+    return by_type(a, 1.5 * 2.0**52 + 1023.0, 1.5 * 2.0**23 + 127.0)
 
 
 def power_of_two(shifted: Vector) -> Vector:
-    """Return 2**n for shifted = n + SHIFT, with an integer n from -1022 to 1023.
+    """Return 2**n for shifted = n + shift_for, with an integer n: of a normal number's exponent.
 
-    Adding SHIFT to a number rounds it to the integer n (ties to even) and leaves n + 1023, the
+    Adding the shift to a number rounds it to the integer n (ties to even) and leaves n + bias, the
     exponent's bits, in the lowest bits: one shift puts them into place.
     """
-    return np.exp2(shifted - SHIFT)
+    bits, kind = _bits(shifted)
+    return (bits << kind.fraction).view(kind.dtype)
 
 
-@compiled_as(power_of_two, vector_type, vector_type)
+@compiled_as(power_of_two, vector_like, VectorType)
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
-    bits = builder.bitcast(shifted, INTEGERS)
-    return builder.bitcast(builder.shl(bits, constant(52)), VECTOR)
+    integers = integers_of(shifted.type)
+    bits = builder.bitcast(shifted, integers)
+    moved = builder.shl(bits, constant(integers, _format_of(shifted.type).fraction))
+    return builder.bitcast(moved, shifted.type)
 
 
-EIGHTHS = 1.5 * 2.0**52  # see two_to_eighths
-_ROOTS = 2.0 ** (np.arange(LANES) / LANES)
-_ROOT_BITS = _ROOTS.view(np.int64) - (np.arange(LANES) << 49)
+@device_function
+def eighths_shift(a: Vector) -> float:
+    """Return what `two_to_eighths` needs added."""
+    return by_type(a, 1.5 * 2.0**52, 1.5 * 2.0**23)
 
 
 def two_to_eighths(shifted: Vector) -> Vector:
-    """Return 2**(n/8) for shifted = n + EIGHTHS, with an error of at most half an ulp.
+    """Return 2**(n/8) for shifted = n + eighths_shift, with an error of at most half an ulp.
 
-    n is an integer, and n/8 from -1022 to 1023. The lowest three bits of n choose one of the eight
-    roots; a shift takes the others to the exponent and leaves those three below it, but the table
-    has them already subtracted.
+    n is an integer, and 2**(n/8) a normal number. The lowest three bits of n choose one of the
+    eight roots; a shift takes the others to the exponent and leaves those three below it, but the
+    table has them already subtracted.
     """
-    bits = shifted.view(np.int64)
-    return (_ROOT_BITS[bits & (LANES - 1)] + (bits << 49)).view(np.float64)
+    bits, kind = _bits(shifted)
+    roots = _SINGLE_ROOTS if is_single(shifted) else _DOUBLE_ROOTS
+    return (roots[bits & (LANES - 1)] + (bits << (kind.fraction - 3))).view(kind.dtype)
 
 
-@compiled_as(two_to_eighths, vector_type, vector_type)
+@compiled_as(two_to_eighths, vector_like, VectorType)
 def _(builder: Any, shifted: ir.Value) -> ir.Value:
-    bits = builder.bitcast(shifted, INTEGERS)
-    roots = builder.bitcast(_root(builder, bits), INTEGERS)
-    moved = builder.shl(bits, constant(49))
-    return builder.bitcast(builder.add(roots, moved), VECTOR)
+    vector = shifted.type
+    integers = integers_of(vector)
+    bits = builder.bitcast(shifted, integers)
+    look_up = _double_root if vector.element == DOUBLE else _single_root
+    roots = builder.bitcast(look_up(builder, bits), integers)
+    moved = builder.shl(bits, constant(integers, _format_of(vector).fraction - 3))
+    return builder.bitcast(builder.add(roots, moved), vector)
 
 
-def _root(builder: Any, bits: ir.Value) -> ir.Value:
-    """Look the lanes up: AVX-512 and AVX2 permute tables that are registers; else a gather."""
+def _double_root(builder: Any, bits: ir.Value) -> ir.Value:
+    """Look the lanes up: AVX-512 and AVX2 permute tables that are registers; else in memory."""
+    vector = vector_of(DOUBLE)
     if vector_width() == 512:
-        table = ir.Constant(VECTOR, _ROOT_BITS.view(np.float64).tolist())
-        return intrinsic(builder, "llvm.x86.avx512.permvar.df.512", VECTOR, table, bits)
+        table = ir.Constant(vector, _DOUBLE_ROOTS.view(np.float64).tolist())
+        return intrinsic(builder, "llvm.x86.avx512.permvar.df.512", vector, table, bits)
     if has_feature("avx2"):
         return _root_by_words(builder, bits)
-    index = builder.and_(bits, constant(LANES - 1))
-    table = ir.Constant(VECTOR, _ROOT_BITS.view(np.float64).tolist())
-    address = cgutils.global_constant(builder, "roots_of_two", table)
-    first = builder.bitcast(address, VECTOR.element.as_pointer())
-    found = ir.Constant(VECTOR, ir.Undefined)
+    return _root_in_memory(builder, bits, _DOUBLE_ROOTS)
+
+
+def _single_root(builder: Any, bits: ir.Value) -> ir.Value:
+    if has_feature("avx2"):
+        table = ir.Constant(WORDS, _SINGLE_ROOTS.tolist())
+        return intrinsic(builder, "llvm.x86.avx2.permd", WORDS, table, bits)
+    return _root_in_memory(builder, bits, _SINGLE_ROOTS)
+
+
+def _root_in_memory(builder: Any, bits: ir.Value, roots: np.ndarray) -> ir.Value:
+    vector = bits.type
+    index = builder.and_(bits, constant(vector, LANES - 1))
+    table = ir.Constant(vector, roots.tolist())
+    address = cgutils.global_constant(builder, f"roots_{vector.element.width}", table)
+    first = builder.bitcast(address, vector.element.as_pointer())
+    found = ir.Constant(vector, ir.Undefined)
     for k in map(INT32, range(LANES)):
         value = builder.load(builder.gep(first, [builder.extract_element(index, k)]))
         found = builder.insert_element(found, value, k)
@@ -88,9 +147,9 @@ def _root_by_words(builder: Any, bits: ir.Value) -> ir.Value:
 
     0.9 times the time of an `exp_limited` that gathers, with the same bits.
     """
-    tables = _ROOT_BITS.view(np.int32).reshape(LANES, 2)
+    tables = _DOUBLE_ROOTS.view(np.int32).reshape(LANES, 2)
     lower, upper = (ir.Constant(WORDS, table.tolist()) for table in tables.T)
-    moved = builder.shl(bits, constant(32))  # an index is taken from the word it is for
+    moved = builder.shl(bits, constant(bits.type, 32))  # an index is taken from the word it is for
     halves = []
     for lanes in (range(4), range(4, LANES)):
         index, moved_index = (
@@ -101,20 +160,22 @@ def _root_by_words(builder: Any, bits: ir.Value) -> ir.Value:
         high = intrinsic(builder, "llvm.x86.avx2.permd", WORDS, upper, moved_index)
         halves.append(builder.shuffle_vector(low, high, indices([0, 9, 2, 11, 4, 13, 6, 15])))
     both = builder.shuffle_vector(*halves, indices(range(2 * LANES)))
-    return builder.bitcast(both, VECTOR)
+    return builder.bitcast(both, vector_of(DOUBLE))
 
 
 def exponent(a: Vector) -> Vector:
     """Return the n of a = m * 2**n with 1 <= m < 2, for normal positive a."""
-    return np.frexp(a)[1] - 1.0
+    return (np.frexp(a)[1] - 1.0).astype(a.dtype)
 
 
-@compiled_as(exponent, vector_type, vector_type)
+@compiled_as(exponent, vector_like, VectorType)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    biased = builder.lshr(builder.bitcast(a, INTEGERS), constant(52))
-    magic_bits = 0x4330000000000000  # those of 2**52
-    whole = builder.bitcast(builder.or_(biased, constant(magic_bits)), VECTOR)
-    return builder.fsub(whole, constant(2.0**52 + 1023.0))
+    kind, integers = _format_of(a.type), integers_of(a.type)
+    biased = builder.lshr(builder.bitcast(a, integers), constant(integers, kind.fraction))
+    unit = 2.0**kind.fraction  # its last place is 1
+    magic_bits = (kind.bias + kind.fraction) << kind.fraction
+    whole = builder.bitcast(builder.or_(biased, constant(integers, magic_bits)), a.type)
+    return builder.fsub(whole, constant(a.type, unit + kind.bias))
 
 
 def mantissa(a: Vector) -> Vector:
@@ -122,7 +183,11 @@ def mantissa(a: Vector) -> Vector:
     return np.frexp(a)[0] * 2.0
 
 
-@compiled_as(mantissa, vector_type, vector_type)
+@compiled_as(mantissa, vector_like, VectorType)
 def _(builder: Any, a: ir.Value) -> ir.Value:
-    fraction = builder.and_(builder.bitcast(a, INTEGERS), constant((1 << 52) - 1))
-    return builder.bitcast(builder.or_(fraction, constant(1023 << 52)), VECTOR)
+    kind, integers = _format_of(a.type), integers_of(a.type)
+    bits = builder.bitcast(a, integers)
+    fraction = builder.and_(bits, constant(integers, (1 << kind.fraction) - 1))
+    return builder.bitcast(
+        builder.or_(fraction, constant(integers, kind.bias << kind.fraction)), a.type
+    )

@@ -29,27 +29,30 @@ from numba.core import types
 from fastbp.kernels.exponential import NAN, log_of_sum
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.lanes import lane
+from fastbp.kernels.lowering import (
+    DOUBLES,
+    VECTORS,
+    compiled_as,
+    constant,
+    integers_of,
+    splat,
+)
 from fastbp.kernels.matvec import forward
 from fastbp.kernels.vector import (
-    INTEGERS,
     LANES,
-    VECTOR,
     Pointer,
     Vector,
     absolute,
     at,
     broadcast,
-    compiled_as,
-    constant,
     fma,
     pointer_to,
-    splat,
     square_root,
     store,
-    vector_type,
     with_sign_of,
 )
 
+INTEGERS = integers_of(DOUBLES)
 NORMAL = 0
 UNIFORM = 1
 GROUP = 2 * LANES
@@ -108,21 +111,23 @@ def signed_bits(key: int, counter: int) -> Vector:
     return (bits.view(np.int64) >> (64 - BITS)).astype(np.float64)
 
 
-@compiled_as(signed_bits, vector_type, types.Integer, types.Integer)
+@compiled_as(signed_bits, VECTORS[types.float64], types.Integer, types.Integer)
 def _(builder: Any, key: ir.Value, counter: ir.Value) -> ir.Value:
     first = builder.add(key, builder.mul(counter, ir.Constant(key.type, GAMMA)))
     steps = ir.Constant(INTEGERS, [i * GAMMA & ALL_BITS for i in range(LANES)])
     z = builder.add(splat(builder, first, INTEGERS), steps)
     for shift, factor in ROUNDS:
-        z = builder.mul(builder.xor(z, builder.lshr(z, constant(shift))), constant(factor))
-    return builder.sitofp(builder.ashr(z, constant(64 - BITS)), VECTOR)
+        z = builder.mul(
+            builder.xor(z, builder.lshr(z, constant(INTEGERS, shift))), constant(INTEGERS, factor)
+        )
+    return builder.sitofp(builder.ashr(z, constant(INTEGERS, 64 - BITS)), DOUBLES)
 
 
 @device_function
 def radius(integers: Vector) -> Vector:
     """Return sqrt(-2 ln u) for u = (integers + 2**52 + 1) / 2**53, exact, in (0, 1]."""
-    u = fma(integers, broadcast(2.0**-53), broadcast(0.5 + 2.0**-53))
-    return square_root(log_of_sum(u, broadcast(0.0)) * broadcast(-2.0))
+    u = fma(integers, 2.0**-53, 0.5 + 2.0**-53)
+    return square_root(log_of_sum(u, broadcast(0.0)) * -2.0)
 
 
 @device_function
@@ -133,33 +138,33 @@ def cosine_and_sine(t: Vector) -> tuple[Vector, Vector]:
     sin(pi a) = cos(pi b) = (1/4 - b**2) q(b**2) = a (1 - a) q(b**2), so zeros are zeros.
     """
     a = absolute(t)
-    b = broadcast(0.5) - a
+    b = 0.5 - a
     z = b * b
-    p = fma(broadcast(SIN_8), z, broadcast(SIN_7))
-    q = fma(broadcast(COS_8), z, broadcast(COS_7))
-    p = fma(p, z, broadcast(SIN_6))
-    q = fma(q, z, broadcast(COS_6))
-    p = fma(p, z, broadcast(SIN_5))
-    q = fma(q, z, broadcast(COS_5))
-    p = fma(p, z, broadcast(SIN_4))
-    q = fma(q, z, broadcast(COS_4))
-    p = fma(p, z, broadcast(SIN_3))
-    q = fma(q, z, broadcast(COS_3))
-    p = fma(p, z, broadcast(SIN_2))
-    q = fma(q, z, broadcast(COS_2))
-    p = fma(p, z, broadcast(SIN_1))
-    q = fma(q, z, broadcast(COS_1))
-    p = fma(p, z, broadcast(SIN_0))
+    p = fma(SIN_8, z, SIN_7)
+    q = fma(COS_8, z, COS_7)
+    p = fma(p, z, SIN_6)
+    q = fma(q, z, COS_6)
+    p = fma(p, z, SIN_5)
+    q = fma(q, z, COS_5)
+    p = fma(p, z, SIN_4)
+    q = fma(q, z, COS_4)
+    p = fma(p, z, SIN_3)
+    q = fma(q, z, COS_3)
+    p = fma(p, z, SIN_2)
+    q = fma(q, z, COS_2)
+    p = fma(p, z, SIN_1)
+    q = fma(q, z, COS_1)
+    p = fma(p, z, SIN_0)
     q = q * z
-    w = a * (broadcast(1.0) - a)
-    cosine = fma(b, broadcast(2.0), b * p)  # 2.3 units of error with 2 + SIN_0 in p
-    return cosine, with_sign_of(fma(w, broadcast(COS_0), w * q), t)
+    w = a * (1.0 - a)
+    cosine = fma(b, 2.0, b * p)  # 2.3 units of error with 2 + SIN_0 in p
+    return cosine, with_sign_of(fma(w, COS_0, w * q), t)
 
 
 @device_function
 def group_of_numbers(distribution: int, key: int, first: int) -> tuple[Vector, Vector]:
     """Return the group of numbers from `first`, a multiple of 16, on."""
-    step = broadcast(2.0**-52)
+    step = 2.0**-52
     a = signed_bits(key, first)
     b = signed_bits(key, first + LANES) * step
     if distribution == NORMAL:

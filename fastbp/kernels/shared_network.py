@@ -16,9 +16,9 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.atomics import atomic_add, atomic_store, compare_and_swap
+from fastbp.kernels.blocks import DESCEND, PLAIN, PLUS
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import Part, inputs_of, layer, share_of
-from fastbp.kernels.matmul import DESCEND, PLAIN, PLUS
 from fastbp.kernels.network import gradient, rows_there_and_back, sum_losses
 from fastbp.kernels.steps import (
     CLOSED,
@@ -46,14 +46,14 @@ MOST_PARTS = 31  # of a stage: the lower half of a ticket has a bit for each tha
 
 @kernel
 def shared_steps(
-    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
+    data: Any, integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
-    """Run a slice like :func:`fastbp.kernels.network.network_steps`; ACC integers, floats.
+    """Run a slice like :func:`fastbp.kernels.network.network_steps`.
 
     Chunks are single tiles, or there is one in a batch.
     """
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
-    rates, losses = pointer_to(rates), pointer_to(losses)
+    vectors, rates, losses = pointer_to(vectors), pointer_to(rates), pointer_to(losses)
     if worker == 0 and integers[layout.TICKET] == UNOPENED:
         open_tile(integers)
     while True:
@@ -66,11 +66,11 @@ def shared_steps(
         # Once a part is counted as done, others may close this stage and open the next one.
         part = index, integers[layout.SEGMENT_CHUNKS]
         if integers[layout.STAGE] == ROWS:
-            compute_rows(data, integers, floats, part)
+            compute_rows(data, integers, floats, vectors, part)
         else:
-            compute_sums(integers, floats, rates, part)
+            compute_sums(integers, floats, vectors, rates, part)
         if atomic_add(integers, layout.DONE, 1) + 1 == part[1]:
-            close_stage(integers, floats, rates, losses)
+            close_stage(integers, floats, vectors, rates, losses)
 
 
 @device_function
@@ -113,9 +113,11 @@ def open_tile(integers: Pointer) -> None:
 
 
 @subroutine
-def compute_rows(data: Data, integers: Pointer, floats: Pointer, part: Part) -> None:
+def compute_rows(
+    data: Data, integers: Pointer, floats: Pointer, vectors: Pointer, part: Part
+) -> None:
     """Take a part of the tile's rows through all layers and back; OUT the tile's scratch."""
-    parameters, _, work = arrays_of(integers, floats)
+    parameters, _, work = arrays_of(integers, vectors)
     start, n = tile_at(integers)
     first, stop = share_of(n, part)
     if first == stop:
@@ -124,7 +126,7 @@ def compute_rows(data: Data, integers: Pointer, floats: Pointer, part: Part) -> 
     panel = first // LANES
     finite = rows_there_and_back(data, integers, begin, stop - first, panel, parameters, work)
     if not finite:
-        bad = first_bad_row(data, integers, start + first, stop - first)
+        bad = first_bad_row(data, integers, parameters, start + first, stop - first)
         keep_least(integers, layout.BAD_ROW, bad)
 
 
@@ -136,33 +138,35 @@ def descends(integers: Pointer, floats: Pointer) -> bool:
 
 
 @subroutine
-def compute_sums(integers: Pointer, floats: Pointer, rates: Pointer, part: Part) -> None:
+def compute_sums(
+    integers: Pointer, floats: Pointer, vectors: Pointer, rates: Pointer, part: Part
+) -> None:
     """Sum up a part of the gradient; if the batch is complete, update its parameters.
 
     A batch without weight changes nothing.
     """
-    parameters, total, work = arrays_of(integers, floats)
+    parameters, total, work = arrays_of(integers, vectors)
     start, n = tile_at(integers)
-    weight = total[integers[layout.N_PARAMETERS] + layout.WEIGHT_SUM]
+    weight = floats[layout.SUMS + layout.WEIGHT_SUM]
     rate = rate_of_epoch(integers, rates)
     last = start + n == batch_stop(integers)
     if last and not weight > 0.0:
         return
     if descends(integers, floats):
-        factor = at(total, integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA)
-        gradient(DESCEND, integers, 0, n, part, work, factor, parameters)
+        gradient(DESCEND, integers, 0, n, part, work, total, parameters)
         return
     mode = PLAIN if integers[layout.TILE_START] == 0 else PLUS
     gradient(mode, integers, 0, n, part, work, total, total)
     if last:
         for index in range(integers[layout.N_LAYERS]):
-            update_layer(integers, floats, index, part, rate, weight, total)
+            update_layer(integers, floats, parameters, index, part, rate, weight, total)
 
 
 @device_function
 def update_layer(
     integers: Pointer,
     floats: Pointer,
+    parameters: Pointer,
     index: int,
     part: Part,
     rate: float,
@@ -174,20 +178,23 @@ def update_layer(
     n_outputs = now[layout.OUTPUTS]
     first, last = share_of(n_outputs, part)
     begin = now[layout.BIASES_AT]
-    update(integers, floats, rate, weight, total, begin + first, begin + padded(last))
+    update(integers, floats, parameters, rate, weight, total, begin + first, begin + padded(last))
     first, last = share_of(inputs_of(integers, index), part)
     begin = now[layout.WEIGHTS_AT]
     stop = begin + padded(last * n_outputs)
-    update(integers, floats, rate, weight, total, begin + first * n_outputs, stop)
+    start = begin + first * n_outputs
+    update(integers, floats, parameters, rate, weight, total, start, stop)
 
 
 @subroutine
-def close_stage(integers: Pointer, floats: Pointer, rates: Pointer, losses: Pointer) -> None:
+def close_stage(
+    integers: Pointer, floats: Pointer, vectors: Pointer, rates: Pointer, losses: Pointer
+) -> None:
     """Go on to the tile's sums, or to the next tile; count a batch that is complete."""
     start, n = tile_at(integers)
     last = start + n == batch_stop(integers)
     if integers[layout.STAGE] == ROWS:
-        finish_rows(integers, floats, rates, n, last)
+        finish_rows(integers, floats, vectors, rates, n, last)
         if integers[layout.STATUS] != layout.RUNNING:
             atomic_store(integers, layout.TICKET, CLOSED)
             return
@@ -198,7 +205,7 @@ def close_stage(integers: Pointer, floats: Pointer, rates: Pointer, losses: Poin
         integers[layout.BATCH_START] = start + n
         integers[layout.NEXT_CHUNK] = 0
         if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
-            finish_epoch(integers, floats, losses)
+            finish_epoch(integers, floats, vectors, losses)
         open_tile(integers)
         return
     integers[layout.TILE_START] += n
@@ -210,18 +217,21 @@ def close_stage(integers: Pointer, floats: Pointer, rates: Pointer, losses: Poin
 
 
 @subroutine
-def finish_rows(integers: Pointer, floats: Pointer, rates: Pointer, n: int, last: bool) -> None:
+def finish_rows(
+    integers: Pointer, floats: Pointer, vectors: Pointer, rates: Pointer, n: int, last: bool
+) -> None:
     """Add up the losses of the tile's n rows; of a complete batch, prepare the update."""
-    _, total, work = arrays_of(integers, floats)
-    p = integers[layout.N_PARAMETERS]
+    _, total, work = arrays_of(integers, vectors)
+    sums = at(floats, layout.SUMS)
     if integers[layout.BAD_ROW] != layout.NO_ROW:
         integers[layout.STATUS] = layout.ROW_NOT_FINITE
         return
-    sum_losses(PLAIN if integers[layout.TILE_START] == 0 else PLUS, integers, n, work, total)
-    weight = total[p + layout.WEIGHT_SUM]
+    sum_losses(PLAIN if integers[layout.TILE_START] == 0 else PLUS, integers, n, work, sums)
+    weight = sums[layout.WEIGHT_SUM]
     if last and weight > 0.0:
-        loss = total[p + layout.LOSS_SUM] + penalty(integers, floats)
+        loss = sums[layout.LOSS_SUM] + penalty(integers, floats, vectors)
         rows = batch_stop(integers) - integers[layout.BATCH_START]
         account_batch(integers, floats, loss, weight, rows)
         begin_update(integers, floats)
-        total[p + layout.PARTIAL_EXTRA] = -(rate_of_epoch(integers, rates) / weight)
+        if descends(integers, floats):
+            total[0] = -(rate_of_epoch(integers, rates) / weight)  # no gradient is stored there

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastbp.kernels import layout
+from fastbp.kernels.blocks import PLAIN, PLUS
 from fastbp.kernels.jit import device_function, kernel, subroutine
 from fastbp.kernels.layers import WHOLE, layer, neurons_at
-from fastbp.kernels.matmul import PLAIN, PLUS
 from fastbp.kernels.matvec import row_at
 from fastbp.kernels.network import (
     activate_layer,
@@ -31,7 +31,7 @@ from fastbp.kernels.vector import (
     LANES,
     Pointer,
     at,
-    broadcast,
+    broadcast_like,
     fma,
     fma_4,
     load,
@@ -50,7 +50,7 @@ def sparse_gradient(data: Data, integers: Pointer, start: int, rows: int, buffer
 
     Returns True: the rows were checked before.
     """
-    parameters, work, partial = buffers
+    parameters, work, partial, sums = buffers
     tile = integers[layout.TILE_ROWS]
     begin = start - integers[layout.BLOCK_START]
     for first in range(begin, begin + rows, tile):
@@ -61,7 +61,7 @@ def sparse_gradient(data: Data, integers: Pointer, start: int, rows: int, buffer
         a = at(work, layer(integers, 0)[layout.A_AT])
         forward(integers, 1, 0, panels, a, parameters, work, True)
         row_losses(data, integers, first, n, 0, work)
-        sum_losses(mode, integers, n, work, partial)
+        sum_losses(mode, integers, n, work, sums)
         if integers[layout.OPTIMIZER] != KEEP_LOSS:
             backward(integers, 1, 0, panels, parameters, work)
             gradient(mode, integers, 1, n, WHOLE, work, partial, partial)
@@ -91,7 +91,7 @@ def sparse_layer(
         for j in range(0, h, BLOCK):
             sums = load_4(b, j)
             for k in range(starts[row], starts[row + 1]):
-                sums = fma_4(broadcast(values[k]), load_4(w, columns[k] * h + j), sums)
+                sums = fma_4(broadcast_like(w, values[k]), load_4(w, columns[k] * h + j), sums)
             store_4(sums_of_row, i * h + j, sums)
     panels_of_rows(sums_of_row, h, h, (starts, False), 0, n, z)
     a, activation = at(work, now[layout.A_AT]), now[layout.LAYER_ACTIVATION]
@@ -108,7 +108,7 @@ def sparse_weights(
     """
     values, starts = data[0]
     order = order_of(data, integers)
-    _, work, partial = buffers
+    _, work, partial, _ = buffers
     now, panels = layer(integers, 0), padded(n) // LANES
     h = now[layout.OUTPUTS]
     dw, db = at(partial, now[layout.WEIGHTS_AT]), at(partial, now[layout.BIASES_AT])
@@ -123,7 +123,7 @@ def sparse_weights(
     for i in range(n):
         row = row_at(order, first + i)
         for k in range(starts[row], starts[row + 1]):
-            value = broadcast(values[k])
+            value = broadcast_like(rows, values[k])
             of_column = at(dw, columns[k] * h)
             for j in range(0, h, LANES):
                 dz_j = load(rows, j * padded(n) + i * LANES)
@@ -131,14 +131,16 @@ def sparse_weights(
 
 
 @device_function
-def no_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> int:
+def no_bad_row(data: Data, integers: Pointer, vectors: Pointer, start: int, rows: int) -> int:
     """Return NO_ROW: sparse rows are checked before they get here."""
     return layout.NO_ROW
 
 
 @kernel
 def sparse_steps(
-    data: Any, integers: Any, floats: Any, rates: Any, losses: Any, worker: int
+    data: Any, integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any, worker: int
 ) -> bool:
     """Run a slice like `network_steps`, where x is that of sparse rows."""
-    return run_steps(sparse_gradient, no_bad_row, data, integers, floats, rates, losses, worker)
+    return run_steps(
+        sparse_gradient, no_bad_row, data, integers, floats, vectors, rates, losses, worker
+    )

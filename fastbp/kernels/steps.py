@@ -19,6 +19,7 @@ from fastbp.kernels import layout
 from fastbp.kernels.atomics import atomic_add, atomic_load, atomic_store, compare_and_swap
 from fastbp.kernels.jit import device_function, subroutine, template
 from fastbp.kernels.matvec import Order, row_at
+from fastbp.kernels.reading import number_at
 from fastbp.kernels.update import (
     add,
     all_finite,
@@ -27,7 +28,7 @@ from fastbp.kernels.update import (
     sum_of_squares,
     update,
 )
-from fastbp.kernels.vector import Pointer, at, number_at, pointer_to
+from fastbp.kernels.vector import Pointer, at, is_single, of_type, pointer_to
 
 UNOPENED = -2  # ticket before the first segment of a call
 CLOSED = -1  # ticket after the last
@@ -41,8 +42,9 @@ x (rows, D), y (rows, label columns) and sample_weight (rows,), each of a type t
 `stored.py`), and order (epochs, rows) of int64, the last two empty where unused. The distance from
 row to row is in the integers.
 """
-Buffers = tuple[Pointer, Pointer, Pointer]
-"""The parameters, a thread's scratch (`work`), and the row of partial sums that it writes to."""
+Buffers = tuple[Pointer, Pointer, Pointer, Pointer]
+"""The parameters, a thread's scratch (`work`), and what it writes to: the gradient of a chunk
+(`partial`), and its row of sums, which is of float64."""
 
 
 @device_function
@@ -59,6 +61,7 @@ def run_steps(
     data: Any,
     integers: Any,
     floats: Any,
+    vectors: Any,
     rates: Any,
     losses: Any,
     worker: int,
@@ -66,12 +69,12 @@ def run_steps(
     """Run until budget, block or epochs are exhausted or the fit ends; return True.
 
     A thread that has found nothing to do for a while returns False: call it again.
-    data: the arrays of :data:`Data`. ACC integers, floats; OUT losses (epochs,).
+    data: the arrays of :data:`Data`. ACC integers, floats, vectors; OUT losses (epochs,).
     """
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
-    rates, losses = pointer_to(rates), pointer_to(losses)
-    row = integers[layout.N_PARAMETERS] + layout.PARTIAL_EXTRA
-    parameters, partials, work = arrays_of(integers, floats)
+    vectors, rates, losses = pointer_to(vectors), pointer_to(rates), pointer_to(losses)
+    p, sums = integers[layout.N_PARAMETERS], at(floats, layout.SUMS)
+    parameters, partials, work = arrays_of(integers, vectors)
     work = at(work, worker * integers[layout.WORK_SIZE])
     alone = integers[layout.WORKERS] == 1
     if worker == 0 and integers[layout.TICKET] == UNOPENED:
@@ -90,29 +93,26 @@ def run_steps(
         chunk = integers[layout.SEGMENT_FIRST] + chunks - left
         start = integers[layout.BATCH_START] + chunk * integers[layout.CHUNK_ROWS]
         rows = min(integers[layout.CHUNK_ROWS], batch_stop(integers) - start)
-        buffers = parameters, work, at(partials, slot(integers, chunk) * row)
+        row = slot(integers, chunk)
+        buffers = parameters, work, at(partials, row * p), at(sums, row * layout.SUMS_IN_ROW)
         finite = gradient(data, integers, start, rows, buffers)
         if not finite and integers[layout.EPOCH] == 0:
-            keep_least(integers, layout.BAD_ROW, first_bad_row(data, integers, start, rows))
+            bad = first_bad_row(data, integers, vectors, start, rows)
+            keep_least(integers, layout.BAD_ROW, bad)
         done = integers[layout.DONE] + 1 if alone else atomic_add(integers, layout.DONE, 1) + 1
         if alone:
             integers[layout.DONE] = done
         if done == chunks:
-            close_segment(integers, floats, rates, losses)
+            close_segment(integers, floats, vectors, rates, losses)
             open_segment(integers)
 
 
 @device_function
-def arrays_of(integers: Pointer, floats: Pointer) -> tuple[Pointer, Pointer, Pointer]:
-    """Return the parameters, the rows of partial sums, and the scratch of the first thread."""
+def arrays_of(integers: Pointer, vectors: Pointer) -> tuple[Pointer, Pointer, Pointer]:
+    """Return the parameters, the gradients of chunks, and the scratch of the first thread."""
     p = integers[layout.N_PARAMETERS]
-    parameters = at(floats, layout.PARAMETERS)
-    partials = at(parameters, (2 + integers[layout.N_MOMENTS]) * p)
-    return (
-        parameters,
-        partials,
-        at(partials, (integers[layout.SLOTS] + 1) * (p + layout.PARTIAL_EXTRA)),
-    )
+    partials = at(vectors, (2 + integers[layout.N_MOMENTS]) * p)
+    return vectors, partials, at(partials, (integers[layout.SLOTS] + 1) * p)
 
 
 @device_function
@@ -126,39 +126,67 @@ def awaited_ticket(integers: Pointer) -> int:
 
 
 @subroutine
-def close_segment(integers: Pointer, floats: Pointer, rates: Pointer, losses: Pointer) -> None:
+def close_segment(
+    integers: Pointer, floats: Pointer, vectors: Pointer, rates: Pointer, losses: Pointer
+) -> None:
     """Add up the segment in chunk order; if the batch is complete, update the parameters."""
-    p = integers[layout.N_PARAMETERS]
-    row = p + layout.PARTIAL_EXTRA
-    _, total, _ = arrays_of(integers, floats)
+    sums = at(floats, layout.SUMS)
     first = integers[layout.SEGMENT_FIRST]
     stop = first + integers[layout.SEGMENT_CHUNKS]
     for chunk in range(max(first, 1), stop):
-        add(row, at(total, slot(integers, chunk) * row), total)
+        row = at(sums, slot(integers, chunk) * layout.SUMS_IN_ROW)
+        add(layout.SUMS_IN_ROW, row, sums)
     integers[layout.NEXT_CHUNK] = stop
     next_row = integers[layout.BATCH_START] + stop * integers[layout.CHUNK_ROWS]
+    last = next_row >= batch_stop(integers)
+    add_gradients(integers, floats, vectors, first, stop, last)
     if integers[layout.BAD_ROW] != layout.NO_ROW:
         integers[layout.STATUS] = layout.ROW_NOT_FINITE
-    elif next_row >= batch_stop(integers):
-        finish_batch(integers, floats, total, rates)
+    elif last:
+        finish_batch(integers, floats, vectors, rates)
         if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
-            finish_epoch(integers, floats, losses)
+            finish_epoch(integers, floats, vectors, losses)
+
+
+@device_function
+def add_gradients(
+    integers: Pointer, floats: Pointer, vectors: Pointer, first: int, stop: int, last: bool
+) -> None:
+    """Add the gradients of the chunks from `first` to `stop` to that of the batch, in float64.
+
+    That of the first chunk, where it is of float64; else in the floats, to be rounded at the end.
+    A batch of one chunk needs neither.
+    """
+    p = integers[layout.N_PARAMETERS]
+    _, partials, _ = arrays_of(integers, vectors)
+    apart = is_single(vectors)
+    if apart:
+        total = at(floats, layout.SUMS + (integers[layout.SLOTS] + 1) * layout.SUMS_IN_ROW)
+    else:
+        total = of_type(partials, floats)
+    if apart and first == 0 and not (last and stop == 1):
+        copy(p, partials, total)
+    for chunk in range(max(first, 1), stop):
+        add(p, at(partials, slot(integers, chunk) * p), total)
+    if apart and last and stop > 1:
+        copy(p, total, partials)
 
 
 @subroutine
-def finish_batch(integers: Pointer, floats: Pointer, total: Pointer, rates: Pointer) -> None:
+def finish_batch(integers: Pointer, floats: Pointer, vectors: Pointer, rates: Pointer) -> None:
     """Do one update with the gradient of (sum of losses + alpha/2 sum w**2) / n.
 
     A batch without weight changes nothing.
     """
-    p = integers[layout.N_PARAMETERS]
-    n = total[p + layout.WEIGHT_SUM]
+    p, sums = integers[layout.N_PARAMETERS], at(floats, layout.SUMS)
+    n = sums[layout.WEIGHT_SUM]
     stop = batch_stop(integers)
     if n > 0.0:
-        loss = total[p + layout.LOSS_SUM] + penalty(integers, floats)
+        loss = sums[layout.LOSS_SUM] + penalty(integers, floats, vectors)
         account_batch(integers, floats, loss, n, stop - integers[layout.BATCH_START])
         begin_update(integers, floats)
-        update(integers, floats, rate_of_epoch(integers, rates), n, total, 0, p)
+        _, total, _ = arrays_of(integers, vectors)
+        update(integers, floats, vectors, rate_of_epoch(integers, rates), n, total, 0, p)
     integers[layout.BATCH_START] = stop
     integers[layout.NEXT_CHUNK] = 0
 
@@ -190,29 +218,29 @@ def next_ticket(integers: Pointer, left: int) -> int:
 
 @template
 def run_whole_batches(
-    step: Any, data: Any, integers: Any, floats: Any, rates: Any, losses: Any
+    step: Any, data: Any, integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any
 ) -> bool:
     """Do what `run_steps` does where `step` takes whole batches through to the update: one thread.
 
-    The step gets the learning rate, and stores loss, with the penalty, and weight in `partial`. Of
+    The step gets the learning rate, and stores loss, with the penalty, and weight in the sums. Of
     a batch without weight it changes no parameter.
     """
     data, integers, floats = pointer_to(data), pointer_to(integers), pointer_to(floats)
-    rates, losses = pointer_to(rates), pointer_to(losses)
-    p = integers[layout.N_PARAMETERS]
-    parameters, partial, work = arrays_of(integers, floats)
-    buffers = parameters, work, partial
+    vectors, rates, losses = pointer_to(vectors), pointer_to(rates), pointer_to(losses)
+    sums = at(floats, layout.SUMS)
+    parameters, partial, work = arrays_of(integers, vectors)
+    buffers = parameters, work, partial, sums
     while may_continue(integers, integers[layout.BATCH_START]):
         start = integers[layout.BATCH_START]
         rows = batch_stop(integers) - start
         rate = rate_of_epoch(integers, rates)
         finite = step(data, integers, start, rows, rate, floats, buffers)
-        if not finite and has_bad_row(data, integers, start, rows):
+        if not finite and has_bad_row(data, integers, vectors, start, rows):
             break
-        loss, n = partial[p + layout.LOSS_SUM], partial[p + layout.WEIGHT_SUM]
+        loss, n = sums[layout.LOSS_SUM], sums[layout.WEIGHT_SUM]
         if n > 0.0:
             account_batch(integers, floats, loss, n, rows)
-        count_batches(integers, floats, losses, 1, rows)
+        count_batches(integers, floats, vectors, losses, 1, rows)
     return True
 
 
@@ -226,18 +254,23 @@ def may_continue(integers: Pointer, start: int) -> bool:
 
 @device_function
 def count_batches(
-    integers: Pointer, floats: Pointer, losses: Pointer, n_batches: int, rows: int
+    integers: Pointer,
+    floats: Pointer,
+    vectors: Pointer,
+    losses: Pointer,
+    n_batches: int,
+    rows: int,
 ) -> None:
     """Count complete batches, which have `rows` rows in all, and end a complete epoch."""
     integers[layout.BUDGET] -= n_batches
     integers[layout.BATCH_START] += rows
     if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
-        finish_epoch(integers, floats, losses)
+        finish_epoch(integers, floats, vectors, losses)
 
 
 @subroutine
-def first_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> int:
-    """Return the first dense row, by its index, that holds an infinity or NaN, or NO_ROW."""
+def first_bad_row(data: Data, integers: Pointer, vectors: Pointer, start: int, rows: int) -> int:
+    """Return the first dense row, by its index, that is not finite in the fit's type, or NO_ROW."""
     x, order = data[0], order_of(data, integers)
     least = layout.NO_ROW
     first = start - integers[layout.BLOCK_START]
@@ -246,16 +279,16 @@ def first_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> int:
         check = 0.0
         begin = row * integers[layout.ROW_STRIDE]
         for j in range(begin, begin + integers[layout.N_FEATURES]):
-            check += number_at(x, j) * 0.0
+            check += number_at(x, j, vectors) * 0.0
         if check != 0.0:
             least = min(least, row + integers[layout.BLOCK_START])
     return least
 
 
 @device_function
-def has_bad_row(data: Data, integers: Pointer, start: int, rows: int) -> bool:
+def has_bad_row(data: Data, integers: Pointer, vectors: Pointer, start: int, rows: int) -> bool:
     """Look for a row that is not finite; if there is one, end the fit and return True."""
-    integers[layout.BAD_ROW] = first_bad_row(data, integers, start, rows)
+    integers[layout.BAD_ROW] = first_bad_row(data, integers, vectors, start, rows)
     bad = integers[layout.BAD_ROW] != layout.NO_ROW
     if bad:
         integers[layout.STATUS] = layout.ROW_NOT_FINITE
@@ -293,12 +326,11 @@ def rate_of_epoch(integers: Pointer, rates: Pointer) -> float:
 
 
 @device_function
-def penalty(integers: Pointer, floats: Pointer) -> float:
+def penalty(integers: Pointer, floats: Pointer, weights: Pointer) -> float:
     """Return alpha/2 sum w**2."""
     alpha = floats[layout.ALPHA]
     if alpha == 0.0:
         return 0.0
-    weights = at(floats, layout.PARAMETERS)
     return float(0.5 * alpha * sum_of_squares(integers[layout.N_WEIGHTS], weights))
 
 
@@ -326,10 +358,9 @@ def account(floats: Pointer, loss: float, n: float) -> None:
 
 
 @subroutine
-def finish_epoch(integers: Pointer, floats: Pointer, losses: Pointer) -> None:
+def finish_epoch(integers: Pointer, floats: Pointer, parameters: Pointer, losses: Pointer) -> None:
     """Record the loss; end the fit if it is not finite or has stopped falling."""
     p = integers[layout.N_PARAMETERS]
-    parameters = at(floats, layout.PARAMETERS)
     epoch_start = at(parameters, p)
     loss = floats[layout.EPOCH_LOSS] + floats[layout.EPOCH_LOSS_LOST]
     loss = loss / floats[layout.EPOCH_WEIGHT]

@@ -1,6 +1,8 @@
-"""Numbers as they are stored, of any type, and how they become float64 in registers.
+"""Numbers as they are stored, of any type, and how they become float64 or float32 in registers.
 
 All of them become the float64 that NumPy makes of them: integers beyond 2**53 the nearest one.
+float32 is made of that float64, so that it does not matter who converts: integers of 64 bits and
+float64 numbers are rounded to it as NumPy does, the others directly, which gives the same.
 
 Numba knows no float16 on processors: arrays of them are passed as strings of two bytes.
 """
@@ -33,9 +35,10 @@ def passed(array: np.ndarray) -> np.ndarray:
     return array.view("S2") if array.dtype == np.float16 else array
 
 
-def as_floats(numbers: np.ndarray) -> np.ndarray:
-    """Return a copy of numbers as passed to kernels, as float64: what `converted` computes."""
-    return (numbers.view(np.float16) if numbers.dtype.kind == "S" else numbers).astype(np.float64)
+def as_floats(numbers: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return a copy of numbers as passed to kernels, converted: what `converted` computes."""
+    numbers = numbers.view(np.float16) if numbers.dtype.kind == "S" else numbers
+    return numbers.astype(np.float64).astype(dtype)
 
 
 def element_of(stored: Any) -> ir.Type:
@@ -47,22 +50,28 @@ def element_of(stored: Any) -> ir.Type:
     return ir.IntType(8 if stored == types.boolean else stored.bitwidth)
 
 
-def converted(stored: Any, builder: Any, raw: ir.Value) -> ir.Value:
-    """Return as float64 a vector of numbers as they are stored."""
-    result = ir.VectorType(ir.DoubleType(), raw.type.count)
-    if stored == types.float64:
+def converted(stored: Any, builder: Any, raw: ir.Value, element: ir.Type) -> ir.Value:
+    """Return a vector of numbers, as they are stored, as LLVM's double or float."""
+    result = ir.VectorType(element, raw.type.count)
+    if element_of(stored) == element:
         return raw
-    if stored == types.float32:
-        return builder.fpext(raw, result)
+    if isinstance(stored, types.Float):
+        return (builder.fptrunc if stored == types.float64 else builder.fpext)(raw, result)
     if stored == FLOAT16:
         return _from_half(builder, raw, result)
     if stored == types.boolean:
         one = _equal(raw.type, 1)
         least = builder.select(builder.icmp_unsigned("<", raw, one), raw, one)
         return builder.uitofp(least, result)
-    if stored.bitwidth == 64 and not has_feature("avx512dq"):
-        return _from_64_bits(builder, raw, result, stored.signed)
-    return (builder.sitofp if stored.signed else builder.uitofp)(raw, result)
+    from_integer = builder.sitofp if stored.signed else builder.uitofp
+    if stored.bitwidth < 64:
+        return from_integer(raw, result)
+    doubles = ir.VectorType(ir.DoubleType(), raw.type.count)
+    if has_feature("avx512dq"):
+        wide = from_integer(raw, doubles)
+    else:
+        wide = _from_64_bits(builder, raw, doubles, stored.signed)
+    return wide if result == doubles else builder.fptrunc(wide, result)
 
 
 def _equal(vector: ir.VectorType, value: float) -> ir.Constant:
@@ -87,7 +96,8 @@ def _from_half(builder: Any, raw: ir.Value, result: ir.VectorType) -> ir.Value:
     largest = builder.or_(builder.bitcast(moved, bits), _equal(bits, 0x7F800000))
     sign = builder.shl(builder.and_(wide, _equal(bits, 0x8000)), _equal(bits, 16))
     both = builder.or_(builder.select(special, largest, scaled), sign)
-    return builder.fpext(builder.bitcast(both, floats), result)
+    single = builder.bitcast(both, floats)
+    return single if result == floats else builder.fpext(single, result)
 
 
 def _from_64_bits(builder: Any, raw: ir.Value, result: ir.VectorType, signed: bool) -> ir.Value:

@@ -6,11 +6,22 @@ one side next to each other.
 
 from __future__ import annotations
 
+from fastbp.kernels.blocks import DESCEND, PLAIN, PLUS, Panels, store_as
 from fastbp.kernels.exponential import NAN
 from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.lanes import lane, sum_each, sum_lanes
-from fastbp.kernels.matmul import DESCEND, PLAIN, PLUS, Panels, store_as
-from fastbp.kernels.vector import LANES, Pointer, Vector, at, broadcast, fma, load
+from fastbp.kernels.vector import (
+    LANES,
+    Pointer,
+    Vector,
+    as_doubles,
+    at,
+    broadcast,
+    broadcast_like,
+    fma,
+    load,
+    zeros,
+)
 
 
 @subroutine
@@ -55,7 +66,7 @@ def dot(panels: int, p: Panels, q: Panels) -> float:
     """Return the sum of products of two neurons, bit-identical to that of `dot_8`."""
     p_0, p_stride = p
     q_0, q_stride = q
-    s = broadcast(0.0)
+    s = zeros(p_0)
     for i in range(panels):
         s = fma(load(p_0, i * p_stride), load(q_0, i * q_stride), s)
     return sum_lanes(s)
@@ -66,7 +77,7 @@ def dot_8(panels: int, p: Panels, q: Panels) -> Vector:
     """Return the sums of products of eight neurons, one after the other, with one."""
     p_0, p_stride = p
     q_0, q_stride = q
-    s0 = broadcast(0.0)
+    s0 = zeros(p_0)
     s1, s2, s3, s4, s5, s6, s7 = s0, s0, s0, s0, s0, s0, s0
     for i in range(panels):
         v, o = load(q_0, i * q_stride), i * p_stride
@@ -87,7 +98,7 @@ def store_one_as(mode: int, s: float, other: Pointer, result: Pointer, i: int) -
     if mode == PLUS:
         s = result[i] + s
     elif mode == DESCEND:
-        s = lane(fma(broadcast(other[0]), broadcast(s), broadcast(result[i])), 0)
+        s = lane(fma(other[0], broadcast_like(result, s), broadcast(result[i])), 0)
     elif mode != PLAIN:
         s = NAN
     result[i] = s
@@ -97,10 +108,10 @@ def store_one_as(mode: int, s: float, other: Pointer, result: Pointer, i: int) -
 def sums_of_neurons(
     mode: int, panels: int, n: int, a: Panels, other: Pointer, result: Pointer
 ) -> None:
-    """Compute the sum over the rows of each of n neurons; stored as `mode` says."""
+    """Compute the sum over the rows of each of n neurons, in float64; stored as `mode` says."""
     a_0, stride = a
     for j in range(n):
-        s = broadcast(0.0)
+        s = as_doubles(zeros(a_0))
         for i in range(panels):
-            s = s + load(a_0, i * stride + j * LANES)
+            s = s + as_doubles(load(a_0, i * stride + j * LANES))
         store_one_as(mode, sum_lanes(s), other, result, j)

@@ -14,17 +14,20 @@ import numpy as np
 from fastbp.kernels import layout
 from fastbp.kernels.jit import device_function, subroutine
 from fastbp.kernels.lanes import sum_lanes
+from fastbp.kernels.reading import read
 from fastbp.kernels.vector import (
     LANES,
     Pointer,
     Vector,
+    as_doubles,
     at,
-    broadcast,
+    broadcast_like,
     fma,
     load,
     load_up_to,
     square_root,
     store,
+    zeros,
 )
 
 PLAIN_SGD = 0
@@ -41,7 +44,7 @@ Range = tuple[int, int]
 
 @device_function
 def copy(size: int, source: Pointer, target: Pointer) -> None:
-    """Copy whole vectors; OUT target."""
+    """Copy whole vectors, in the type of the target; OUT target."""
     for i in range(0, size, LANES):
         store(target, i, load(source, i))
 
@@ -50,14 +53,14 @@ def copy(size: int, source: Pointer, target: Pointer) -> None:
 def fill(size: int, value: float, target: Pointer) -> None:
     """Fill whole vectors with a number; OUT target."""
     for i in range(0, size, LANES):
-        store(target, i, broadcast(value))
+        store(target, i, broadcast_like(target, value))
 
 
 @device_function
 def add(size: int, source: Pointer, target: Pointer) -> None:
     """Add target += source in whole vectors; ACC target."""
     for i in range(0, size, LANES):
-        store(target, i, load(target, i) + load(source, i))
+        store(target, i, load(target, i) + read(source, i, target))
 
 
 @device_function
@@ -75,6 +78,7 @@ def begin_update(integers: Pointer, floats: Pointer) -> None:
 def update(
     integers: Pointer,
     floats: Pointer,
+    parameters: Pointer,
     rate: float,
     n: float,
     gradient: Pointer,
@@ -83,26 +87,26 @@ def update(
 ) -> None:
     """Update parameters from `start` to `stop` in place with (gradient + alpha w) / n.
 
-    ACC parameters and moments, by whole vectors. The rules are those of scikit-learn's
-    `_stochastic_optimizers`. An unknown optimizer makes the parameters NaN.
+    ACC parameters, behind which are the moments, by whole vectors. The rules are those of
+    scikit-learn's `_stochastic_optimizers`. An unknown optimizer makes the parameters NaN.
     """
     optimizer = integers[layout.OPTIMIZER]
     some = start, stop
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
-    alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
+    alpha = floats[layout.ALPHA]
     if optimizer == PLAIN_SGD:
         sgd_update(some, n_weights, rate / n, alpha, gradient, parameters)
     elif optimizer in (MOMENTUM_SGD, NESTEROV_SGD):
         nesterov = optimizer == NESTEROV_SGD
-        momentum_update(integers, floats, rate / n, nesterov, gradient, some)
+        momentum_update(integers, floats, parameters, rate / n, nesterov, gradient, some)
     elif optimizer == ADAM:
-        adam_update(integers, floats, rate, n, gradient, some)
+        adam_update(integers, floats, parameters, rate, n, gradient, some)
     elif optimizer == RMSPROP:
-        rmsprop_update(integers, floats, rate, n, gradient, some)
+        rmsprop_update(integers, floats, parameters, rate, n, gradient, some)
     elif optimizer == KEEP_GRADIENT:
         for i in range(start, stop, LANES):
             g = penalized(i, n_weights, alpha, gradient, parameters)
-            store(parameters, 2 * p + i, g / broadcast(n))
+            store(parameters, 2 * p + i, g / broadcast_like(g, n))
     elif optimizer != KEEP_LOSS:
         fill(stop - start, np.nan, at(parameters, start))
 
@@ -112,20 +116,26 @@ def penalized(
     i: int, n_weights: int, alpha: float, gradient: Pointer, parameters: Pointer
 ) -> Vector:
     """Return a vector of the gradient, with alpha w added where there are weights."""
-    shrink = broadcast(alpha if i < n_weights else 0.0)
+    shrink = broadcast_like(parameters, alpha if i < n_weights else 0.0)
     return fma(shrink, load(parameters, i), load(gradient, i))
 
 
 @device_function
 def momentum_update(
-    integers: Pointer, floats: Pointer, step: float, nesterov: bool, gradient: Pointer, some: Range
+    integers: Pointer,
+    floats: Pointer,
+    parameters: Pointer,
+    step: float,
+    nesterov: bool,
+    gradient: Pointer,
+    some: Range,
 ) -> None:
     """Update v <- momentum v - step g and p += v, or momentum v - step g with the new v."""
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
-    alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
+    alpha = floats[layout.ALPHA]
     velocity = at(parameters, 2 * p)
-    minus_step = broadcast(-step)
-    momentum = broadcast(floats[layout.RULE])
+    minus_step = broadcast_like(parameters, -step)
+    momentum = broadcast_like(parameters, floats[layout.RULE])
     for i in range(some[0], some[1], LANES):
         change = minus_step * penalized(i, n_weights, alpha, gradient, parameters)
         v = fma(momentum, load(velocity, i), change)
@@ -137,7 +147,13 @@ def momentum_update(
 
 @device_function
 def adam_update(
-    integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer, some: Range
+    integers: Pointer,
+    floats: Pointer,
+    parameters: Pointer,
+    rate: float,
+    n: float,
+    gradient: Pointer,
+    some: Range,
 ) -> None:
     """Update m and v, moving averages of g and g**2, and p -= rate_t m / (sqrt v + epsilon).
 
@@ -145,15 +161,17 @@ def adam_update(
     end of section 2).
     """
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
-    alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
+    alpha = floats[layout.ALPHA]
     first, second = at(parameters, 2 * p), at(parameters, 3 * p)
     rate_t = rate * math.sqrt(1.0 - floats[layout.POWER_2]) / (1.0 - floats[layout.POWER_1])
-    minus_rate = broadcast(-rate_t)
-    beta_1, beta_2 = broadcast(floats[layout.RULE]), broadcast(floats[layout.RULE + 1])
-    rest_1, rest_2 = broadcast(1.0) - beta_1, broadcast(1.0) - beta_2
-    epsilon = broadcast(floats[layout.RULE + 2])
+    minus_rate = broadcast_like(parameters, -rate_t)
+    beta_1 = broadcast_like(parameters, floats[layout.RULE])
+    beta_2 = broadcast_like(parameters, floats[layout.RULE + 1])
+    rest_1 = broadcast_like(parameters, 1.0 - floats[layout.RULE])
+    rest_2 = broadcast_like(parameters, 1.0 - floats[layout.RULE + 1])
+    epsilon = broadcast_like(parameters, floats[layout.RULE + 2])
     for i in range(some[0], some[1], LANES):
-        g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast(n)
+        g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast_like(parameters, n)
         m = fma(beta_1, load(first, i), rest_1 * g)
         v = fma(beta_2, load(second, i), rest_2 * g * g)
         store(first, i, m)
@@ -164,18 +182,24 @@ def adam_update(
 
 @device_function
 def rmsprop_update(
-    integers: Pointer, floats: Pointer, rate: float, n: float, gradient: Pointer, some: Range
+    integers: Pointer,
+    floats: Pointer,
+    parameters: Pointer,
+    rate: float,
+    n: float,
+    gradient: Pointer,
+    some: Range,
 ) -> None:
     """Update v, a moving average of g**2, and p -= rate g / (sqrt v + epsilon)."""
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
-    alpha, parameters = floats[layout.ALPHA], at(floats, layout.PARAMETERS)
+    alpha = floats[layout.ALPHA]
     mean_square = at(parameters, 2 * p)
-    minus_rate = broadcast(-rate)
-    rho = broadcast(floats[layout.RULE])
-    rest = broadcast(1.0) - rho
-    epsilon = broadcast(floats[layout.RULE + 1])
+    minus_rate = broadcast_like(parameters, -rate)
+    rho = broadcast_like(parameters, floats[layout.RULE])
+    rest = broadcast_like(parameters, 1.0 - floats[layout.RULE])
+    epsilon = broadcast_like(parameters, floats[layout.RULE + 1])
     for i in range(some[0], some[1], LANES):
-        g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast(n)
+        g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast_like(parameters, n)
         v = fma(rho, load(mean_square, i), rest * g * g)
         store(mean_square, i, v)
         change = minus_rate * g / (square_root(v) + epsilon)
@@ -188,23 +212,24 @@ def sgd_update(
 ) -> None:
     """Update p -= step (g + alpha p), alpha for the weights only; ACC parameters."""
     start, stop = some
-    minus_step = broadcast(-step)
-    shrink = broadcast(alpha)
+    minus_step = broadcast_like(parameters, -step)
+    shrink = broadcast_like(parameters, alpha)
     if alpha == 0.0:
         n_weights = 0
     for i in range(start, min(stop, n_weights), LANES):
         p = load(parameters, i)
         store(parameters, i, fma(minus_step, fma(shrink, p, load(gradient, i)), p))
     for i in range(max(start, n_weights), stop, LANES):
-        store(parameters, i, fma(minus_step, load(gradient, i), load(parameters, i)))
+        p = load(parameters, i)
+        store(parameters, i, fma(minus_step, load(gradient, i), p))
 
 
 @device_function
 def sum_of_squares(size: int, a: Pointer) -> float:
-    """Return the sum of the squares of whole vectors."""
-    s = broadcast(0.0)
+    """Return the sum of the squares of whole vectors, in float64."""
+    s = as_doubles(zeros(a))
     for i in range(0, size, LANES):
-        v = load(a, i)
+        v = as_doubles(load(a, i))
         s = fma(v, v, s)
     return sum_lanes(s)
 
@@ -212,7 +237,7 @@ def sum_of_squares(size: int, a: Pointer) -> float:
 @device_function
 def all_finite(size: int, a: Pointer) -> bool:
     """Return whether none of `size` numbers is infinite or NaN: only then is x * 0 always 0."""
-    zero = broadcast(0.0)
+    zero = zeros(a)
     s, t, u, v = zero, zero, zero, zero  # one sum would wait for itself: 4 times as long
     whole = size // (4 * LANES) * 4 * LANES
     for i in range(0, whole, 4 * LANES):

@@ -55,12 +55,21 @@ class Fit(ABC):
         return arrays, fields
 
 
+def stored_dtype(name: str, array: np.ndarray) -> np.dtype[Any]:
+    """Return the dtype of a model from an array of its parameters that a file holds."""
+    return arguments.dtype(f"{name}.dtype", array.dtype)
+
+
 def restored(
-    arrays: dict[str, np.ndarray], fields: dict[str, Any], n_features: int
+    arrays: dict[str, np.ndarray], fields: dict[str, Any], n_features: int, dtype: np.dtype[Any]
 ) -> dict[str, Any]:
-    """Return the fields of a fit from saved arrays and fields, checked: all but parameters."""
+    """Return the fields of a fit in `dtype` from saved arrays and fields, checked.
+
+    They are all but its parameters.
+    """
     if "state" in fields:
         fields = {**fields, "state": TrainingState.from_stored(arrays, fields["state"])}
+        fields["state"].check_dtype(dtype)
     arguments.choice("stopped", fields["stopped"], STOPPED)
     stored_names(fields, n_features)
     losses, against = arrays["losses"], arrays.get("validation_losses")

@@ -17,12 +17,14 @@ from fastbp.models.activations import ActivationName
 Scheme = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "normal", "zeros"]
 
 
+@arguments.names_in_docs(dtypes=arguments.DTYPES)
 def initialize_network(
     layer_sizes: Sequence[int],
     *,
     activations: Sequence[ActivationName],
     scheme: Scheme = "glorot_uniform",
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    dtype: arguments.Dtype = "float64",
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return initial parameters for :func:`fit_network`.
 
@@ -40,11 +42,13 @@ def initialize_network(
         ``"normal"`` is the standard normal distribution; ``"zeros"`` keeps the neurons of a hidden
         layer identical forever. Biases are zeros.
     random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
+    dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
+        The numbers are drawn in float64, whatever it is, and rounded to it.
 
     Returns
     -------
-    weights : list of numpy.ndarray of float64, shape (n_inputs, n_outputs)
-    biases : list of numpy.ndarray of float64, shape (n_outputs,)
+    weights : list of numpy.ndarray of `dtype`, shape (n_inputs, n_outputs)
+    biases : list of numpy.ndarray of `dtype`, shape (n_outputs,)
 
     Raises
     ------
@@ -62,11 +66,13 @@ def initialize_network(
     sizes = layers.layer_sizes(layer_sizes)
     names = layers.activations_of("activations", activations, len(sizes) - 1)
     draw = SCHEMES[arguments.choice("scheme", scheme, SCHEMES)]
+    dtype = arguments.dtype("dtype", dtype)
     random = arguments.random_generator("random_state", random_state)
     weights = [draw(random, n, m) for n, m in pairwise(sizes)]
     # As views of one vector, which predictions need not copy.
     whole = layers.Layers(tuple(sizes), layers.codes_of(names), 0)
-    named = whole.named(whole.flat(weights, [np.zeros(m) for m in sizes[1:]]))
+    biases = [np.zeros(m) for m in sizes[1:]]
+    named = whole.named(whole.flat(weights, biases, dtype=dtype))
     return named["weights"], named["biases"]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
+from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import address, is_plain
 from fastbp.data.labels import Samples
@@ -86,10 +87,17 @@ def layer_biases(name: str, value: Any, n_outputs: int) -> np.ndarray:
 
 
 def checked_parameters(
-    prefix: str, weights: Any, biases: Any, n_features: int | None
+    prefix: str,
+    weights: Any,
+    biases: Any,
+    n_features: int | None,
+    dtype: np.dtype[Any] = FLOAT64,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return weights and biases of layers that match each other and, if given, the features."""
-    if n_features is not None and sizes_of(weights, biases, n_features) is not None:
+    """Return weights and biases of layers that match each other and, if given, the features.
+
+    They are of float64, or all as they were given if of `dtype`, that of arithmetic.
+    """
+    if n_features is not None and sizes_of(weights, biases, n_features, dtype) is not None:
         return weights, biases  # the usual case
     w_name, b_name = f"{prefix}weights", f"{prefix}biases"
     weights = arguments.sequence(w_name, weights, "2-D arrays, one per layer")
@@ -111,27 +119,35 @@ def checked_parameters(
     return checked_w, checked_b
 
 
-def sizes_of(weights: Any, biases: Any, n_inputs: int) -> tuple[int, ...] | None:
+def sizes_of(
+    weights: Any, biases: Any, n_inputs: int, dtype: np.dtype[Any] = FLOAT64
+) -> tuple[int, ...] | None:
     """Return the sizes of layers, inputs first; None if the parameters must be looked at closely.
 
-    That is if they are not lists of float64 arrays which match each other and the inputs.
+    That is if they are not lists of arrays of this dtype which match each other and the inputs.
     """
     if not (type(weights) is type(biases) is list and len(weights) == len(biases) > 0):
         return None
     sizes = [n_inputs]
     for w, b in zip(weights, biases, strict=True):
-        if not (is_plain(w, 2) and is_plain(b, 1) and w.shape == (n_inputs, b.size)):
+        plain = is_plain(w, 2, dtype) and is_plain(b, 1, dtype)
+        if not (plain and w.shape == (n_inputs, b.size)):
             return None
         n_inputs = b.size
         sizes.append(n_inputs)
     return None if 0 in sizes else tuple(sizes)
 
 
-def check_finite(prefix: str, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
-    """Refuse parameters that are infinite or NaN."""
+def check_finite(
+    prefix: str,
+    weights: list[np.ndarray],
+    biases: list[np.ndarray],
+    dtype: np.dtype[Any] = FLOAT64,
+) -> None:
+    """Refuse parameters that are infinite or NaN as numbers of this dtype."""
     for index, (w, b) in enumerate(zip(weights, biases, strict=True)):
-        checks.all_finite(f"{prefix}weights[{index}]", w)
-        checks.all_finite(f"{prefix}biases[{index}]", b)
+        checks.all_finite(f"{prefix}weights[{index}]", w, dtype)
+        checks.all_finite(f"{prefix}biases[{index}]", b, dtype)
 
 
 @dataclass
@@ -157,13 +173,28 @@ class Layers:
         """The size of a vector of all parameters, padding included."""
         return self.plan(1, 1).n_parameters
 
-    def flat(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
-        """Return all parameters in one vector, each array padded with zeros to whole vectors."""
-        return flat_vector(self.plan(1, 1), (*weights, *biases))
+    def flat(
+        self,
+        weights: Sequence[np.ndarray],
+        biases: Sequence[np.ndarray],
+        *,
+        dtype: np.dtype[Any] = FLOAT64,
+    ) -> np.ndarray:
+        """Return all parameters in one vector, each array padded with zeros to whole vectors.
 
-    def whole(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
+        They are rounded to the dtype, which is that of arithmetic with them.
+        """
+        return flat_vector(self.plan(1, 1), (*weights, *biases), dtype)
+
+    def whole(
+        self,
+        weights: Sequence[np.ndarray],
+        biases: Sequence[np.ndarray],
+        *,
+        dtype: np.dtype[Any] = FLOAT64,
+    ) -> np.ndarray:
         """Return the same to be read only: where they are views of such a vector, that one."""
-        return whole_vector(self.plan(1, 1), (*weights, *biases))
+        return whole_vector(self.plan(1, 1), (*weights, *biases), dtype)
 
     def named(self, parameters: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return views of such a vector by layer."""
@@ -183,7 +214,7 @@ class Layers:
         kernel = sparse_steps if compressed else _kernel(plan, options)
         return Problem(
             kernel=kernel,
-            shared_kernel=_shared_kernel(kernel, plan, options.batch_rows),
+            shared_kernel=_shared_kernel(kernel, plan, options.batch_rows, parameters.dtype),
             samples=samples,
             options=options,
             parameters=parameters,
@@ -217,37 +248,49 @@ def _kernel(plan: plans.Plan, options: Options) -> Kernel:
     return kernels.tile_steps if plain and one_tile and not options.alpha else kernels.network_steps
 
 
-def _shared_kernel(kernel: Kernel, plan: plans.Plan, batch_rows: int) -> Kernel | None:
+def _shared_kernel(
+    kernel: Kernel, plan: plans.Plan, batch_rows: int, dtype: np.dtype[Any]
+) -> Kernel | None:
     """Return the kernel for several threads in each batch, if batches are cut into few chunks.
 
-    Of many chunks, each thread takes some.
+    Of many chunks, each thread takes some; of float32 of any, whose gradients are added in float64.
     """
     chunks = -(-batch_rows // plan.chunk_rows)
-    tiles = chunks == 1 or plan.chunk_rows == plan.tile_rows
+    tiles = chunks == 1 or (plan.chunk_rows == plan.tile_rows and dtype == FLOAT64)
     dense = kernel in (kernels.network_steps, kernels.tile_steps)
     return shared_steps if dense and tiles and chunks <= SHARED_CHUNKS else None
 
 
-def flat_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return weights and biases in one vector, laid out as planned."""
-    parameters = np.zeros(plan.n_parameters)
+def flat_vector(
+    plan: plans.Plan, arrays: Sequence[np.ndarray], dtype: np.dtype[Any] = FLOAT64
+) -> np.ndarray:
+    """Return weights and biases in one vector of this dtype, laid out as planned."""
+    parameters = np.zeros(plan.n_parameters, dtype)
     for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
-        parameters[start : start + array.size] = array.ravel()
+        given = array if array.dtype == dtype else _rounded(array, dtype)
+        parameters[start : start + array.size] = given.ravel()
     return parameters
 
 
-def whole_vector(plan: plans.Plan, arrays: Sequence[np.ndarray]) -> np.ndarray:
+def _rounded(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    with np.errstate(over="ignore"):  # infinities are refused by those who may have any
+        return array.astype(dtype)
+
+
+def whole_vector(
+    plan: plans.Plan, arrays: Sequence[np.ndarray], dtype: np.dtype[Any] = FLOAT64
+) -> np.ndarray:
     """Return all parameters in one vector: if many, the one that they are views of, else a copy."""
     base = arrays[0].base
     if base is None or plan.n_parameters < MANY:
-        return flat_vector(plan, arrays)
-    if not is_plain(base, 1) or base.size != plan.n_parameters:
-        return flat_vector(plan, arrays)
+        return flat_vector(plan, arrays, dtype)
+    if not is_plain(base, 1, dtype) or base.size != plan.n_parameters:
+        return flat_vector(plan, arrays, dtype)
     try:
         first = address(base)
         for start, array in zip(plan.weights_at + plan.biases_at, arrays, strict=True):
-            if array.base is not base or address(array) != first + 8 * start:
-                return flat_vector(plan, arrays)
+            if array.base is not base or address(array) != first + dtype.itemsize * start:
+                return flat_vector(plan, arrays, dtype)
     except TypeError:  # one of them is read-only, or transposed
-        return flat_vector(plan, arrays)
+        return flat_vector(plan, arrays, dtype)
     return base

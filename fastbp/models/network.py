@@ -17,7 +17,15 @@ from fastbp.kernels import network as kernels
 from fastbp.kernels.shared_network import shared_steps
 from fastbp.kernels.sparse_network import sparse_steps
 from fastbp.models.activations import ACTIVATIONS, ActivationName
-from fastbp.models.fits import Fit, by_layer, check_names, fields_of, layers_in, restored
+from fastbp.models.fits import (
+    Fit,
+    by_layer,
+    check_names,
+    fields_of,
+    layers_in,
+    restored,
+    stored_dtype,
+)
 from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
 from fastbp.models.losses import LOSSES, LossName, check_pair
 from fastbp.models.network_prediction import predicted, predicted_directly
@@ -46,9 +54,9 @@ class NetworkFit(Fit):
 
     Attributes
     ----------
-    weights : list of numpy.ndarray of float64, shape (n_inputs, n_outputs)
-        One per layer.
-    biases : list of numpy.ndarray of float64, shape (n_outputs,)
+    weights : list of numpy.ndarray, shape (n_inputs, n_outputs)
+        One per layer, of the fit's `dtype`, in which it predicts.
+    biases : list of numpy.ndarray, shape (n_outputs,)
     losses : numpy.ndarray of float64, shape (n_epochs,)
         The loss of each completed epoch, taken before its updates.
     activations : tuple of str
@@ -84,7 +92,8 @@ class NetworkFit(Fit):
         An array of shape (n_samples, n_outputs), even with one output.
         """
         check_names(features, self.feature_names)
-        return predict_network(features, self.weights, self.biases, activations=self.activations)
+        how: dict[str, Any] = {"activations": self.activations, "dtype": self.weights[0].dtype}
+        return predict_network(features, self.weights, self.biases, **how)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return its arrays and JSON fields for saving."""
@@ -95,13 +104,18 @@ class NetworkFit(Fit):
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NetworkFit:
         """Rebuild it from saved arrays and fields."""
         names, loss = tuple(fields["activations"]), fields["loss"]
-        weights, biases = checked_parameters("", *layers_in(arrays, len(names)), None)
-        d = weights[0].shape[0]
-        NetworkModel(d, weights, biases, names, loss, prefix="")  # checks them, and the names
-        return cls(weights, biases, **{**restored(arrays, fields, d), "activations": names})
+        stored = layers_in(arrays, len(names))
+        checked = checked_parameters("", *stored, None)
+        d, dtype = len(checked[0][0]), stored_dtype("weights", stored[0][0])
+        # Checks them, and the names.
+        NetworkModel(d, *checked, names, loss, prefix="", dtype=dtype)
+        weights, biases = ([a.astype(dtype, copy=False) for a in part] for part in checked)
+        return cls(weights, biases, **{**restored(arrays, fields, d, dtype), "activations": names})
 
 
-@arguments.names_in_docs(activations=ACTIVATIONS, losses=LOSSES, optimizers=OPTIMIZERS)
+@arguments.names_in_docs(
+    activations=ACTIVATIONS, losses=LOSSES, optimizers=OPTIMIZERS, dtypes=arguments.DTYPES
+)
 def fit_network(
     features: Any,
     labels: Any,
@@ -127,6 +141,7 @@ def fit_network(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
     state: TrainingState | None = None,
+    dtype: arguments.Dtype = "float64",
 ) -> NetworkFit:
     """Train a network of fully connected layers by backpropagation.
 
@@ -185,6 +200,8 @@ def fit_network(
         :func:`fit_neuron`.
     state : TrainingState, optional
         The `state` of an earlier fit whose parameters are now the initial ones: continues there.
+    dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
+        That of the arithmetic, of the parameters and of predictions: see :func:`fit_neuron`.
 
     Returns
     -------
@@ -229,13 +246,15 @@ def fit_network(
     5.248387086
     """
     given = locals()
-    rows = rows_of("features", features)
-    model = NetworkModel(
-        rows.n_features, initial_weights, initial_biases, activations, loss, prefix="initial_"
-    )
+    dtype = arguments.dtype("dtype", dtype)
+    rows = rows_of("features", features, dtype)
+    start = initial_weights, initial_biases
+    how: dict[str, Any] = {"prefix": "initial_", "dtype": dtype}
+    model = NetworkModel(rows.n_features, *start, activations, loss, **how)
     return fit(model, rows, given)
 
 
+@arguments.names_in_docs(dtypes=arguments.DTYPES)
 def loss_and_gradient(
     features: Any,
     labels: Any,
@@ -246,6 +265,7 @@ def loss_and_gradient(
     loss: LossName = "mse",
     sample_weight: Any = None,
     alpha: float = 0.0,
+    dtype: arguments.Dtype = "float64",
 ) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
     """Return the loss of all rows and its gradient at given parameters, in one pass.
 
@@ -257,13 +277,15 @@ def loss_and_gradient(
         As for :func:`fit_network`.
     weights, biases : sequence of array-like
         Where to take the gradient: finite.
+    dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
+        That of the arithmetic and of the gradient; the parameters are rounded to it.
 
     Returns
     -------
     loss : float
         With the penalty. Infinite or NaN where numbers overflow, so that a line search can step
         back; that raises no exception.
-    weight_gradients, bias_gradients : list of numpy.ndarray of float64
+    weight_gradients, bias_gradients : list of numpy.ndarray of `dtype`
         Shaped like `weights` and `biases`.
 
     Raises
@@ -280,8 +302,10 @@ def loss_and_gradient(
     >>> loss, dw[0].ravel().tolist(), db[0].tolist()
     (0.125, [0.5, 1.0], [0.5])
     """
-    rows = rows_of("features", features)
-    model = NetworkModel(rows.n_features, weights, biases, activations, loss, prefix="")
+    dtype = arguments.dtype("dtype", dtype)
+    rows = rows_of("features", features, dtype)
+    how: dict[str, Any] = {"prefix": "", "dtype": dtype}
+    model = NetworkModel(rows.n_features, weights, biases, activations, loss, **how)
     data = samples(
         rows, labels, sample_weight, model.targets, ("features", "labels", "sample_weight")
     )
@@ -297,25 +321,33 @@ class NetworkModel(Model[NetworkFit]):
     """A network to be trained on rows of `d` features, its arguments checked."""
 
     def __init__(
-        self, d: int, weights: Any, biases: Any, activations: Any, loss: str, prefix: str
+        self,
+        d: int,
+        weights: Any,
+        biases: Any,
+        activations: Any,
+        loss: str,
+        prefix: str,
+        dtype: np.dtype[Any],
     ) -> None:
         arguments.choice("loss", loss, LOSSES)
-        w, b = checked_parameters(prefix, weights, biases, d)
+        w, b = checked_parameters(prefix, weights, biases, d, dtype)
         names = activations_of("activations", activations, len(w))
         check_pair(loss, names[-1])
         sizes = (d, *[layer.shape[1] for layer in w])
         self._layers = Layers(sizes, codes_of(names), LOSSES[loss].code)
-        self._start = self._layers.flat(w, b)
-        if not checks.is_finite(self._start):
-            check_finite(prefix, w, b)
+        self._start = self._layers.flat(w, b, dtype=dtype)
+        if not checks.is_finite(self._start, dtype):
+            check_finite(prefix, w, b, dtype)
         self._names: dict[str, Any] = {"activations": names, "loss": loss}
-        self.targets = Targets(loss, LOSSES[loss].labels, sizes[-1])
+        self.targets = Targets(loss, LOSSES[loss].labels, sizes[-1], dtype=dtype)
 
     def identity(self) -> dict[str, Any]:
         """Return what distinguishes this network from others."""
         return {
             "layer sizes": self._layers.sizes,
             **self._names,
+            "dtype": self._start.dtype.name,
             "initial_weights and initial_biases": digest(self._start),
         }
 
@@ -333,12 +365,14 @@ class NetworkModel(Model[NetworkFit]):
         return self._layers.problem(self._start, samples, options)
 
 
+@arguments.names_in_docs(dtypes=arguments.DTYPES)
 def predict_network(
     features: Any,
     weights: Sequence[Any],
     biases: Sequence[Any],
     *,
     activations: Sequence[ActivationName],
+    dtype: arguments.Dtype = "float64",
 ) -> np.ndarray:
     """Return the outputs of a network.
 
@@ -348,10 +382,12 @@ def predict_network(
         Read, or converted, as by :func:`fit_network`, a block of rows at a time if large.
     weights, biases, activations
         As :func:`fit_network` takes and returns them.
+    dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
+        That of the arithmetic and of the outputs; the parameters are rounded to it.
 
     Returns
     -------
-    numpy.ndarray of float64, shape (n_samples, n_outputs)
+    numpy.ndarray of `dtype`, shape (n_samples, n_outputs)
         A row's outputs do not depend on the rows around it, nor on the number of threads.
 
     Raises
@@ -367,16 +403,17 @@ def predict_network(
     ...                 activations=["relu", "identity"])
     array([[1.]])
     """
+    dtype = arguments.dtype("dtype", dtype)
     if type(weights) is type(biases) is list and len(weights) == len(biases) > 0:
         names = activations_of("activations", activations, len(weights))
-        outputs = predicted_directly(features, weights, biases, codes_of(names))
+        outputs = predicted_directly(features, weights, biases, codes_of(names), dtype)
         if outputs is not None:
             return outputs
-    rows = rows_of("features", features)
+    rows = rows_of("features", features, dtype)
     w, b = checked_parameters("", weights, biases, None)
     names = activations_of("activations", activations, len(w))
     d = rows.n_features
     if w[0].shape[0] != d:
         raise ValueError(f"features: expected {w[0].shape[0]} columns (inputs), got {d}")
     sizes = (d, *[layer.shape[1] for layer in w])
-    return predicted(rows, Layers(sizes, codes_of(names), 0), w, b)
+    return predicted(rows, Layers(sizes, codes_of(names), 0), w, b, dtype=dtype)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arguments import FLOAT64
 from fastbp.data.arrays import is_plain, read_only
 from fastbp.data.rows import BLOCK_BYTES, Rows
 from fastbp.kernels import layout
@@ -26,49 +27,55 @@ def predicted(
     w: list[np.ndarray],
     b: list[np.ndarray],
     n_threads: int | None = None,
+    dtype: np.dtype[Any] = FLOAT64,
 ) -> np.ndarray:
     """Return the outputs (N, K) of a network for rows of as many features."""
     plan, integers = _prediction_plan(
         layers.sizes, layers.activations, min(rows.n_rows, plans.MOST_ROWS)
     )
-    parameters = whole_vector(plan, (*w, *b))
+    parameters = whole_vector(plan, (*w, *b), dtype)
     most = min(BLOCK_BYTES // (8 * rows.n_features), CALL_WORK // plan.row_work)
     step = max(1, most // plan.tile_rows) * plan.tile_rows
 
     def compute(x: np.ndarray, outputs: np.ndarray) -> bool:
-        work = np.empty(plan.work_size)
+        work = np.empty(plan.work_size, dtype)
         finite: bool = kernels.network_outputs(x, parameters, integers, work, outputs)
         if not finite:
-            check_finite("", w, b)
+            check_finite("", w, b, dtype)
         return finite
 
-    outputs = np.empty((rows.n_rows, layers.sizes[-1]))
+    outputs = np.empty((rows.n_rows, layers.sizes[-1]), dtype)
     return in_calls(compute, rows, outputs, step, plan.row_work, n_threads)
 
 
 def predicted_directly(
-    features: Any, weights: Any, biases: Any, activations: tuple[int, ...]
+    features: Any,
+    weights: Any,
+    biases: Any,
+    activations: tuple[int, ...],
+    dtype: np.dtype[Any] = FLOAT64,
 ) -> np.ndarray | None:
     """Return a network's outputs for a few rows in arrays that kernels take as they are, or None.
 
     For one row it takes half the time of the general path, to which it leaves all other arrays and
     all errors.
     """
-    if not is_plain(features, 2):
+    if not (is_plain(features, 2) or is_plain(features, 2, dtype)):
         return None
     n, d = features.shape
-    sizes, parameters = _recognized(weights, biases) or (sizes_of(weights, biases, d), None)
+    known = _recognized(weights, biases, dtype)
+    sizes, parameters = known or (sizes_of(weights, biases, d, dtype), None)
     if sizes is None or sizes[0] != d or n == 0:
         return None
     plan, integers = _prediction_plan(sizes, activations, min(n, plans.MOST_ROWS))
     if n * plan.row_work > PREDICTED_DIRECTLY:
         return None
     if parameters is None:
-        parameters = whole_vector(plan, weights + biases)
+        parameters = whole_vector(plan, weights + biases, dtype)
         if parameters is weights[0].base:
             _remember(weights + biases, sizes)
-    outputs = np.empty((n, sizes[-1]))
-    work = np.empty(plan.work_size)
+    outputs = np.empty((n, sizes[-1]), dtype)
+    work = np.empty(plan.work_size, dtype)
     finite = kernels.network_outputs(read_only(features), parameters, integers, work, outputs)
     return outputs if finite else None
 
@@ -80,8 +87,10 @@ and their sizes; by the id of the first array. It keeps no array alive."""
 _UNKNOWN: Known = [], [], ()
 
 
-def _recognized(weights: Any, biases: Any) -> tuple[tuple[int, ...], np.ndarray] | None:
-    """Return the sizes and the whole vector of a network that was remembered, or None.
+def _recognized(
+    weights: Any, biases: Any, dtype: np.dtype[Any]
+) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """Return the sizes and whole vector of a network of this dtype that was remembered, or None.
 
     An array that is the same object, of the same shape, lies where it lay. To look at them closely
     takes as long as to compute the outputs of a row.
@@ -96,7 +105,8 @@ def _recognized(weights: Any, biases: Any) -> tuple[tuple[int, ...], np.ndarray]
     for array, reference, shape in seen:
         if reference() is not array or array.shape != shape:
             return None
-    return sizes, arrays[0].base
+    whole = arrays[0].base
+    return (sizes, whole) if whole.dtype == dtype else None
 
 
 def _remember(arrays: list[np.ndarray], sizes: tuple[int, ...]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastbp import arguments
+from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, samples
@@ -19,10 +20,10 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES, whole_vectors
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
-from fastbp.models.fits import Fit, check_names, fields_of, restored
+from fastbp.models.fits import Fit, check_names, fields_of, restored, stored_dtype
 from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
 from fastbp.models.neuron_prediction import (
-    neuron_vector,
+    checked_vector,
     predicted_by_neuron,
     predicted_by_neuron_directly,
 )
@@ -38,7 +39,6 @@ KERNELS = interrupt_safe(
     kernels.neuron_small, kernels.neuron_steps, online_neuron_steps, kernels.neuron_outputs
 )
 
-FLOAT64 = np.dtype(np.float64)
 SMALL_WORK = 10**7  # units of the short way, 2 to 4 ms; an epoch costs 500 besides its rows
 
 
@@ -48,7 +48,8 @@ class NeuronFit(Fit):
 
     Attributes
     ----------
-    weights : numpy.ndarray of float64, shape (n_features,)
+    weights : numpy.ndarray, shape (n_features,)
+        Of the fit's `dtype`, in which it predicts.
     bias : float
     losses : numpy.ndarray of float64, shape (n_epochs,)
         The loss of each completed epoch, taken before its updates.
@@ -92,21 +93,24 @@ class NeuronFit(Fit):
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features: see :func:`predict_neuron`."""
         check_names(features, self.feature_names)
-        return predict_neuron(features, self.weights, self.bias, activation=self.activation)
+        how: dict[str, Any] = {"activation": self.activation, "dtype": self.weights.dtype}
+        return predict_neuron(features, self.weights, self.bias, **how)
 
     def to_stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return its arrays and JSON fields for saving."""
-        parameters = {"weights": self.weights, "bias": np.array([self.bias])}
+        bias = np.array([self.bias], dtype=self.weights.dtype)
+        parameters = {"weights": self.weights, "bias": bias}
         return self._stored(parameters, {"activation": self.activation})
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
         """Rebuild it from saved arrays and fields."""
         stored, bias = arrays["weights"], float(arrays["bias"][0])
+        dtype, names = stored_dtype("weights", stored), (fields["activation"], fields["loss"])
         weights = checks.vector("weights", stored, stored.size, "one a feature", rows=False)
-        # Checks them, and the names.
-        NeuronModel(weights.size, weights, bias, fields["activation"], fields["loss"])
-        return cls(weights, bias, **restored(arrays, fields, weights.size))
+        NeuronModel(weights.size, weights, bias, *names, dtype)  # checks them, and the names
+        weights = weights.astype(dtype, copy=False)
+        return cls(weights, bias, **restored(arrays, fields, weights.size, dtype))
 
 
 def train_neuron(
@@ -221,7 +225,10 @@ def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
 
 
 @arguments.names_in_docs(
-    activations=hidden_activations(), losses=neuron_loss_names(), optimizers=OPTIMIZERS
+    activations=hidden_activations(),
+    losses=neuron_loss_names(),
+    optimizers=OPTIMIZERS,
+    dtypes=arguments.DTYPES,
 )
 def fit_neuron(
     features: Any,
@@ -248,6 +255,7 @@ def fit_neuron(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
     state: TrainingState | None = None,
+    dtype: arguments.Dtype = "float64",
 ) -> NeuronFit:
     """Train one neuron by gradient descent.
 
@@ -258,13 +266,13 @@ def fit_neuron(
     ----------
     features : array-like, shape (n_samples, n_features), or Rows
         Real numbers: an array, a table of pandas, Polars or pyarrow, or the rows of
-        :func:`open_rows` or of a virtual data set. All arithmetic is in float64; arrays whose rows
-        are contiguous are read as they are stored: float64 always, float32 from 8,193 numbers on,
-        float16, integers of 8 to 64 bits and booleans from 1,048,577 on, because the first fit to a
-        dtype compiles for some seconds. The result is that of the converted rows, bit for bit. Any
-        other array is converted to float64, as a whole up to 64 MiB, otherwise a block of rows at a
-        time in every epoch. For rows in files, at most 64 MiB are in memory at any time: the next
-        blocks are read while one is computed.
+        :func:`open_rows` or of a virtual data set. Arrays whose rows are contiguous are read as
+        they are stored: float64 always, float32 from 8,193 numbers on (with `dtype` float32
+        always), float16, integers of 8 to 64 bits and booleans from 1,048,577 on, because the first
+        fit to a dtype compiles for some seconds. The result is that of the converted rows, bit for
+        bit. Any other array is converted to float64, as a whole up to 64 MiB, otherwise a block of
+        rows at a time in every epoch. For rows in files, at most 64 MiB are in memory at any time:
+        the next blocks are read while one is computed.
     labels : array-like, shape (n_samples,) or (n_samples, 1), or None
         From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels.
     initial_weights : array-like, shape (n_features,)
@@ -323,6 +331,12 @@ def fit_neuron(
         The `state` of an earlier fit whose parameters are now the initial ones: continues with
         its optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One
         that stopped on `tol` stops again at the next epoch without progress.)
+    dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
+        That of the arithmetic, of the parameters and of predictions, whatever that of the rows.
+        float32 computes twice as many numbers at a time, in half the memory, to about 7 digits
+        instead of 16: errors below 1e-7 of the labels are lost, and so are their gradients, and
+        numbers beyond 3.4e38 are infinite. Losses, sums of weights, and sums of what threads have
+        computed stay in float64. The initial values are rounded to it.
 
     Returns
     -------
@@ -371,26 +385,36 @@ def fit_neuron(
     (array([-0.9499,  1.5556]), -0.8033)
     """
     given = locals()
-    rows = rows_of("features", features)
-    model = NeuronModel(rows.n_features, initial_weights, initial_bias, activation, loss)
+    dtype = arguments.dtype("dtype", dtype)
+    rows = rows_of("features", features, dtype)
+    model = NeuronModel(rows.n_features, initial_weights, initial_bias, activation, loss, dtype)
     return fit(model, rows, given)
 
 
 class NeuronModel(Model[NeuronFit]):
     """A neuron of `d` features to be trained, its arguments checked."""
 
-    def __init__(self, d: int, weights: Any, bias: Any, activation: str, loss: str) -> None:
+    def __init__(
+        self,
+        d: int,
+        weights: Any,
+        bias: Any,
+        activation: str,
+        loss: str,
+        dtype: np.dtype[Any] = FLOAT64,
+    ) -> None:
         arguments.choice("activation", activation, hidden_activations())
         arguments.choice("loss", loss, neuron_loss_names())
         check_pair(loss, activation)
         self._d = d
-        self._start = _checked_vector("initial_weights", weights, "initial_bias", bias, d)
+        self._start = checked_vector("initial_weights", weights, "initial_bias", bias, d, dtype)
         self._names: dict[str, Any] = {"activation": activation, "loss": loss}
-        self.targets = Targets(loss, LOSSES[loss].labels, vector=True)
+        self.targets = Targets(loss, LOSSES[loss].labels, vector=True, dtype=dtype)
 
     def identity(self) -> dict[str, Any]:
         """Return what distinguishes this neuron from others."""
-        return {**self._names, "initial_weights and initial_bias": digest(self._start)}
+        own = {"dtype": self._start.dtype.name, **self._names}
+        return {**own, "initial_weights and initial_bias": digest(self._start)}
 
     def named(self, parameters: np.ndarray) -> dict[str, Any]:
         """Return the user's view of flat parameters."""
@@ -419,14 +443,19 @@ class NeuronModel(Model[NeuronFit]):
             tile_rows=tile,
             chunk_rows=kernels.chunk_rows(self._d),
             row_work=kernels.row_work(self._d),
-            work_size=kernels.work_size(self._d, tile),
+            work_size=kernels.work_size(self._d, tile, self._start.itemsize),
             named=self.named,
         )
 
 
-@arguments.names_in_docs(activations=hidden_activations())
+@arguments.names_in_docs(activations=hidden_activations(), dtypes=arguments.DTYPES)
 def predict_neuron(
-    features: Any, weights: Any, bias: float, *, activation: HiddenActivation = "sigmoid"
+    features: Any,
+    weights: Any,
+    bias: float,
+    *,
+    activation: HiddenActivation = "sigmoid",
+    dtype: arguments.Dtype = "float64",
 ) -> np.ndarray:
     """Return the outputs phi(x w + b) of one neuron.
 
@@ -437,10 +466,12 @@ def predict_neuron(
     weights : array-like, shape (n_features,)
     bias : float
     activation : {activations}, default "sigmoid"
+    dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
+        That of the arithmetic and of the outputs; weights and bias are rounded to it.
 
     Returns
     -------
-    numpy.ndarray of float64, shape (n_samples,)
+    numpy.ndarray of `dtype`, shape (n_samples,)
         A row's output does not depend on the rows around it, nor on the number of threads.
 
     Raises
@@ -455,22 +486,15 @@ def predict_neuron(
     array([0.2689, 0.8808])
     """
     code = ACTIVATIONS[arguments.choice("activation", activation, hidden_activations())].code
-    outputs = predicted_by_neuron_directly(features, weights, bias, code)
+    dtype = arguments.dtype("dtype", dtype)
+    outputs = predicted_by_neuron_directly(features, weights, bias, code, dtype)
     if outputs is not None:
         return outputs
-    rows = rows_of("features", features)
+    rows = rows_of("features", features, dtype)
     n_weights = checks.number_array("weights", weights).size
     if n_weights != rows.n_features:
         raise ValueError(
             f"features: expected {n_weights} columns (one per weight), got {rows.n_features}"
         )
-    parameters = _checked_vector("weights", weights, "bias", bias, n_weights)
+    parameters = checked_vector("weights", weights, "bias", bias, n_weights, dtype)
     return predicted_by_neuron(rows, parameters, code)
-
-
-def _checked_vector(
-    weights_name: str, weights: Any, bias_name: str, bias: Any, d: int
-) -> np.ndarray:
-    """Return a neuron's weights and bias, checked, in one vector."""
-    w = checks.vector(weights_name, weights, d, "one per feature", rows=False)
-    return neuron_vector(w, arguments.real(bias_name, bias))

@@ -30,7 +30,7 @@ def in_calls(
         block = rows.block(start, stop) if whole is None else whole.part(start, stop)
         x = np.ascontiguousarray(block.features)
         if not compute(read_only(passed(x)), outputs[start:stop]):
-            rows.raise_if_not_finite(start, x)
+            rows.raise_if_not_finite(start, x, outputs.dtype)
 
     if rows.n_rows <= step:
         fill(0)  # a single row takes some microseconds in all: no time for a team

@@ -156,7 +156,7 @@ class Neuron:
         fit = fit_neuron(
             features, labels, *start, learning_rate, epochs, activation=self.activation, **keywords
         )
-        self.weights, self.bias, self.losses_ = fit
+        self.weights, self.bias, self.losses_ = fit.weights.astype(np.float64), fit.bias, fit.losses
         self.stopped_, self.feature_names_ = fit.stopped, fit.feature_names
         return self
 

@@ -57,7 +57,7 @@ class TableModel:
     def outputs(self, table: Any) -> np.ndarray:
         """Return the outputs: shape (n_samples,), or (n_samples, n_outputs) if there are several.
 
-        Numbers are in the units of the target.
+        They are float64, computed in the dtype of the fit. Numbers are in the units of the target.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class TableModel:
         return self._outputs(features)
 
     def _outputs(self, features: np.ndarray) -> np.ndarray:
-        outputs = outputs_of(self.fit, (features - self.means) / self.scales)
+        outputs = outputs_of(self.fit, (features - self.means) / self.scales).astype(np.float64)
         return outputs * self.target_scale + self.target_mean
 
     def _outputs_of_rows(self, rows: Rows) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The memory of a run: the two arrays that its kernel works in, and names for what they hold.
+"""The memory of a run: the three arrays that its kernel works in, and names for what they hold.
 
 The indices are those of ``kernels/layout.py``.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arguments import FLOAT64
 from fastbp.data.arrays import aligned
 from fastbp.kernels import layout
 from fastbp.kernels.steps import UNOPENED
@@ -42,7 +43,7 @@ class Integer:
 
 
 class Memory:
-    """The kernel's integers and floats.
+    """The kernel's integers, sums and vectors.
 
     Attributes
     ----------
@@ -54,13 +55,15 @@ class Memory:
     chunks : int
         Chunks of an epoch.
     floats : numpy.ndarray of float64
-        The arrays that follow are views of it. It also holds the threads' scratch memory.
+        Options that are numbers, and all sums.
+    partial_sums, epoch_sums, powers : numpy.ndarray of float64
+        Views of it: see :class:`~fastbp.training.state.TrainingState`.
+    vectors : numpy.ndarray of the problem's dtype
+        The three that follow are views of it. It also holds the threads' scratch memory.
     parameters, epoch_start : numpy.ndarray
         The parameters, flat, and as they were at the start of the epoch.
     moments : numpy.ndarray, shape (n_moments, n_parameters)
         What the optimizer keeps; with ``GRADIENT_ONLY`` the gradient.
-    partial_sums, epoch_sums, powers : numpy.ndarray
-        See :class:`~fastbp.training.state.TrainingState`.
     """
 
     chunk_rows = Integer(layout.CHUNK_ROWS)
@@ -82,19 +85,24 @@ class Memory:
         rows, options, p = problem.rows, problem.options, problem.parameters.size
         rule, n_moments = options.optimizer, options.optimizer.n_moments
         chunk_rows = min(problem.chunk_rows, options.batch_rows)
-        sums = p + layout.PARTIAL_EXTRA
         slots = -(-options.batch_rows // chunk_rows)
         if slots > 1:
-            slots = min(slots, MOST_SLOTS, max(2 * workers, MOST_SLOT_ELEMENTS // sums))
+            slots = min(slots, MOST_SLOTS, max(2 * workers, MOST_SLOT_ELEMENTS // p))
         n_integers = layout.N_INTEGERS + len(problem.table)
-        first = whole_vectors(n_integers)  # of the floats: both begin with a cache line
-        partials = layout.PARAMETERS + (2 + n_moments) * p
-        scratch = first + partials + (slots + 1) * sums
+        first = whole_vectors(n_integers)  # of the floats: each array begins with a cache line
+        dtype = problem.parameters.dtype
+        start = first + layout.SUMS + (slots + 1) * layout.SUMS_IN_ROW  # of the vectors
+        if dtype != FLOAT64:
+            start += p
         scratches = workers if problem.shared_kernel is None else 1
-        both = aligned(scratch + scratches * problem.work_size)  # written before it is read
-        both[: first + layout.PARAMETERS].fill(0.0)
-        both[first + partials : scratch].fill(0.0)
-        self.integers, self.floats = both[:n_integers].view(np.int64), both[first:]
+        partials = (2 + n_moments) * p
+        n_numbers = partials + (slots + 1) * p
+        n_bytes = (n_numbers + scratches * problem.work_size) * dtype.itemsize
+        memory = aligned(start - (-n_bytes // 8))
+        self.integers, self.floats = memory[:n_integers].view(np.int64), memory[first:start]
+        self.vectors = memory[start:].view(dtype)
+        memory[:start].fill(0.0)
+        self.vectors[partials:n_numbers].fill(0.0)  # the others are written before they are read
         if problem.table:
             self.integers[layout.LAYERS :] = _as_array(problem.table)
         self.plain = n = self.integers.data
@@ -116,11 +124,11 @@ class Memory:
         numbers[layout.ALPHA], numbers[layout.TOL] = options.alpha, options.tol or 0.0
         numbers[layout.BEST_LOSS] = math.inf
         numbers[layout.POWER_1] = numbers[layout.POWER_2] = 1.0
-        vectors = self.floats[layout.PARAMETERS : partials].reshape(-1, p)
         batches, rest = divmod(rows.n_rows, options.batch_rows)
         self.chunks = batches * -(-options.batch_rows // chunk_rows) - (-rest // chunk_rows)
-        self.parameters, self.epoch_start, self.moments = vectors[0], vectors[1], vectors[2:]
-        self._partials = partials
+        vectors = self.vectors[:n_numbers].reshape(-1, p)
+        self.parameters, self.epoch_start = vectors[0], vectors[1]
+        self.moments, self._partials = vectors[2 : 2 + n_moments], vectors[2 + n_moments :]
         vectors[:2] = problem.parameters
         if options.moments is not None:
             self.moments[:], self.powers[:] = options.moments
@@ -128,10 +136,11 @@ class Memory:
             self.moments.fill(0.0)
 
     @property
-    def partial_sums(self) -> np.ndarray:
-        """See the class."""
-        sums = self.parameters.size + layout.PARTIAL_EXTRA
-        return self.floats[self._partials : self._partials + sums]
+    def batch_sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient of a batch under way, of its chunks so far, and the other sums."""
+        p, end = self.parameters.size, layout.SUMS + layout.SUMS_IN_ROW
+        gradient = self._partials[0] if self.vectors.dtype == FLOAT64 else self.floats[-p:]
+        return gradient, self.floats[layout.SUMS : end]
 
     @property
     def powers(self) -> np.ndarray:
@@ -200,7 +209,8 @@ class Memory:
         if state.epoch_start.size:
             self.epoch_start[:] = state.epoch_start
         if state.partial_sums.size:
-            self.partial_sums[:] = state.partial_sums
+            gradient, sums = self.batch_sums
+            gradient[:], sums[:] = np.split(state.partial_sums, [gradient.size])
 
     def training_state(
         self,
@@ -213,8 +223,9 @@ class Memory:
 
         Only if it is `resumable`, with a checksum: of 7,500 parameters that takes 14 microseconds.
         """
-        n, numbers = self.plain, self.floats[: layout.PARAMETERS].tolist()
+        n, numbers = self.plain, self.floats[: layout.SUMS].tolist()
         batch_start, next_chunk = n[layout.BATCH_START], n[layout.NEXT_CHUNK]
+        p = n[layout.N_PARAMETERS]
         return TrainingState(
             optimizer=options.optimizer,  # type: ignore[arg-type]
             epoch=epoch,
@@ -223,8 +234,8 @@ class Memory:
             random_state=random_state,
             batch_start=batch_start,
             next_chunk=next_chunk,
-            partial_sums=self.partial_sums.copy() if next_chunk else NOTHING,
-            epoch_start=self.epoch_start.copy() if self.within_epoch else NOTHING,
+            partial_sums=np.concatenate(self.batch_sums) if next_chunk else NOTHING,
+            epoch_start=self.epoch_start[: p if self.within_epoch else 0].copy(),
             batching=batching,
             epoch_sums=tuple(numbers[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]),
             best_loss=numbers[layout.BEST_LOSS],

@@ -84,12 +84,13 @@ class Problem:
     samples, rows, options
         N rows of features with their labels, and how to train on them.
     parameters
-        The initial values, flat and in whole vectors; the first `n_weights` are weights.
+        The initial values, flat and in whole vectors; the first `n_weights` are weights. Their
+        dtype, float64 or float32, is that of the arithmetic.
     settings, table
         What else the kernel's integers hold of the model: by index, and the table of layers.
     tile_rows, chunk_rows, row_work, epoch_work, work_size
         Rows of a tile and of a chunk; the work of a row, and of an epoch with its updates, in units
-        of about a third of a nanosecond; the float64 scratch of a tile.
+        of about a third of a nanosecond; the numbers of scratch of a tile.
     named
         The method of :class:`Model`.
     """

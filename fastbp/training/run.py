@@ -244,7 +244,8 @@ class Run:
 
     def check_all(self) -> None:
         """Raise an error for the first invalid row; reads all rows, so it may take long."""
-        self.problem.samples.check_all(self.interrupts.raise_if_any)
+        dtype = self.memory.parameters.dtype
+        self.problem.samples.check_all(dtype, self.interrupts.raise_if_any)
 
     def continue_from(self, state: TrainingState) -> None:
         """Continue where another fit stopped, whose parameters are the initial ones."""
@@ -254,9 +255,11 @@ class Run:
     def check(self, parameters: np.ndarray, state: TrainingState) -> None:
         """Raise the ValueError of parameters and a state that no such fit leaves behind."""
         memory = self.memory
-        if parameters.dtype != np.float64 or parameters.shape != memory.parameters.shape:
+        own = memory.parameters
+        if parameters.dtype != own.dtype or parameters.shape != own.shape:
             got = arguments.describe(parameters)
-            raise ValueError(f"parameters: expected {memory.parameters.size} numbers, got {got}")
+            raise ValueError(f"parameters: expected {own.size} numbers of {own.dtype}, got {got}")
+        state.check_dtype(own.dtype)
         checksum = zlib.crc32(parameters.data)
         if not (isinstance(state.checksum, int) and state.checksum == checksum):
             raise ValueError(
@@ -265,7 +268,7 @@ class Run:
             )
         if state.optimizer != self.options.optimizer:
             raise ValueError(f"state: expected that of {self.options.optimizer}")
-        state.check(memory.parameters.size, self._batching, memory.chunk_rows)
+        state.check(own, self._batching, memory.chunk_rows)
 
     def restore(self, state: TrainingState, losses: np.ndarray = NO_FLOATS) -> None:
         """Restore everything but the parameters; `losses` are those of this fit's own epochs."""
@@ -298,10 +301,11 @@ class Run:
             self._lined = block, self._lines(block)
         data = *self._lined[1], NO_ORDER if order is None else order
         memory.allow((first, stop), order, (epoch, limit, len(rates)), budget)
+        arrays = memory.integers, memory.floats, memory.vectors
         started = time.perf_counter()
         # The model's kernel: neuron_steps, network_steps, ...
         threads.run(
-            lambda worker: kernel(data, memory.integers, memory.floats, rates, self.losses, worker),
+            lambda worker: kernel(data, *arrays, rates, self.losses, worker),
             abandon=self._abandon,
         )
         seconds = time.perf_counter() - started
@@ -362,12 +366,12 @@ class Run:
 
     def raise_bad_row(self) -> None:
         """Raise a DataError for a non-finite row, if the kernel has found one."""
-        memory = self.memory
+        memory, dtype = self.memory, self.memory.parameters.dtype
         if memory.status != layout.ROW_NOT_FINITE:
             return
         if self.options.shuffle or memory.shuffled:  # another one may come before it
-            self.problem.samples.check_all()
+            self.problem.samples.check_all(dtype)
         row, rows = memory.bad_row, self.problem.rows
-        rows.raise_if_not_finite(row, rows.block(row, row + 1).features)
+        rows.raise_if_not_finite(row, rows.block(row, row + 1).features, dtype)
         name, number = rows.locate(row)
         raise DataError(f"{name}: row {number} was not finite when it was first read", number)

@@ -46,8 +46,9 @@ class TrainingState:
     optimizer : SGD, Adam or RMSprop
     epoch : int
         Epochs completed, of all fits together.
-    moments : numpy.ndarray of float64, shape (0, 1 or 2, n)
-        The optimizer's moments of each parameter, in the order of the kernels.
+    moments : numpy.ndarray, shape (0, 1 or 2, n)
+        The optimizer's moments of each parameter, in the order of the kernels. Of the fit's dtype,
+        which another must have to continue it.
     powers : tuple of float
         beta_1 and beta_2 of Adam to the power of the updates made.
     random_state : dict or None
@@ -56,9 +57,10 @@ class TrainingState:
     batch_start, next_chunk : int
         In an epoch under way: how many of its rows the parameters have learned from, and how many
         chunks of the next batch are in the partial sums.
-    partial_sums, epoch_start : numpy.ndarray of float64
-        The sums of gradient, loss and weight; the parameters at the start of the epoch. Empty
-        if nothing is under way.
+    partial_sums : numpy.ndarray of float64
+        The sums of gradient, loss and weight; empty if there are none.
+    epoch_start : numpy.ndarray of the fit's dtype
+        The parameters at the start of the epoch; empty if none is under way.
     batching : tuple
         How an epoch is divided: its rows, those of a batch, whether and how they are shuffled.
     epoch_sums : tuple of float
@@ -94,8 +96,8 @@ class TrainingState:
     best: Best | None = field(default=None, repr=False)
     validation_due: bool = False
 
-    def check(self, n_parameters: int, batching: Batching, chunk_rows: int) -> None:
-        """Refuse what no fit of so many flat parameters leaves behind that divides epochs so.
+    def check(self, parameters: np.ndarray, batching: Batching, chunk_rows: int) -> None:
+        """Refuse what no fit of such flat parameters leaves behind that divides epochs so.
 
         Anybody may have made it, and kernels check nothing. (What `random_state` holds is checked
         where a generator is made of it.)
@@ -126,11 +128,11 @@ class TrainingState:
             _refuse(f"batch_start to be a multiple of batches of {batch_rows}", self.batch_start)
         rows = min(batch_rows, n_rows - self.batch_start)
         _check_whole("next_chunk", self.next_chunk, -(-rows // chunk_rows) - 1)
-        self._check_arrays(n_parameters)
+        self._check_arrays(parameters)
         self._check_numbers()
         if self.best is not None:
             self._check_best(self.best)
-            self.best.state.check(n_parameters, batching, chunk_rows)
+            self.best.state.check(parameters, batching, chunk_rows)
             if self.best.state.within_epoch:
                 _refuse("best to have the state after an epoch", self.best.state)
 
@@ -139,18 +141,24 @@ class TrainingState:
         """Whether an epoch is under way."""
         return self.batch_start > 0 or self.next_chunk > 0
 
-    def _check_arrays(self, n_parameters: int) -> None:
-        sums = n_parameters + layout.PARTIAL_EXTRA if self.next_chunk else 0
-        shapes: dict[str, tuple[int, ...]] = {
-            "moments": (self.optimizer.n_moments, n_parameters),
-            "partial_sums": (sums,),
-            "epoch_start": (n_parameters if self.within_epoch else 0,),
+    def check_dtype(self, dtype: np.dtype[Any]) -> None:
+        """Refuse that of a fit in another dtype."""
+        own = getattr(self.moments, "dtype", dtype)
+        if own != dtype:
+            raise ValueError(f"state: expected that of a fit in {dtype}, got that of one in {own}")
+
+    def _check_arrays(self, parameters: np.ndarray) -> None:
+        n_parameters, own = parameters.size, parameters.dtype
+        sums = n_parameters + layout.SUMS_IN_ROW if self.next_chunk else 0
+        expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
+            "moments": ((self.optimizer.n_moments, n_parameters), own),
+            "partial_sums": ((sums,), arguments.FLOAT64),
+            "epoch_start": ((n_parameters if self.within_epoch else 0,), own),
         }
-        for name, shape in shapes.items():
+        for name, (shape, dtype) in expected.items():
             array = getattr(self, name)
-            is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
-            if not is_array or array.shape != shape:
-                _refuse(f"{name} to be an array of shape {shape} and dtype float64", array)
+            if not (isinstance(array, np.ndarray) and (array.shape, array.dtype) == (shape, dtype)):
+                _refuse(f"{name} to be an array of shape {shape} and dtype {dtype}", array)
         if self.epoch_start.size and not np.isfinite(self.epoch_start).all():
             _refuse("epoch_start to be finite", self.epoch_start)
         if self.next_chunk:
@@ -174,7 +182,7 @@ class TrainingState:
             _refuse("best to be a loss, parameters and their state", best)
         rule, array = best.state.optimizer, best.parameters
         same = type(rule) is type(self.optimizer) and rule == self.optimizer
-        is_array = isinstance(array, np.ndarray) and array.dtype == np.float64
+        is_array = isinstance(array, np.ndarray) and array.dtype == self.moments.dtype
         if not is_array or array.shape != self.moments.shape[1:] or not np.isfinite(array).all():
             _refuse("best to have finite parameters, as many as the fit", array)
         if not same or best.state.best is not None:
@@ -200,18 +208,24 @@ class TrainingState:
         optimizer = dict(fields["optimizer"])
         kind = {kind.__name__: kind for kind in OPTIMIZERS.values()}[optimizer.pop("kind")]
         tuples = {name: tuple(fields[name]) for name in ("powers", "epoch_sums", "batching")}
-        own: dict[str, Any] = {name: _float64(name, arrays[name]) for name in ARRAYS}
+        dtype = arguments.dtype("moments", arrays["moments"].dtype)
+        dtypes = dtype, arguments.FLOAT64, dtype
+        own: dict[str, Any] = {
+            name: _of_dtype(name, arrays[name], each)
+            for name, each in zip(ARRAYS, dtypes, strict=True)
+        }
         if fields["best"] is not None:
             of_best = {n.removeprefix(BEST): a for n, a in arrays.items() if n.startswith(BEST)}
             state = cls.from_stored(of_best, fields["best"]["state"])
-            parameters = _float64("parameters", of_best["parameters"])
+            state.check_dtype(dtype)
+            parameters = _of_dtype("parameters", of_best["parameters"], dtype)
             own["best"] = Best(fields["best"]["loss"], parameters, state)
         return cls(**{**fields, **tuples, **own, "optimizer": kind(**optimizer)})
 
 
-def _float64(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.float64:
-        raise ValueError(f"{name}: expected dtype float64, got {array.dtype}")
+def _of_dtype(name: str, array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    if array.dtype != dtype:
+        raise ValueError(f"{name}: expected dtype {dtype}, got {array.dtype}")
     return array
 
 

@@ -638,10 +638,11 @@ def test_options_reach_the_fit(table, monkeypatch):
     assert (seen["batch_size"], seen["shuffle"], seen["optimizer"]) == (32, "window", "adam")
     assert seen["tol"] is None and seen["start"][2:] == (0.003, 100)
     run(*arguments, "--no-shuffle", "--threads", 2, "--alpha", 0.5, "--patience", 3, "--seed", 9,
-        "--validation", 0.25, "--learning-rate", 0.0, "--batch-size", 7, code=1)  # fmt: skip
+        "--validation", 0.25, "--learning-rate", 0.0, "--batch-size", 7, "--dtype", "float32",
+        code=1)  # fmt: skip
     for name, value in {
         "shuffle": False, "n_threads": 2, "alpha": 0.5, "tol": 0.0, "n_iter_no_change": 3,
-        "random_state": 9, "validation": 0.25, "batch_size": 7,
+        "random_state": 9, "validation": 0.25, "batch_size": 7, "dtype": "float32",
     }.items():  # fmt: skip
         assert seen[name] == value
     assert seen["start"][2] == 0.0
@@ -661,6 +662,8 @@ SGD = ["network_steps", "tile_steps", "online_steps", "shared_steps", "network_o
         (["--hidden", 3, "--validation", 0.2], ADAM),
         (["--hidden", 3, "--optimizer", "sgd"], SGD),
         (["--hidden", 3, "--optimizer", "sgd", "--alpha", 0.1], SGD),
+        (["--dtype", "float32"], NEURON),
+        (["--dtype", "float32", "--hidden", 3, "--optimizer", "sgd"], SGD),
     ],
 )
 def test_what_training_needs_is_compiled_before_it(table, options, kernels):
@@ -669,7 +672,7 @@ from fastbp import warm_up
 from fastbp.command import app, train
 original = train.fit_rows
 def compiled():
-    return [kernel.__name__ for kernel in warm_up.KERNELS if kernel.overloads]
+    return [kernel.__name__ for kernel in warm_up.KERNELS for _ in kernel.overloads]
 def fit_rows(*arguments):
     before = compiled()
     done = original(*arguments)

@@ -286,19 +286,6 @@ def test_large_sparse_rows_are_read_in_blocks(monkeypatch):
         np.testing.assert_array_equal(fits[1].predict(sparse.csr_matrix(X)), fits[0].predict(X))
 
 
-def test_float32_is_computed_in_float64_and_cast_back():
-    X, y = DATA["cancer"]
-    X = X.astype(np.float32)
-    single = MLPClassifier(max_iter=20, random_state=0).fit(X, y)
-    double = MLPClassifier(max_iter=20, random_state=0).fit(X.astype(np.float64), y)
-    assert {a.dtype for a in (*single.coefs_, *single.intercepts_)} == {np.dtype(np.float32)}
-    assert single.predict_proba(X).dtype == np.float32
-    assert single.predict_log_proba(X).dtype == np.float32
-    for a, b in zip(single.coefs_, double.coefs_, strict=True):
-        # initial parameters are rounded to float32, too
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
-
-
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 def test_any_number_of_threads_gives_the_same_bits(kind):
     rng = np.random.default_rng(0)

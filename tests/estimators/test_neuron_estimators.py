@@ -405,9 +405,10 @@ def test_a_row_alone_is_predicted_without_validation(monkeypatch):
     model = NeuronClassifier().fit(X, y)
     expected = model.predict(X.astype(np.float32).astype(object)[:5])
     monkeypatch.setattr("fastbp.estimators.neuron.rows.validate", None)
-    assert (model.predict(X[:5]) == expected).all()
+    for kind in (np.float64, np.float32):
+        assert (model.predict(X[:5].astype(kind)) == expected).all()
     with pytest.raises(TypeError):
-        model.predict(X[:5].astype(np.float32))
+        model.predict(X[:5].astype(np.float16))
 
 
 def test_predictions_are_checked():

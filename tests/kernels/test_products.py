@@ -8,6 +8,7 @@ import pytest
 
 from fastbp.kernels import eights, fours, halves, vector
 from fastbp.kernels.jit import kernel
+from tests.kernels.both import DOUBLE, SINGLE, both
 
 COLUMNS = [1, 3, 4, 5, 7, 8, 9, 11, 12, 16, 17, 20, 21, 24, 25, 27, 28, 32, 33, 41, 49, 56, 64]
 AHEAD = 64
@@ -33,36 +34,45 @@ def products(request):
     def compute(x, w, dz, dw, ahead=0):
         rows, d = x.shape
         stride = d + 3
-        sea = np.full((rows, stride), np.nan)
+        sea = np.full((rows, stride), np.nan, x.dtype)
         sea[:, :d] = x
-        sea = np.concatenate([np.full(SEA, np.nan), sea.ravel(), np.full(SEA, np.nan)])
-        padded = np.zeros((2, d + 16))
-        padded[0, :d], padded[1, :d] = w, dw
-        z = np.zeros(rows + 8)
-        request.param(sea[SEA:], d, stride, rows, ahead, padded[0], z, dz, padded[1])
-        assert not padded[1, d:].any()
-        return z[:rows], padded[1, :d]
+        shore = np.full(SEA, np.nan, x.dtype)
+        sea = np.concatenate([shore, sea.ravel(), shore])
+        weights, sums = np.zeros(d + 16, w.dtype), np.zeros(d + 16, dw.dtype)
+        weights[:d], sums[:d] = w, dw
+        z = np.zeros(rows + 8, w.dtype)
+        request.param(sea[SEA:], d, stride, rows, ahead, weights, z, dz, sums)
+        assert not sums[d:].any()
+        return z[:rows], sums[:d]
 
     return compute
 
 
+@pytest.mark.parametrize(
+    ("stored", "dtype"), [(DOUBLE, DOUBLE), (SINGLE, SINGLE), (DOUBLE, SINGLE)], ids=str
+)
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 16, 19])
 @pytest.mark.parametrize("d", COLUMNS)
-def test_products_of_every_shape(products, d, rows):
-    """Integers, so that every order of summation is exact; what lies between the rows is NaN."""
+def test_products_of_every_shape(products, d, rows, stored, dtype):
+    """Integers, so that every order of summation is exact; what lies between the rows is NaN.
+
+    A tile's gradient is added to one in float64, which here has more digits than float32.
+    """
     rng = np.random.default_rng(d * 100 + rows)
-    x, w = rng.integers(-9, 10, (rows, d)) * 1.0, rng.integers(-9, 10, d) * 1.0
-    dz, dw = rng.integers(-9, 10, rows) * 1.0, rng.integers(-9, 10, d) * 1.0
+    x, w = rng.integers(-9, 10, (rows, d)).astype(stored), rng.integers(-9, 10, d).astype(dtype)
+    dz, dw = rng.integers(-9, 10, rows).astype(dtype), rng.integers(-9, 10, d) + 2.0**40
     for ahead in (0, AHEAD):
         z, after = products(x, w, dz, dw, ahead)
         np.testing.assert_array_equal(z, x @ w + 0.5)
         np.testing.assert_array_equal(after, dw + dz @ x)
 
 
+@both
 @pytest.mark.parametrize("d", COLUMNS)
-def test_a_row_has_the_same_bits_wherever_it_stands(products, d):
+def test_a_row_has_the_same_bits_wherever_it_stands(products, d, dtype):
     rng = np.random.default_rng(d)
-    x, w, dz, dw = rng.normal(size=(19, d)), rng.normal(size=d), np.ones(19), np.zeros(d)
+    x, w = rng.normal(size=(19, d)).astype(dtype), rng.normal(size=d).astype(dtype)
+    dz, dw = np.ones(19, dtype), np.zeros(d)
     together, _ = products(x, w, dz, dw)
     prefetched, _ = products(x, w, dz, dw, AHEAD)
     alone = [products(x[i : i + 1], w, dz[:1], dw)[0][0] for i in range(19)]
@@ -74,9 +84,9 @@ def operations_on_halves(a, b, out):
     p, q, r = vector.pointer_to(a), vector.pointer_to(b), vector.pointer_to(out)
     u, v = vector.load(p, 0), vector.load(q, 0)
     vector.store(r, 0, halves.halves(a[0], b[0]))
-    vector.store(r, 8, halves.load_halves(p, q, 2))
-    vector.store(r, 16, halves.load_few(p, q, 3))
-    vector.store(r, 24, halves.load_few(p, q, 4))
+    vector.store(r, 8, halves.load_halves(p, q, 2, u))
+    vector.store(r, 16, halves.load_few(p, q, 3, u))
+    vector.store(r, 24, halves.load_few(p, q, 4, r))
     vector.store(r, 32, halves.sum_halves(u, v, u * v, -u))
     x = halves.load_fours(p, q, 3, (u, v))
     vector.store(r, 40, x[0])
@@ -91,10 +101,12 @@ def operations_on_halves(a, b, out):
     halves.add_fours(vector.at(r, 96), 3, x)
 
 
-def test_operations_on_halves():
+@both
+@pytest.mark.parametrize("target", [DOUBLE, SINGLE], ids=str)
+def test_operations_on_halves(dtype, target):
     rng = np.random.default_rng(0)
-    a, b = rng.integers(-9, 10, (2, 16)) * 1.0
-    out = np.zeros(104)
+    a, b = rng.integers(-9, 10, (2, 16)).astype(dtype)
+    out = np.zeros(104, target)
     out[96:] = 100.0
     operations_on_halves(a, b, out)
     u, v = a[:8], b[:8]

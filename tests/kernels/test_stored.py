@@ -1,44 +1,75 @@
-"""Numbers of every stored type become the float64 that NumPy makes of them."""
+"""Numbers of every stored type become the float64 that NumPy makes of them, or float32 of that."""
 
 import numpy as np
 import pytest
 
 from fastbp.kernels import halves, stored, vector
-from fastbp.kernels.jit import JIT_ENABLED, kernel
-from fastbp.kernels.vector import at, load, pointer_to, store
+from fastbp.kernels import reading as r
+from fastbp.kernels.jit import JIT_ENABLED, device_function, kernel
+from fastbp.kernels.vector import at, pointer_to, store
+from tests.kernels.both import DOUBLE, SINGLE
 
 WHOLE = [t for t in sorted(stored.DTYPES, key=str) if t.itemsize <= 2]
 WIDE = [t for t in sorted(stored.DTYPES, key=str) if t.itemsize > 2]
 
 
 @kernel
-def loaded(x, out):
+def loaded(x, double, single):
     """Load all of x, eight numbers at a time."""
+    p, q, s = pointer_to(x), pointer_to(double), pointer_to(single)
     for i in range(0, x.size, vector.LANES):
-        store(pointer_to(out), i, load(pointer_to(x), i))
+        store(q, i, r.read(p, i, q))
+        store(s, i, r.read(p, i, s))
+    return True
+
+
+@device_function
+def in_all_ways(p, q):
+    """Load p (16,) in every way there is, in the type of q; move it, too."""
+    zero = vector.zeros(q)
+    store(q, 0, r.read(p, 1, zero))
+    store(q, 8, r.read_first(p, 2, 5, zero))
+    store(q, 16, r.read_up_to(p, 8, 8, q))
+    store(q, 24, halves.load_halves(p, at(p, 8), 3, q))
+    store(q, 32, halves.load_few(at(p, 4), at(p, 8), 3, q))
+    fours = halves.load_fours(p, at(p, 8), 2, (zero, zero))
+    store(q, 40, fours[0])
+    store(q, 48, fours[1])
+    q[56] = r.number_at(p, 9, q)
+    q[57] = r.in_line(p)
+    moved = vector.of_type(at(q, 64), p)
+    r.move_first(p, moved, 3, 0, 6)
+    r.move(p, moved, 12, 7)
+    store(q, 80, r.read(moved, 0, q))
+    store(q, 88, r.read_first(p, 2, -1, q))
+    store(q, 96, r.read_first(p, 2, 9, q))
+    store(q, 104, r.read_up_to(p, 2, 3, q))
+
+
+@kernel
+def loaded_in_all_ways(x, double, single):
+    in_all_ways(pointer_to(x), pointer_to(double))
+    in_all_ways(pointer_to(x), pointer_to(single))
     return True
 
 
 @kernel
-def loaded_in_all_ways(x, out):
-    """Load x (16,) in every way there is; move it, too."""
-    p, q = pointer_to(x), pointer_to(out)
-    store(q, 0, load(p, 1))
-    store(q, 8, vector.load_first(p, 2, 5))
-    store(q, 16, vector.load_up_to(p, 8, 8))
-    store(q, 24, halves.load_halves(p, at(p, 8), 3))
-    store(q, 32, halves.load_few(at(p, 4), at(p, 8), 3))
-    like = vector.broadcast(0.0), vector.broadcast(0.0)
-    fours = halves.load_fours(p, at(p, 8), 2, like)
-    store(q, 40, fours[0])
-    store(q, 48, fours[1])
-    out[56] = vector.number_at(p, 9)
-    out[57] = vector.in_line(p)
-    moved = vector.of_type(at(q, 64), p)
-    vector.move_first(p, moved, 3, 0, 6)
-    vector.move(p, moved, 12, 7)
-    store(q, 80, load(moved, 0))
-    return True
+def four_in_a_row(x, double, single):
+    p, q, s = pointer_to(x), pointer_to(double), pointer_to(single)
+    vector.store_4(q, 0, r.read_4(p, 1, q))
+    vector.store_4(s, 0, r.read_4(p, 1, s))
+
+
+def outputs_of(function, x, size):
+    """What a function makes of x in float64 and in float32."""
+    double, single = np.zeros(size), np.zeros(size, SINGLE)
+    function(stored.passed(x), double, single)
+    return double, single
+
+
+def as_single(double):
+    with np.errstate(over="ignore", invalid="ignore"):
+        return double.astype(SINGLE)
 
 
 def random_numbers(dtype, n):
@@ -55,6 +86,8 @@ def random_numbers(dtype, n):
         edges = [(2**53 + k) << shift for shift in (0, 5, 9) for k in range(-3, 12)]
         x[4 : 4 + len(edges)] = edges
         x[100:200] = rng.integers(0, 2**53, size=100)
+        # Beside halfway between two float32: as float64 they are halfway.
+        x[200:204] = [2**62 + k * 2**38 + side for k in (1, 3) for side in (-1, 1)]
     return x
 
 
@@ -63,42 +96,50 @@ def test_every_number_of_few_bits(dtype):
     x = np.arange(2 ** (8 * dtype.itemsize)).astype(f"u{dtype.itemsize}")
     x = x[:8] % 2 if dtype.kind == "b" else x
     x = x.view(dtype)
-    out = np.empty(x.size)
-    loaded(stored.passed(x), out)
-    np.testing.assert_array_equal(out, x.astype(np.float64))
-    assert (np.signbit(out) == np.signbit(x.astype(np.float64)))[~np.isnan(out)].all()
+    for out in outputs_of(loaded, x, x.size):
+        np.testing.assert_array_equal(out, x.astype(out.dtype))
+        assert (np.signbit(out) == np.signbit(x.astype(out.dtype)))[~np.isnan(out)].all()
 
 
 @pytest.mark.parametrize("dtype", WIDE, ids=str)
 def test_numbers_of_many_bits(dtype):
     x = random_numbers(dtype, 2**15)
-    out = np.empty(x.size)
-    loaded(x, out)
-    with np.errstate(over="ignore"):
-        np.testing.assert_array_equal(out, x.astype(np.float64))
+    double, single = outputs_of(loaded, x, x.size)
+    np.testing.assert_array_equal(double, x.astype(DOUBLE))
+    np.testing.assert_array_equal(single, as_single(x.astype(DOUBLE)))
+    if dtype.itemsize == 8 and dtype.kind != "f":  # rounded twice, as where NumPy converts first
+        assert (single != x.astype(SINGLE)).any()
 
 
 @pytest.mark.parametrize("dtype", WHOLE + WIDE, ids=str)
 def test_every_way_to_load(dtype):
     x = random_numbers(dtype, 300)[-16:]
-    out = np.zeros(88)
-    loaded_in_all_ways(stored.passed(x), out)
-    f = x.astype(np.float64)
+    double, single = outputs_of(loaded_in_all_ways, x, 112)
     zero = np.zeros(8)
-    expected = [
-        f[1:9], np.append(f[2:7], zero[:3]), f[8:], [*f[3:7], *f[11:15]],
-        [*f[4:7], 0.0, *f[8:11], 0.0], [*f[:4], *f[8:12]], [*f[2:6], *f[10:14]],
-    ]  # fmt: skip
-    np.testing.assert_array_equal(out[:56], np.concatenate(expected))
-    assert (out[56], out[57]) == (f[9], 64 // x.itemsize)
-    np.testing.assert_array_equal(out[80:], [*f[3:9], 0.0, f[12]])
+    for out, f in (double, x.astype(DOUBLE)), (single, as_single(x.astype(DOUBLE))):
+        expected = [
+            f[1:9], np.append(f[2:7], zero[:3]), f[8:], [*f[3:7], *f[11:15]],
+            [*f[4:7], 0.0, *f[8:11], 0.0], [*f[:4], *f[8:12]], [*f[2:6], *f[10:14]],
+        ]  # fmt: skip
+        np.testing.assert_array_equal(out[:56], np.concatenate(expected))
+        assert (out[56], out[57]) == (f[9], 64 // x.itemsize)
+        np.testing.assert_array_equal(out[80:88], [*f[3:9], 0.0, f[12]])
+        assert not out[88:96].any()
+        np.testing.assert_array_equal(out[96:], [*f[2:10], *f[2:5], *zero[:5]])
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.uint8), SINGLE, DOUBLE], ids=str)
+def test_four_vectors_in_a_row(dtype):
+    x = random_numbers(dtype, 300)[-40:]
+    double, single = outputs_of(four_in_a_row, x, 32)
+    np.testing.assert_array_equal(double, x[1:33].astype(DOUBLE))
+    np.testing.assert_array_equal(single, as_single(x[1:33].astype(DOUBLE)))
 
 
 def test_a_boolean_may_be_any_byte():
     x = np.array([0, 1, 2, 255, 0, 7, 128, 3], dtype=np.uint8).view(bool)
-    out = np.empty(8)
-    loaded(x, out)
-    np.testing.assert_array_equal(out, [0, 1, 1, 1, 0, 1, 1, 1])
+    for out in outputs_of(loaded, x, 8):
+        np.testing.assert_array_equal(out, [0, 1, 1, 1, 0, 1, 1, 1])
 
 
 @pytest.mark.skipif(not JIT_ENABLED, reason="NumPy converts where there is no JIT")
@@ -108,14 +149,16 @@ def test_processors_without_instructions_for_it(dtype, monkeypatch):
     monkeypatch.setattr(stored, "has_feature", lambda name: False)
 
     @kernel
-    def loaded_by_bits(x, out):
+    def loaded_by_bits(x, double, single):
+        p, q, s = pointer_to(x), pointer_to(double), pointer_to(single)
         for i in range(0, x.size, vector.LANES):
-            store(pointer_to(out), i, load(pointer_to(x), i))
+            store(q, i, r.read(p, i, q))
+            store(s, i, r.read(p, i, s))
         return True
 
     x = random_numbers(np.dtype(dtype), 2**16)
     if dtype == "float16":
         x = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    out = np.empty(x.size)
-    loaded_by_bits(stored.passed(x), out)
-    np.testing.assert_array_equal(out, x.astype(np.float64))
+    double, single = outputs_of(loaded_by_bits, x, x.size)
+    np.testing.assert_array_equal(double, x.astype(DOUBLE))
+    np.testing.assert_array_equal(single, as_single(x.astype(DOUBLE)))

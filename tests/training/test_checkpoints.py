@@ -26,6 +26,8 @@ CHOICES = [
     {"batch_size": 7, "shuffle": "window", "sample_weight": WEIGHT},
     {"batch_size": 20, "validation": 0.2, "tol": 1e-9, "n_iter_no_change": 4},
     {"batch_size": 20, "validation": (X, -Y), "tol": 0.0, "n_iter_no_change": 3},  # best at first
+    {"dtype": "float32", "batch_size": 20, "shuffle": True, "optimizer": "adam"},
+    {"dtype": "float32", "batch_size": 20, "validation": 0.2, "tol": 1e-9, "n_iter_no_change": 4},
 ]
 
 

@@ -29,6 +29,9 @@ CHOICES = [
     {"shuffle": True, "batch_size": 7, "random_state": np.random.RandomState},
     {"optimizer": SGD(momentum=np.float32(0.5), nesterov=np.bool_(True)), "batch_size": 7},
     {"optimizer": Adam(beta_1=np.float32(0.5), epsilon=np.array(1e-3)), "batch_size": 7},
+    {"dtype": "float32", "optimizer": "adam", "batch_size": 7},
+    {"dtype": "float32", "batch_size": 7, "shuffle": True, "random_state": np.random.SFC64},
+    {"dtype": "float32", "batch_size": 1},
 ]
 X, Y, W, B, _ = network_problem((4, 6, 1), 30)
 

@@ -12,9 +12,10 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
+from fastbp.arguments import FLOAT32, FLOAT64
 from fastbp.data import checks
 from fastbp.data.rows import Rows
-from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, Number
+from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, Number, dtype_of
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.mlp import network
 from fastbp.estimators.mlp.exchange import Exchange
@@ -36,10 +37,9 @@ from fastbp.models.layers import Layers
 from fastbp.models.network_prediction import predicted_directly
 from fastbp.training.optimizers import OPTIMIZERS, OptimizerName
 
-CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
+CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (FLOAT64, FLOAT32)}
 SOLVERS = ["lbfgs", *OPTIMIZERS]
 Solver = Literal["lbfgs", OptimizerName]  # for type checkers
-FEW = 2**14  # numbers of rows that are converted without scikit-learn's checks
 
 
 class BaseMLP(Exchange):
@@ -112,7 +112,10 @@ class BaseMLP(Exchange):
             data, targets = self._checked(X, y, sample_weight, goes_on, incremental)
             learned = Learned(self.__dict__ if goes_on else {})
             learned.begin(self, None if goes_on else hidden, data, targets)
+            data = data.checked("y", learned.dtype)
             validation = self._given_validation(X_val, y_val, targets, learned.n_outputs_)
+            if validation is not None:
+                validation = validation.checked("y_val", learned.dtype)
             layers = self._layers(learned)
             fit = Fit(self, learned, layers, data, validation, targets, callbacks, incremental)
             training = Lbfgs(fit) if self.solver == "lbfgs" else Stochastic(fit)
@@ -127,7 +130,7 @@ class BaseMLP(Exchange):
         finally:
             callbacks.publish()
         parameters = *self.coefs_, *self.intercepts_
-        if not all(checks.is_finite(a) or np.isfinite(a).all() for a in parameters):
+        if not all(checks.is_finite(a, a.dtype) or np.isfinite(a).all() for a in parameters):
             raise ValueError(NOT_FINITE)
         callbacks.close(self.coefs_, self.intercepts_)
         return self
@@ -147,8 +150,6 @@ class BaseMLP(Exchange):
             checks.refuse_special_objects("sample_weight", sample_weight)
             sample_weight = check_sample_weight(sample_weight, X)
         sample_weight = targets.weighted(y, sample_weight, incremental)
-        if sample_weight is not None:
-            sample_weight = checks.sample_weights("sample_weight", sample_weight, X.shape[0])
         return Data(X, targets.labels(y), sample_weight), targets
 
     def _targets(self, y: Any, incremental: bool) -> Targets:
@@ -177,7 +178,7 @@ class BaseMLP(Exchange):
 
     def _attributes(self, weights: Any, biases: Any) -> dict[str, Any]:
         """Return what an estimator must have to predict with these parameters."""
-        copies = network.copied(weights, biases, self._dtype)
+        copies = network.copied(weights, biases)
         return dict(zip(("coefs_", "intercepts_"), copies, strict=True))
 
     def _loss_grad_lbfgs(
@@ -209,30 +210,20 @@ class BaseMLP(Exchange):
         if "coefs_" not in self.__dict__ or "out_activation_" not in self.__dict__:
             check_is_fitted(self, ["coefs_", "out_activation_"])
         output = out_activation or self.out_activation_
-        if type(X) is np.ndarray and "feature_names_in_" not in self.__dict__:
+        usual = type(X) is np.ndarray and X.dtype in (FLOAT64, FLOAT32)
+        if usual and "feature_names_in_" not in self.__dict__:
             # scikit-learn's checks take 100 microseconds; anything unusual is left to them
-            outputs = self._outputs_of_few(X, output)
+            codes = network.activation_codes(self.activation, output, len(self.coefs_))
+            parameters = self.coefs_, self.intercepts_
+            outputs = predicted_directly(X, *parameters, codes, X.dtype)
             if outputs is not None:
                 return outputs
         _refuse_rows(X)
         X = validate(self, X, accept_sparse=["csr", "csc"], reset=False)
         coefs, intercepts = network.checked(self.coefs_, self.intercepts_, X.shape[1])
         layers = network.layers_of(coefs, self.activation, output, self.loss)
-        parameters = network.as_float64(coefs, intercepts)
-        outputs = network.outputs_of(X, layers, parameters, self.n_threads)
-        single = np.result_type(X.dtype, *coefs) == np.float32
-        return outputs.astype(np.float32) if single else outputs
-
-    def _outputs_of_few(self, X: np.ndarray, output: str) -> np.ndarray | None:
-        """Return the outputs of rows that need no check, if they are few."""
-        activations = network.activation_codes(self.activation, output, len(self.coefs_))
-        if X.dtype == np.float64:
-            return predicted_directly(X, self.coefs_, self.intercepts_, activations)
-        if X.dtype != np.float32 or X.size > FEW or self._dtype != "float32":
-            return None
-        parameters = network.as_float64(self.coefs_, self.intercepts_)
-        outputs = predicted_directly(X.astype(np.float64), *parameters, activations)
-        return None if outputs is None else outputs.astype(np.float32)
+        dtype = dtype_of(X.dtype, *coefs, *intercepts)
+        return network.outputs_of(X, layers, (coefs, intercepts), self.n_threads, dtype)
 
 
 def _hidden_sizes(sizes: Any) -> list[int]:

@@ -113,8 +113,8 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     classes_ : ndarray of shape (n_classes,)
         The classes.
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
-        The weights of each layer, in the dtype of the features (float32 or float64). They can be
-        set: predictions follow, and `partial_fit` or a warm start continues from them.
+        The weights of each layer: float32 if the features of the first fit are, otherwise float64.
+        They can be set: predictions follow, and `partial_fit` or a warm start continues from them.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The biases, likewise.
     loss_ : float
@@ -178,7 +178,14 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     processes. Sparse rows stay sparse. Layers of a thousand neurons take about as long as in
     scikit-learn, as does "lbfgs" on tiny data, and predicting a single row with such layers takes
     twice as long. The first fit compiles; ``fastbp.warmup("fit_network", "predict_network")`` does
-    that beforehand.
+    that beforehand, with ``dtype="float32"`` for features of float32.
+
+    Features of float32 are computed with in float32, as in scikit-learn, all others in float64.
+    Parameters, moments and predictions are then float32, with 7 digits instead of 16, and take half
+    the memory; wide layers take half the time. Losses are summed up in float64, and a log loss is
+    clipped at the epsilon of float32, 1.2e-7. A model stays in the dtype of ``coefs_``, in which
+    ``partial_fit`` and warm starts compute, whatever the features are; what is predicted for
+    float64 features is float64.
 
     Differences from scikit-learn's class, rounding aside:
 
@@ -188,9 +195,9 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     - Negative sample weights raise a `ValueError`. A batch whose weights sum to 0 changes nothing
       (`ZeroDivisionError` in scikit-learn); held-out rows that all weigh 0 are refused. A `fit`
       that is refused leaves the model as it was.
-    - All computation is in float64, of float32 features, too, which is slower in wide layers.
-      Losses are those of float64; "log_loss" is clipped at its epsilon. ``coefs_`` and predictions
-      are float32, with "lbfgs" as well.
+    - With "lbfgs", too, ``coefs_`` are float32 where they are computed with in float32; in
+      scikit-learn they are float64.
+    - Targets and weights that float32 cannot hold are refused if it is to compute with them.
     - :meth:`predict_log_proba` stays finite where a probability underflows.
     - A warm start with `early_stopping` keeps the best parameters even if no later epoch is
       better; scikit-learn then has the last ones.

@@ -72,8 +72,8 @@ class AfterEpoch:
         fit = self._fit
         assert fit.validation is not None
         X, labels, weight = fit.validation
-        parameters = state.weights, state.biases
-        outputs = outputs_of(X, fit.layers, parameters, self._settings.n_threads)
+        how = self._settings.n_threads, self._learned.dtype
+        outputs = outputs_of(X, fit.layers, (state.weights, state.biases), *how)
         return fit.targets.score(outputs, labels, weight)
 
     def _note_score(self, score: float) -> bool:

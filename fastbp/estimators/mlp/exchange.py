@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
 from fastbp.estimators.base import Estimator
-from fastbp.estimators.mlp.network import Parameters, checked, copied, dtype_of, flat
+from fastbp.estimators.mlp.network import Parameters, checked, copied, flat
 from fastbp.estimators.mlp.solver import Solver
 from fastbp.estimators.mlp.targets import Targets
 from fastbp.estimators.names import HIDDEN, OUTPUTS, TORCH
@@ -109,7 +109,6 @@ class Exchange(Estimator):
             made._know(found.binarizer(classes))
         made.n_features_in_ = found.coefs[0].shape[0]
         made.coefs_, made.intercepts_ = checked(found.coefs, found.intercepts, made.n_features_in_)
-        made._dtype = dtype_of(made.coefs_, made.intercepts_)
         made.n_outputs_, made.n_layers_ = found.coefs[-1].shape[1], len(found.coefs) + 1
         made.out_activation_ = made._known.out_activation
         if found.last == "Softmax" and made.n_outputs_ > 1 and made.out_activation_ != "softmax":
@@ -155,7 +154,7 @@ class Exchange(Estimator):
             )
         coefs, intercepts = checked(self.coefs_, self.intercepts_, len(self.coefs_[0]))
         output = "identity" if logits else self.out_activation_
-        return _sequential(copied(coefs, intercepts, self._dtype), self.activation, output)
+        return _sequential(copied(coefs, intercepts), self.activation, output)
 
 
 # --- scikit-learn -------------------------------------------------------------------------------
@@ -175,7 +174,6 @@ def _read_sklearn(name: str, model: Any) -> tuple[dict[str, Any], dict[str, Any]
         if name not in parameters and name != "_optimizer" and not name.startswith("_skl")
     }
     if "coefs_" in learned:
-        learned["_dtype"] = learned["coefs_"][0].dtype.name
         if "loss_curve_" in learned:
             learned["validation_loss_curve_"] = []
         if hasattr(model, "_optimizer"):

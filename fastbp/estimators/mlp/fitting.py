@@ -10,13 +10,13 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
 
+from fastbp.estimators.base import dtype_of
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.mlp.network import (
     Data,
     Parameters,
     checked,
     copied,
-    dtype_of,
     layers_of,
 )
 from fastbp.estimators.mlp.solver import Solver
@@ -49,7 +49,6 @@ class Learned:
     n_layers_: int
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
-    dtype: str
     random_state: np.random.RandomState
     n_iter_: int
     t_: int
@@ -89,10 +88,11 @@ class Learned:
         self.n_outputs_ = targets.n_outputs(data.labels)
         self.random_state = self._random(settings.random_state)
         if hidden is not None:
-            self.dtype = data.X.dtype.name
             sizes = [n_features, *hidden, self.n_outputs_]
             layers = [self._drawn(settings.activation, n, m) for n, m in pairwise(sizes)]
-            self.coefs_, self.intercepts_ = [w for w, _ in layers], [b for _, b in layers]
+            dtype = data.X.dtype
+            self.coefs_ = [w.astype(dtype, copy=False) for w, _ in layers]
+            self.intercepts_ = [b.astype(dtype, copy=False) for _, b in layers]
         else:
             self.coefs_, self.intercepts_ = checked(self.coefs_, self.intercepts_, n_features)
             if self.coefs_[-1].shape[1] != self.n_outputs_:
@@ -100,7 +100,6 @@ class Learned:
                     f"y: expected the {self.coefs_[-1].shape[1]} outputs that the model has, got"
                     f" {self.n_outputs_}"
                 )
-            vars(self).setdefault("dtype", dtype_of(*self.parameters))
         self.n_layers_ = len(self.coefs_) + 1
         self.n_iter_ = 0
         vars(self).setdefault("t_", 0)
@@ -130,27 +129,29 @@ class Learned:
         """Draw a layer as scikit-learn does (Glorot and Bengio, AISTATS 2010)."""
         bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_inputs + n_outputs))
         shapes: list[Any] = [(n_inputs, n_outputs), n_outputs]
-        drawn = [self.random_state.uniform(-bound, bound, shape) for shape in shapes]
-        return tuple(array.astype(self.dtype, copy=False) for array in drawn)
+        return tuple(self.random_state.uniform(-bound, bound, shape) for shape in shapes)
 
     @property
     def parameters(self) -> Parameters:
         """Weights and biases."""
         return self.coefs_, self.intercepts_
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Their dtype, which is that of the arithmetic."""
+        return dtype_of(*self.coefs_, *self.intercepts_)
+
     def set(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         """Keep copies of these parameters."""
-        self.coefs_, self.intercepts_ = copied(weights, biases, self.dtype)
+        self.coefs_, self.intercepts_ = copied(weights, biases)
 
     def take(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         """Keep these parameters, views of one vector that nobody else has."""
         self.coefs_, self.intercepts_ = weights, biases
-        if self.dtype != "float64":
-            self.set(weights, biases)
 
     def set_best(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         """Keep copies of the parameters with the best validation score."""
-        self.best_coefs, self.best_intercepts = copied(weights, biases, self.dtype)
+        self.best_coefs, self.best_intercepts = copied(weights, biases)
 
     def restore_best(self) -> None:
         """Return to those parameters."""
@@ -163,7 +164,7 @@ ATTRIBUTES = {name: name if name.endswith("_") else f"_{name}" for name in Learn
 KINDS: dict[str, Any] = {
     "n_features_in_": int, "feature_names_in_": np.ndarray, "classes_": np.ndarray,
     "_label_binarizer": LabelBinarizer, "out_activation_": str, "n_outputs_": int,
-    "n_layers_": int, "coefs_": list, "intercepts_": list, "_dtype": str,
+    "n_layers_": int, "coefs_": list, "intercepts_": list,
     "_random_state": np.random.RandomState, "n_iter_": int, "t_": int, "_optimizer": Solver,
     "loss_": float, "stopped_": str, "loss_curve_": list, "validation_loss_curve_": list,
     "validation_scores_": list | None, "best_validation_score_": float | None,
@@ -188,8 +189,6 @@ def check_stored(estimator: Any) -> None:
         raise ValueError("n_layers_, n_outputs_: expected those of coefs_")
     if own.get("_best_coefs") and layers_of(own["_best_coefs"]).sizes != layers.sizes:
         raise ValueError("_best_coefs: expected the shapes of coefs_")
-    if own.get("_dtype", "float64") not in ("float64", "float32"):
-        raise ValueError(f"_dtype: expected 'float64' or 'float32', got {own['_dtype']!r}")
     if hasattr(estimator, "_know"):  # a classifier
         binarizer = own["_label_binarizer"]
         several = str(binarizer.y_type_).startswith("multilabel")

@@ -11,6 +11,7 @@ import scipy.optimize
 
 from fastbp.data.arrays import read_only
 from fastbp.data.labels import check_weights
+from fastbp.estimators.base import dtype_of
 from fastbp.estimators.mlp.fitting import Fit
 from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.scikit_learn import check_optimize_result
@@ -40,10 +41,12 @@ class WholeLoss:
     def __init__(
         self, settings: Any, learned: Any, layers: Layers, data: Data, passes: int
     ) -> None:
-        samples = data.samples(layers)
+        dtype = dtype_of(*learned.coefs_, *learned.intercepts_)
+        samples = data.samples(layers, dtype)
         n_rows = samples.rows.n_rows
         check_weights("sample_weight", samples.rows)
-        self._layers, self._flat = layers, layers.flat(learned.coefs_, learned.intercepts_)
+        self._layers = layers
+        self._flat = layers.flat(learned.coefs_, learned.intercepts_, dtype=dtype)
         # Positions of the real parameters, without the padding.
         filled = layers.flat(*layers.named(np.ones(layers.n_parameters)).values())
         self._indices = np.flatnonzero(filled)
@@ -56,7 +59,7 @@ class WholeLoss:
 
     def named(self, packed: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return read-only weights and biases by layer."""
-        flat = np.zeros(self._flat.size)
+        flat = np.zeros_like(self._flat)
         flat[self._indices] = packed
         return self._layers.named(read_only(flat))
 

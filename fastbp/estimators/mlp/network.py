@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from fastbp.arguments import FLOAT64
+from fastbp.data import checks
 from fastbp.data.arrays import Labelled, loaded_if_small, rows_of
 from fastbp.data.labels import Samples
 from fastbp.data.rows import Rows
 from fastbp.data.sparse import CompressedRows, SparseRows, is_sparse_enough
+from fastbp.estimators.base import dtype_of
 from fastbp.estimators.names import CODES, PHI, loss_codes_of
 from fastbp.models.layers import Layers
 from fastbp.models.network_prediction import predicted
@@ -32,11 +35,23 @@ class Data(NamedTuple):
         weight = None if self.weight is None else self.weight[rows]
         return Data(self.X[rows], self.labels[rows], weight)
 
-    def samples(self, layers: Layers) -> Samples:
-        """Return them for the kernels; rows that are sparse enough stay compressed."""
+    def checked(self, name: str, dtype: np.dtype[Any]) -> Data:
+        """Return them if labels of this name, and weights, can be computed with in this dtype."""
+        checks.finite_rows(name, self.labels, dtype)
+        if self.weight is None:
+            return self
+        n_rows = len(self.labels)
+        weight = checks.sample_weights("sample_weight", self.weight, n_rows, dtype)
+        return self._replace(weight=weight)
+
+    def samples(self, layers: Layers, dtype: np.dtype[Any]) -> Samples:
+        """Return them for kernels that compute in this dtype.
+
+        Rows that are sparse enough stay compressed.
+        """
         classes = self.labels.shape[1] == 1 < layers.sizes[-1]
         compressed = _stays_sparse(self.X, layers)
-        rows = CompressedRows(self.X.tocsr(), "X") if compressed else _rows(self.X)
+        rows = CompressedRows(self.X.tocsr(), "X") if compressed else _rows(self.X, dtype)
         return Samples(Labelled(rows, self.labels, self.weight), classes, None)
 
 
@@ -56,29 +71,13 @@ def layers_of(
 
 def flat(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
     """Return all parameters in one vector, as the kernels keep them."""
-    return layers_of(coefs).flat(coefs, intercepts)
+    return layers_of(coefs).flat(coefs, intercepts, dtype=dtype_of(*coefs, *intercepts))
 
 
-def copied(coefs: list[np.ndarray], intercepts: list[np.ndarray], dtype: str) -> Parameters:
-    """Return copies in the dtype of an estimator.
-
-    In float64 they are views of one vector, which predictions need not copy.
-    """
-    if dtype == "float64":
-        named = layers_of(coefs).named(flat(coefs, intercepts))
-        return named["weights"], named["biases"]
-    return [w.astype(dtype) for w in coefs], [b.astype(dtype) for b in intercepts]
-
-
-def as_float64(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Parameters:
-    """Return parameters as the kernels compute with them."""
-    coefs = [np.asarray(w, dtype=np.float64) for w in coefs]
-    return coefs, [np.asarray(b, dtype=np.float64) for b in intercepts]
-
-
-def dtype_of(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> str:
-    """Return the dtype that an estimator with these parameters has."""
-    return "float32" if np.result_type(*coefs, *intercepts) == np.float32 else "float64"
+def copied(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Parameters:
+    """Return copies, all of one dtype: views of one vector, which predictions need not copy."""
+    named = layers_of(coefs).named(flat(coefs, intercepts))
+    return named["weights"], named["biases"]
 
 
 def checked(coefs: Any, intercepts: Any, n_features: int) -> Parameters:
@@ -100,14 +99,24 @@ def checked(coefs: Any, intercepts: Any, n_features: int) -> Parameters:
     return coefs, intercepts
 
 
-def outputs_of(X: Any, layers: Layers, parameters: Parameters, n_threads: int | None) -> np.ndarray:
-    """Return the outputs (N, K); for rows that are sparse enough, the first layer is SciPy's."""
+def outputs_of(
+    X: Any,
+    layers: Layers,
+    parameters: Parameters,
+    n_threads: int | None,
+    dtype: np.dtype[Any] = FLOAT64,
+) -> np.ndarray:
+    """Return the outputs (N, K), computed in this dtype.
+
+    For rows that are sparse enough, the first layer is SciPy's.
+    """
     coefs, intercepts = parameters
     if _stays_sparse(X, layers):
-        X = PHI[layers.activations[0]](X @ coefs[0] + intercepts[0])
+        w, b = (a.astype(dtype, copy=False) for a in (coefs[0], intercepts[0]))
+        X = PHI[layers.activations[0]](X @ w + b)
         layers = replace(layers, sizes=layers.sizes[1:], activations=layers.activations[1:])
         coefs, intercepts = coefs[1:], intercepts[1:]
-    return predicted(_rows(X), layers, coefs, intercepts, n_threads)
+    return predicted(_rows(X, dtype), layers, coefs, intercepts, n_threads, dtype)
 
 
 def _stays_sparse(X: Any, layers: Layers) -> bool:
@@ -115,5 +124,7 @@ def _stays_sparse(X: Any, layers: Layers) -> bool:
     return sparse.issparse(X) and len(layers.activations) > 1 and is_sparse_enough(X)
 
 
-def _rows(X: Any) -> Rows:
-    return loaded_if_small(SparseRows(X.tocsr(), "X")) if sparse.issparse(X) else rows_of("X", X)
+def _rows(X: Any, dtype: np.dtype[Any]) -> Rows:
+    if sparse.issparse(X):
+        return loaded_if_small(SparseRows(X.tocsr(), "X"))
+    return rows_of("X", X, dtype)

@@ -103,8 +103,8 @@ class MLPRegressor(Scores, RegressorMixin, BaseMLP):  # type: ignore[misc]
     Attributes
     ----------
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
-        The weights of each layer, in the dtype of the features (float32 or float64). They can be
-        set: predictions follow, and `partial_fit` or a warm start continues from them.
+        The weights of each layer: float32 if the features of the first fit are, otherwise float64.
+        They can be set: predictions follow, and `partial_fit` or a warm start continues from them.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The biases, likewise.
     loss_ : float

@@ -45,14 +45,15 @@ class Stochastic:
             fit.data, fit.validation = self._split(fit.data)
         self._prepare_early_stopping()
         self._after = AfterEpoch(fit)
-        parameters = fit.layers.whole(*fit.learned.parameters)
-        samples = fit.data.samples(fit.layers)
+        dtype = fit.learned.dtype
+        parameters = fit.layers.whole(*fit.learned.parameters, dtype=dtype)
+        samples = fit.data.samples(fit.layers, dtype)
         options = self._checked_options(samples, parameters)
         self._problem = fit.layers.problem(parameters, samples, options)
         self._against = None
         if fit.validation is not None:
             once = pass_options(len(fit.validation.labels))
-            validation = fit.validation.samples(fit.layers)
+            validation = fit.validation.samples(fit.layers, dtype)
             check_weights("validation_fraction", validation.rows)
             self._against = fit.layers.problem(parameters, validation, once)
 

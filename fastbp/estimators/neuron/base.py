@@ -15,10 +15,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
+from fastbp.arguments import FLOAT32
 from fastbp.data.arrays import is_plain
 from fastbp.data.rows import Rows
 from fastbp.errors import DivergenceError
-from fastbp.estimators.base import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Estimator, Number, Scores
+from fastbp.estimators.base import (
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SEED,
+    Estimator,
+    Number,
+    Scores,
+    dtype_of,
+)
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, optimizer_of
 from fastbp.estimators.neuron.labels import Survey, carried
@@ -132,11 +142,11 @@ class Neurons(Estimator):
 
     @abstractmethod
     def _prepared(
-        self, rows: Rows, y: Any, sample_weight: Any, known: np.ndarray | None
+        self, rows: Rows, y: Any, weight: Any, known: np.ndarray | None, dtype: np.dtype[Any]
     ) -> tuple[Rows, Any]:
         """Return rows with labels (N, K) as neurons learn them, and the learning rate.
 
-        `known` are the classes of `partial_fit`.
+        `known` are the classes of `partial_fit`, `dtype` is that of the arithmetic.
         """
 
     def _fit(
@@ -148,18 +158,19 @@ class Neurons(Estimator):
             raise ValueError("early_stopping: expected False with partial_fit, got True")
         if not incremental:
             self.__dict__.pop("_smoothness", None)
-        rows, labels = checked(self, X, y, reset=not again)
+        own = dtype_of(np.asarray(self.coef_)) if again else None
+        rows, labels, dtype = checked(self, X, y, own)
         known = None
         if incremental and isinstance(self, ClassifierMixin):
             check_partial_fit_first_call(self, classes)
             known = self.classes_
         with in_scikit_learns_words(self, X):
-            rows, rate = self._prepared(rows, labels, sample_weight, known)
+            rows, rate = self._prepared(rows, labels, sample_weight, known, dtype)
             epochs = 1 if incremental else self.max_iter
             callbacks = Callbacks(self, epochs, self._shaped, X, y, sample_weight)
             weights, biases, random = self._start(rows.n_labels, again)
-            start = _as_taken(weights, biases)
-            how = {"random_state": random, "shuffle": _shuffling(self, rows)}
+            start = _as_taken(weights.astype(dtype), biases.astype(dtype))
+            how = {"random_state": random, "shuffle": _shuffling(self, rows), "dtype": dtype}
             how |= {"loss": OWN_LOSSES.get(self.loss, self.loss), "optimizer": optimizer_of(self)}
             how |= {name: getattr(self, name) for name in ENGINE}
             if callbacks or self.verbose:
@@ -217,14 +228,16 @@ class Neurons(Estimator):
         """Whether the rate follows from the rows."""
         return isinstance(self.learning_rate_init, str) and optimizer_of(self).usual_rate is None
 
-    def _rate(self, found: Survey | None, weights: np.ndarray, rows: Rows) -> Any:
+    def _rate(
+        self, found: Survey | None, weights: np.ndarray, rows: Rows, dtype: np.dtype[Any]
+    ) -> Any:
         """Return the learning rate: the one that is given, or one that is safe for these rows."""
         rule, given = optimizer_of(self), self.learning_rate_init
         if found is None or not self._finds_rate:
             return rule.usual_rate if isinstance(given, str) else given
         batch = min(rows.n_rows, self.batch_size or rows.n_rows)
         bound = curvature(OWN_LOSSES.get(self.loss, self.loss), self._output, rows.n_labels)
-        smooth = smoothness(found, weights, bound, rows, batch, self.alpha)
+        smooth = smoothness(found, weights, bound, rows, batch, self.alpha, dtype)
         # Earlier rows of partial_fit may have been longer.
         self._smoothness = max(smooth, getattr(self, "_smoothness", 0.0))
         # Momentum adds up the noise of batches, too.
@@ -257,13 +270,15 @@ class Neurons(Estimator):
             return None
         state, *arrays = self._reached
         same = all(map(np.array_equal, arrays, (self.coef_, self.intercept_)))
-        if not same or state.optimizer != optimizer_of(self):
+        own = dtype_of(np.asarray(self.coef_))
+        moments = getattr(state.moments, "dtype", own)  # what is none is refused later
+        if not same or state.optimizer != optimizer_of(self) or moments != own:
             return None
         # The next rows are others: of an epoch under way nothing is left.
         begun = {"batch_start": 0, "next_chunk": 0, "epoch_sums": (0.0, 0.0, 0.0)}
         begun |= {"ended": None, "best": None, "validation_due": False}
-        none = np.empty(0)
-        fresh: TrainingState = replace(state, partial_sums=none, epoch_start=none, **begun)
+        nothing = {"partial_sums": np.empty(0), "epoch_start": np.empty(0, own)}
+        fresh: TrainingState = replace(state, **nothing, **begun)
         return fresh
 
     def _check_stored(self) -> None:
@@ -287,7 +302,7 @@ class Neurons(Estimator):
         if isinstance(weights, list):
             coef, intercept = weights[0].T.copy(), bias[0].copy()
         else:
-            coef, intercept = weights[None, :].copy(), np.array([bias])
+            coef, intercept = weights[None, :].copy(), np.array([bias], weights.dtype)
         if len(intercept) > 1 or isinstance(self, ClassifierMixin):
             return {"coef_": coef, "intercept_": intercept}
         return {"coef_": coef[0], "intercept_": float(intercept[0])}
@@ -310,17 +325,19 @@ class Neurons(Estimator):
         """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
         if not hasattr(self, "coef_"):
             check_is_fitted(self, "coef_")
-        plain = is_plain(X, 2) and X.shape[1] == self.n_features_in_
+        plain = is_plain(X, 2) or is_plain(X, 2, FLOAT32)
         # The check takes 100 microseconds: too long for a few rows of the usual kind.
         usual = plain and "feature_names_in_" not in self.__dict__
-        rows = X if usual else checked_features(self, X)
+        usual = usual and X.shape[1] == self.n_features_in_
+        rows, dtype = (X, X.dtype) if usual else checked_features(self, X)
         with in_scikit_learns_words(self, X):
             coef, intercept = np.asarray(self.coef_), self.intercept_
+            dtype = dtype_of(dtype, coef)
             if coef.ndim == 1 or len(coef) == 1:
                 weights, bias = coef if coef.ndim == 1 else coef[0], float(np.ravel(intercept)[0])
-                return predict_neuron(rows, weights, bias, activation=activation)
-            weights = np.ascontiguousarray(coef.T)
-            return predict_network(rows, [weights], [intercept], activations=[activation])
+                return predict_neuron(rows, weights, bias, activation=activation, dtype=dtype)
+            how: dict[str, Any] = {"activations": [activation], "dtype": dtype}
+            return predict_network(rows, [np.ascontiguousarray(coef.T)], [intercept], **how)
 
 
 def _as_taken(weights: np.ndarray, biases: np.ndarray) -> tuple[Any, Any]:

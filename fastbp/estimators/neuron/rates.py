@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from fastbp.data.checks import INFINITE
 from fastbp.data.rows import Rows
 from fastbp.errors import DataError
 from fastbp.estimators.neuron.labels import Survey
@@ -17,7 +20,13 @@ def curvature(loss: str, activation: str, n_outputs: int) -> float:
 
 
 def smoothness(
-    found: Survey, weights: np.ndarray, bound: float, rows: Rows, batch: int, alpha: float
+    found: Survey,
+    weights: np.ndarray,
+    bound: float,
+    rows: Rows,
+    batch: int,
+    alpha: float,
+    dtype: np.dtype[Any],
 ) -> float:
     """Return a bound on the Hessian's largest eigenvalue, for batches of this size.
 
@@ -33,9 +42,9 @@ def smoothness(
     single = (n_rows - batch) / (batch * (n_rows - 1)) if n_rows > batch else 0.0
     smooth = bound * ((1.0 - single) * mean + single * (found.longest + 4.0 * mean) + 1.0)
     smooth += alpha / ((total / n_rows or 1.0) * (n_rows % batch or batch))
-    if not smooth < np.inf:
+    if not smooth < INFINITE[dtype]:
         raise DataError(
-            f"{rows.name}: expected features whose squares float64 can hold, got larger ones;"
+            f"{rows.name}: expected features whose squares {dtype} can hold, got larger ones;"
             " scale them, or set learning_rate_init"
         )
     return smooth

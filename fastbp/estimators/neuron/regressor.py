@@ -91,7 +91,8 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
-        The weights. They can be set, and `intercept_` as well: predictions follow.
+        The weights: float32 if the features of the first fit are, otherwise float64. They can be
+        set, and `intercept_` as well: predictions follow.
     intercept_ : float or ndarray of shape (n_outputs,)
         The biases.
     loss_curve_ : list of float
@@ -110,8 +111,8 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
 
     See Also
     --------
-    NeuronClassifier : One neuron for classes; what its notes say of rows, of scikit-learn's tools,
-        of Ctrl-C and of exceptions is true here, too.
+    NeuronClassifier : One neuron for classes; what its notes say of rows, of float32, of
+        scikit-learn's tools, of Ctrl-C and of exceptions is true here, too.
     MLPRegressor : Hidden layers as well.
     fastbp.fit_neuron : The array interface.
 
@@ -189,15 +190,15 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         return self._fit(X, y, sample_weight, incremental=True)
 
     def _prepared(
-        self, rows: Rows, y: Any, sample_weight: Any, known: np.ndarray | None
+        self, rows: Rows, y: Any, weight: Any, known: np.ndarray | None, dtype: np.dtype[Any]
     ) -> tuple[Rows, Any]:
         if y is not None:
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             y = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
-        rows = labelled(rows, y, sample_weight)
+        rows = labelled(rows, y, weight, dtype)
         found = survey(rows, None, grouped=False) if self._finds_rate else None
-        return rows, self._rate(found, np.ones(1), rows)
+        return rows, self._rate(found, np.ones(1), rows, dtype)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the outputs.

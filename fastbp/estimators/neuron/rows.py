@@ -12,27 +12,37 @@ from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
+from fastbp.arguments import FLOAT32, FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
 from fastbp.data.labels import check_weights
 from fastbp.data.rows import Rows
 from fastbp.data.sparse import SparseRows
 from fastbp.errors import DataError
+from fastbp.estimators.base import dtype_of
 from fastbp.estimators.scikit_learn import UNREAD, validate
 
 KINDS = [np.dtype(code) for code in "dfe?bBhHiIlLqQ"]
 """What `fit_neuron` and `fit_network` convert themselves, a block at a time if there is much."""
 
 
-def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
-    """Return features as rows, and labels as scikit-learn checks them."""
+def checked(
+    estimator: Any, X: Any, y: Any, dtype: np.dtype[Any] | None
+) -> tuple[Rows, Any, np.dtype[Any]]:
+    """Return features as rows, labels as scikit-learn checks them, and the dtype to compute in.
+
+    That is the given one, of what is fitted already, or else that of the features.
+    """
+    reset = dtype is None
     if isinstance(X, str | os.PathLike):
         raise TypeError("X: expected rows, got a path; open_rows(path, target=...) opens it")
     if not isinstance(X, Rows):
         several = isinstance(estimator, RegressorMixin)
         how = {"multi_output": several, "y_numeric": several, "accept_sparse": "csr", **UNREAD}
         X, y = validate(estimator, X, y, reset=reset, dtype=KINDS, **how)
-        return loaded_if_small(SparseRows(X, "X") if issparse(X) else ArrayRows(X, "X")), y
+        dtype = dtype or dtype_of(X.dtype)
+        own = SparseRows(X, "X") if issparse(X) else ArrayRows(X, "X", dtype)
+        return loaded_if_small(own), y, dtype
     check_columns(estimator, X, reset)
     if y is None and X.n_labels == 0:
         raise ValueError(
@@ -48,16 +58,21 @@ def checked(estimator: Any, X: Any, y: Any, reset: bool) -> tuple[Rows, Any]:
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if len(y) != X.n_rows:
             raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
-    return loaded_if_small(X), y
+    return loaded_if_small(X), y, dtype or stored_dtype(X)
 
 
-def checked_features(estimator: Any, X: Any) -> Any:
-    """Return features to predict for, an array or rows."""
+def checked_features(estimator: Any, X: Any) -> tuple[Any, np.dtype[Any]]:
+    """Return features to predict for, an array or rows, and their dtype."""
     if isinstance(X, Rows):
         check_columns(estimator, X, reset=False)
-        return X
+        return X, stored_dtype(X)
     X = validate(estimator, X, reset=False, dtype=KINDS, accept_sparse="csr", **UNREAD)
-    return SparseRows(X, "X") if issparse(X) else X
+    return (SparseRows(X, "X") if issparse(X) else X), X.dtype
+
+
+def stored_dtype(rows: Rows) -> np.dtype[Any]:
+    """Return float32 for rows of a source that are stored in it, float64 for all others."""
+    return FLOAT32 if rows.dtype == FLOAT32.name else FLOAT64
 
 
 def check_columns(estimator: Any, rows: Rows, reset: bool) -> None:
@@ -81,14 +96,19 @@ def check_columns(estimator: Any, rows: Rows, reset: bool) -> None:
         )
 
 
-def labelled(rows: Rows, labels: np.ndarray | None, sample_weight: Any) -> Rows:
-    """Return rows with these labels (N, K) and weights, if they do not carry them."""
+def labelled(
+    rows: Rows, labels: np.ndarray | None, sample_weight: Any, dtype: np.dtype[Any]
+) -> Rows:
+    """Return rows with these labels (N, K) and weights, if they do not carry them.
+
+    Sums of the weights must be numbers of this dtype.
+    """
     if sample_weight is not None:
         if rows.weighted:
             raise ValueError(
                 f"sample_weight: expected None with rows that carry sample weights ({rows.name})"
             )
-        sample_weight = checks.sample_weights("sample_weight", sample_weight, rows.n_rows)
+        sample_weight = checks.sample_weights("sample_weight", sample_weight, rows.n_rows, dtype)
     if labels is not None or sample_weight is not None:
         rows = Labelled(rows, labels, sample_weight)
     check_weights("sample_weight", rows)
