@@ -51,6 +51,7 @@ SHORT = {
     "prediction: 64-100-10, one row": "network 64-100-10, prediction of one row",
     "call: MLPClassifier.partial_fit, 64-100-10, 32 rows": "`MLPClassifier.partial_fit` of 32 rows",
     "estimator: fit of digits, defaults": "`MLPClassifier().fit` on scikit-learn's digits",
+    "estimator: fit of digits, float32, max_iter=100": "100 epochs of it in float32",
 }
 SHORT_AT_AVX2 = (
     "neuron: 100000x100",

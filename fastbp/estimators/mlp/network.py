@@ -112,8 +112,7 @@ def outputs_of(
     """
     coefs, intercepts = parameters
     if _stays_sparse(X, layers):
-        w, b = (a.astype(dtype, copy=False) for a in (coefs[0], intercepts[0]))
-        X = PHI[layers.activations[0]](X @ w + b)
+        X = PHI[layers.activations[0]](X @ coefs[0] + intercepts[0])
         layers = replace(layers, sizes=layers.sizes[1:], activations=layers.activations[1:])
         coefs, intercepts = coefs[1:], intercepts[1:]
     return predicted(_rows(X, dtype), layers, coefs, intercepts, n_threads, dtype)
