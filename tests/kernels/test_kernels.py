@@ -20,7 +20,7 @@ from fastbp.training.optimizers import GRADIENT_ONLY
 from fastbp.training.problem import Options
 from fastbp.training.run import NO_FLOATS, NO_ORDER, Run
 from tests import reference
-from tests.kernels.both import DOUBLE, FORMULA, SINGLE, assert_close, both, in_both
+from tests.kernels.both import DOUBLE, FORMULA, assert_close, both, in_both
 
 
 @kernel
@@ -83,10 +83,13 @@ def test_narrow_rows_of_two_tiles(d, dtype):
     assert_close(fit.losses, expected.losses, dtype, FORMULA)
 
 
-@pytest.mark.parametrize("dtype", [DOUBLE, SINGLE] if JIT_ENABLED else [DOUBLE], ids=str)
-def test_a_block_that_is_prefetched(dtype):
+@both
+def test_a_block_that_is_prefetched(dtype, monkeypatch):
     rng = np.random.default_rng(0)
-    x, y, w = rng.normal(size=(260, 4101)), rng.random(260), rng.normal(size=4101) / 100
+    d = 4101 if JIT_ENABLED else 101
+    if not JIT_ENABLED:
+        monkeypatch.setattr(neuron, "CACHED_ELEMENTS", 2**14)
+    x, y, w = rng.normal(size=(260, d)), rng.random(260), rng.normal(size=d) / 100
     x, y, w = in_both(x), in_both(y), in_both(w)
     assert x.size > neuron.CACHED_ELEMENTS
     fit = fastbp.fit_neuron(x, y, w, 0.5, 0.1, 1, dtype=dtype)
@@ -203,7 +206,7 @@ def halves_of(n):
 @pytest.mark.parametrize("d", [1, 9])
 @pytest.mark.parametrize("weight", [None, 0.3])
 def test_losses_and_weights_are_added_up_in_float64(d, weight, dtype):
-    """A million equal losses have their mean; float32 would lose a thousandth of it."""
+    """Equal losses, and a million of them, have their mean; a sum in float32 would lose digits."""
     n = 2**20 // d if JIT_ENABLED else 2**11
     x, y = np.full((n, d), 0.7), np.full(n, 0.1)
     fits = [

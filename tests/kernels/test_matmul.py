@@ -209,8 +209,8 @@ def test_products_of_every_shape(mode, outputs, n, dtype):
 
 @both
 @pytest.mark.usefixtures("either_kind", "low_limits")
-@pytest.mark.parametrize("n", [1, 24, 45, 72])
-@pytest.mark.parametrize("outputs", [1, 7, 8, 13, 20])
+@pytest.mark.parametrize("n", [1, 24, 45, 72] if JIT_ENABLED else [1, 45, 72])
+@pytest.mark.parametrize("outputs", [1, 7, 8, 13, 20] if JIT_ENABLED else [1, 8, 20])
 @pytest.mark.parametrize("parts", [0.7, 1, 1.3, 2, 2.9])
 @pytest.mark.parametrize("mode", ["PLUS_START", "PLUS_START_RELU"])
 def test_sums_that_are_cut_or_packed_have_the_bits_of_the_others(mode, parts, outputs, n, dtype):

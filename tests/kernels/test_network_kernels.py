@@ -80,7 +80,7 @@ def test_every_way_of_a_layer(sizes, batch_size, dtype):
     table = np.reshape(plan.plan_network(sizes, (0,) * (len(sizes) - 1), 1, 40).table, (-1, 8))
     assert set(table[:, layout.METHOD]) == {plan.INNER, plan.OUTER}
     how = {"batch_size": batch_size, "alpha": 0.1, "dtype": dtype}
-    n = 40 if JIT_ENABLED or dtype == DOUBLE else 10
+    n = 40 if JIT_ENABLED else 11
     fitted, oracle, arguments, keywords = fit(sizes, n, "bce", "sigmoid", **how)
     assert_same_network(fitted, oracle(*arguments, **keywords), STEPS[dtype])
 
@@ -405,7 +405,7 @@ def few_sparse_rows(monkeypatch):
 
 @both
 @pytest.mark.parametrize("hidden", [(5,), (33, 2), (64,), (33, 20)])
-@pytest.mark.parametrize("activation", [codes.RELU, codes.TANH])
+@pytest.mark.parametrize("activation", [codes.RELU, codes.TANH] if JIT_ENABLED else [codes.TANH])
 def test_compressed_rows_give_what_dense_ones_do(hidden, activation, few_sparse_rows, dtype):
     """Shuffled and weighted, in batches of two tiles, and rows without a value."""
     rng = np.random.default_rng(len(hidden))
