@@ -204,7 +204,7 @@ def test_classes(dtype):
         (fastbp.Adam(epsilon=1e-3), lambda: reference.Adam(epsilon=1e-3)),
         (fastbp.RMSprop(epsilon=1e-3), lambda: reference.RMSprop(epsilon=1e-3)),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_optimizers(optimizer, oracle, dtype):
     """(With a smaller epsilon, the sign of a gradient near 0 would decide on a whole step.)"""

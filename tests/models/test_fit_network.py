@@ -81,7 +81,7 @@ def test_many_tiles_and_chunks(output, loss, n):
         ("rmsprop", lambda: reference.RMSprop()),
         (RMSprop(rho=0.5, epsilon=1e-3), lambda: reference.RMSprop(0.5, 1e-3)),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 @pytest.mark.parametrize("batch_size", [None, 1, 16])
 def test_optimizers(optimizer, oracle, batch_size):
