@@ -18,11 +18,13 @@ Estimators for scikit-learn
 
 Optimizers
     SGD, Adam, RMSprop  with values of your own; "sgd", "adam" and "rmsprop" name them
+    schedules           learning rates that change from epoch to epoch
 
 Data and models
     open_rows           rows in files, even larger than memory
     datasets            synthetic data
     save, load          models in safetensors files
+    plot_losses         the picture of a fit's losses
 
 The machine
     warmup              compile ahead of time
@@ -35,7 +37,7 @@ Exceptions
 Internally, a subpackage imports only from itself and from those below it:
 
     command             the command ``fastbp``
-    warm_up  storage  datasets
+    warm_up  storage  datasets  plots  schedules
     estimators          scikit-learn's classifiers and regressors
     models              neuron and network, and the objects that train step by step
     training            one fit, whatever the model: optimizers, epochs, checkpoints
@@ -53,6 +55,7 @@ from fastbp._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fastbp import datasets as datasets
+    from fastbp import schedules as schedules
     from fastbp.data.sources.opening import open_rows as open_rows
     from fastbp.errors import CheckpointError as CheckpointError
     from fastbp.errors import DataError as DataError
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
     from fastbp.models.step_by_step_layers import Layer as Layer
     from fastbp.models.step_by_step_layers import Perceptron as Perceptron
     from fastbp.models.step_by_step_neuron import Neuron as Neuron
+    from fastbp.plots import plot_losses as plot_losses
     from fastbp.storage import load as load
     from fastbp.storage import save as save
     from fastbp.system.threads import get_num_threads as get_num_threads
@@ -96,6 +100,7 @@ _HOMES = {
     "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron", "train_neuron"),
     "models.step_by_step_layers": ("Layer", "Perceptron"),
     "models.step_by_step_neuron": ("Neuron",),
+    "plots": ("plot_losses",),
     "storage": ("load", "save"),
     "system.threads": ("get_num_threads", "set_num_threads"),
     "system.versions": ("show_versions",),
@@ -104,8 +109,9 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _NEEDS = {"estimators": "sklearn"}  # packages of an extra, which need not be installed
+_MODULES = "datasets", "schedules"
 _MISSING = tuple(room for room, package in _NEEDS.items() if util.find_spec(package) is None)
-__all__ = ["__version__", "datasets"]
+__all__ = ["__version__", *_MODULES]
 __all__ += [name for name, home in _HOME_OF.items() if not home.startswith(_MISSING)]
 
 
@@ -126,4 +132,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({"datasets", *_HOME_OF, *(name for name in globals() if name.startswith("__"))})
+    return sorted({*_MODULES, *_HOME_OF, *(name for name in globals() if name.startswith("__"))})

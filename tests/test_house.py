@@ -13,8 +13,9 @@ TOP = Path(fastbp.__file__).parents[1]
 
 # A room imports from itself and from rooms further down; what serves all imports from none.
 ROOMS = {
-    "__main__": 0, "command": 1, "warm_up": 2, "storage": 3, "datasets": 4, "estimators": 5,
-    "models": 6, "training": 7, "data": 8, "system": 9, "kernels": 10,
+    "__main__": 0, "command": 1, "warm_up": 2, "storage": 3, "datasets": 4, "plots": 5,
+    "schedules": 6, "estimators": 7, "models": 8, "training": 9, "data": 10, "system": 11,
+    "kernels": 12,
 }  # fmt: skip
 SERVES_ALL = {"arguments", "errors", "_version"}  # but the kernels, which know nothing but kernels
 
@@ -35,7 +36,7 @@ OPTIONAL = {  # packages that a user need not have, and where alone they are imp
     "pyarrow": ("data/frames.py", "data/sources/", "command/"),
     "click": ("command/",),
     "rich": ("command/",),
-    "matplotlib": ("command/",),
+    "matplotlib": ("plots.py",),
     "dask": ("dask/",),
     "distributed": ("dask/",),
     "joblib": (),

@@ -107,7 +107,7 @@ def test_type_checkers_see_the_names_that_are_imported_when_used():
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert seen == {**fastbp._HOME_OF, "datasets": ""}
+    assert seen == {**fastbp._HOME_OF, "datasets": "", "schedules": ""}
     assert sorted(fastbp.__all__) == sorted([*seen, "__version__"])
 
 

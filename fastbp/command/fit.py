@@ -49,7 +49,7 @@ def fit_rows(
         "callback": log,
         "progress": True,
     }
-    how = (settings.learning_rate, settings.epochs)
+    how = (settings.rates, settings.epochs)
     started = time.perf_counter()
     fit: Fit
     with warnings.catch_warnings():
@@ -102,6 +102,7 @@ def time_plain_loop(
         return None
     same = not settings.hidden and settings.optimizer == "sgd" and settings.alpha == 0.0
     same = same and settings.validation is None and loss in plain_loop.LOSSES
+    same = same and not callable(settings.rates)
     all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows
     if rows.in_memory is None or not (same and all_at_once):
         return None
@@ -113,12 +114,3 @@ def time_plain_loop(
         return plain_loop.seconds_of_loop(x, y[:, 0], *how, PLAIN_SECONDS)
     except KeyboardInterrupt:
         return None
-
-
-def best_epoch(fit: Fit) -> tuple[int, float] | None:
-    """Return the epoch of the lowest validation loss, counted from 1, and the loss, if any."""
-    validation = fit.validation_losses
-    if validation is None or not np.isfinite(validation).any():
-        return None
-    best = int(np.nanargmin(validation))
-    return best + 1, validation[best]

@@ -9,10 +9,10 @@ from rich.table import Table as Grid
 
 from fastbp.command.data import Parts
 from fastbp.command.figures import held_out_figures
-from fastbp.command.fit import best_epoch, time_plain_loop
+from fastbp.command.fit import time_plain_loop
 from fastbp.command.options import echo
 from fastbp.command.settings import Settings
-from fastbp.models.fits import Fit
+from fastbp.models.fits import Fit, best_epoch
 
 STOPPED = {"tol": ", stopped early", "interrupted": ", interrupted"}
 
@@ -36,7 +36,7 @@ def print_report(
     if fit.n_epochs:
         how = f"{fit.loss}, {fit.n_epochs:,} epochs{STOPPED.get(fit.stopped, '')}"
         lines.append(("loss", f"{fit.losses[0]:.6g} -> {fit.losses[-1]:.6g}", how))
-    best = best_epoch(fit)
+    best = best_epoch(fit.validation_losses)
     if best is not None:
         epoch, lowest = best
         lines.append(("validation loss", f"{lowest:.6g}", f"lowest, in epoch {epoch:,}"))

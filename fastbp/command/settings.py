@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from fastbp.arguments import RateFunction
+from fastbp.command.schedule import Schedule, rates_of
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
 from fastbp.models.losses import LOSSES
 from fastbp.training.optimizers import OPTIMIZERS
@@ -42,6 +44,8 @@ class Settings:
     standardize: bool
     optimizer: str
     learning_rate: float
+    schedule: Schedule | None
+    warm_up: int
     epochs: int
     batch_size: int | None
     shuffle: bool
@@ -53,6 +57,11 @@ class Settings:
     threads: int | None
     checkpoint: Path | None
     checkpoint_every: float
+
+    @property
+    def rates(self) -> float | RateFunction:
+        """The learning rate, or its function of the epoch."""
+        return rates_of(self.learning_rate, self.schedule, self.warm_up, self.epochs)
 
     @property
     def predicts_classes(self) -> bool:
@@ -117,4 +126,10 @@ def settings_of(options: dict[str, Any]) -> Settings:
     settings = Settings(**{**options, **usual, **found})
     if settings.class_weight and not settings.predicts_classes:
         raise click.UsageError(f"--class-weight: not with {settings.number_option}")
+    if 0 < settings.epochs <= settings.warm_up:
+        raise click.UsageError(f"--warm-up: expected fewer than the {settings.epochs} --epochs")
+    try:
+        settings.rates  # noqa: B018
+    except ValueError as error:
+        raise click.UsageError(f"--schedule: {error}") from None
     return settings

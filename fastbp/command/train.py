@@ -35,6 +35,7 @@ from fastbp.command.options import (
     reworded,
 )
 from fastbp.command.report import described, print_report
+from fastbp.command.schedule import parse_schedule
 from fastbp.command.settings import (
     ADAPTIVE,
     ADAPTIVE_RATE,
@@ -109,6 +110,20 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     type=Real(min=0.0),
     help=f"Default: {ADAPTIVE_RATE} with {' or '.join(ADAPTIVE)}, 0.5 for a sigmoid neuron with"
     " sgd, 0.05 otherwise.",
+)
+@click.option(
+    "--schedule",
+    callback=parse_schedule,
+    metavar="NAME",
+    help="step:30 divides the rate by 10 every 30 epochs, step:30,0.5 halves it; cosine lowers it"
+    " to 0 over all epochs, cosine:0.001 to that. Default: it stays the same.",
+)
+@click.option(
+    "--warm-up",
+    type=Whole(min=0),
+    default=0,
+    metavar="N",
+    help="Raise the learning rate step by step in the first N epochs.",
 )
 @click.option(
     "--optimizer",
@@ -219,8 +234,7 @@ def train(
         if plot_file is not None:
             n = parts.rows_trained_on(settings)
             title = f"{described(parts, settings)}: {n:,} rows x {len(source.names):,} features"
-            batches = settings.batch_size is not None and settings.batch_size < n
-            plot.plot_losses(plot_file, title, fit, batches)
+            plot.write_plot(plot_file, title, fit)
         print_report(fit, parts, settings, seconds, fit.n_epochs - before, compare)
     for what, path in (("model", model_file), ("losses", log_file), ("plot", plot_file)):
         if path is not None:
@@ -301,6 +315,8 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
     """Warn of what may be unexpected; the checkpoint held `before` epochs."""
     if before:
         more = "; for more, raise --epochs" if before == fit.n_epochs == settings.epochs else ""
+        if settings.schedule is not None and settings.schedule.name == "cosine":
+            more = ""  # they would be another schedule
         echo(f"continued from {settings.checkpoint} after {before:,} epochs{more}", err=True)
     if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
         echo(

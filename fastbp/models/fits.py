@@ -32,6 +32,41 @@ class Fit(ABC):
         """The number of completed epochs."""
         return int(self.losses.shape[0])
 
+    def history(self) -> dict[str, np.ndarray]:
+        """Return the losses by epoch, as columns that ``pandas.DataFrame`` takes.
+
+        Returns
+        -------
+        dict of numpy.ndarray, shape (n_epochs,)
+            ``epoch``, from 1 in each fit; ``loss``, taken before the epoch's updates;
+            ``validation_loss``, after them, if the fit had validation data. They are copies.
+
+        Examples
+        --------
+        >>> from fastbp import fit_neuron
+        >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 1.0, 3)
+        >>> {name: column.round(3).tolist() for name, column in fit.history().items()}
+        {'epoch': [1, 2, 3], 'loss': [0.25, 0.235, 0.222]}
+        """
+        columns = {"epoch": np.arange(1, self.n_epochs + 1), "loss": self.losses.copy()}
+        if self.validation_losses is not None:
+            columns["validation_loss"] = self.validation_losses.copy()
+        return columns
+
+    def __repr__(self) -> str:
+        layers, n_parameters, dtype = self._size()
+        kind = "parameter" if dtype == np.float64 else f"{dtype} parameter"
+        parts = [layers, counted(n_parameters, kind), counted(self.n_epochs, "epoch")]
+        if self.n_epochs:
+            parts.append(f"loss {self.losses[-1]:.4g}")
+        if self.stopped != "epochs":
+            parts.append(f"stopped={self.stopped!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    @abstractmethod
+    def _size(self) -> tuple[str, int, np.dtype[Any]]:
+        """Return a word on its layers, the number of its parameters, and their dtype."""
+
     @abstractmethod
     def predict(self, features: Any) -> np.ndarray:
         """Return the outputs for rows of features."""
@@ -53,6 +88,19 @@ class Fit(ABC):
             of_state, fields["state"] = self.state.to_stored()
             arrays |= of_state
         return arrays, fields
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number and what it counts, such as ``7,510 parameters``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def best_epoch(validation_losses: np.ndarray | None) -> tuple[int, float] | None:
+    """Return the epoch of the lowest validation loss, counted from 1, and the loss, if any."""
+    if validation_losses is None or not np.isfinite(validation_losses).any():
+        return None
+    best = int(np.nanargmin(validation_losses))
+    return best + 1, float(validation_losses[best])
 
 
 def stored_dtype(name: str, array: np.ndarray) -> np.dtype[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +48,7 @@ KERNELS = interrupt_safe(
 )
 
 
-@dataclass(eq=False)  # frozen, it would take three times as long to make
+@dataclass(eq=False, repr=False)  # frozen, it would take three times as long to make
 class NetworkFit(Fit):
     """What :func:`fit_network` returns; it unpacks as ``weights, biases, losses``.
 
@@ -73,15 +73,15 @@ class NetworkFit(Fit):
         whose columns have other names, or another order. (Arrays have no names to compare.)
     """
 
-    weights: list[np.ndarray] = field(repr=False)
-    biases: list[np.ndarray] = field(repr=False)
-    losses: np.ndarray = field(repr=False)
+    weights: list[np.ndarray]
+    biases: list[np.ndarray]
+    losses: np.ndarray
     activations: tuple[ActivationName, ...]
     loss: LossName = "mse"
     stopped: str = "epochs"
-    validation_losses: np.ndarray | None = field(default=None, repr=False)
-    state: TrainingState | None = field(default=None, repr=False)
-    feature_names: list[str] | None = field(default=None, repr=False)
+    validation_losses: np.ndarray | None = None
+    state: TrainingState | None = None
+    feature_names: list[str] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.biases, self.losses))
@@ -99,6 +99,11 @@ class NetworkFit(Fit):
         """Return its arrays and JSON fields for saving."""
         arrays = by_layer(self.weights, self.biases)
         return self._stored(arrays, {"activations": list(self.activations)})
+
+    def _size(self) -> tuple[str, int, np.dtype[Any]]:
+        weights = self.weights
+        layers = "-".join(map(str, [len(weights[0]), *(w.shape[1] for w in weights)]))
+        return layers, sum(a.size for a in (*weights, *self.biases)), weights[0].dtype
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NetworkFit:

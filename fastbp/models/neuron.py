@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,8 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES, whole_vectors
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
-from fastbp.models.fits import Fit, check_names, fields_of, restored, stored_dtype
+from fastbp.models.drop_in import round_to_4_decimals, train_small
+from fastbp.models.fits import Fit, check_names, counted, fields_of, restored, stored_dtype
 from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
 from fastbp.models.neuron_prediction import (
     checked_vector,
@@ -39,10 +40,8 @@ KERNELS = interrupt_safe(
     kernels.neuron_small, kernels.neuron_steps, online_neuron_steps, kernels.neuron_outputs
 )
 
-SMALL_WORK = 10**7  # units of the short way, 2 to 4 ms; an epoch costs 500 besides its rows
 
-
-@dataclass(eq=False)  # frozen, it would take three times as long to make
+@dataclass(eq=False, repr=False)  # frozen, it would take three times as long to make
 class NeuronFit(Fit):
     """What :func:`fit_neuron` returns; it unpacks as ``weights, bias, losses``.
 
@@ -70,22 +69,22 @@ class NeuronFit(Fit):
     --------
     >>> from fastbp import fit_neuron
     >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 1.0, 100)
+    >>> fit
+    NeuronFit(1 feature, 2 parameters, 100 epochs, loss 0.01983)
     >>> weights, bias, losses = fit
-    >>> fit.n_epochs, fit.stopped
-    (100, 'epochs')
     >>> fit.predict([[0.0], [1.0]]).round(2)
     array([0.15, 0.88])
     """
 
     weights: np.ndarray
     bias: float
-    losses: np.ndarray = field(repr=False)
+    losses: np.ndarray
     activation: HiddenActivation = "sigmoid"
     loss: NeuronLoss = "mse"
     stopped: str = "epochs"
-    validation_losses: np.ndarray | None = field(default=None, repr=False)
-    state: TrainingState | None = field(default=None, repr=False)
-    feature_names: list[str] | None = field(default=None, repr=False)
+    validation_losses: np.ndarray | None = None
+    state: TrainingState | None = None
+    feature_names: list[str] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.weights, self.bias, self.losses))
@@ -101,6 +100,10 @@ class NeuronFit(Fit):
         bias = np.array([self.bias], dtype=self.weights.dtype)
         parameters = {"weights": self.weights, "bias": bias}
         return self._stored(parameters, {"activation": self.activation})
+
+    def _size(self) -> tuple[str, int, np.dtype[Any]]:
+        d = self.weights.size
+        return counted(d, "feature"), d + 1, self.weights.dtype
 
     @classmethod
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
@@ -168,7 +171,7 @@ def train_neuron(
     ([0.1036, -0.1425], -0.0167, [0.3033, 0.2942])
     """
     if type(features) is list and type(labels) is list and type(initial_weights) is list:
-        results = _train_small(
+        results = train_small(
             features, labels, initial_weights, initial_bias, learning_rate, epochs
         )
         if results is not None:
@@ -184,44 +187,9 @@ def train_neuron(
     )
     weights, bias, losses = model.result(train(model.problem(data, options)))
     together = np.concatenate([weights, [bias], losses])
-    rounded: list[float] = _round_to_4_decimals(together).tolist()
+    rounded: list[float] = round_to_4_decimals(together).tolist()
     d = rows.n_features
     return rounded[:d], rounded[d], rounded[d + 1 :]
-
-
-def _train_small(
-    features: list[Any], labels: list[Any], weights: list[Any], bias: Any, rate: Any, epochs: Any
-) -> tuple[list[float], float, list[float]] | None:
-    """Train on small plain lists in the fewest steps; return None for anything else.
-
-    The general path then trains, or raises the error.
-    """
-    n, d = len(labels), len(weights)
-    if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
-        return None
-    try:
-        x = np.array(features)
-        values = np.array([*labels, *weights, bias, rate])
-    except (ValueError, TypeError):
-        return None
-    if x.dtype is not FLOAT64:
-        if x.dtype.kind not in "ib":
-            return None
-        x = x.astype(FLOAT64)
-    matches = values.dtype is FLOAT64 and values.ndim == 1 and x.shape == (n, d)
-    if not matches or d == 0 or n > kernels.chunk_rows(d):
-        return None
-    results = np.empty(d + 1 + epochs)
-    if not kernels.neuron_small(x, values, epochs, kernels.tile_rows(d), results):
-        return None
-    rounded: list[float] = results.tolist()
-    return rounded[:d], rounded[d], rounded[d + 1 :]
-
-
-def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
-    """Round as numpy.round does; a value too large to scale passes unchanged."""
-    with np.errstate(over="ignore"):
-        return np.where(np.isfinite(values * 1e4), np.round(values, 4), values)
 
 
 @arguments.names_in_docs(
@@ -278,8 +246,9 @@ def fit_neuron(
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
     learning_rate : float or callable
-        A number, or a function from the epoch (from 0) to one. The function is called once per
-        epoch, in order, possibly some epochs ahead.
+        A number, or a function from the epoch (from 0) to one, such as those of
+        :mod:`fastbp.schedules`. The function is called once per epoch, in order, possibly some
+        epochs ahead.
     epochs : int
         Passes over all rows.
     activation : {activations}, default "sigmoid"

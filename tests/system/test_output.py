@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import fastbp
 from fastbp.command.app import command
 from fastbp.command.loss_log import LossLog
-from fastbp.command.plot import plot_losses
+from fastbp.command.plot import write_plot
 from fastbp.data.sources.writing import write_npy
 from fastbp.models.table_model import TableModel
 from fastbp.system import output
@@ -57,7 +57,7 @@ def predictions(path):
 WRITERS = {
     "model.safetensors": lambda path: fastbp.save(FIT, path),
     "losses.csv": log,
-    "losses.pdf": lambda path: plot_losses(path, "losses", FIT, batches=False),
+    "losses.pdf": lambda path: write_plot(path, "losses", FIT),
     "rows.npy": rows,
     "predictions.csv": predictions,
 }

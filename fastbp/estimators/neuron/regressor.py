@@ -46,9 +46,10 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online.
     learning_rate_init : "auto", float or callable, default="auto"
-        A rate for all epochs, or a function from the epoch (from 0) to one. "auto" takes the
-        optimizer's usual rate, 0.01 for Adam and RMSprop; for gradient descent, which has none, one
-        over a bound on the loss's curvature (see Notes), which costs one pass over the rows.
+        A rate for all epochs, or a function from the epoch (from 0) to one, such as those of
+        :mod:`fastbp.schedules`. "auto" takes the optimizer's usual rate, 0.01 for Adam and
+        RMSprop; for gradient descent, which has none, one over a bound on the loss's curvature
+        (see Notes), which costs one pass over the rows.
     max_iter : int, default=1000
         Maximum number of epochs.
     shuffle : bool or "window", default=True
