@@ -17,7 +17,8 @@ Estimators for scikit-learn
     NeuronClassifier, NeuronRegressor, MLPClassifier, MLPRegressor
 
 Optimizers
-    SGD, Adam, RMSprop  with values of your own; "sgd", "adam" and "rmsprop" name them
+    SGD, Adam, AdamW, RMSprop
+                        with values of your own; "sgd", "adam", "adamw" and "rmsprop" name them
     schedules           learning rates that change from epoch to epoch
 
 Data and models
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from fastbp.system.versions import show_versions as show_versions
     from fastbp.training.optimizers import SGD as SGD
     from fastbp.training.optimizers import Adam as Adam
+    from fastbp.training.optimizers import AdamW as AdamW
     from fastbp.training.optimizers import RMSprop as RMSprop
     from fastbp.warm_up import warmup as warmup
 
@@ -104,7 +106,7 @@ _HOMES = {
     "storage": ("load", "save"),
     "system.threads": ("get_num_threads", "set_num_threads"),
     "system.versions": ("show_versions",),
-    "training.optimizers": ("SGD", "Adam", "RMSprop"),
+    "training.optimizers": ("SGD", "Adam", "AdamW", "RMSprop"),
     "warm_up": ("warmup",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-ACTIVATIONS = ("identity", "sigmoid", "relu", "tanh", "softplus")
-PAIRS = [(a, loss) for a in ACTIVATIONS for loss in ("mse", "half_mse", "huber")] + [
+ACTIVATIONS = (
+    "identity", "sigmoid", "relu", "tanh", "softplus", "leaky_relu", "elu", "silu", "gelu"
+)  # fmt: skip
+PAIRS = [(a, loss) for a in ACTIVATIONS for loss in ("mse", "half_mse", "huber", "mae")] + [
     ("sigmoid", "bce")
 ]
 
@@ -23,6 +26,11 @@ def sigmoid(z):
         return 1.0 / (1.0 + np.exp(-z))
 
 
+def normal(z):
+    """The distribution function of the standard normal distribution."""
+    return np.vectorize(lambda one: 0.5 * math.erfc(-one / math.sqrt(2.0)), otypes=[float])(z)
+
+
 def activate(name, z):
     return {
         "identity": lambda: z,
@@ -30,6 +38,10 @@ def activate(name, z):
         "relu": lambda: np.where(z > 0, z, 0.0),
         "tanh": lambda: np.tanh(z),
         "softplus": lambda: np.logaddexp(0.0, z),
+        "leaky_relu": lambda: np.where(z > 0, z, 0.01 * z),
+        "elu": lambda: np.where(z > 0, z, np.expm1(np.minimum(z, 0.0))),
+        "silu": lambda: z * sigmoid(z),
+        "gelu": lambda: z * normal(z),
     }[name]()
 
 
@@ -42,6 +54,14 @@ def derivative(name, z):
         return np.where(z > 0, 1.0, 0.0)
     if name == "softplus":
         return sigmoid(z)
+    if name == "leaky_relu":
+        return np.where(z > 0, 1.0, 0.01)
+    if name == "elu":
+        return np.exp(np.minimum(z, 0.0))
+    if name == "silu":
+        return sigmoid(z) * (1.0 + z * sigmoid(-z))
+    if name == "gelu":
+        return normal(z) + z * np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi)
     return 1.0 / np.cosh(z) ** 2
 
 
@@ -51,6 +71,8 @@ def row_losses(loss, activation, z, y):
         # -ln a = ln(1 + e^-z) and -ln(1 - a) = ln(1 + e^z)
         return y * np.logaddexp(0.0, -z) + (1.0 - y) * np.logaddexp(0.0, z)
     error = activate(activation, z) - y
+    if loss == "mae":
+        return abs(error)
     if loss == "huber":
         return np.where(abs(error) <= 1.0, 0.5 * error**2, abs(error) - 0.5)
     return error**2 if loss == "mse" else 0.5 * error**2
@@ -61,6 +83,8 @@ def row_dz(loss, activation, z, y):
     if loss == "bce":
         return sigmoid(z) - y
     error = activate(activation, z) - y
+    if loss == "mae":
+        return np.sign(error) * derivative(activation, z)
     if loss == "huber":
         return np.clip(error, -1.0, 1.0) * derivative(activation, z)
     return (2.0 if loss == "mse" else 1.0) * error * derivative(activation, z)
@@ -155,7 +179,7 @@ def network_row_losses(loss, activation, z, y):
     if loss == "cross_entropy":
         return -np.sum(y * log_softmax(z), axis=1)
     each = row_losses(loss, activation, z, y)
-    return each.mean(axis=1) if loss in ("mse", "huber") else each.sum(axis=1)
+    return each.mean(axis=1) if loss in ("mse", "huber", "mae") else each.sum(axis=1)
 
 
 def network_row_dz(loss, activation, z, y):
@@ -163,7 +187,7 @@ def network_row_dz(loss, activation, z, y):
     if loss == "cross_entropy":
         return np.exp(log_softmax(z)) - y
     dz = row_dz(loss, activation, z, y)
-    return dz / y.shape[1] if loss in ("mse", "huber") else dz
+    return dz / y.shape[1] if loss in ("mse", "huber", "mae") else dz
 
 
 def network_loss(x, y, weights, biases, activations, loss, sample_weight=None, alpha=0.0):
@@ -228,6 +252,22 @@ class Adam:
         ]
 
 
+class AdamW(Adam):
+    """PyTorch's AdamW; the fit shrinks the parameters before its updates."""
+
+    def __init__(self, beta_1=0.9, beta_2=0.999, epsilon=1e-8, weight_decay=0.01):
+        super().__init__(beta_1, beta_2, epsilon)
+        self.weight_decay = weight_decay
+
+    def updates(self, rate, gradients):
+        super().updates(rate, gradients)
+        root, step = np.sqrt(1 - self.beta_2**self.t), rate / (1 - self.beta_1**self.t)
+        return [
+            -step * m / (np.sqrt(v) / root + self.epsilon)
+            for m, v in zip(self.ms, self.vs, strict=True)
+        ]
+
+
 class RMSprop:
     """v <- rho v + (1 - rho) g**2, and a step of -rate g / (sqrt(v) + epsilon)."""
 
@@ -279,6 +319,7 @@ def fit_network(
             ns.append(v[rows].sum())
             gradients = network_gradient(*batch, activations, loss, v[rows], alpha)
             updates = rule.updates(step, gradients)
-            parameters = [p + u for p, u in zip(parameters, updates, strict=True)]
+            kept = 1.0 - step * getattr(rule, "weight_decay", 0.0)
+            parameters = [kept * p + u for p, u in zip(parameters, updates, strict=True)]
         losses.append(np.average(objectives, weights=ns))
     return NetworkFit(parameters[:layers], parameters[layers:], np.array(losses))

@@ -39,6 +39,7 @@ def fit_rows(
         "shuffle": "window" if settings.shuffle else False,
         "random_state": settings.seed,
         "alpha": settings.alpha,
+        "clip_norm": settings.clip_norm,
         "dtype": settings.dtype,
         "validation": settings.validation,
         "tol": None if settings.patience is None else 0.0,
@@ -100,7 +101,11 @@ def time_plain_loop(
     """
     if seconds < plain_loop.LEAST_SECONDS or rows.weighted:
         return None
-    same = not settings.hidden and settings.optimizer == "sgd" and settings.alpha == 0.0
+    same = (
+        not settings.hidden
+        and settings.optimizer == "sgd"
+        and not (settings.alpha or settings.clip_norm)
+    )
     same = same and settings.validation is None and loss in plain_loop.LOSSES
     same = same and not callable(settings.rates)
     all_at_once = settings.batch_size is None or settings.batch_size >= rows.n_rows

@@ -51,6 +51,7 @@ class Settings:
     shuffle: bool
     seed: int
     alpha: float
+    clip_norm: float | None
     dtype: str
     validation: float | None
     patience: int | None

@@ -153,6 +153,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     help="Reshuffle the rows in every epoch. Default: if there are batches.",
 )
 @click.option("--alpha", type=Real(min=0.0), default=0.0, help="L2 penalty on weights.")
+@click.option("--clip-norm", type=Real(min=0.0, min_open=True), help="Limit of gradients' norms.")
 @dtype_option
 @click.option(
     "--standardize/--no-standardize",

@@ -17,7 +17,9 @@ from fastbp.models.losses import LOSSES
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 _NAMES = {own: row.scikit_learn or own for own, row in ACTIVATIONS.items()}
-HiddenName = Literal["identity", "logistic", "relu", "tanh", "softplus"]  # for type checkers
+HiddenName = Literal[  # for type checkers
+    "identity", "logistic", "relu", "tanh", "softplus", "leaky_relu", "elu", "silu", "gelu"
+]
 HIDDEN = [_NAMES[own] for own, row in ACTIVATIONS.items() if not row.output_only]
 CODES = {
     **{_NAMES[own]: row.code for own, row in ACTIVATIONS.items()},

@@ -92,6 +92,7 @@ EPOCH_WEIGHT = 5  # sum of weight over the epoch so far
 RULE = 6  # four constants of the optimizer, in the order that its rule in update.py reads
 POWER_1 = 10  # Adam's beta_1 to the power of the number of updates so far
 POWER_2 = 11  # and its beta_2
+CLIP = 12  # the most that the norm of a gradient may be, longer ones are shortened; 0: anything
 SUMS = 16  # SLOTS + 1 rows of sums, one for each chunk of a segment and the batch's first; then,
 # for float32, the batch's gradient as the sum of its chunks (P)
 

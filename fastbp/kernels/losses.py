@@ -37,6 +37,7 @@ BCE = 2
 CROSS_ENTROPY = 3
 HALF_POISSON_DEVIANCE = 4  # of networks only
 HUBER = 5
+MAE = 6
 
 
 @device_function
@@ -71,6 +72,15 @@ def huber(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
     held = where_less(error, -1.0, -1.0, error)
     held = where_less(1.0, held, 1.0, held)  # NaN stays NaN
     return held * fma(-0.5, held, error), held * derivative
+
+
+@device_function
+def absolute_error(activation: int, z: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Return |a - y| and its dz, phi'(z) with the sign of a - y, 0 where that is 0."""
+    a, derivative = activate_with_derivative(activation, z)
+    error = a - y
+    sign = where_less(error, 0.0, -1.0, where_less(0.0, error, 1.0, error))  # NaN stays NaN
+    return absolute(error), sign * derivative
 
 
 @device_function
@@ -119,6 +129,8 @@ def output_loss(activation: int, loss: int, z: Vector, y: Vector) -> tuple[Vecto
         value, dz = half_squared_error(activation, z, y)
     elif loss == HUBER:
         value, dz = huber(activation, z, y)
+    elif loss == MAE:
+        value, dz = absolute_error(activation, z, y)
     elif loss == HALF_POISSON_DEVIANCE:
         value, dz = half_poisson_deviance(z, y)
     else:
@@ -153,7 +165,7 @@ def sigmoid_loss(loss: int, z: Vector, e: Vector, y: Vector) -> tuple[Vector, Ve
 @device_function
 def share_of_output(loss: int, n_outputs: int) -> float:
     """Return the weight of one output's loss in that of a row: 1/K in a mean, 1 in a sum."""
-    return 1.0 / n_outputs if loss in (MSE, HUBER) else 1.0
+    return 1.0 / n_outputs if loss in (MSE, HUBER, MAE) else 1.0
 
 
 @device_function

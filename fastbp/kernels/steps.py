@@ -13,6 +13,7 @@ The gradient is the model's own, passed to :func:`run_steps` as a function: `neu
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fastbp.kernels import layout
@@ -25,6 +26,7 @@ from fastbp.kernels.update import (
     all_finite,
     begin_update,
     copy,
+    penalized_squares,
     sum_of_squares,
     update,
 )
@@ -186,9 +188,25 @@ def finish_batch(integers: Pointer, floats: Pointer, vectors: Pointer, rates: Po
         account_batch(integers, floats, loss, n, stop - integers[layout.BATCH_START])
         begin_update(integers, floats)
         _, total, _ = arrays_of(integers, vectors)
+        n = clipped(integers, floats, vectors, total, n)
         update(integers, floats, vectors, rate_of_epoch(integers, rates), n, total, 0, p)
     integers[layout.BATCH_START] = stop
     integers[layout.NEXT_CHUNK] = 0
+
+
+@device_function
+def clipped(
+    integers: Pointer, floats: Pointer, parameters: Pointer, gradient: Pointer, n: float
+) -> float:
+    """Return n or, where the norm of gradient / n exceeds CLIP, by how much to divide instead.
+
+    The gradient includes that of the penalty (Pascanu et al., ICML 2013).
+    """
+    most = floats[layout.CLIP]
+    if most > 0.0:
+        norm = math.sqrt(penalized_squares(integers, floats, parameters, gradient)) / n
+        n *= max(1.0, norm / most)
+    return n
 
 
 @subroutine

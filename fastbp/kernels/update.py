@@ -37,6 +37,7 @@ ADAM = 3
 KEEP_GRADIENT = 4  # no update: the gradient is the result
 KEEP_LOSS = 5  # no gradient either; a network does not go backward
 RMSPROP = 6
+ADAMW = 7
 
 Range = tuple[int, int]
 """The first parameter and the one after the last, in whole vectors."""
@@ -69,7 +70,7 @@ def begin_update(integers: Pointer, floats: Pointer) -> None:
 
     `pow` differs between C libraries.
     """
-    if integers[layout.OPTIMIZER] == ADAM:
+    if integers[layout.OPTIMIZER] in (ADAM, ADAMW):
         floats[layout.POWER_1] *= floats[layout.RULE]
         floats[layout.POWER_2] *= floats[layout.RULE + 1]
 
@@ -88,7 +89,8 @@ def update(
     """Update parameters from `start` to `stop` in place with (gradient + alpha w) / n.
 
     ACC parameters, behind which are the moments, by whole vectors. The rules are those of
-    scikit-learn's `_stochastic_optimizers`. An unknown optimizer makes the parameters NaN.
+    scikit-learn's `_stochastic_optimizers`, AdamW's is PyTorch's. An unknown optimizer makes the
+    parameters NaN.
     """
     optimizer = integers[layout.OPTIMIZER]
     some = start, stop
@@ -101,6 +103,8 @@ def update(
         momentum_update(integers, floats, parameters, rate / n, nesterov, gradient, some)
     elif optimizer == ADAM:
         adam_update(integers, floats, parameters, rate, n, gradient, some)
+    elif optimizer == ADAMW:
+        adamw_update(integers, floats, parameters, rate, n, gradient, some)
     elif optimizer == RMSPROP:
         rmsprop_update(integers, floats, parameters, rate, n, gradient, some)
     elif optimizer == KEEP_GRADIENT:
@@ -118,6 +122,19 @@ def penalized(
     """Return a vector of the gradient, with alpha w added where there are weights."""
     shrink = broadcast_like(parameters, alpha if i < n_weights else 0.0)
     return fma(shrink, load(parameters, i), load(gradient, i))
+
+
+@device_function
+def penalized_squares(
+    integers: Pointer, floats: Pointer, parameters: Pointer, gradient: Pointer
+) -> float:
+    """Return the sum of the squares of a gradient with that of the penalty, in float64."""
+    p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
+    s = as_doubles(zeros(parameters))
+    for i in range(0, p, LANES):
+        g = as_doubles(penalized(i, n_weights, floats[layout.ALPHA], gradient, parameters))
+        s = fma(g, g, s)
+    return sum_lanes(s)
 
 
 @device_function
@@ -178,6 +195,41 @@ def adam_update(
         store(second, i, v)
         change = minus_rate * m / (square_root(v) + epsilon)
         store(parameters, i, load(parameters, i) + change)
+
+
+@device_function
+def adamw_update(
+    integers: Pointer,
+    floats: Pointer,
+    parameters: Pointer,
+    rate: float,
+    n: float,
+    gradient: Pointer,
+    some: Range,
+) -> None:
+    """Shrink p by rate * decay * p, update m and v as Adam does, and subtract rate_t m / root.
+
+    rate_t = rate/(1 - beta_1**t) and root = sqrt(v)/sqrt(1 - beta_2**t) + epsilon in update t.
+    """
+    p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
+    alpha = floats[layout.ALPHA]
+    first, second = at(parameters, 2 * p), at(parameters, 3 * p)
+    minus_rate = broadcast_like(parameters, -rate / (1.0 - floats[layout.POWER_1]))
+    root = broadcast_like(parameters, math.sqrt(1.0 - floats[layout.POWER_2]))
+    beta_1 = broadcast_like(parameters, floats[layout.RULE])
+    beta_2 = broadcast_like(parameters, floats[layout.RULE + 1])
+    rest_1 = broadcast_like(parameters, 1.0 - floats[layout.RULE])
+    rest_2 = broadcast_like(parameters, 1.0 - floats[layout.RULE + 1])
+    epsilon = broadcast_like(parameters, floats[layout.RULE + 2])
+    keep = broadcast_like(parameters, 1.0 - rate * floats[layout.RULE + 3])
+    for i in range(some[0], some[1], LANES):
+        g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast_like(parameters, n)
+        m = fma(beta_1, load(first, i), rest_1 * g)
+        v = fma(beta_2, load(second, i), rest_2 * g * g)
+        store(first, i, m)
+        store(second, i, v)
+        change = minus_rate * m / (square_root(v) / root + epsilon)
+        store(parameters, i, fma(keep, load(parameters, i), change))
 
 
 @device_function

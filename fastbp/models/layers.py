@@ -214,7 +214,9 @@ class Layers:
         kernel = sparse_steps if compressed else _kernel(plan, options)
         return Problem(
             kernel=kernel,
-            shared_kernel=_shared_kernel(kernel, plan, options.batch_rows, parameters.dtype),
+            shared_kernel=None
+            if options.clip_norm
+            else _shared_kernel(kernel, plan, options.batch_rows, parameters.dtype),
             samples=samples,
             options=options,
             parameters=parameters,
@@ -241,7 +243,7 @@ def _kernel(plan: plans.Plan, options: Options) -> Kernel:
     Where two would do, their results are bit-identical. A batch of one tile is part of one chunk,
     which is never cut between two blocks of rows.
     """
-    plain = options.optimizer.code == PLAIN_SGD
+    plain = options.optimizer.code == PLAIN_SGD and options.clip_norm is None
     if plain and options.batch_rows == 1:
         return kernels.online_steps
     one_tile = options.batch_rows <= plan.tile_rows

@@ -12,7 +12,7 @@ from fastbp.kernels import losses as codes
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
 
 # For type checkers; a test compares them with the registry.
-NeuronLoss = Literal["mse", "half_mse", "huber", "bce"]
+NeuronLoss = Literal["mse", "half_mse", "huber", "mae", "bce"]
 LossName = Literal[NeuronLoss, "cross_entropy"]
 
 
@@ -48,6 +48,8 @@ LOSSES = {
     "mse": Loss(codes.MSE, LabelKind.NUMBERS, lambda half, n_outputs: 2.0 * half / n_outputs),
     "half_mse": Loss(codes.HALF_MSE, LabelKind.NUMBERS, lambda half, n_outputs: half),
     "huber": Loss(codes.HUBER, LabelKind.NUMBERS, lambda half, n_outputs: half / n_outputs),
+    # Its second derivative is that of phi, or less: at most 1.25 times the curvature of a sigmoid.
+    "mae": Loss(codes.MAE, LabelKind.NUMBERS, lambda half, n_outputs: 1.25 * half / n_outputs),
     "bce": Loss(  # its second derivative is a (1 - a)
         codes.BCE, LabelKind.PROBABILITIES, lambda *_: 0.25, "sigmoid", for_classes=True
     ),

@@ -137,6 +137,7 @@ def fit_network(
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
     sample_weight: Any = None,
     alpha: float = 0.0,
+    clip_norm: float | None = None,
     tol: float | None = None,
     n_iter_no_change: int = 10,
     validation: Any = None,
@@ -186,6 +187,8 @@ def fit_network(
         Not negative, and not all 0; a batch's loss is the weighted mean.
     alpha : float
         Strength of the L2 penalty on the weights, as for :func:`fit_neuron`.
+    clip_norm : float, optional
+        The most that the norm of a batch's gradient may be, as for :func:`fit_neuron`.
     tol, n_iter_no_change
         Stop after that many consecutive epochs whose loss did not improve on the best by more than
         `tol`.

@@ -214,6 +214,7 @@ def fit_neuron(
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
     sample_weight: Any = None,
     alpha: float = 0.0,
+    clip_norm: float | None = None,
     tol: float | None = None,
     n_iter_no_change: int = 10,
     validation: Any = None,
@@ -271,6 +272,9 @@ def fit_neuron(
     alpha : float
         Strength of the L2 penalty: alpha/2 times the squared weights, over the batch's rows (or
         its sum of weights), is added to each batch's loss. The bias is not penalized.
+    clip_norm : float, optional
+        The most that the Euclidean norm of a batch's gradient may be; longer ones are shortened to
+        it. (Threads then share chunks of a batch only.)
     tol : float, optional
         Stop after `n_iter_no_change` consecutive epochs whose loss did not improve on the best by
         more than this. With `validation`, the loss on those rows decides, and the parameters with
@@ -397,7 +401,8 @@ class NeuronModel(Model[NeuronFit]):
         """Return the problem of these rows."""
         # A single row is a full batch: its result must be bit-identical to train_neuron's.
         single = options.batch_rows == 1 < samples.rows.n_rows
-        online = single and options.optimizer.code == PLAIN_SGD
+        plain = options.optimizer.code == PLAIN_SGD and options.clip_norm is None
+        online = single and plain
         tile = min(kernels.tile_rows(self._d), whole_vectors(options.batch_rows))
         return Problem(
             kernel=online_neuron_steps if online else kernels.neuron_steps,

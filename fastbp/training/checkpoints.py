@@ -230,6 +230,7 @@ def fingerprint(
         "shuffle": options.shuffle,
         "random_state": _described_random(random_state) if options.shuffle else None,
         "alpha": options.alpha,
+        "clip_norm": options.clip_norm,
         "tol": options.tol,
         "n_iter_no_change": options.n_iter_no_change,
         "state": None if state is None else _digest_of_state(state),

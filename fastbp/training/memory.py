@@ -122,7 +122,7 @@ class Memory:
             for index, constant in enumerate(rule.constants, layout.RULE):
                 numbers[index] = constant
         numbers[layout.ALPHA], numbers[layout.TOL] = options.alpha, options.tol or 0.0
-        numbers[layout.BEST_LOSS] = math.inf
+        numbers[layout.BEST_LOSS], numbers[layout.CLIP] = math.inf, options.clip_norm or 0.0
         numbers[layout.POWER_1] = numbers[layout.POWER_2] = 1.0
         batches, rest = divmod(rows.n_rows, options.batch_rows)
         self.chunks = batches * -(-options.batch_rows // chunk_rows) - (-rest // chunk_rows)

@@ -142,6 +142,53 @@ class Adam(Optimizer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdamW(Optimizer):
+    """AdamW (Loshchilov and Hutter, ICLR 2019), with the formulas and defaults of PyTorch.
+
+    The learning rate is an argument of the fit. Adam's m and v; update t first multiplies all
+    parameters, biases as well, by 1 - learning_rate weight_decay, then subtracts
+    learning_rate / (1 - beta_1**t) m / (sqrt(v) / sqrt(1 - beta_2**t) + epsilon).
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float
+        From 0 to below 1: decay rates of the moving averages of the gradient and of its square.
+    epsilon : float
+        Above 0.
+    weight_decay : float
+        Not negative. Unlike the argument `alpha` of a fit, it is no part of the loss.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is not a number or is out of range.
+
+    Examples
+    --------
+    >>> from fastbp import AdamW, fit_neuron
+    >>> adamw = AdamW(weight_decay=0.1)
+    >>> fit = fit_neuron([[0.0], [1.0]], [0, 1], [0.0], 0.0, 0.1, 50, optimizer=adamw)
+    >>> bool(fit.losses[-1] < fit.losses[0])
+    True
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beta_1", _fraction("beta_1", self.beta_1))
+        object.__setattr__(self, "beta_2", _fraction("beta_2", self.beta_2))
+        object.__setattr__(self, "epsilon", _positive("epsilon", self.epsilon))
+        decay = arguments.real("weight_decay", self.weight_decay, minimum=0.0)
+        object.__setattr__(self, "weight_decay", decay)
+
+    usual_rate = 0.01
+    code, n_moments, squares = update.ADAMW, 2, slice(1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton, Coursera: Neural Networks for Machine Learning, 6.5, 2012).
 
@@ -191,8 +238,12 @@ class NoUpdate:
 GRADIENT_ONLY = NoUpdate(update.KEEP_GRADIENT, 1)  # the gradient is kept in place of moments
 LOSS_ONLY = NoUpdate(update.KEEP_LOSS, 0)
 Rule = Optimizer | NoUpdate
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
-OptimizerName = Literal["sgd", "adam", "rmsprop"]  # for type checkers; a test compares the two
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop
+}  # fmt: skip
+OptimizerName = Literal[
+    "sgd", "adam", "adamw", "rmsprop"
+]  # for type checkers; a test compares the two
 
 
 def optimizer_of(value: Any) -> Optimizer:

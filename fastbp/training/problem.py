@@ -149,6 +149,7 @@ class Options:
     random: Random | None = None
     draw: Callable[[Random, int], np.ndarray] = lambda random, n_rows: random.permutation(n_rows)
     alpha: float = 0.0
+    clip_norm: float | None = None
     tol: float | None = None
     n_iter_no_change: int = 10
     tol_suffices: bool = False
@@ -192,6 +193,7 @@ def checked_options(rows: Rows, given: dict[str, Any], pauses: bool) -> Options:
         shuffle=how,
         random=random,
         alpha=arguments.real("alpha", given["alpha"], minimum=0.0),
+        clip_norm=_checked_norm(given["clip_norm"]),
         tol=None if tol is None else arguments.real("tol", tol, minimum=0.0),
         n_iter_no_change=arguments.integer("n_iter_no_change", patience, minimum=1),
         n_threads=threads,
@@ -201,6 +203,15 @@ def checked_options(rows: Rows, given: dict[str, Any], pauses: bool) -> Options:
         state=state,
         pauses=pauses or given["callback"] is not None,
     )
+
+
+def _checked_norm(value: Any) -> float | None:
+    if value is None:
+        return None
+    norm = arguments.real("clip_norm", value)
+    if norm <= 0.0:
+        raise ValueError(f"clip_norm: expected a number above 0, got {norm}")
+    return norm
 
 
 def _check_state(state: Any, rule: Optimizer) -> None:

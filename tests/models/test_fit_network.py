@@ -78,6 +78,8 @@ def test_many_tiles_and_chunks(output, loss, n):
         ("adam", lambda: reference.Adam()),
         (Adam(beta_1=0.5, beta_2=0.9, epsilon=1e-3), lambda: reference.Adam(0.5, 0.9, 1e-3)),
         (Adam(beta_1=0.0), lambda: reference.Adam(0.0)),
+        ("adamw", lambda: reference.AdamW()),
+        (fastbp.AdamW(weight_decay=0.5), lambda: reference.AdamW(weight_decay=0.5)),
         ("rmsprop", lambda: reference.RMSprop()),
         (RMSprop(rho=0.5, epsilon=1e-3), lambda: reference.RMSprop(0.5, 1e-3)),
     ],
@@ -159,6 +161,10 @@ def test_gradient_against_jax(output, loss):
         "relu": jax.nn.relu,
         "tanh": jnp.tanh,
         "softplus": jax.nn.softplus,
+        "leaky_relu": jax.nn.leaky_relu,
+        "elu": jax.nn.elu,
+        "silu": jax.nn.silu,
+        "gelu": lambda z: jax.nn.gelu(z, approximate=False),
         "softmax": lambda z: jax.nn.softmax(z, axis=1),
     }
     sizes = (4, 7, 5, 3)
@@ -171,6 +177,7 @@ def test_gradient_against_jax(output, loss):
         each = {
             "mse": lambda: jnp.mean((a - y) ** 2, axis=1),
             "half_mse": lambda: 0.5 * jnp.sum((a - y) ** 2, axis=1),
+            "mae": lambda: jnp.mean(abs(a - y), axis=1),
             "huber": lambda: jnp.mean(
                 jnp.where(abs(a - y) <= 1, (a - y) ** 2 / 2, abs(a - y) - 0.5), axis=1
             ),

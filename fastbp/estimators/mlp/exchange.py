@@ -20,6 +20,7 @@ from fastbp.estimators.mlp.network import Parameters, checked, copied, flat
 from fastbp.estimators.mlp.solver import Solver
 from fastbp.estimators.mlp.targets import Targets
 from fastbp.estimators.names import HIDDEN, OUTPUTS, TORCH
+from fastbp.kernels.activations import LEAK
 from fastbp.training.optimizers import SGD, Adam
 
 HIDDEN_OF_TORCH = {TORCH[name]: name for name in HIDDEN if name in TORCH}
@@ -298,7 +299,9 @@ def _is_activation(part: Any) -> bool:
     name = type(part).__name__
     if name == "Softmax":
         return part.dim in (1, -1)
-    return name in HIDDEN_OF_TORCH and getattr(part, "beta", 1) == 1  # a Softplus may be steeper
+    own = {"beta": 1, "negative_slope": LEAK, "alpha": 1.0, "approximate": "none"}  # the defaults
+    usual = all(getattr(part, name, value) == value for name, value in own.items())
+    return name in HIDDEN_OF_TORCH and usual
 
 
 def _parts(module: Any) -> Iterator[Any]:
