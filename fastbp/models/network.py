@@ -173,6 +173,7 @@ def fit_network(
         - ``"half_mse"``: half of their sum;
         - ``"huber"``: the mean over the outputs of e**2 / 2 for an error e up to 1 in magnitude,
           |e| - 1/2 beyond;
+        - ``"mae"``: the mean of |e| over the outputs;
         - ``"bce"``: binary cross-entropy (log loss), summed over the outputs, of ``"sigmoid"``
           only, computed from the pre-activation, so that it stays finite;
         - ``"cross_entropy"``: cross-entropy of ``"softmax"`` only, computed likewise.

@@ -32,8 +32,14 @@ ACTIVATIONS = {
     activations.RELU: "relu",
     activations.TANH: "tanh",
     activations.SOFTPLUS: "softplus",
+    activations.LEAKY_RELU: "leaky_relu",
+    activations.ELU: "elu",
+    activations.SILU: "silu",
+    activations.GELU: "gelu",
 }
-LOSSES = {losses.MSE: "mse", losses.HALF_MSE: "half_mse", losses.HUBER: "huber"}
+LOSSES = {
+    losses.MSE: "mse", losses.HALF_MSE: "half_mse", losses.HUBER: "huber", losses.MAE: "mae"
+}  # fmt: skip
 UNKNOWN_ACTIVATIONS = (*UNKNOWN, activations.SOFTMAX)
 
 
@@ -183,7 +189,9 @@ def expected_of(rule, p=16, n_weights=8):
     parameters = np.ones(p)
     alpha = np.where(np.arange(p) < n_weights, 0.5, 0.0)
     for _ in range(2):
-        parameters = parameters + rule.updates(0.1, [(np.arange(p) + alpha * parameters) / 2])[0]
+        kept = 1.0 - 0.1 * getattr(rule, "weight_decay", 0.0)
+        (step,) = rule.updates(0.1, [(np.arange(p) + alpha * parameters) / 2])
+        parameters = kept * parameters + step
     return parameters
 
 
@@ -195,6 +203,7 @@ def expected_of(rule, p=16, n_weights=8):
         (update.MOMENTUM_SGD, (0.9,), 1, reference.Momentum),
         (update.NESTEROV_SGD, (0.9, True), 1, reference.Momentum),
         (update.ADAM, (0.8, 0.99, 1e-6), 2, reference.Adam),
+        (update.ADAMW, (0.8, 0.99, 1e-6, 0.3), 2, reference.AdamW),
         (update.RMSPROP, (0.8, 1e-6), 1, reference.RMSprop),
     ],
 )
