@@ -571,7 +571,7 @@ class TestDivergence:
     @pytest.mark.parametrize(
         "keywords",
         [{}, {"batch_size": 10}, {"n_threads": 2}, {"callback": lambda _: None}],
-        ids=str,
+        ids=lambda keywords: ", ".join(keywords) or "plain",
     )
     def test_carries_what_was_before(self, keywords):
         with pytest.raises(fastbp.DivergenceError, match="Lower learning_rate") as caught:

@@ -127,7 +127,7 @@ def bits(fit):
     return fit.weights.tobytes() + np.float64(fit.bias).tobytes() + fit.losses.tobytes() + extra
 
 
-@pytest.mark.parametrize("keywords", HOW, ids=str)
+@pytest.mark.parametrize("keywords", HOW, ids=lambda how: ", ".join(how) or "plain")
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_gives_the_bits_of_the_array(source, keywords, tmp_path):
     expected = bits(neuron(X, Y, sample_weight=WEIGHT, **keywords))

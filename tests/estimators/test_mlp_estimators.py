@@ -778,7 +778,10 @@ def test_modules_of_pytorch(monkeypatch):
         (linear, TypeError, "module: expected torch.nn.Sequential, got Linear"),
         (nn.Sequential(relu), ValueError, "got ReLU.* as part 0"),
         (nn.Sequential(linear, relu, linear, tanh, linear), ValueError, "one activation"),
-        (nn.Sequential(linear, nn.GELU(), linear), ValueError, "got GELU.* as part 1"),
+        (nn.Sequential(linear, nn.Hardswish(), linear), ValueError, "got Hardswish.* as part 1"),
+        (nn.Sequential(linear, nn.GELU("tanh"), linear), ValueError, "got GELU.* as part 1"),
+        (nn.Sequential(linear, nn.LeakyReLU(0.2), linear), ValueError, "got LeakyReLU.* as part 1"),
+        (nn.Sequential(linear, nn.ELU(2.0), linear), ValueError, "got ELU.* as part 1"),
         (nn.Sequential(linear, nn.Softplus(2.0), linear), ValueError, "got Softplus.* as part 1"),
         (
             nn.Sequential(linear, relu, linear, tanh),
