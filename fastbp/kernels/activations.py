@@ -20,7 +20,7 @@ from fastbp.kernels.exponential import (
     tanh_and_exponential,
 )
 from fastbp.kernels.jit import device_function, subroutine
-from fastbp.kernels.vector import Vector, absolute, broadcast_like, fma, where_less
+from fastbp.kernels.vector import Vector, absolute, broadcast_like, fma, is_single, where_less
 
 IDENTITY = 0
 SIGMOID = 1
@@ -51,8 +51,18 @@ def sigmoid_and_derivative(z: Vector) -> tuple[Vector, Vector]:
 def sigmoid_of(z: Vector, e: Vector) -> tuple[Vector, Vector]:
     """Return what :func:`sigmoid_and_derivative` does, for e = e**-z."""
     x, limit = -z, limit_for(z)
-    a = where_less(limit, x, 0.0, 1.0 / (1.0 + e))
+    a = 1.0 / (1.0 + e)
+    if is_single(z):  # 2.2 units in the last place, not 2.5, and 3.3 in the derivative, not 5.4
+        a = a + reciprocal_lost(e, a)
+    a = where_less(limit, x, 0.0, a)
     return a, where_less(limit, x, 0.0, a * (e * a))
+
+
+@device_function
+def reciprocal_lost(e: Vector, s: Vector) -> Vector:
+    """Return what the roundings of 1 + e and of s = 1/(1 + e) have lost, to first order."""
+    d = 1.0 + e
+    return fma(-s, (1.0 - d) + e, fma(-s, d, 1.0)) * s
 
 
 @device_function
@@ -100,9 +110,8 @@ def silu_and_derivative(z: Vector) -> tuple[Vector, Vector]:
     """
     x, limit = -z, limit_for(z)
     e = exp_limited(x)
-    d = 1.0 + e
-    s = 1.0 / d
-    lost = fma(-s, (1.0 - d) + e, fma(-s, d, 1.0)) * s
+    s = 1.0 / (1.0 + e)
+    lost = reciprocal_lost(e, s)
     finite = where_less(limit, z, limit, z)  # infinity * 0 is NaN
     a = fma(z, s, finite * lost)
     s = s + lost
