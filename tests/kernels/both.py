@@ -10,7 +10,7 @@ both = pytest.mark.parametrize("dtype", [DOUBLE, SINGLE], ids=str)
 
 SINGLE_ROUNDING = 1e-6
 """Relative, of a formula: 17 units of float32's last place, 2**-24, where the least accurate
-function, the derivative of the sigmoid, is off by 5.4 and a formula rounds a few times more."""
+function, the derivative of tanh, is off by 4.2 and a formula rounds a few times more."""
 
 SINGLE_STEPS = 1e-5
 """Relative, of some ten updates, each with sums over some hundred numbers: their errors of 2**-24
