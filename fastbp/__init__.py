@@ -17,7 +17,8 @@ Estimators for scikit-learn
     NeuronClassifier, NeuronRegressor, MLPClassifier, MLPRegressor
 
 Optimizers
-    SGD, Adam, RMSprop  with values of your own; "sgd", "adam" and "rmsprop" name them
+    SGD, Adam, RMSprop, LBFGS
+                        with values of your own; "sgd", "adam", "rmsprop" and "lbfgs" name them
 
 Data and models
     open_rows           rows in files, even larger than memory
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from fastbp.system.threads import get_num_threads as get_num_threads
     from fastbp.system.threads import set_num_threads as set_num_threads
     from fastbp.system.versions import show_versions as show_versions
+    from fastbp.training.optimizers import LBFGS as LBFGS
     from fastbp.training.optimizers import SGD as SGD
     from fastbp.training.optimizers import Adam as Adam
     from fastbp.training.optimizers import RMSprop as RMSprop
@@ -99,7 +101,7 @@ _HOMES = {
     "storage": ("load", "save"),
     "system.threads": ("get_num_threads", "set_num_threads"),
     "system.versions": ("show_versions",),
-    "training.optimizers": ("SGD", "Adam", "RMSprop"),
+    "training.optimizers": ("LBFGS", "SGD", "Adam", "RMSprop"),
     "warm_up": ("warmup",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -121,7 +121,7 @@ def fit_network(
     labels: Any,
     initial_weights: Sequence[Any],
     initial_biases: Sequence[Any],
-    learning_rate: float | Callable[[int], float],
+    learning_rate: float | Callable[[int], float] | None,
     epochs: int,
     *,
     activations: Sequence[ActivationName],

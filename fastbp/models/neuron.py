@@ -235,7 +235,7 @@ def fit_neuron(
     labels: Any,
     initial_weights: Any,
     initial_bias: float,
-    learning_rate: float | Callable[[int], float],
+    learning_rate: float | Callable[[int], float] | None,
     epochs: int,
     *,
     activation: HiddenActivation = "sigmoid",
