@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from fastbp.estimators.mlp.regressor import MLPRegressor as MLPRegressor
     from fastbp.estimators.neuron.classifier import NeuronClassifier as NeuronClassifier
     from fastbp.estimators.neuron.regressor import NeuronRegressor as NeuronRegressor
+    from fastbp.models.drop_in import train_neuron as train_neuron
     from fastbp.models.initialization import initialize_network as initialize_network
     from fastbp.models.network import NetworkFit as NetworkFit
     from fastbp.models.network import fit_network as fit_network
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
     from fastbp.models.neuron import NeuronFit as NeuronFit
     from fastbp.models.neuron import fit_neuron as fit_neuron
     from fastbp.models.neuron import predict_neuron as predict_neuron
-    from fastbp.models.neuron import train_neuron as train_neuron
     from fastbp.models.step_by_step_layers import Layer as Layer
     from fastbp.models.step_by_step_layers import Perceptron as Perceptron
     from fastbp.models.step_by_step_neuron import Neuron as Neuron
@@ -93,9 +93,10 @@ _HOMES = {
     "estimators.mlp.regressor": ("MLPRegressor",),
     "estimators.neuron.classifier": ("NeuronClassifier",),
     "estimators.neuron.regressor": ("NeuronRegressor",),
+    "models.drop_in": ("train_neuron",),
     "models.initialization": ("initialize_network",),
     "models.network": ("NetworkFit", "fit_network", "loss_and_gradient", "predict_network"),
-    "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron", "train_neuron"),
+    "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron"),
     "models.step_by_step_layers": ("Layer", "Perceptron"),
     "models.step_by_step_neuron": ("Neuron",),
     "storage": ("load", "save"),

@@ -10,7 +10,7 @@ import click
 
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
 from fastbp.models.losses import LOSSES
-from fastbp.training.optimizers import OPTIMIZERS
+from fastbp.training.optimizers import OPTIMIZERS, STOCHASTIC
 
 ADAPTIVE = [name for name, kind in OPTIMIZERS.items() if kind.usual_rate is not None]
 """Optimizers that scale their steps themselves, so that one rate suits most data."""
@@ -32,6 +32,8 @@ class Settings:
         None follows from the target.
     classes : bool or None
         Whether the target is classes or a number; None follows from the other options and it.
+    learning_rate : float or None
+        None of an optimizer that has none.
     """
 
     hidden: tuple[int, ...]
@@ -41,7 +43,7 @@ class Settings:
     class_weight: str | None
     standardize: bool
     optimizer: str
-    learning_rate: float
+    learning_rate: float | None
     epochs: int
     batch_size: int | None
     shuffle: bool
@@ -113,8 +115,21 @@ def settings_of(options: dict[str, Any]) -> Settings:
     rate = 0.5 if found["activation"] == "sigmoid" and not hidden else 0.05
     if found["optimizer"] in ADAPTIVE:
         rate = ADAPTIVE_RATE
-    usual = {"learning_rate": rate, "shuffle": "batch_size" in found}
+    usual: dict[str, Any] = {"learning_rate": rate}
+    if found["optimizer"] not in STOCHASTIC:
+        usual["learning_rate"] = None
+        _refuse_batches(options)
+        found.pop("batch_size", None)
+    usual["shuffle"] = "batch_size" in found
     settings = Settings(**{**options, **usual, **found})
     if settings.class_weight and not settings.predicts_classes:
         raise click.UsageError(f"--class-weight: not with {settings.number_option}")
     return settings
+
+
+def _refuse_batches(options: dict[str, Any]) -> None:
+    """Refuse what an optimizer that goes by the loss of all rows has no use for."""
+    for name in ("learning_rate", "batch_size", "shuffle"):
+        if options[name] is not None and options[name] is not False:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option}: not with --optimizer {options['optimizer']}")

@@ -1,4 +1,4 @@
-"""One neuron: the drop-in ``train_neuron`` and the array interface."""
+"""One neuron: the array interface."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastbp import arguments
 from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
-from fastbp.data.labels import Samples, Targets, samples
+from fastbp.data.labels import Samples, Targets
 from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.online_neuron import online_neuron_steps
@@ -30,7 +30,7 @@ from fastbp.models.neuron_prediction import (
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import fit, train
+from fastbp.training.driver import fit
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
@@ -38,8 +38,6 @@ from fastbp.training.state import TrainingState
 KERNELS = interrupt_safe(
     kernels.neuron_small, kernels.neuron_steps, online_neuron_steps, kernels.neuron_outputs
 )
-
-SMALL_WORK = 10**7  # units of the short way, 2 to 4 ms; an epoch costs 500 besides its rows
 
 
 @dataclass(eq=False)  # frozen, it would take three times as long to make
@@ -113,117 +111,6 @@ class NeuronFit(Fit):
         return cls(weights, bias, **restored(arrays, fields, weights.size, dtype))
 
 
-def train_neuron(
-    features: Any,
-    labels: Any,
-    initial_weights: Any,
-    initial_bias: float,
-    learning_rate: float,
-    epochs: int,
-) -> tuple[list[float], float, list[float]]:
-    """Train one sigmoid neuron on the mean squared error by full-batch gradient descent.
-
-    The drop-in for the plain NumPy function of this name: the same numbers, rounded to four
-    decimals as :func:`numpy.round` does, as plain Python objects. Unlike that one, it requires
-    finite features, labels and initial values. The arguments are never changed. Ctrl-C raises
-    ``KeyboardInterrupt``.
-
-    Parameters
-    ----------
-    features : array-like, shape (n_samples, n_features), or Rows
-        Real numbers: floats, integers or booleans.
-    labels : array-like, shape (n_samples,)
-    initial_weights : array-like, shape (n_features,)
-    initial_bias, learning_rate : float
-    epochs : int
-        0 gives the initial values and no losses.
-
-    Returns
-    -------
-    updated_weights : list of float
-    updated_bias : float
-    mse_values : list of float
-        The mean squared error before each update.
-
-    Raises
-    ------
-    TypeError
-        Text, complex numbers, or a non-number where a number is expected.
-    ValueError
-        Inconsistent shapes, a negative number of epochs, a rate or bias that is not finite.
-    DataError
-        A ragged or non-finite row (a ``ValueError``, too).
-    DivergenceError
-        The weights stopped being finite.
-
-    Notes
-    -----
-    With N rows and a = sigmoid(X w + b): w <- w - rate 2/N X'[(a - y) a (1 - a)], and b likewise
-    (Rumelhart, Hinton and Williams, Nature 323, 1986, equations 4 to 8, for one unit).
-
-    Examples
-    --------
-    >>> from fastbp import train_neuron
-    >>> train_neuron([[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]], [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 2)
-    ([0.1036, -0.1425], -0.0167, [0.3033, 0.2942])
-    """
-    if type(features) is list and type(labels) is list and type(initial_weights) is list:
-        results = _train_small(
-            features, labels, initial_weights, initial_bias, learning_rate, epochs
-        )
-        if results is not None:
-            return results
-    rows = rows_of("features", features)
-    model = NeuronModel(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
-    data = samples(rows, labels, None, model.targets, ("features", "labels", ""))
-    options = Options(
-        learning_rate=arguments.real("learning_rate", learning_rate),
-        epochs=arguments.integer("epochs", epochs, minimum=0),
-        batch_rows=rows.n_rows,
-        returns_on_interrupt=False,
-    )
-    weights, bias, losses = model.result(train(model.problem(data, options)))
-    together = np.concatenate([weights, [bias], losses])
-    rounded: list[float] = _round_to_4_decimals(together).tolist()
-    d = rows.n_features
-    return rounded[:d], rounded[d], rounded[d + 1 :]
-
-
-def _train_small(
-    features: list[Any], labels: list[Any], weights: list[Any], bias: Any, rate: Any, epochs: Any
-) -> tuple[list[float], float, list[float]] | None:
-    """Train on small plain lists in the fewest steps; return None for anything else.
-
-    The general path then trains, or raises the error.
-    """
-    n, d = len(labels), len(weights)
-    if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
-        return None
-    try:
-        x = np.array(features)
-        values = np.array([*labels, *weights, bias, rate])
-    except (ValueError, TypeError):
-        return None
-    if x.dtype is not FLOAT64:
-        if x.dtype.kind not in "ib":
-            return None
-        x = x.astype(FLOAT64)
-    matches = values.dtype is FLOAT64 and values.ndim == 1 and x.shape == (n, d)
-    if not matches or d == 0 or n > kernels.chunk_rows(d):
-        return None
-    results = np.empty(d + 1 + epochs)
-    if not kernels.neuron_small(x, values, epochs, kernels.tile_rows(d), results):
-        return None
-    rounded: list[float] = results.tolist()
-    return rounded[:d], rounded[d], rounded[d + 1 :]
-
-
-def _round_to_4_decimals(values: np.ndarray) -> np.ndarray:
-    """Round as numpy.round does; a value too large to scale passes unchanged."""
-    with np.errstate(over="ignore"):
-        return np.where(np.isfinite(values * 1e4), np.round(values, 4), values)
-
-
 @arguments.names_in_docs(
     activations=hidden_activations(),
     losses=neuron_loss_names(),
@@ -257,7 +144,7 @@ def fit_neuron(
     state: TrainingState | None = None,
     dtype: arguments.Dtype = "float64",
 ) -> NeuronFit:
-    """Train one neuron by gradient descent.
+    """Train one neuron by gradient descent, or L-BFGS.
 
     The same result, bit for bit, for any number of threads, with or without `callback` and
     `progress`.
@@ -277,16 +164,19 @@ def fit_neuron(
         From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels.
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
-    learning_rate : float or callable
+    learning_rate : float or callable, or None
         A number, or a function from the epoch (from 0) to one. The function is called once per
-        epoch, in order, possibly some epochs ahead.
+        epoch, in order, possibly some epochs ahead. None with the optimizer ``"lbfgs"``, which
+        chooses its steps itself.
     epochs : int
-        Passes over all rows.
+        Passes over all rows; with ``"lbfgs"`` the most iterations.
     activation : {activations}, default "sigmoid"
     loss : {losses}, default "mse"
         Those of :func:`fit_network`, for one output: ``"mse"`` is the squared error.
     optimizer : {optimizers}, or an optimizer
         By name with its defaults, or one with values of your own, such as ``SGD(momentum=0.9)``.
+        ``"lbfgs"`` goes by the loss of all rows and takes no rate, batches or shuffling: see
+        :class:`fastbp.LBFGS`, also for what differs in `tol`, `state` and `checkpoint`.
     batch_size : int, optional
         Rows of each update; None takes all, 1 trains online. A shorter last batch is averaged over
         its own rows.
@@ -322,7 +212,8 @@ def fit_neuron(
     checkpoint : path-like, optional
         A file for the state of the fit, written periodically, also within epochs, and when the
         fit ends. The same call in another process continues from there and gives a result
-        bit-identical to that of a fit that was never stopped. A fit that has finished returns
+        bit-identical to that of a fit that was never stopped (not so ``"lbfgs"``, which begins
+        with an empty memory, and saves between iterations only). A fit that has finished returns
         immediately, or continues if `epochs` is larger now. (`n_threads`, `callback` and `progress`
         may differ as well.)
     checkpoint_every : float
@@ -330,7 +221,8 @@ def fit_neuron(
     state : TrainingState, optional
         The `state` of an earlier fit whose parameters are now the initial ones: continues with
         its optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One
-        that stopped on `tol` stops again at the next epoch without progress.)
+        that stopped on `tol` stops again at the next epoch without progress. ``"lbfgs"`` begins
+        with an empty memory.)
     dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
         That of the arithmetic, of the parameters and of predictions, whatever that of the rows.
         float32 computes twice as many numbers at a time, in half the memory, to about 7 digits

@@ -230,6 +230,8 @@ class _Fitting:
             minimization.run(rule, after_iteration)
         except WaitInterruptedError:
             return "interrupted"
+        if stopped is None:  # SciPy has found no lower loss, or none that is worth it
+            self._show(self.memory.position)
         return stopped or "tol"
 
     def _between(self) -> str | None:

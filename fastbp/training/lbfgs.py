@@ -93,7 +93,7 @@ class Minimization:
         `after` is called after each of them, and returns whether to stop. Interrupts are raised as
         by :meth:`evaluate`.
         """
-        import scipy.optimize  # 0.1 s
+        import scipy.optimize  # 0.4 s, which few fits need
 
         def after_iteration(intermediate_result: Any) -> None:  # the name is SciPy's
             self._now = self._latest  # SciPy has computed it last

@@ -49,7 +49,7 @@ class Objective(Run):
             except WaitInterruptedError:
                 return None
             if self.after_slice is not None:
-                self.after_slice(memory.position)
+                self.after_slice(memory.position or self.problem.rows.n_rows)
         self.raise_bad_row()
         return float(self.losses[0])
 
