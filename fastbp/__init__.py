@@ -17,8 +17,9 @@ Estimators for scikit-learn
     NeuronClassifier, NeuronRegressor, MLPClassifier, MLPRegressor
 
 Optimizers
-    SGD, Adam, AdamW, RMSprop
-                        with values of your own; "sgd", "adam", "adamw" and "rmsprop" name them
+    SGD, Adam, AdamW, RMSprop, LBFGS
+                        with values of your own; "sgd", "adam", "adamw", "rmsprop" and "lbfgs" name
+                        them
     schedules           learning rates that change from epoch to epoch
 
 Data and models
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from fastbp.estimators.mlp.regressor import MLPRegressor as MLPRegressor
     from fastbp.estimators.neuron.classifier import NeuronClassifier as NeuronClassifier
     from fastbp.estimators.neuron.regressor import NeuronRegressor as NeuronRegressor
+    from fastbp.models.drop_in import train_neuron as train_neuron
     from fastbp.models.initialization import initialize_network as initialize_network
     from fastbp.models.network import NetworkFit as NetworkFit
     from fastbp.models.network import fit_network as fit_network
@@ -74,7 +76,6 @@ if TYPE_CHECKING:
     from fastbp.models.neuron import NeuronFit as NeuronFit
     from fastbp.models.neuron import fit_neuron as fit_neuron
     from fastbp.models.neuron import predict_neuron as predict_neuron
-    from fastbp.models.neuron import train_neuron as train_neuron
     from fastbp.models.step_by_step_layers import Layer as Layer
     from fastbp.models.step_by_step_layers import Perceptron as Perceptron
     from fastbp.models.step_by_step_neuron import Neuron as Neuron
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from fastbp.system.threads import get_num_threads as get_num_threads
     from fastbp.system.threads import set_num_threads as set_num_threads
     from fastbp.system.versions import show_versions as show_versions
+    from fastbp.training.optimizers import LBFGS as LBFGS
     from fastbp.training.optimizers import SGD as SGD
     from fastbp.training.optimizers import Adam as Adam
     from fastbp.training.optimizers import AdamW as AdamW
@@ -97,16 +99,17 @@ _HOMES = {
     "estimators.mlp.regressor": ("MLPRegressor",),
     "estimators.neuron.classifier": ("NeuronClassifier",),
     "estimators.neuron.regressor": ("NeuronRegressor",),
+    "models.drop_in": ("train_neuron",),
     "models.initialization": ("initialize_network",),
     "models.network": ("NetworkFit", "fit_network", "loss_and_gradient", "predict_network"),
-    "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron", "train_neuron"),
+    "models.neuron": ("NeuronFit", "fit_neuron", "predict_neuron"),
     "models.step_by_step_layers": ("Layer", "Perceptron"),
     "models.step_by_step_neuron": ("Neuron",),
     "plots": ("plot_losses",),
     "storage": ("load", "save"),
     "system.threads": ("get_num_threads", "set_num_threads"),
     "system.versions": ("show_versions",),
-    "training.optimizers": ("SGD", "Adam", "AdamW", "RMSprop"),
+    "training.optimizers": ("LBFGS", "SGD", "Adam", "AdamW", "RMSprop"),
     "warm_up": ("warmup",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

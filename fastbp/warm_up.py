@@ -12,7 +12,7 @@ import numpy as np
 from fastbp import arguments, datasets
 from fastbp.kernels.cache import why_not_kept
 from fastbp.kernels.jit import JIT_ENABLED
-from fastbp.models import network, neuron
+from fastbp.models import drop_in, network, neuron
 from fastbp.models.activations import ActivationName
 from fastbp.system.interrupts import deferred_interrupts
 from fastbp.system.progress import warmup_bar
@@ -37,8 +37,8 @@ def _fit_network(x: np.ndarray, **how: Any) -> None:
 # dtype, which a function may take as a keyword; it may need several kernels.
 CALLS: dict[str, tuple[Callable[..., Any], ...]] = {
     "train_neuron": (
-        lambda *_, **__: neuron.train_neuron(X.tolist(), Y.tolist(), W.tolist(), 0.0, 0.1, 1),
-        lambda *_, **__: neuron.train_neuron(X, Y, W, 0.0, 0.1, 1),
+        lambda *_, **__: drop_in.train_neuron(X.tolist(), Y.tolist(), W.tolist(), 0.0, 0.1, 1),
+        lambda *_, **__: drop_in.train_neuron(X, Y, W, 0.0, 0.1, 1),
     ),
     "fit_neuron": (
         lambda x=X, **how: neuron.fit_neuron(x, Y, W, 0.0, 0.1, 1, **how),

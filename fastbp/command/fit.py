@@ -79,6 +79,8 @@ def get_ready(settings: Settings) -> None:
         needed = "fit_network", "predict_network"
     else:  # all others have a single kernel of the three: it saves a third
         needed = "loss_and_gradient", "predict_network"
+    if settings.optimizer == "lbfgs":
+        import scipy.optimize  # noqa: F401
     made_ready(needed, True, DTYPES[settings.dtype], [FLOAT64])  # as rows are prepared
 
 
@@ -112,6 +114,7 @@ def time_plain_loop(
     if rows.in_memory is None or not (same and all_at_once):
         return None
     block = rows.block(0, rows.n_rows)
+    assert settings.learning_rate is not None
     assert block.labels is not None
     x, y = (a.astype(settings.dtype, copy=False) for a in (block.features, block.labels))
     how = (settings.learning_rate, epochs, settings.activation, loss)

@@ -34,7 +34,9 @@ def print_report(
         ("model", described(parts, settings), ""),
     ]
     if fit.n_epochs:
-        how = f"{fit.loss}, {fit.n_epochs:,} epochs{STOPPED.get(fit.stopped, '')}"
+        converged = fit.stopped == "tol" and settings.patience is None  # only L-BFGS can
+        stopped = ", converged" if converged else STOPPED.get(fit.stopped, "")
+        how = f"{fit.loss}, {fit.n_epochs:,} epochs{stopped}"
         lines.append(("loss", f"{fit.losses[0]:.6g} -> {fit.losses[-1]:.6g}", how))
     best = best_epoch(fit.validation_losses)
     if best is not None:

@@ -12,7 +12,7 @@ from fastbp.arguments import RateFunction
 from fastbp.command.schedule import Schedule, rates_of
 from fastbp.models.activations import ACTIVATIONS, hidden_activations
 from fastbp.models.losses import LOSSES
-from fastbp.training.optimizers import OPTIMIZERS
+from fastbp.training.optimizers import OPTIMIZERS, STOCHASTIC
 
 ADAPTIVE = [name for name, kind in OPTIMIZERS.items() if kind.usual_rate is not None]
 """Optimizers that scale their steps themselves, so that one rate suits most data."""
@@ -34,6 +34,8 @@ class Settings:
         None follows from the target.
     classes : bool or None
         Whether the target is classes or a number; None follows from the other options and it.
+    learning_rate : float or None
+        None of an optimizer that has none.
     """
 
     hidden: tuple[int, ...]
@@ -43,7 +45,7 @@ class Settings:
     class_weight: str | None
     standardize: bool
     optimizer: str
-    learning_rate: float
+    learning_rate: float | None
     schedule: Schedule | None
     warm_up: int
     epochs: int
@@ -60,8 +62,10 @@ class Settings:
     checkpoint_every: float
 
     @property
-    def rates(self) -> float | RateFunction:
+    def rates(self) -> float | RateFunction | None:
         """The learning rate, or its function of the epoch."""
+        if self.learning_rate is None:
+            return None
         return rates_of(self.learning_rate, self.schedule, self.warm_up, self.epochs)
 
     @property
@@ -123,7 +127,12 @@ def settings_of(options: dict[str, Any]) -> Settings:
     rate = 0.5 if found["activation"] == "sigmoid" and not hidden else 0.05
     if found["optimizer"] in ADAPTIVE:
         rate = ADAPTIVE_RATE
-    usual = {"learning_rate": rate, "shuffle": "batch_size" in found}
+    usual: dict[str, Any] = {"learning_rate": rate}
+    if found["optimizer"] not in STOCHASTIC:
+        usual["learning_rate"] = None
+        _refuse_batches(options)
+        found.pop("batch_size", None)
+    usual["shuffle"] = "batch_size" in found
     settings = Settings(**{**options, **usual, **found})
     if settings.class_weight and not settings.predicts_classes:
         raise click.UsageError(f"--class-weight: not with {settings.number_option}")
@@ -134,3 +143,11 @@ def settings_of(options: dict[str, Any]) -> Settings:
     except ValueError as error:
         raise click.UsageError(f"--schedule: {error}") from None
     return settings
+
+
+def _refuse_batches(options: dict[str, Any]) -> None:
+    """Refuse what an optimizer that goes by the loss of all rows has no use for."""
+    for name in ("learning_rate", "schedule", "warm_up", "clip_norm", "batch_size", "shuffle"):
+        if options[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option}: not with --optimizer {options['optimizer']}")

@@ -104,12 +104,17 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     metavar="SIZES",
     help="Train a network with hidden layers of these sizes, such as 64,32.",
 )
-@click.option("--epochs", type=Whole(min=0), default=100, help="Passes over all rows.")
+@click.option(
+    "--epochs",
+    type=Whole(min=0),
+    default=100,
+    help="Passes over all rows; the most iterations of lbfgs.",
+)
 @click.option(
     "--learning-rate",
     type=Real(min=0.0),
     help=f"Default: {ADAPTIVE_RATE} with {' or '.join(ADAPTIVE)}, 0.5 for a sigmoid neuron with"
-    " sgd, 0.05 otherwise.",
+    " sgd, 0.05 otherwise. lbfgs has none.",
 )
 @click.option(
     "--schedule",
@@ -128,7 +133,8 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--optimizer",
     type=click.Choice(list(OPTIMIZERS)),
-    help="Default: sgd for a neuron, adam for a network.",
+    help="Default: sgd for a neuron, adam for a network. lbfgs goes by the loss of all rows: often"
+    " the fastest for a neuron.",
 )
 @click.option(
     "--activation",
@@ -145,7 +151,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--batch-size",
     type=COUNT,
-    help=f"Rows of each update. Default: all for a neuron, {NETWORK_BATCH} for a network.",
+    help=f"Rows of each update. Default: all for a neuron or lbfgs, {NETWORK_BATCH} for a network.",
 )
 @click.option(
     "--shuffle/--no-shuffle",
@@ -287,8 +293,7 @@ def _fit(
         return fit_rows(parts.training, settings, len(parts.classes or ()), log)
     except DivergenceError as error:
         raise click.ClickException(
-            f"the loss is no longer finite in epoch {error.epoch}: try a lower --learning-rate"
-            f" than {settings.learning_rate:g}{_remedy(settings)}"
+            f"the loss is no longer finite in epoch {error.epoch}: {_remedy(settings)}"
         ) from None
     except Exception as error:
         fit = getattr(error, "fit", None)
@@ -322,13 +327,17 @@ def _warn(fit: Fit, settings: Settings, before: int) -> None:
     if fit.n_epochs and fit.losses[-1] > fit.losses[0]:
         echo(
             f"Warning: the loss rose from {fit.losses[0]:.6g} to {fit.losses[-1]:.6g}:"
-            f" try a lower --learning-rate than {settings.learning_rate:g}{_remedy(settings)}",
+            f" {_remedy(settings)}",
             err=True,
         )
 
 
 def _remedy(settings: Settings) -> str:
-    return "" if settings.standardize else ", or leave out --no-standardize"
+    rate = settings.learning_rate
+    remedies = [] if rate is None else [f"try a lower --learning-rate than {rate:g}"]
+    if not settings.standardize:
+        remedies.append("leave out --no-standardize")
+    return ", or ".join(remedies) or "features or initial weights are too large"
 
 
 def _end_interrupted(fit: Fit, settings: Settings, model_file: Path | None) -> None:

@@ -14,7 +14,7 @@ from fastbp.kernels import layout
 from fastbp.kernels import losses as loss_codes
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.losses import LOSSES
-from fastbp.training.optimizers import OPTIMIZERS, Optimizer
+from fastbp.training.optimizers import STOCHASTIC, Optimizer
 
 _NAMES = {own: row.scikit_learn or own for own, row in ACTIVATIONS.items()}
 HiddenName = Literal[  # for type checkers
@@ -48,7 +48,7 @@ def optimizer_of(estimator: Any) -> Optimizer:
     if not isinstance(estimator.solver, str):
         given: Optimizer = estimator.solver
         return given
-    kind: Any = OPTIMIZERS[estimator.solver]
+    kind: Any = STOCHASTIC[estimator.solver]
     values = {"nesterov": estimator.nesterovs_momentum, **vars(estimator)}
     names = {field.name for field in fields(kind)}
     optimizer: Optimizer = kind(**{name: values[name] for name in names & values.keys()})

@@ -12,6 +12,8 @@ prediction.py, neuron_prediction.py, network_prediction.py
     The outputs, for rows of any kind: how kernels are called for many; of a neuron; of a network.
 neuron.py, network.py
     The functions that users call.
+drop_in.py
+    train_neuron, which takes and returns lists.
 step_by_step_neuron.py, step_by_step_layers.py
     Objects that train step by step: Neuron; Layer and Perceptron.
 table_model.py

@@ -126,7 +126,7 @@ def fit_network(
     labels: Any,
     initial_weights: Sequence[Any],
     initial_biases: Sequence[Any],
-    learning_rate: float | Callable[[int], float],
+    learning_rate: float | Callable[[int], float] | None,
     epochs: int,
     *,
     activations: Sequence[ActivationName],
@@ -165,7 +165,7 @@ def fit_network(
         One per layer, the first with `n_features` inputs. See :func:`initialize_network`.
     initial_biases : sequence of array-like, shape (n_outputs,)
     learning_rate, epochs
-        As for :func:`fit_neuron`.
+        As for :func:`fit_neuron`: a rate of None for the optimizer ``"lbfgs"``.
     activations : sequence of {activations}
         One per layer; ``"softmax"`` on the last only. The derivative of ReLU is 0 at 0.
     loss : {losses}, default "mse"
@@ -178,6 +178,8 @@ def fit_network(
           only, computed from the pre-activation, so that it stays finite;
         - ``"cross_entropy"``: cross-entropy of ``"softmax"`` only, computed likewise.
     optimizer : {optimizers}, or an optimizer
+        By name with its defaults, or one with values of your own. ``"lbfgs"``, often the fastest
+        for small networks, takes no rate, batches or shuffling: see :class:`fastbp.LBFGS`.
     batch_size : int, optional
         Rows of each update; None takes all, 1 trains online. A shorter last batch is averaged over
         its own rows.

@@ -1,4 +1,4 @@
-"""One neuron: the drop-in ``train_neuron`` and the array interface."""
+"""One neuron: the array interface."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from fastbp import arguments
 from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
-from fastbp.data.labels import Samples, Targets, samples
+from fastbp.data.labels import Samples, Targets
 from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES, whole_vectors
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
-from fastbp.models.drop_in import round_to_4_decimals, train_small
 from fastbp.models.fits import Fit, check_names, counted, fields_of, restored, stored_dtype
 from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
 from fastbp.models.neuron_prediction import (
@@ -31,7 +30,7 @@ from fastbp.models.neuron_prediction import (
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
-from fastbp.training.driver import fit, train
+from fastbp.training.driver import fit
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
 from fastbp.training.problem import Model, Options, Outcome, Problem
 from fastbp.training.state import TrainingState
@@ -116,82 +115,6 @@ class NeuronFit(Fit):
         return cls(weights, bias, **restored(arrays, fields, weights.size, dtype))
 
 
-def train_neuron(
-    features: Any,
-    labels: Any,
-    initial_weights: Any,
-    initial_bias: float,
-    learning_rate: float,
-    epochs: int,
-) -> tuple[list[float], float, list[float]]:
-    """Train one sigmoid neuron on the mean squared error by full-batch gradient descent.
-
-    The drop-in for the plain NumPy function of this name: the same numbers, rounded to four
-    decimals as :func:`numpy.round` does, as plain Python objects. Unlike that one, it requires
-    finite features, labels and initial values. The arguments are never changed. Ctrl-C raises
-    ``KeyboardInterrupt``.
-
-    Parameters
-    ----------
-    features : array-like, shape (n_samples, n_features), or Rows
-        Real numbers: floats, integers or booleans.
-    labels : array-like, shape (n_samples,)
-    initial_weights : array-like, shape (n_features,)
-    initial_bias, learning_rate : float
-    epochs : int
-        0 gives the initial values and no losses.
-
-    Returns
-    -------
-    updated_weights : list of float
-    updated_bias : float
-    mse_values : list of float
-        The mean squared error before each update.
-
-    Raises
-    ------
-    TypeError
-        Text, complex numbers, or a non-number where a number is expected.
-    ValueError
-        Inconsistent shapes, a negative number of epochs, a rate or bias that is not finite.
-    DataError
-        A ragged or non-finite row (a ``ValueError``, too).
-    DivergenceError
-        The weights stopped being finite.
-
-    Notes
-    -----
-    With N rows and a = sigmoid(X w + b): w <- w - rate 2/N X'[(a - y) a (1 - a)], and b likewise
-    (Rumelhart, Hinton and Williams, Nature 323, 1986, equations 4 to 8, for one unit).
-
-    Examples
-    --------
-    >>> from fastbp import train_neuron
-    >>> train_neuron([[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0]], [1, 0, 0], [0.1, -0.2], 0.0, 0.1, 2)
-    ([0.1036, -0.1425], -0.0167, [0.3033, 0.2942])
-    """
-    if type(features) is list and type(labels) is list and type(initial_weights) is list:
-        results = train_small(
-            features, labels, initial_weights, initial_bias, learning_rate, epochs
-        )
-        if results is not None:
-            return results
-    rows = rows_of("features", features)
-    model = NeuronModel(rows.n_features, initial_weights, initial_bias, "sigmoid", "mse")
-    data = samples(rows, labels, None, model.targets, ("features", "labels", ""))
-    options = Options(
-        learning_rate=arguments.real("learning_rate", learning_rate),
-        epochs=arguments.integer("epochs", epochs, minimum=0),
-        batch_rows=rows.n_rows,
-        returns_on_interrupt=False,
-    )
-    weights, bias, losses = model.result(train(model.problem(data, options)))
-    together = np.concatenate([weights, [bias], losses])
-    rounded: list[float] = round_to_4_decimals(together).tolist()
-    d = rows.n_features
-    return rounded[:d], rounded[d], rounded[d + 1 :]
-
-
 @arguments.names_in_docs(
     activations=hidden_activations(),
     losses=neuron_loss_names(),
@@ -203,7 +126,7 @@ def fit_neuron(
     labels: Any,
     initial_weights: Any,
     initial_bias: float,
-    learning_rate: float | Callable[[int], float],
+    learning_rate: float | Callable[[int], float] | None,
     epochs: int,
     *,
     activation: HiddenActivation = "sigmoid",
@@ -226,7 +149,7 @@ def fit_neuron(
     state: TrainingState | None = None,
     dtype: arguments.Dtype = "float64",
 ) -> NeuronFit:
-    """Train one neuron by gradient descent.
+    """Train one neuron by gradient descent, or L-BFGS.
 
     The same result, bit for bit, for any number of threads, with or without `callback` and
     `progress`.
@@ -246,17 +169,19 @@ def fit_neuron(
         From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels.
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
-    learning_rate : float or callable
+    learning_rate : float or callable, or None
         A number, or a function from the epoch (from 0) to one, such as those of
         :mod:`fastbp.schedules`. The function is called once per epoch, in order, possibly some
-        epochs ahead.
+        epochs ahead. None with the optimizer ``"lbfgs"``, which chooses its steps itself.
     epochs : int
-        Passes over all rows.
+        Passes over all rows; with ``"lbfgs"`` the most iterations.
     activation : {activations}, default "sigmoid"
     loss : {losses}, default "mse"
         Those of :func:`fit_network`, for one output: ``"mse"`` is the squared error.
     optimizer : {optimizers}, or an optimizer
         By name with its defaults, or one with values of your own, such as ``SGD(momentum=0.9)``.
+        ``"lbfgs"`` goes by the loss of all rows and takes no rate, batches or shuffling: see
+        :class:`fastbp.LBFGS`, also for what differs in `tol`, `state` and `checkpoint`.
     batch_size : int, optional
         Rows of each update; None takes all, 1 trains online. A shorter last batch is averaged over
         its own rows.
@@ -295,7 +220,8 @@ def fit_neuron(
     checkpoint : path-like, optional
         A file for the state of the fit, written periodically, also within epochs, and when the
         fit ends. The same call in another process continues from there and gives a result
-        bit-identical to that of a fit that was never stopped. A fit that has finished returns
+        bit-identical to that of a fit that was never stopped (not so ``"lbfgs"``, which begins
+        with an empty memory, and saves between iterations only). A fit that has finished returns
         immediately, or continues if `epochs` is larger now. (`n_threads`, `callback` and `progress`
         may differ as well.)
     checkpoint_every : float
@@ -303,7 +229,8 @@ def fit_neuron(
     state : TrainingState, optional
         The `state` of an earlier fit whose parameters are now the initial ones: continues with
         its optimizer, order of rows, count of epochs and `tol`, as if it had never stopped. (One
-        that stopped on `tol` stops again at the next epoch without progress.)
+        that stopped on `tol` stops again at the next epoch without progress. ``"lbfgs"`` begins
+        with an empty memory.)
     dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
         That of the arithmetic, of the parameters and of predictions, whatever that of the rows.
         float32 computes twice as many numbers at a time, in half the memory, to about 7 digits

@@ -14,6 +14,8 @@ memory.py
     The two arrays that the kernel works in, with names.
 objective.py
     The loss, or the loss and its gradient, of all rows at given parameters.
+lbfgs.py
+    L-BFGS, whose iterations are SciPy's.
 validation.py
     The loss on validation data, and early stopping.
 checkpoints.py

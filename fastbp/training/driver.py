@@ -27,7 +27,9 @@ from fastbp.system.threads import ALONE
 from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
 from fastbp.training.checkpoints import Checkpoint, Saved
+from fastbp.training.lbfgs import Minimization, attainable
 from fastbp.training.objective import Objective, pass_options
+from fastbp.training.optimizers import GRADIENT_ONLY, LBFGS
 from fastbp.training.problem import FitType, Model, Outcome, Problem, checked_options
 from fastbp.training.run import Run, workers
 from fastbp.training.validation import Validation
@@ -91,14 +93,21 @@ def train(
         Run(problem, team, readers, interrupts) as run,
         contextlib.ExitStack() as stack,
     ):
-        objective = None
+        objective = whole = None
         if against is not None:
             objective = stack.enter_context(Objective(against, team, 1, interrupts))
-        return _Fitting(run, objective, checkpoint, progress).outcome(saved)
+        if isinstance(options.optimizer, LBFGS):
+            once = pass_options(problem.rows.n_rows, GRADIENT_ONLY, options.alpha)
+            passes = replace(problem, options=replace(once, n_threads=options.n_threads))
+            whole = stack.enter_context(Objective(passes, team, readers, interrupts))
+        return _Fitting(run, objective, checkpoint, progress, whole).outcome(saved)
 
 
 class _Fitting:
-    """A fit under way: what happens between the slices of its run."""
+    """A fit under way: what happens between the slices of its run, or iterations of L-BFGS.
+
+    Those have an objective, `whole`, of all rows; their run counts the epochs and holds the rest.
+    """
 
     def __init__(
         self,
@@ -106,7 +115,9 @@ class _Fitting:
         objective: Objective | None = None,
         checkpoint: Checkpoint | None = None,
         progress: Progress | None = None,
+        whole: Objective | None = None,
     ) -> None:
+        self.whole = whole
         self.run, self.memory = run, run.memory
         self.problem, self.options = run.problem, run.options
         self.validation = Validation(objective, run)
@@ -154,7 +165,7 @@ class _Fitting:
         self._in_checkpoint = self._progress()
 
     def outcome(self, saved: Saved | None = None) -> Outcome:
-        """Run slices until something ends the fit; return what came of it."""
+        """Run slices, or iterations, until something ends the fit; return what came of it."""
         interrupts = self.run.interrupts
         if saved is None:
             self.begin()
@@ -162,7 +173,9 @@ class _Fitting:
             self.resume(saved)
         try:
             if self.stopped is None:
-                self.stopped = self._slices()
+                if self.progress is not None:
+                    self.progress.begin(self.memory.epoch, self.memory.position)
+                self.stopped = self._slices() if self.whole is None else self._iterations()
                 if interrupts.count:
                     self._answer()
                 if self.checkpoint is not None:
@@ -179,24 +192,9 @@ class _Fitting:
         return self._outcome(self.stopped, interrupted=interrupts.answered)
 
     def _slices(self) -> str:
-        run, memory, progress = self.run, self.memory, self.progress
-        if progress is not None:
-            progress.begin(memory.epoch, memory.position)
-        while True:
-            epoch = memory.epoch
-            ended = not memory.within_epoch and (epoch or self.validation.due)
-            stopped = self._after_epoch() if ended else self._report(within_epoch=True)
-            if progress is not None:
-                loss = run.losses[epoch - 1] if epoch else None
-                progress.show(epoch, memory.position, loss, self.validation.last)
-            if stopped is not None:
-                return stopped
-            if epoch >= self.options.epochs:
-                return "epochs"
-            if run.interrupts.count:
-                return "interrupted"
-            if self.checkpoint is not None and self.checkpoint.due():
-                self._save()
+        """Run slices until something ends the fit; say what."""
+        run, memory = self.run, self.memory
+        while (stopped := self._between()) is None:
             try:
                 run.slice()
             except WaitInterruptedError:
@@ -205,6 +203,60 @@ class _Fitting:
                 run.raise_bad_row()
                 self._report(within_epoch=True)
                 raise self._divergence()
+        return stopped
+
+    def _iterations(self) -> str:
+        """Run iterations of L-BFGS, which is SciPy's, until something ends the fit; say what."""
+        whole, rule, stopped = self.whole, self.options.optimizer, self._between()
+        if stopped is not None:
+            return stopped
+        assert whole is not None
+        assert isinstance(rule, LBFGS)
+        minimization, before = Minimization(whole, self.memory.parameters), np.nan
+        if self.progress is not None:
+            whole.after_slice = self._show
+
+        def after_iteration() -> bool:
+            nonlocal before, stopped
+            self.run.completed(before, minimization.parameters)
+            before, stopped = minimization.loss, self._between()
+            return stopped is not None
+
+        try:
+            before = minimization.begin()
+            if not np.isfinite(before):
+                raise self._divergence()
+            rule = attainable(rule, self.memory.parameters.dtype)
+            minimization.run(rule, after_iteration)
+        except WaitInterruptedError:
+            return "interrupted"
+        if stopped is None:  # SciPy has found no lower loss, or none that is worth it
+            self._show(self.memory.position)
+        return stopped or "tol"
+
+    def _between(self) -> str | None:
+        """Do what is due between two slices, or two iterations; return why to stop."""
+        memory = self.memory
+        epoch = memory.epoch
+        ended = not memory.within_epoch and (epoch or self.validation.due)
+        stopped = self._after_epoch() if ended else self._report(within_epoch=True)
+        self._show(memory.position)
+        if stopped is not None:
+            return stopped
+        if epoch >= self.options.epochs:
+            return "epochs"
+        if self.run.interrupts.count:
+            return "interrupted"
+        if self.checkpoint is not None and self.checkpoint.due():
+            self._save()
+        return None
+
+    def _show(self, position: int) -> None:
+        """Show how far the fit is: the epochs, and this many rows of the next."""
+        if self.progress is not None:
+            epoch = self.memory.epoch
+            loss = self.run.losses[epoch - 1] if epoch else None
+            self.progress.show(epoch, position, loss, self.validation.last)
 
     def _after_epoch(self) -> str | None:
         """Do what is due after a completed epoch, once; return why to stop."""
@@ -266,8 +318,9 @@ class _Fitting:
 
     def _progress(self) -> tuple[int, ...]:
         """Return numbers of which one grows whenever there is more to keep."""
-        memory, validated = self.memory, len(self.validation.losses)
-        return memory.epoch, memory.position, memory.next_chunk, self.reported, validated
+        memory, done = self.memory, self.stopped == "tol"
+        numbers = memory.epoch, memory.position, memory.next_chunk, self.reported
+        return *numbers, len(self.validation.losses), done
 
     def _outcome(self, stopped: str, interrupted: bool = False) -> Outcome:
         """Return what training has given so far; Ctrl-C may have come when it had just ended."""
@@ -287,10 +340,13 @@ class _Fitting:
         run, memory = self.run, self.memory
         epoch = run.first_epoch + memory.epoch
         parameters = self.problem.named(memory.parameters.copy())
+        what, remedy = "loss or the parameters are no longer", "Lower learning_rate, or bring"
+        if self.whole is not None:
+            what, remedy = "loss of the initial parameters is not", "Bring"
         return DivergenceError(
-            f"the loss or the parameters are no longer finite in epoch {epoch};"
+            f"the {what} finite in epoch {epoch};"
             f" {', '.join(parameters)} and losses before it are attributes of this exception."
-            " Lower learning_rate, or bring the features to a similar scale (standardize them)",
+            f" {remedy} the features to a similar scale (standardize them)",
             epoch=epoch,
             losses=run.losses[: memory.epoch].copy(),
             parameters=parameters,

@@ -197,6 +197,16 @@ class Memory:
         self.epoch = self.batch_start = self.next_chunk = self.stale_epochs = 0
         self.status, self.bad_row = layout.RUNNING, layout.NO_ROW
 
+    def completed(self, loss: float, parameters: np.ndarray) -> None:
+        """Count an epoch that was computed elsewhere, as the kernels' ``finish_epoch`` does."""
+        self.start_from(parameters)
+        self.epoch += 1
+        best, tol = self.floats[layout.BEST_LOSS], self.floats[layout.TOL]
+        self.stale_epochs = 0 if best - loss > tol else self.stale_epochs + 1
+        self.floats[layout.BEST_LOSS] = min(best, loss)
+        if 0 < self.n_iter_no_change <= self.stale_epochs:
+            self.status = layout.NO_IMPROVEMENT
+
     def restore(self, state: TrainingState, epochs: int) -> None:
         """Restore all but the parameters, after this number of `epochs` of this fit."""
         self.epoch = epochs

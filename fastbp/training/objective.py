@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -28,6 +28,9 @@ class Objective(Run):
     The problem's options are those of :func:`pass_options`.
     """
 
+    after_slice: Callable[[int], None] | None = None
+    """Is called with the number of rows computed so far."""
+
     @property
     def gradient(self) -> np.ndarray:
         """The gradient of the last loss, with ``GRADIENT_ONLY``; flat, overwritten by the next."""
@@ -45,6 +48,8 @@ class Objective(Run):
                 self.slice()
             except WaitInterruptedError:
                 return None
+            if self.after_slice is not None:
+                self.after_slice(memory.position or self.problem.rows.n_rows)
         self.raise_bad_row()
         return float(self.losses[0])
 

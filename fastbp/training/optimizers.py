@@ -1,6 +1,7 @@
 """Optimizers: how a gradient changes the parameters.
 
-A new one is its rule in ``kernels/update.py``, and here a class and its name in `OPTIMIZERS`.
+A new one is its rule in ``kernels/update.py``, and here a class and its name in `STOCHASTIC`.
+LBFGS has no rule there: it is SciPy's, over whole passes (see ``lbfgs.py``).
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from typing import Any, ClassVar, Literal
 from fastbp import arguments
 from fastbp.kernels import update
 
+MOST_MEMORY = 1000  # each takes as much memory as two gradients
+
 
 def _fraction(name: str, value: Any) -> float:
     number = arguments.real(name, value)
     if not 0.0 <= number < 1.0:
         raise ValueError(f"{name}: expected a number from 0 to below 1, got {number}")
     return number
+
+
+def _not_negative(name: str, value: Any) -> float:
+    return arguments.real(name, value, minimum=0.0)
 
 
 def _positive(name: str, value: Any) -> float:
@@ -226,6 +233,71 @@ class RMSprop(Optimizer):
     code, n_moments, squares = update.RMSPROP, 1, slice(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LBFGS(Optimizer):
+    """L-BFGS: SciPy's L-BFGS-B, over the loss and gradient of all rows.
+
+    Often the fastest way to the minimum where all rows can be gone over again, as those of a neuron
+    or a small network. An epoch is one of its iterations, and `epochs` is the most of them: a pass
+    over all rows, or a few where the line search takes several steps; one more before the first.
+    The learning rate of the fit must be None, and there are no batches and no shuffling, because
+    the line search chooses the steps by the loss of all rows. (Byrd, Lu, Nocedal and Zhu, SIAM J.
+    Sci. Comput. 16, 1995; line search of More and Thuente, ACM TOMS 20, 1994.)
+
+    A fit ends, ``stopped="tol"``, when either tolerance is met, or no step along the gradient
+    lowers the loss any more, because of rounding; the fit's own `tol` may end it before.
+
+    SciPy's memory cannot be saved. A fit that continues another one, by `state` or from a
+    checkpoint, begins with an empty memory at its parameters, and takes other steps from there than
+    a fit that was never stopped: here that is not bit-identical. Nothing is saved within an epoch,
+    and Ctrl-C returns the parameters of the last complete one.
+
+    In float32, loss and gradient are computed at the parameters rounded to it, and SciPy computes
+    in float64. What falls by less than 1.5e-8 there is rounding: `ftol` is at least that.
+
+    A loss that is not finite makes the line search step back; if it is not finite at the initial
+    parameters, the fit raises DivergenceError.
+
+    Parameters
+    ----------
+    memory : int
+        At least 1: how many of the last steps estimate the curvature.
+    gtol : float
+        Not negative: end when no element of the gradient is larger in magnitude. The default gives
+        a logistic regression's coefficients to about three digits.
+    ftol : float
+        Not negative: end when an iteration lowers the loss by no more than `ftol` times the larger
+        of the loss and 1. The default is 64 times the rounding error of float64, as in
+        scikit-learn's ``LogisticRegression``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> from fastbp import LBFGS, fit_neuron
+    >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    >>> fit = fit_neuron(features, labels, [0.0], 0.0, None, 100, loss="bce",
+    ...                  optimizer=LBFGS(gtol=1e-8))
+    >>> fit.weights.round(6), round(fit.bias, 6), fit.stopped, bool(fit.n_epochs < 10)
+    (array([0.908184]), -1.362276, 'tol', True)
+    """
+
+    memory: int = 10
+    gtol: float = 1e-6
+    ftol: float = 2.0**-46
+
+    def __post_init__(self) -> None:
+        memory = arguments.integer("memory", self.memory, minimum=1, maximum=MOST_MEMORY)
+        object.__setattr__(self, "memory", memory)
+        object.__setattr__(self, "gtol", _not_negative("gtol", self.gtol))
+        object.__setattr__(self, "ftol", _not_negative("ftol", self.ftol))
+
+    code, n_moments = update.KEEP_GRADIENT, 0  # of its passes: what is kept is SciPy's
+
+
 @dataclass(frozen=True)
 class NoUpdate:
     """What stands for an optimizer where the parameters stay as they are."""
@@ -238,12 +310,14 @@ class NoUpdate:
 GRADIENT_ONLY = NoUpdate(update.KEEP_GRADIENT, 1)  # the gradient is kept in place of moments
 LOSS_ONLY = NoUpdate(update.KEEP_LOSS, 0)
 Rule = Optimizer | NoUpdate
-OPTIMIZERS: dict[str, type[Optimizer]] = {
+STOCHASTIC: dict[str, type[Optimizer]] = {
     "sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop
 }  # fmt: skip
-OptimizerName = Literal[
-    "sgd", "adam", "adamw", "rmsprop"
-]  # for type checkers; a test compares the two
+"""Those that update the parameters after each batch, by a rule of the kernels."""
+OPTIMIZERS: dict[str, type[Optimizer]] = {**STOCHASTIC, "lbfgs": LBFGS}
+# For type checkers; a test compares them.
+StochasticName = Literal["sgd", "adam", "adamw", "rmsprop"]
+OptimizerName = Literal[StochasticName, "lbfgs"]
 
 
 def optimizer_of(value: Any) -> Optimizer:

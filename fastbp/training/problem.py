@@ -13,7 +13,7 @@ from fastbp import arguments
 from fastbp.data.labels import Samples, Targets, check_weights
 from fastbp.data.order import Random
 from fastbp.data.rows import Rows
-from fastbp.training.optimizers import SGD, Optimizer, Rule, optimizer_of
+from fastbp.training.optimizers import LBFGS, SGD, Optimizer, Rule, optimizer_of
 from fastbp.training.state import TrainingState
 
 PLAIN = SGD()
@@ -121,6 +121,8 @@ class Problem:
     def brief(self) -> bool:
         """Whether training is sure to take a few milliseconds at most, on one thread."""
         options = self.options
+        if isinstance(options.optimizer, LBFGS):  # nobody knows how many passes
+            return False
         if options.calls_back or options.progress or callable(options.learning_rate):
             return False
         if self.rows.in_memory is None or options.n_threads not in (None, 1):
@@ -173,15 +175,16 @@ def checked_options(rows: Rows, given: dict[str, Any], pauses: bool) -> Options:
         batch_rows = min(rows.n_rows, size)
     how = _checked_shuffle(given["shuffle"], rows)
     rule = optimizer_of(given["optimizer"])
+    rate = _checked_rate(given["learning_rate"], rule)
+    if isinstance(rule, LBFGS):
+        _refuse_batches(given)
     if state is not None:
         _check_state(state, rule)
     random = None
     if how or random_state is not None:  # making a generator takes 10 microseconds
         random = arguments.random_generator("random_state", random_state)
     check_weights("sample_weight", rows)
-    rate, threads = given["learning_rate"], given["n_threads"]
-    if not callable(rate):
-        rate = arguments.real("learning_rate", rate)
+    threads = given["n_threads"]
     if threads is not None:
         threads = arguments.integer("n_threads", threads, minimum=1)
     patience = given["n_iter_no_change"]
@@ -212,6 +215,33 @@ def _checked_norm(value: Any) -> float | None:
     if norm <= 0.0:
         raise ValueError(f"clip_norm: expected a number above 0, got {norm}")
     return norm
+
+
+def _checked_rate(rate: Any, rule: Optimizer) -> arguments.RateFunction | float:
+    """Return the rate; for L-BFGS a number that nothing reads."""
+    if isinstance(rule, LBFGS):
+        if rate is not None:
+            raise ValueError(
+                "learning_rate: expected None with optimizer='lbfgs', whose line search chooses the"
+                f" steps, got {arguments.describe(rate)}"
+            )
+        return 0.0
+    if rate is None:
+        raise TypeError(
+            "learning_rate: expected a real number, got NoneType None, which only"
+            " optimizer='lbfgs' takes"
+        )
+    return rate if callable(rate) else arguments.real("learning_rate", rate)
+
+
+def _refuse_batches(given: dict[str, Any]) -> None:
+    """Refuse what L-BFGS has no use for."""
+    for name, usual in (("batch_size", None), ("shuffle", False), ("clip_norm", None)):
+        if given[name] is not usual:
+            raise ValueError(
+                f"{name}: expected {usual} with optimizer='lbfgs', which computes the loss of all"
+                f" rows for each step, got {arguments.describe(given[name])}"
+            )
 
 
 def _check_state(state: Any, rule: Optimizer) -> None:

@@ -277,6 +277,14 @@ class Run:
         self.losses = np.resize(losses, max(len(losses), self.losses.size))
         self.memory.restore(state, len(losses))
 
+    def completed(self, loss: float, parameters: np.ndarray) -> None:
+        """Note an epoch that was computed elsewhere: its loss, and the parameters after it."""
+        memory, epoch = self.memory, self.memory.epoch
+        if epoch == self.losses.size:
+            self.losses = np.resize(self.losses, min(self.options.epochs, 2 * epoch))
+        self.losses[epoch] = loss
+        memory.completed(loss, parameters)
+
     def training_state(self) -> TrainingState:
         """Return what another fit needs to continue."""
         epoch = self.memory.epoch

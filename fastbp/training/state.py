@@ -37,13 +37,14 @@ class TrainingState:
 
     Pass it as `state`, with the fit's parameters as initial values and otherwise the same
     arguments: the two fits together equal one that never stopped, bit for bit, even if the first
-    one was interrupted within an epoch. The initial values and the optimizer are checked and,
+    one was interrupted within an epoch (but for L-BFGS, whose memory is SciPy's and cannot be kept:
+    it begins with an empty one). The initial values and the optimizer are checked and,
     within an epoch, how it is divided; other rows, losses or rates may be intended and are
     accepted. A generator whose state it holds is used again, whatever `random_state` says.
 
     Attributes
     ----------
-    optimizer : SGD, Adam or RMSprop
+    optimizer : SGD, Adam, RMSprop or LBFGS
     epoch : int
         Epochs completed, of all fits together.
     moments : numpy.ndarray, shape (0, 1 or 2, n)

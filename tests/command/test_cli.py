@@ -12,7 +12,7 @@ import fastbp
 from fastbp.command import plain_loop
 from fastbp.command.app import command
 from tests import reference
-from tests.command.running import run
+from tests.command.running import cells, run
 
 
 @pytest.fixture
@@ -928,3 +928,36 @@ def test_the_bar_fits_80_columns_and_counts_from_where_it_begins(capsys, monkeyp
             progress.begin(1, 0)
             progress.show(2, 0, 0.5)
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("hidden", [(), ("--hidden", "4")])
+def test_lbfgs_converges_without_a_rate(cancer, tmp_path, hidden):
+    how = ("--target", "diagnosis", "--optimizer", "lbfgs", "--alpha", "1", *hidden)
+    path = tmp_path / "fit.safetensors"
+    report = run("train", cancer, *how, "--epochs", "400", "--checkpoint", path)
+    assert "converged" in cells(report, "loss")[1]
+    assert float(cells(report, "accuracy")[0].rstrip("%")) >= 95.0
+    run("train", cancer, *how, "--epochs", "400", "--checkpoint", path)  # nothing is left to do
+    early = run(
+        "train", cancer, *how, "--alpha", "0", "--validation", "0.2", "--patience", "3",
+        "--dtype", "float32",
+    )  # fmt: skip
+    assert "stopped early" in cells(early, "loss")[1]
+
+
+@pytest.mark.parametrize(
+    "option", [("--learning-rate", "0"), ("--batch-size", "8"), ("--shuffle",)]
+)
+def test_lbfgs_has_no_batches(cancer, option):
+    how = ("--target", "diagnosis", "--optimizer", "lbfgs")
+    refused = run("train", cancer, *how, *option, code=2)
+    assert f"{option[0]}: not with --optimizer lbfgs" in refused.stderr
+    run("train", cancer, *how, "--no-shuffle", "--epochs", "2")
+
+
+def test_lbfgs_diverges_at_the_start_only(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,y\n" + "".join(f"{i}e200,{i}e200\n" for i in range(9)))
+    how = ("--target", "y", "--number", "--optimizer", "lbfgs", "--no-standardize")
+    failed = run("train", path, *how, "--activation", "relu", code=1)
+    assert "the loss is no longer finite in epoch 0: leave out --no-standardize" in failed.stderr

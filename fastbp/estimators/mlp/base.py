@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from numbers import Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -20,7 +20,7 @@ from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.mlp import network
 from fastbp.estimators.mlp.exchange import Exchange
 from fastbp.estimators.mlp.fitting import NOT_FINITE, Fit, Learned, check_stored
-from fastbp.estimators.mlp.lbfgs import Lbfgs, WholeLoss
+from fastbp.estimators.mlp.lbfgs import Lbfgs, problem_of
 from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.mlp.stochastic import Stochastic
 from fastbp.estimators.mlp.targets import Targets
@@ -35,11 +35,11 @@ from fastbp.estimators.scikit_learn import (
 )
 from fastbp.models.layers import Layers
 from fastbp.models.network_prediction import predicted_directly
-from fastbp.training.optimizers import OPTIMIZERS, OptimizerName
+from fastbp.training.lbfgs import Minimization
+from fastbp.training.objective import objective
+from fastbp.training.optimizers import OPTIMIZERS
 
 CHECKS = {"accept_sparse": ["csr", "csc"], "dtype": (FLOAT64, FLOAT32)}
-SOLVERS = ["lbfgs", *OPTIMIZERS]
-Solver = Literal["lbfgs", OptimizerName]  # for type checkers
 
 
 class BaseMLP(Exchange):
@@ -51,7 +51,7 @@ class BaseMLP(Exchange):
         **Exchange._parameter_constraints,
         "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions(set(HIDDEN))],
-        "solver": [StrOptions(set(SOLVERS))],
+        "solver": [StrOptions(set(OPTIMIZERS))],
         "batch_size": [StrOptions({"auto"}), COUNT],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
         "learning_rate_init": [POSITIVE],
@@ -191,9 +191,9 @@ class BaseMLP(Exchange):
         """
         weight = rest[0] if rest and isinstance(rest[0], np.ndarray) else None
         data = Data(X, np.ascontiguousarray(y, dtype=np.float64), weight)
-        loss = WholeLoss(self, self, self._layers(self), data, 1)
-        with loss.function() as evaluate:
-            return evaluate(packed_coef_inter)
+        problem = problem_of(self, self, self._layers(self), data)
+        with objective(problem) as whole:
+            return Minimization(whole, problem.parameters).evaluate(packed_coef_inter)
 
     def _is_stochastic(self) -> bool:
         if self.solver == "lbfgs":

@@ -13,14 +13,15 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from fastbp.arguments import names_in_docs
 from fastbp.estimators.base import Scores
-from fastbp.estimators.mlp.base import SOLVERS, BaseMLP, Solver
+from fastbp.estimators.mlp.base import BaseMLP
 from fastbp.estimators.mlp.targets import Classes
 from fastbp.estimators.names import HIDDEN, HiddenName
 from fastbp.estimators.scikit_learn import StrOptions, check_partial_fit_first_call, fit_method
 from fastbp.models.losses import LOSSES, LossName
+from fastbp.training.optimizers import OPTIMIZERS, OptimizerName
 
 
-@names_in_docs(activations=HIDDEN, solvers=SOLVERS, losses=["log_loss", *LOSSES])
+@names_in_docs(activations=HIDDEN, solvers=OPTIMIZERS, losses=["log_loss", *LOSSES])
 class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron for classes: scikit-learn's, several times as fast.
 
@@ -242,7 +243,7 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
         hidden_layer_sizes: Any = (100,),
         activation: HiddenName = "relu",
         *,
-        solver: Solver = "adam",
+        solver: OptimizerName = "adam",
         alpha: float = 0.0001,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",

@@ -10,16 +10,17 @@ from sklearn.utils.metaestimators import available_if
 
 from fastbp.arguments import names_in_docs
 from fastbp.estimators.base import Scores
-from fastbp.estimators.mlp.base import SOLVERS, BaseMLP, Solver
+from fastbp.estimators.mlp.base import BaseMLP
 from fastbp.estimators.mlp.targets import Numbers
 from fastbp.estimators.names import HIDDEN, HiddenName
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.losses import LOSSES, LossName
+from fastbp.training.optimizers import OPTIMIZERS, OptimizerName
 
 KNOWN = ["squared_error", "poisson", *LOSSES]
 
 
-@names_in_docs(activations=HIDDEN, solvers=SOLVERS, losses=KNOWN)
+@names_in_docs(activations=HIDDEN, solvers=OPTIMIZERS, losses=KNOWN)
 class MLPRegressor(Scores, RegressorMixin, BaseMLP):  # type: ignore[misc]
     """A multi-layer perceptron that predicts numbers: scikit-learn's, several times as fast.
 
@@ -178,7 +179,7 @@ class MLPRegressor(Scores, RegressorMixin, BaseMLP):  # type: ignore[misc]
         hidden_layer_sizes: Any = (100,),
         activation: HiddenName = "relu",
         *,
-        solver: Solver = "adam",
+        solver: OptimizerName = "adam",
         alpha: float = 0.0001,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",

@@ -46,7 +46,7 @@ from fastbp.models.losses import NeuronLoss, neuron_loss_names
 from fastbp.models.network import NetworkFit, fit_network, predict_network
 from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import OPTIMIZERS
+from fastbp.training.optimizers import STOCHASTIC
 from fastbp.training.state import TrainingState
 
 Fitted = NeuronFit | NetworkFit
@@ -99,7 +99,7 @@ class Neurons(Estimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Estimator._parameter_constraints,
         "loss": [StrOptions(set(KNOWN_LOSSES))],
-        "solver": [StrOptions(set(OPTIMIZERS)), *OPTIMIZERS.values()],
+        "solver": [StrOptions(set(STOCHASTIC)), *STOCHASTIC.values()],
         "batch_size": [COUNT, None],
         "max_iter": [Number(Integral, 1, 2**62, closed="both")],
         "learning_rate_init": [POSITIVE, StrOptions({"auto"}), callable],

@@ -20,13 +20,13 @@ from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.activations import HiddenActivation
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
+from fastbp.training.optimizers import STOCHASTIC, Optimizer, StochasticName
 
 LEAST = {dtype: 2.0**26 * float(np.finfo(dtype).tiny) for dtype in DTYPES.values()}
 """A sum of outputs to divide by: of smaller ones few digits are left."""
 
 
-@names_in_docs(losses=KNOWN_LOSSES, solvers=OPTIMIZERS)
+@names_in_docs(losses=KNOWN_LOSSES, solvers=STOCHASTIC)
 class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[misc]
     """One sigmoid neuron for two classes; for more, one neuron per class, one-vs-rest.
 
@@ -182,7 +182,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         self,
         loss: KnownLoss = "log_loss",
         *,
-        solver: OptimizerName | Optimizer = "sgd",
+        solver: StochasticName | Optimizer = "sgd",
         alpha: float = 0.0001,
         batch_size: int | None = None,
         learning_rate_init: Literal["auto"] | float | Callable[[int], float] = "auto",

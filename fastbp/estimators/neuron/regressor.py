@@ -17,10 +17,10 @@ from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.activations import HiddenActivation, hidden_activations
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import OPTIMIZERS, Optimizer, OptimizerName
+from fastbp.training.optimizers import STOCHASTIC, Optimizer, StochasticName
 
 
-@names_in_docs(losses=KNOWN_LOSSES, activations=hidden_activations(), solvers=OPTIMIZERS)
+@names_in_docs(losses=KNOWN_LOSSES, activations=hidden_activations(), solvers=STOCHASTIC)
 class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc]
     """One neuron for a number; for several numbers, one neuron each.
 
@@ -147,7 +147,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         loss: KnownLoss = "squared_error",
         *,
         activation: HiddenActivation = "identity",
-        solver: OptimizerName | Optimizer = "sgd",
+        solver: StochasticName | Optimizer = "sgd",
         alpha: float = 0.0001,
         batch_size: int | None = None,
         learning_rate_init: Literal["auto"] | float | Callable[[int], float] = "auto",

@@ -1,0 +1,147 @@
+"""L-BFGS: SciPy's iterations over the loss and gradient of all rows.
+
+What happens between the iterations of a fit is in ``driver.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastbp.arguments import FLOAT64
+from fastbp.system.interrupts import WaitInterruptedError
+from fastbp.training.objective import Objective
+from fastbp.training.optimizers import LBFGS
+from fastbp.training.problem import Problem
+
+UNLIMITED = 2**31 - 1
+LEAST_FTOL_IN_FLOAT32 = 2.0**-26
+"""Below, a loss falls by chance; the line search would take 40 passes to find no lower one."""
+
+
+class _Point(NamedTuple):
+    packed: np.ndarray
+    loss: float
+    gradient: np.ndarray
+
+
+class Minimization:
+    """The minimization of a problem's loss, from its parameters on.
+
+    SciPy's vectors are packed: they have the parameters without the padding, in float64, all
+    weights before all biases (as in scikit-learn, whose iterations are therefore the same).
+
+    Parameters
+    ----------
+    objective : Objective
+        That of a problem with ``GRADIENT_ONLY``.
+    parameters : numpy.ndarray
+        Flat, where to begin.
+    """
+
+    def __init__(self, objective: Objective, parameters: np.ndarray) -> None:
+        self._objective = objective
+        self._flat = parameters.copy()
+        self._indices = _packed_indices(objective.problem)
+        packed = self._flat[self._indices].astype(np.float64)
+        self._now = self._latest = _Point(packed, np.nan, self._flat[:0])
+        self._error: StopIteration | None = None
+
+    @property
+    def loss(self) -> float:
+        """The loss after the last complete iteration; NaN before all of them."""
+        return self._now.loss
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """The parameters after the last complete iteration: flat, a new array."""
+        flat = np.zeros_like(self._flat)
+        with np.errstate(over="ignore"):
+            flat[self._indices] = self._now.packed
+        return flat
+
+    def evaluate(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and the packed gradient, of the dtype of the arithmetic.
+
+        Raises a WaitInterruptedError if an interrupt cut it short.
+        """
+        with np.errstate(over="ignore"):
+            self._flat[self._indices] = packed
+        loss = self._objective.loss(self._flat)
+        if loss is None:
+            raise WaitInterruptedError
+        return loss, self._objective.gradient[self._indices]
+
+    def begin(self) -> float:
+        """Compute the loss of the first parameters, to be called before :meth:`run`; return it."""
+        packed = self._now.packed
+        self._now = self._latest = _Point(packed, *self.evaluate(packed))
+        return self._now.loss
+
+    def run(
+        self,
+        rule: LBFGS,
+        after: Callable[[], bool],
+        iterations: int = UNLIMITED,
+        evaluations: int = UNLIMITED,
+    ) -> Any:
+        """Run as many iterations as there may be; return SciPy's result.
+
+        `after` is called after each of them, and returns whether to stop. Interrupts are raised as
+        by :meth:`evaluate`.
+        """
+        import scipy.optimize  # 0.4 s, which few fits need
+
+        def after_iteration(intermediate_result: Any) -> None:  # the name is SciPy's
+            self._now = self._latest  # SciPy has computed it last
+            try:
+                stop = after()
+            except StopIteration as error:  # of the user's function: SciPy would keep it
+                self._error = error
+                raise
+            if stop:
+                raise StopIteration
+
+        options = {
+            "maxcor": rule.memory,
+            "gtol": rule.gtol,
+            "ftol": rule.ftol,
+            "maxiter": iterations,
+            "maxfun": evaluations,
+        }
+        start, how = self._now.packed, {"callback": after_iteration, "options": options}
+        found = scipy.optimize.minimize(self._tried, start, jac=True, method="L-BFGS-B", **how)
+        if self._error is not None:
+            raise self._error
+        return found
+
+    def _tried(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and the gradient at a step of the line search."""
+        if np.array_equal(packed, self._latest.packed):
+            return self._latest[1:]
+        loss, gradient = self.evaluate(packed)
+        if np.isfinite(loss) and np.isfinite(gradient).all():
+            self._latest = _Point(packed.copy(), loss, gradient)
+            return loss, gradient
+        # A line search that interpolates infinities would get NaN. Return those of a parabola along
+        # the step, which has its minimum at a tenth of it.
+        now = self._now
+        slope = abs(float(now.gradient @ (packed - now.packed)))
+        return now.loss + 4.0 * slope, -9.0 * now.gradient
+
+
+def attainable(rule: LBFGS, dtype: np.dtype[Any]) -> LBFGS:
+    """Return the rule with a tolerance of losses that can be told apart in this dtype."""
+    if dtype == FLOAT64:
+        return rule
+    return replace(rule, ftol=max(rule.ftol, LEAST_FTOL_IN_FLOAT32))
+
+
+def _packed_indices(problem: Problem) -> np.ndarray:
+    """Return which of the flat parameters are some, in the order in which they have names."""
+    named = problem.named(np.arange(problem.parameters.size, dtype=np.float64)).values()
+    arrays = [array for part in named for array in (part if isinstance(part, list) else [part])]
+    return np.concatenate([np.ravel(array) for array in arrays]).astype(np.intp)

@@ -1,0 +1,437 @@
+"""L-BFGS: SciPy's iterations over the one pass, and all that a fit promises besides."""
+
+import signal
+
+import numpy as np
+import pytest
+import scipy.optimize
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import scale
+
+import fastbp
+from fastbp import LBFGS
+from fastbp.training.lbfgs import Minimization
+from fastbp.training.objective import Objective
+from tests.problems import network_bits, network_problem
+
+CANCER = scale(load_breast_cancer().data), load_breast_cancer().target
+MANY = np.random.default_rng(0).normal(size=(8_000, 30))  # three chunks
+MANY = MANY, (MANY[:, 0] + MANY[:, 1] ** 2 > 0.5).astype(float)
+DIGITS = load_digits().data / 16.0, load_digits().target
+ALPHA = 1.0
+X, Y, W, B, _ = network_problem((4, 6, 3), 300, "cross_entropy")
+NETWORK = {"activations": ["tanh", "softmax"], "loss": "cross_entropy", "optimizer": "lbfgs"}
+
+
+def neuron(epochs=100, data=CANCER, start=None, **keywords):
+    features, labels = data
+    start = (np.zeros(30), 0.0) if start is None else (start.weights, start.bias)
+    how = {"loss": "bce", "alpha": ALPHA, "optimizer": "lbfgs", **keywords}
+    return fastbp.fit_neuron(features, labels, *start, None, epochs, **how)
+
+
+def network(epochs=40, **keywords):
+    return fastbp.fit_network(X, Y, W, B, None, epochs, **{**NETWORK, **keywords})
+
+
+def bits(fit):
+    return b"".join(np.asarray(part).tobytes() for part in fit)
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """Counts how often loss and gradient are computed."""
+    seen, evaluate = [], Minimization.evaluate
+
+    def counted(self, packed):
+        seen.append(packed)
+        return evaluate(self, packed)
+
+    monkeypatch.setattr(Minimization, "evaluate", counted)
+    return seen
+
+
+# --- the iterations -----------------------------------------------------------------------------
+
+
+def logistic(packed, x, y, weight, alpha):
+    """The weighted mean log loss of a neuron and its gradient, in NumPy."""
+    w, b, n = packed[:-1], packed[-1], weight.sum()
+    z = x @ w + b
+    loss = weight @ (np.logaddexp(0.0, z) - y * z) + alpha / 2.0 * w @ w
+    dz = weight * (1.0 / (1.0 + np.exp(-z)) - y)
+    return loss / n, np.append(x.T @ dz + alpha * w, dz.sum()) / n
+
+
+def softmax(packed, x, y, alpha):
+    """The mean cross-entropy of a layer and its gradient, in NumPy."""
+    (n, d), k = x.shape, y.shape[1]
+    w, b = packed[: d * k].reshape(d, k), packed[d * k :]
+    z = x @ w + b
+    z -= z.max(axis=1, keepdims=True)
+    a = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    loss = -(y * np.log(a)).sum() + alpha / 2.0 * (w**2).sum()
+    dw, db = x.T @ (a - y) + alpha * w, (a - y).sum(axis=0)
+    return loss / n, np.concatenate([dw.ravel(), db]) / n
+
+
+def path_of(function, start, iterations, *arguments, **options):
+    points = []
+    scipy.optimize.minimize(
+        function, start, arguments, method="L-BFGS-B", jac=True, callback=lambda x: points.append(x.copy()),
+        options={"maxiter": iterations, "ftol": 2.0**-46, "gtol": 1e-6, **options},
+    )  # fmt: skip
+    return points
+
+
+@pytest.mark.parametrize("memory", [2, 10])
+def test_a_neurons_iterates_are_those_of_scipy(memory):
+    x, y = CANCER
+    weight, points = np.random.default_rng(0).uniform(0.5, 2.0, len(y)), []
+    fit = neuron(
+        12, optimizer=LBFGS(memory=memory), sample_weight=weight,
+        callback=lambda state: points.append(np.append(state.weights, state.bias)),
+    )  # fmt: skip
+    arguments = x, y, weight, ALPHA
+    theirs = path_of(logistic, np.zeros(31), 12, *arguments, maxcor=memory)
+    np.testing.assert_allclose(points, theirs, rtol=1e-8, atol=1e-8)
+    assert (fit.stopped, fit.n_epochs) == ("epochs", 12)
+    losses = [logistic(p, *arguments)[0] for p in (np.zeros(31), *theirs[:-1])]
+    np.testing.assert_allclose(fit.losses, losses, rtol=1e-10)  # before each iteration
+    np.testing.assert_array_equal(np.append(fit.weights, fit.bias), points[-1])
+
+
+def test_a_layers_iterates_are_those_of_scipy():
+    x, c = DIGITS
+    y, points = np.eye(10)[c], []
+    fit = fastbp.fit_network(
+        x, c, [np.zeros((64, 10))], [np.zeros(10)], None, 15, activations=["softmax"],
+        loss="cross_entropy", alpha=ALPHA, optimizer="lbfgs",
+        callback=lambda s: points.append(np.concatenate([s.weights[0].ravel(), s.biases[0]])),
+    )  # fmt: skip
+    theirs = path_of(softmax, np.zeros(650), 15, x, y, ALPHA)
+    np.testing.assert_allclose(points, theirs, rtol=1e-7, atol=1e-7)
+    assert fit.losses[-1] == pytest.approx(softmax(theirs[-2], x, y, ALPHA)[0], rel=1e-10)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-3), ("float32", 5e-3)])
+def test_it_converges_to_logistic_regression(dtype, close, evaluations):
+    fit = neuron(dtype=dtype)
+    theirs = LogisticRegression(C=1.0 / ALPHA, tol=1e-10, max_iter=10_000).fit(*CANCER)
+    assert fit.stopped == "tol" and fit.weights.dtype == dtype
+    np.testing.assert_allclose(fit.weights, theirs.coef_[0], atol=close)
+    assert fit.bias == pytest.approx(theirs.intercept_[0], abs=close)
+    assert fit.n_epochs < len(evaluations) < 1.3 * fit.n_epochs  # a failed line search takes 40
+
+
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-3), ("float32", 5e-3)])
+def test_several_classes_converge_to_logistic_regression(dtype, close):
+    start = [np.zeros((64, 10))], [np.zeros(10)]
+    how = {"activations": ["softmax"], "loss": "cross_entropy", "optimizer": "lbfgs"}
+    fit = fastbp.fit_network(*DIGITS, *start, None, 1000, alpha=ALPHA, dtype=dtype, **how)
+    theirs = LogisticRegression(C=1.0 / ALPHA, tol=1e-10, max_iter=10_000).fit(*DIGITS)
+    assert fit.stopped == "tol"
+    np.testing.assert_allclose(fit.weights[0].T, theirs.coef_, atol=close)
+
+
+def test_tolerances_end_it():
+    strict, loose = neuron(optimizer=LBFGS(gtol=1e-9)), neuron(optimizer=LBFGS(gtol=1e-3))
+    rough = neuron(optimizer=LBFGS(gtol=0.0, ftol=1e-3))
+    assert loose.n_epochs < strict.n_epochs and rough.n_epochs < strict.n_epochs
+    assert {fit.stopped for fit in (strict, loose, rough)} == {"tol"}
+    to_the_last_bit = neuron(1000, optimizer=LBFGS(gtol=0.0, ftol=0.0))
+    assert to_the_last_bit.stopped == "tol"  # no step lowers the loss
+    np.testing.assert_allclose(to_the_last_bit.weights, strict.weights, atol=1e-5)
+
+
+def test_the_fits_own_tolerance_ends_it_like_any_other():
+    full = neuron()
+    falls = -np.diff(full.losses)
+    fit = neuron(tol=1e-3, n_iter_no_change=2)
+    stale = [epoch for epoch in range(1, full.n_epochs) if max(falls[epoch - 1 :][:2]) <= 1e-3]
+    assert fit.stopped == "tol" and fit.n_epochs == stale[0] + 2 < full.n_epochs
+    np.testing.assert_array_equal(fit.losses, full.losses[: fit.n_epochs])
+
+
+def test_at_a_minimum_it_ends_at_once():
+    start = neuron(1000, optimizer=LBFGS(gtol=1e-9))
+    fit = neuron(start=start)
+    assert (fit.stopped, fit.n_epochs, fit.losses.shape) == ("tol", 0, (0,))
+    np.testing.assert_array_equal(fit.weights, start.weights)
+    assert neuron(0).stopped == "epochs"
+
+
+# --- as with the other optimizers ---------------------------------------------------------------
+
+
+def test_threads_change_no_bit():
+    assert len({bits(neuron(data=MANY, n_threads=n)) for n in (1, 2, 3)}) == 1
+    assert len({network_bits(network(n_threads=n)) for n in (1, 2)}) == 1
+    assert bits(neuron(callback=lambda state: None)) == bits(neuron())
+
+
+@pytest.mark.parametrize("whole_bytes", [2**26, 0], ids=["whole", "by blocks"])
+def test_sources_change_no_bit(tmp_path, monkeypatch, whole_bytes):
+    monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", whole_bytes)
+    monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 2**15)
+    x, y = MANY
+    expected = bits(neuron(20, data=MANY))
+    table = np.column_stack([x, y])
+    np.save(tmp_path / "rows.npy", table)
+    lines = [",".join(map(repr, row)) for row in table.tolist()]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    sources = [
+        fastbp.open_rows(tmp_path / "rows.npy", target=-1),
+        fastbp.open_rows(tmp_path / "rows.csv", target=-1, header=False),
+        fastbp.open_rows(lambda: (part for part in np.array_split(table, 7)), target=-1),
+    ]
+    for rows in sources:
+        assert bits(neuron(20, data=(rows, None))) == expected
+    assert bits(neuron(20, data=(np.asfortranarray(x), y))) == expected
+
+
+def test_a_file_is_gone_over_once_an_evaluation(evaluations, monkeypatch):
+    monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", 0)
+    monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 2**15)
+    table, passes = np.column_stack(MANY), []
+
+    def blocks():
+        passes.append(1)
+        yield from np.array_split(table, 3)
+
+    rows = fastbp.open_rows(blocks, target=-1)
+    before = len(passes)
+    fit = neuron(10, data=(rows, None))
+    assert len(passes) - before == len(evaluations) >= fit.n_epochs + 1
+
+
+def test_weights_count_rows():
+    x, y = CANCER
+    times = np.random.default_rng(0).integers(0, 3, len(y))
+    repeated = neuron(data=(np.repeat(x, times, axis=0), np.repeat(y, times)))
+    weighted = neuron(sample_weight=times.astype(float))
+    np.testing.assert_allclose(weighted.weights, repeated.weights, atol=1e-4)
+
+
+def test_a_callback_hears_of_every_iteration_and_may_stop():
+    heard = []
+
+    def callback(state):
+        heard.append((state.epoch, state.loss, state.weights.copy()))
+        return state.epoch == 4
+
+    fit = neuron(callback=callback)
+    assert (fit.stopped, fit.n_epochs) == ("callback", 5)
+    assert [epoch for epoch, *_ in heard] == list(range(5))
+    np.testing.assert_array_equal([loss for _, loss, _ in heard], fit.losses)
+    for epoch, _, weights in heard:
+        np.testing.assert_array_equal(weights, neuron(epoch + 1).weights)
+
+
+@pytest.mark.parametrize("kind", [ValueError, StopIteration])
+def test_an_exception_of_a_callback_carries_the_fit(kind):
+    def callback(state):
+        if state.epoch == 2:
+            raise kind("enough")
+
+    with pytest.raises(kind, match="enough") as caught:
+        neuron(callback=callback)
+    assert (caught.value.fit.stopped, caught.value.fit.n_epochs) == ("error", 3)
+    np.testing.assert_array_equal(caught.value.fit.weights, neuron(3).weights)
+
+
+def test_progress(capsys, monkeypatch):
+    fit = neuron(progress="always")
+    assert f"epoch {fit.n_epochs}/100" in capsys.readouterr().err
+    shown = []
+    show = "fastbp.training.driver.Progress.show"
+    monkeypatch.setattr(show, lambda self, *figures: shown.append(figures))
+    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 1e-9)  # a chunk
+    fit = neuron(3, data=MANY)
+    within = [rows for epoch, rows, *_ in shown if epoch == 1]
+    assert within[0] == 0 < within[1] < within[2] < within[3] == len(MANY[1])
+    assert shown[-1] == (3, 0, fit.losses[2], None)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_validation_chooses_the_best(dtype):
+    fit = neuron(alpha=0.0, validation=0.3, tol=0.0, n_iter_no_change=4, dtype=dtype)
+    best = int(fit.validation_losses.argmin())
+    assert fit.stopped == "tol" and fit.n_epochs == best + 5
+    expected = neuron(best + 1, alpha=0.0, validation=0.3, dtype=dtype)
+    np.testing.assert_array_equal(fit.weights, expected.weights)
+    np.testing.assert_array_equal(expected.validation_losses, fit.validation_losses[: best + 1])
+
+
+def interrupted_fit(**keywords):
+    with pytest.warns(UserWarning, match="interrupted after 3 epochs"):
+        fit = neuron(**keywords)
+    assert (fit.stopped, fit.n_epochs) == ("interrupted", 3)
+    assert not fit.state.within_epoch
+    np.testing.assert_array_equal(fit.weights, neuron(3).weights)
+
+
+def test_an_interrupt_between_iterations_returns_what_there_is():
+    def callback(state):
+        if state.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    interrupted_fit(callback=callback)
+
+
+def test_an_interrupt_within_an_iteration_returns_the_last_complete_one(monkeypatch):
+    original, done = Objective.loss, []
+
+    def loss(self, parameters):
+        done.append(1)
+        if len(done) == after:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, parameters)
+
+    after = 0
+    monkeypatch.setattr(Objective, "loss", loss)
+    neuron(3)
+    after, done[:] = len(done) + 1, []
+    interrupted_fit()
+
+
+# --- continued ----------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_continues_with_an_empty_memory(tmp_path, evaluations):
+    path = tmp_path / "fit.safetensors"
+    first = neuron(5, checkpoint=path)
+    del evaluations[:]
+    heard = []
+    resumed = neuron(60, checkpoint=path, callback=lambda state: heard.append(state.epoch))
+    assert heard == list(range(4, resumed.n_epochs))  # the latest one is reported
+    anew = neuron(55, start=first)  # from the same parameters
+    np.testing.assert_array_equal(resumed.weights, anew.weights)
+    np.testing.assert_array_equal(resumed.losses, [*first.losses, *anew.losses])
+    assert resumed.stopped == anew.stopped == "tol"
+    del evaluations[:]
+    again = neuron(60, checkpoint=path)
+    assert bits(again) == bits(resumed) and again.stopped == "tol"
+    assert not evaluations
+
+
+def test_a_checkpoint_of_every_iteration_says_that_it_has_ended(tmp_path, evaluations):
+    path = tmp_path / "fit.safetensors"
+    fit = neuron(checkpoint=path, checkpoint_every=0.0)
+    del evaluations[:]
+    assert bits(neuron(checkpoint=path, checkpoint_every=0.0)) == bits(fit)
+    assert not evaluations
+    with pytest.raises(fastbp.CheckpointError, match="optimizer was"):
+        neuron(checkpoint=path, optimizer=LBFGS(memory=5))
+
+
+def test_a_checkpoint_keeps_early_stopping(tmp_path):
+    how = {"alpha": 0.0, "validation": 0.3, "tol": 0.0, "n_iter_no_change": 4}
+    path = tmp_path / "fit.safetensors"
+    first = neuron(4, checkpoint=path, **how)
+    fit = neuron(100, checkpoint=path, **how)
+    np.testing.assert_array_equal(fit.validation_losses[:4], first.validation_losses)
+    best = int(fit.validation_losses.argmin())
+    assert fit.stopped == "tol" and fit.n_epochs == best + 5
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_state_continues_with_an_empty_memory(tmp_path, stored):
+    first = neuron(4)
+    if stored:
+        fastbp.save(first, tmp_path / "fit.safetensors")
+        first = fastbp.load(tmp_path / "fit.safetensors")
+    heard = []
+    second = neuron(
+        start=first, state=first.state, callback=lambda state: heard.append(state.epoch)
+    )
+    assert heard[0] == 4 and second.state.epoch == 4 + second.n_epochs
+    anew = neuron(start=first)
+    assert bits(second) == bits(anew)
+    with pytest.raises(ValueError, match="state: expected that of a fit with optimizer=SGD"):
+        fastbp.fit_neuron(*CANCER, first.weights, first.bias, 0.1, 1, loss="bce", state=first.state)
+
+
+# --- what is not finite, what is refused --------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_at_the_start_diverges():
+    x, y = CANCER
+    how = {"activation": "identity", "optimizer": "lbfgs"}
+    with pytest.raises(fastbp.DivergenceError, match="initial parameters is not finite") as caught:
+        fastbp.fit_neuron(x, y, np.full(30, 1e200), 0.5, None, 10, **how)
+    assert caught.value.epoch == 0 and caught.value.losses.size == 0
+    assert caught.value.weights[0] == 1e200 and caught.value.bias == 0.5
+    assert "learning_rate" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "steps"),
+    [("float64", 1e154, 1), ("float64", 1e156, 3), ("float32", 1e19, 1), ("float32", 1e22, 4)],
+)
+def test_a_line_search_steps_back_from_what_is_not_finite(dtype, size, steps, evaluations):
+    """Its first step has length 1."""
+    x = np.array([[1.0], [2.0], [3.0]]) * size
+    how = {"activation": "identity", "optimizer": LBFGS(gtol=0.0), "dtype": dtype}
+    y = np.array([1.0, 2.0, 3.0]) * 1e-5
+    fit = fastbp.fit_neuron(x, y, [0.0], 0.0, None, 1, **how)
+    tried = [float(packed[0]) for packed in evaluations[1 : steps + 2]]
+    np.testing.assert_allclose(tried, 0.1 ** np.arange(steps + 1), rtol=1e-6)
+    assert np.isfinite(fit.losses).all() and np.isfinite(fit.weights).all()
+
+
+def test_a_bad_row_is_reported():
+    x, y = CANCER[0].copy(), CANCER[1]
+    x[7, 3] = np.inf
+    with pytest.raises(fastbp.DataError, match="got inf in row 7, column 3"):
+        neuron(data=(x, y))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "learning_rate",
+            0.1,
+            "expected None .* whose line search chooses the steps, got float 0.1",
+        ),
+        ("learning_rate", lambda epoch: 0.1, "expected None .* whose line search"),
+        ("batch_size", 32, "expected None .* the loss of all rows for each step, got int 32"),
+        ("shuffle", True, "expected False .* the loss of all rows"),
+        ("shuffle", "window", "expected False .* the loss of all rows"),
+    ],
+)
+def test_what_it_has_no_use_for_is_refused(name, value, message):
+    how = {"learning_rate": None, "optimizer": "lbfgs", name: value}
+    with pytest.raises(ValueError, match=f"{name}: {message}"):
+        fastbp.fit_neuron(*CANCER, np.zeros(30), 0.0, epochs=1, **how)
+    with pytest.raises(ValueError, match=f"{name}: {message}"):
+        fastbp.fit_network(X, Y, W, B, epochs=1, **{**NETWORK, **how})
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", fastbp.RMSprop()])
+def test_the_others_need_a_rate(optimizer):
+    with pytest.raises(TypeError, match=r"learning_rate: expected a real number, .*'lbfgs'"):
+        neuron(optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"memory": 0}, ValueError),
+        ({"memory": 2.5}, TypeError),
+        ({"gtol": -1.0}, ValueError),
+        ({"ftol": np.nan}, ValueError),
+        ({"ftol": "small"}, TypeError),
+    ],
+)
+def test_its_values_are_checked(wrong, error):
+    with pytest.raises(error, match=f"{next(iter(wrong))}: expected"):
+        LBFGS(**wrong)
+
+
+def test_estimators_of_a_neuron_do_not_take_it():
+    for kind in (fastbp.NeuronClassifier, fastbp.NeuronRegressor):
+        with pytest.raises(ValueError, match="solver"):
+            kind(solver=LBFGS()).fit(*CANCER)
