@@ -147,7 +147,8 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 def _refuse_batches(options: dict[str, Any]) -> None:
     """Refuse what an optimizer that goes by the loss of all rows has no use for."""
+    usual = {"shuffle": False, "warm_up": 0}
     for name in ("learning_rate", "schedule", "warm_up", "clip_norm", "batch_size", "shuffle"):
-        if options[name]:
+        if options[name] not in (None, usual.get(name)):
             option = f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{option}: not with --optimizer {options['optimizer']}")
