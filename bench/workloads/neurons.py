@@ -31,7 +31,7 @@ class Problem(NamedTuple):
     rate: float
     loss: str
     batch_size: int
-    arithmetic: str
+    arithmetic: str = "float64"
 
 
 Run = Callable[[int], tuple[Any, Any, Any]]
