@@ -126,8 +126,8 @@ def warmup(
 
     Otherwise the first call to a function does that, which takes seconds. After it, no call of
     these functions with this `dtype` compiles anything, whatever its other arguments, unless it is
-    given large rows of a dtype other than this or float64: :func:`fit_neuron` says which have
-    kernels of their own.
+    given large rows of a dtype other than this or float64, or labels of another than float64 in
+    such a file: :func:`fit_neuron` says which have kernels of their own.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 The errors of the elementary functions in float64, each computed as its users would with that
 library; and of the parameters of a trained neuron in float64 and float32, against the same training
 without rounding. The errors depend on the processor: the libraries choose their code by its vector
-registers. fastbp's functions in float32 are computed for all arguments that there are.
+registers. (``singles.py`` has fastbp's functions in float32, for all arguments that there are.)
 """
 
 from __future__ import annotations

@@ -36,8 +36,10 @@ def apply(function: int, x: np.ndarray, out: np.ndarray) -> None:
             result = exponential.log1p(v)
         elif function == 4:
             result = exponential.log_of_sum(v, vector.zeros(v))
-        else:
+        elif function == 5:
             result = activations.activate(activations.SOFTPLUS, v)
+        else:
+            result = activations.activate(activations.SIGMOID, v)
         vector.store(target, i, result)
 
 
@@ -55,6 +57,7 @@ FUNCTIONS: dict[str, tuple[Exact, Callable[[np.ndarray], np.ndarray]]] = {
         lambda x: np.where(x < -LIMIT, 0.0, np.logaddexp(0.0, x)),
         lambda x: ~np.isnan(x),
     ),
+    "sigmoid": (lambda x: 1.0 / (1.0 + np.exp(-x)), lambda x: x >= -LIMIT),
 }
 """The exact function, and the arguments that it is meant for."""
 

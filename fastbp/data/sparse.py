@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arguments import FLOAT64
+from fastbp.data import checks
 from fastbp.data.arrays import read_only
 from fastbp.data.rows import Block, Rows, combined, digest_of
 
@@ -41,9 +43,15 @@ class CompressedRows(SparseRows):
     N + 1 positions where the values of each row begin, then the column of each value.
     """
 
-    def __init__(self, matrix: Any, name: str = "features") -> None:
+    def __init__(self, matrix: Any, name: str = "features", dtype: np.dtype[Any] = FLOAT64) -> None:
+        """Take over a matrix whose numbers are finite, as those of this dtype must be, too."""
+        matrix = matrix.tocsr()
         super().__init__(matrix, name)
         matrix.check_format(full_check=True)  # kernels trust the indices
+        finite = checks.finite_in(dtype, matrix.data)
+        if not finite.all():
+            row = int(np.searchsorted(matrix.indptr, np.argmin(finite), side="right")) - 1
+            self.raise_if_not_finite(row, matrix[[row]].toarray(), dtype)
         positions = np.concatenate([matrix.indptr, matrix.indices]).astype(np.int64, copy=False)
         values = np.ascontiguousarray(matrix.data, dtype=np.float64)
         compressed: Any = read_only(values), read_only(positions)

@@ -253,14 +253,14 @@ def multiply_row(
         o += 4 * LANES
     while o < outputs:
         n = outputs - o
-        s0, s1 = load_first(start, o, n), load_first(start, o + 8, n - 8)
+        s0, s1 = load_first(start, o, n), load_first(start, o + LANES, n - LANES)
         i = o
         for t in range(terms):
             c = broadcast(a[t])
             s0 = fma(c, load_first(w, i, n), s0)
-            s1 = fma(c, load_first(w, i + 8, n - 8), s1)
+            s1 = fma(c, load_first(w, i + LANES, n - LANES), s1)
             i += outputs
         store(result, o, s0)
         if n > LANES:
-            store(result, o + 8, s1)
+            store(result, o + LANES, s1)
         o += 2 * LANES

@@ -58,7 +58,7 @@ from fastbp.kernels.vector import (
     zeros,
 )
 
-TILE_ELEMENTS = 3400  # 27 KB: a tile is still in the L1 cache when backward reads it
+TILE_ELEMENTS = 3400  # 27 KB of float64: a tile is still in the L1 cache when backward reads it
 CHUNK_WORK = 2**17  # see row_work: 40 microseconds. Half of it streamed worse on two threads
 WIDE_CHUNK_WORK, WIDE = 2**18, 32  # memory is the limit: 1.05 times as fast at 10**6 x 50
 CACHED_ELEMENTS = 2**20  # a block of more, 8 MB, is prefetched (0.95 times as fast for smaller)
@@ -66,11 +66,11 @@ AHEAD_ROWS, AHEAD_ELEMENTS = 64, 2**15  # how far: 32 rows were slower, 96 and 1
 
 # A chunk's sums, one vector each: those of its tiles, lane by lane.
 SUM_OF_LOSS = 0
-SUM_OF_DZ = 8
-SUM_OF_WEIGHT = 16
-CHECK = 24  # sum of z - z: 0 if every z is finite
-SUM_OF_DW = 32  # of the narrow layout, one vector per feature
-N_SUMS = 48
+SUM_OF_DZ = LANES
+SUM_OF_WEIGHT = 2 * LANES
+CHECK = 3 * LANES  # sum of z - z: 0 if every z is finite
+SUM_OF_DW = 4 * LANES  # of the narrow layout, one vector per feature
+N_SUMS = 6 * LANES
 
 Tile = tuple[Pointer, Pointer, Pointer]
 """x, y and sample_weight of a tile's rows, y and sample_weight contiguous."""

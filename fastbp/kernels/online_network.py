@@ -69,7 +69,7 @@ def online_step(
     output_dz(integers, at(y, i * integers[layout.LABEL_STRIDE]), weight, work, sums)
     sums[layout.LOSS_SUM] += penalty(integers, floats, parameters)
     if weight[0] > 0.0:
-        step = rate / weight[0]
+        step = rate / float(weight[0])
         online_backward(integers, row, parameters, work, step, floats[layout.ALPHA])
     return integers[layout.EPOCH] > 0 or all_finite(integers[layout.N_FEATURES], row)
 
@@ -156,10 +156,10 @@ def online_backward(
         a = x if is_input else at(work, layer(integers, index - 1)[layout.A_AT])
         d = dz if is_input else at(work, layer(integers, index - 1)[layout.D_AT])
         if n == 1:
-            update_column(n_inputs, step * dz[0], dz[0], shrink, a, is_input, d, w)
+            update_column(n_inputs, step * float(dz[0]), dz[0], shrink, a, is_input, d, w)
         else:
             for k in range(n_inputs):
-                da = update_row(n, step * a[k], shrink, dz, at(w, k * n))
+                da = update_row(n, step * float(a[k]), shrink, dz, at(w, k * n))
                 if not is_input:
                     d[k] *= da
         for j in range(0, n, LANES):

@@ -133,7 +133,9 @@ def side_by_side(panel: Pointer, n: int, stride: int, result: Pointer) -> None:
     numbers from eight neurons to the next ones.
     """
     for j in range(0, n, LANES):
-        rows = (0, 8, 16, 24, 32, 40, 48, 56)
+        rows = (
+            0, LANES, 2 * LANES, 3 * LANES, 4 * LANES, 5 * LANES, 6 * LANES, 7 * LANES
+        )  # fmt: skip
         m = n - j
         p = at(panel, j * LANES)
         if m >= LANES:

@@ -13,7 +13,9 @@ INNER = 0  # as inner products over the rows
 OUTER = 1  # as a sum of outer products, with the neurons side by side
 
 OUTER_FROM = 16  # fewest inputs and outputs; below 64 rows, whose sums are short, 8 outputs
-TILE_BYTES = 2**19  # of all that a tile needs; a quarter or twice as many made at most 5 %
+TILE_BYTES = (
+    2**19
+)  # of all that a tile of float64 needs; a quarter or twice as many made at most 5 %
 MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 took 1.09 times as long with 32 rows
 TILE_WORK = 2**27  # see row_work, 45 ms: very wide networks have fewer rows, for Ctrl-C to arrive
 CHUNK_WORK = 2**17  # 40 microseconds
@@ -36,7 +38,7 @@ class Plan:
         The table of layers.
     tile_rows, chunk_rows, row_work, work_size
         Rows of a tile and of a chunk; the work of a row in units of about a third of a
-        nanosecond; the float64 numbers of scratch of a tile.
+        nanosecond; the numbers of scratch of a tile, of the type of the fit.
     """
 
     n_parameters: int

@@ -22,6 +22,7 @@ from fastbp.kernels.jit import device_function, subroutine, template
 from fastbp.kernels.matvec import Order, row_at
 from fastbp.kernels.reading import number_at
 from fastbp.kernels.update import (
+    KEEP_LOSS,
     add,
     all_finite,
     begin_update,
@@ -159,6 +160,8 @@ def add_gradients(
     That of the first chunk, where it is of float64; else in the floats, to be rounded at the end.
     A batch of one chunk needs neither.
     """
+    if integers[layout.OPTIMIZER] == KEEP_LOSS:  # there are none
+        return
     p = integers[layout.N_PARAMETERS]
     _, partials, _ = arrays_of(integers, vectors)
     apart = is_single(vectors)
@@ -200,7 +203,8 @@ def clipped(
 ) -> float:
     """Return n or, where the norm of gradient / n exceeds CLIP, by how much to divide instead.
 
-    The gradient includes that of the penalty (Pascanu et al., ICML 2013).
+    The gradient includes that of the penalty (Pascanu et al., ICML 2013). One whose norm overflows
+    is divided by infinity: it changes nothing.
     """
     most = floats[layout.CLIP]
     if most > 0.0:

@@ -7,7 +7,8 @@ NEON; of float32 half of it), every sum has one fixed order, every fused multipl
 and no fast-math flag is needed: the source alone determines the result, to the last bit.
 
 Lanes are of float64 or float32, as the parameters are that a kernel works with: the source is the
-same. In every operation, a number beside vectors stands for eight of it in their type.
+same. In every operation, a number beside vectors stands for eight of it in their type. (With the
+JIT off, beside an operator that must be one of Python's own, not of NumPy's: `broadcast_like`.)
 
 Each operation is a plain Python function on NumPy arrays of eight numbers, which runs when the
 JIT is off, followed by a generator of its LLVM code. `a + b`, `a - b`, `a * b`, `a / b` and `-a`

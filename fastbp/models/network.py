@@ -26,7 +26,14 @@ from fastbp.models.fits import (
     restored,
     stored_dtype,
 )
-from fastbp.models.layers import Layers, activations_of, check_finite, checked_parameters, codes_of
+from fastbp.models.layers import (
+    Layers,
+    activations_of,
+    check_finite,
+    checked_parameters,
+    codes_of,
+    sizes_of,
+)
 from fastbp.models.losses import LOSSES, LossName, check_pair
 from fastbp.models.network_prediction import predicted, predicted_directly
 from fastbp.system.interrupts import interrupt_safe
@@ -421,7 +428,10 @@ def predict_network(
         if outputs is not None:
             return outputs
     rows = rows_of("features", features, dtype)
-    w, b = checked_parameters("", weights, biases, None)
+    w: Any = weights
+    b: Any = biases
+    if sizes_of(w, b, rows.n_features, dtype) is None:  # they are checked, or refused
+        w, b = checked_parameters("", weights, biases, None)
     names = activations_of("activations", activations, len(w))
     d = rows.n_features
     if w[0].shape[0] != d:

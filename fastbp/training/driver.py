@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import arguments
+from fastbp.arguments import FLOAT64
 from fastbp.data.arrays import read_only
 from fastbp.data.labels import check_weights, samples, validation_samples
 from fastbp.data.rows import Rows
@@ -343,6 +344,8 @@ class _Fitting:
         what, remedy = "loss or the parameters are no longer", "Lower learning_rate, or bring"
         if self.whole is not None:
             what, remedy = "loss of the initial parameters is not", "Bring"
+        if memory.parameters.dtype != FLOAT64:
+            remedy = f"Take dtype='float64' (float32 ends at 3.4e38). {remedy}"
         return DivergenceError(
             f"the {what} finite in epoch {epoch};"
             f" {', '.join(parameters)} and losses before it are attributes of this exception."

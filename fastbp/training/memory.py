@@ -56,7 +56,7 @@ class Memory:
         Chunks of an epoch.
     floats : numpy.ndarray of float64
         Options that are numbers, and all sums.
-    partial_sums, epoch_sums, powers : numpy.ndarray of float64
+    epoch_sums, powers : numpy.ndarray of float64
         Views of it: see :class:`~fastbp.training.state.TrainingState`.
     vectors : numpy.ndarray of the problem's dtype
         The three that follow are views of it. It also holds the threads' scratch memory.

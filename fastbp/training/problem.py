@@ -237,7 +237,7 @@ def _checked_rate(rate: Any, rule: Optimizer) -> arguments.RateFunction | float:
 def _refuse_batches(given: dict[str, Any]) -> None:
     """Refuse what L-BFGS has no use for."""
     for name, usual in (("batch_size", None), ("shuffle", False), ("clip_norm", None)):
-        if given[name] is not usual:
+        if not (given[name] is usual or (usual is False and given[name] is np.False_)):
             raise ValueError(
                 f"{name}: expected {usual} with optimizer='lbfgs', which computes the loss of all"
                 f" rows for each step, got {arguments.describe(given[name])}"

@@ -44,7 +44,7 @@ class TrainingState:
 
     Attributes
     ----------
-    optimizer : SGD, Adam, RMSprop or LBFGS
+    optimizer : SGD, Adam, AdamW, RMSprop or LBFGS
     epoch : int
         Epochs completed, of all fits together.
     moments : numpy.ndarray, shape (0, 1 or 2, n)

@@ -411,3 +411,16 @@ def test_rows_too_large_for_a_rate_in_float32_are_refused():
         NeuronRegressor().fit(X, np.full(len(y), 1e39))
     large = X.astype(DOUBLE) * 1e25
     assert NeuronRegressor(max_iter=3).fit(large, y).coef_.dtype == DOUBLE
+
+
+def test_sparse_values_beyond_float32_are_refused():
+    rng = np.random.default_rng(0)
+    dense = rng.normal(size=(40, 30)) * (rng.random((40, 30)) < 0.05)
+    y = rng.integers(2, size=40)
+    model = MLPClassifier((4,), random_state=0)
+    model.partial_fit(sparse.csr_matrix(dense.astype(np.float32)), y, classes=[0, 1])
+    dense[7, 3] = 1e39
+    with pytest.raises(
+        fastbp.DataError, match=r"1e\+39, too large for float32, in row 7, column 3"
+    ):
+        model.partial_fit(sparse.csr_matrix(dense), y)

@@ -51,7 +51,7 @@ class Data(NamedTuple):
         """
         classes = self.labels.shape[1] == 1 < layers.sizes[-1]
         compressed = _stays_sparse(self.X, layers)
-        rows = CompressedRows(self.X.tocsr(), "X") if compressed else _rows(self.X, dtype)
+        rows = CompressedRows(self.X, "X", dtype) if compressed else _rows(self.X, dtype)
         return Samples(Labelled(rows, self.labels, self.weight), classes, None)
 
 

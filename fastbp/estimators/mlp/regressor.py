@@ -42,7 +42,8 @@ class MLPRegressor(Scores, RegressorMixin, BaseMLP):  # type: ignore[misc]
     solver : {solvers}, default="adam"
         "lbfgs" is L-BFGS-B, by SciPy, on the loss of all rows at once; on small data it is often
         the fastest. The others are stochastic: they update after every mini-batch, as
-        :class:`fastbp.SGD`, :class:`fastbp.Adam` and :class:`fastbp.RMSprop` say.
+        :class:`fastbp.SGD`, :class:`fastbp.Adam`, :class:`fastbp.AdamW` (with a decay of 0.01,
+        besides `alpha`) and :class:`fastbp.RMSprop` say.
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
         number of rows of the batch (or the sum of their weights), is added to its loss.
@@ -82,7 +83,7 @@ class MLPRegressor(Scores, RegressorMixin, BaseMLP):  # type: ignore[misc]
     beta_1, beta_2 : float, default=0.9 and 0.999
         Decay rates of Adam's moving averages of the gradient and of its square.
     epsilon : float, default=1e-8
-        Added to the divisor of Adam and RMSprop.
+        Added to the divisor of Adam, AdamW and RMSprop.
     n_iter_no_change : int or inf, default=10
         Training ends after more consecutive epochs than this without improvement.
     max_fun : int, default=15000
@@ -104,8 +105,9 @@ class MLPRegressor(Scores, RegressorMixin, BaseMLP):  # type: ignore[misc]
     Attributes
     ----------
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
-        The weights of each layer: float32 if the features of the first fit are, otherwise float64.
-        They can be set: predictions follow, and `partial_fit` or a warm start continues from them.
+        The weights of each layer: float32 if the features of the fit that began them are, else
+        float64. They can be set: predictions follow, and `partial_fit` or a warm start continues
+        from them.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The biases, likewise.
     loss_ : float

@@ -102,8 +102,8 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     classes_ : ndarray of shape (n_classes,)
         The distinct labels, in order.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        The weights: float32 if the features of the first fit are, otherwise float64. They can be
-        set, and `intercept_` as well: predictions follow.
+        The weights: float32 if the features of the fit that began them are, else float64. They can
+        be set, and `intercept_` as well: predictions follow.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         The biases.
     loss_curve_ : list of float

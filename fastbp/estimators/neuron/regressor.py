@@ -92,8 +92,8 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
-        The weights: float32 if the features of the first fit are, otherwise float64. They can be
-        set, and `intercept_` as well: predictions follow.
+        The weights: float32 if the features of the fit that began them are, else float64. They can
+        be set, and `intercept_` as well: predictions follow.
     intercept_ : float or ndarray of shape (n_outputs,)
         The biases.
     loss_curve_ : list of float

@@ -58,19 +58,19 @@ def checked(
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if len(y) != X.n_rows:
             raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
-    return loaded_if_small(X), y, dtype or stored_dtype(X)
+    return loaded_if_small(X), y, dtype or arithmetic_of(X)
 
 
 def checked_features(estimator: Any, X: Any) -> tuple[Any, np.dtype[Any]]:
     """Return features to predict for, an array or rows, and their dtype."""
     if isinstance(X, Rows):
         check_columns(estimator, X, reset=False)
-        return X, stored_dtype(X)
+        return X, arithmetic_of(X)
     X = validate(estimator, X, reset=False, dtype=KINDS, accept_sparse="csr", **UNREAD)
     return (SparseRows(X, "X") if issparse(X) else X), X.dtype
 
 
-def stored_dtype(rows: Rows) -> np.dtype[Any]:
+def arithmetic_of(rows: Rows) -> np.dtype[Any]:
     """Return float32 for rows of a source that are stored in it, float64 for all others."""
     return FLOAT32 if rows.dtype == FLOAT32.name else FLOAT64
 
