@@ -97,7 +97,7 @@ def train(
         objective = whole = None
         if against is not None:
             objective = stack.enter_context(Objective(against, team, 1, interrupts))
-        if isinstance(options.optimizer, LBFGS):
+        if type(options.optimizer) is LBFGS:
             once = pass_options(problem.rows.n_rows, GRADIENT_ONLY, options.alpha)
             passes = replace(problem, options=replace(once, n_threads=options.n_threads))
             whole = stack.enter_context(Objective(passes, team, readers, interrupts))
@@ -241,7 +241,8 @@ class _Fitting:
         epoch = memory.epoch
         ended = not memory.within_epoch and (epoch or self.validation.due)
         stopped = self._after_epoch() if ended else self._report(within_epoch=True)
-        self._show(memory.position)
+        if self.progress is not None:
+            self._show(memory.position)
         if stopped is not None:
             return stopped
         if epoch >= self.options.epochs:

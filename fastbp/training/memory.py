@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.arguments import FLOAT64
-from fastbp.data.arrays import aligned
+from fastbp.arguments import FLOAT32, FLOAT64
+from fastbp.data.arrays import aligned, read_only
 from fastbp.kernels import layout
 from fastbp.kernels.steps import UNOPENED
 from fastbp.kernels.vector import whole_vectors
 from fastbp.training.problem import Options, Problem
 from fastbp.training.state import NOTHING, Batching, TrainingState
 
+NONE = {dtype: read_only(np.empty(0, dtype)) for dtype in (FLOAT64, FLOAT32)}
 MOST_SLOTS, MOST_SLOT_ELEMENTS = 4096, 2**20  # of partial sums, one for each chunk of a segment
 
 
@@ -95,14 +96,12 @@ class Memory:
         if dtype != FLOAT64:
             start += p
         scratches = workers if problem.shared_kernel is None else 1
-        partials = (2 + n_moments) * p
-        n_numbers = partials + (slots + 1) * p
+        n_numbers = (2 + n_moments + slots + 1) * p
         n_bytes = (n_numbers + scratches * problem.work_size) * dtype.itemsize
         memory = aligned(start - (-n_bytes // 8))
+        memory[: start + n_numbers * dtype.itemsize // 8].fill(0.0)  # all but the scratch
         self.integers, self.floats = memory[:n_integers].view(np.int64), memory[first:start]
-        self.vectors = memory[start:].view(dtype)
-        memory[:start].fill(0.0)
-        self.vectors[partials:n_numbers].fill(0.0)  # the others are written before they are read
+        self.vectors = memory[start:] if dtype == FLOAT64 else memory[start:].view(dtype)
         if problem.table:
             self.integers[layout.LAYERS :] = _as_array(problem.table)
         self.plain = n = self.integers.data
@@ -132,8 +131,6 @@ class Memory:
         vectors[:2] = problem.parameters
         if options.moments is not None:
             self.moments[:], self.powers[:] = options.moments
-        elif n_moments:
-            self.moments.fill(0.0)
 
     @property
     def batch_sums(self) -> tuple[np.ndarray, np.ndarray]:
@@ -235,7 +232,6 @@ class Memory:
         """
         n, numbers = self.plain, self.floats[: layout.SUMS].tolist()
         batch_start, next_chunk = n[layout.BATCH_START], n[layout.NEXT_CHUNK]
-        p = n[layout.N_PARAMETERS]
         return TrainingState(
             optimizer=options.optimizer,  # type: ignore[arg-type]
             epoch=epoch,
@@ -245,7 +241,7 @@ class Memory:
             batch_start=batch_start,
             next_chunk=next_chunk,
             partial_sums=np.concatenate(self.batch_sums) if next_chunk else NOTHING,
-            epoch_start=self.epoch_start[: p if self.within_epoch else 0].copy(),
+            epoch_start=self.epoch_start.copy() if self.within_epoch else NONE[self.vectors.dtype],
             batching=batching,
             epoch_sums=tuple(numbers[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]),
             best_loss=numbers[layout.BEST_LOSS],

@@ -121,7 +121,7 @@ class Problem:
     def brief(self) -> bool:
         """Whether training is sure to take a few milliseconds at most, on one thread."""
         options = self.options
-        if isinstance(options.optimizer, LBFGS):  # nobody knows how many passes
+        if type(options.optimizer) is LBFGS:  # nobody knows how many passes
             return False
         if options.calls_back or options.progress or callable(options.learning_rate):
             return False
@@ -176,7 +176,7 @@ def checked_options(rows: Rows, given: dict[str, Any], pauses: bool) -> Options:
     how = _checked_shuffle(given["shuffle"], rows)
     rule = optimizer_of(given["optimizer"])
     rate = _checked_rate(given["learning_rate"], rule)
-    if isinstance(rule, LBFGS):
+    if type(rule) is LBFGS:
         _refuse_batches(given)
     if state is not None:
         _check_state(state, rule)
@@ -219,7 +219,7 @@ def _checked_norm(value: Any) -> float | None:
 
 def _checked_rate(rate: Any, rule: Optimizer) -> arguments.RateFunction | float:
     """Return the rate; for L-BFGS a number that nothing reads."""
-    if isinstance(rule, LBFGS):
+    if type(rule) is LBFGS:
         if rate is not None:
             raise ValueError(
                 "learning_rate: expected None with optimizer='lbfgs', whose line search chooses the"
