@@ -21,7 +21,7 @@ from fastbp.models.layers import Layers
 from fastbp.training.driver import train
 from fastbp.training.problem import PLAIN, Options
 from tests import reference
-from tests.kernels.both import DOUBLE, FORMULA, assert_close, both, in_both
+from tests.kernels.both import DOUBLE, FORMULA, STEPS, assert_close, both, in_both
 
 UNKNOWN = (-1, 99)
 Z = in_both([-3.0, -1.0, -1e-3, 1e-3, 0.5, 1.0, 2.0, 7.0])
@@ -169,6 +169,21 @@ def test_a_network_of_unknown_loss_diverges(code, batch_rows, dtype):
     layers = Layers((3, 2), (activations.IDENTITY,), code)
     with pytest.raises(fastbp.DivergenceError):
         trained(layers, np.ones((8, 3)), np.ones(layers.n_parameters, dtype), batch_rows)
+
+
+@both
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_a_gradient_that_is_too_long_is_shortened(alpha, dtype):
+    layers = Layers((3, 2), (activations.IDENTITY,), losses.MSE)
+    start = layers.flat([np.ones((3, 2))], [np.ones(2)], dtype=dtype)
+    samples = Samples(Labelled(rows_of("x", np.ones((8, 3))), np.zeros((8, 2)), None), False, None)
+    lengths = []
+    for most in (0.5, 1e6, None):
+        options = Options(0.1, 1, 8, alpha=alpha, clip_norm=most)
+        after = train(layers.problem(start, samples, options)).parameters
+        lengths.append(np.sqrt(np.sum((after - start).astype(float) ** 2)))
+    assert_close(lengths[0], 0.05, dtype, STEPS, 0.0)  # the difference of two numbers near 1
+    assert lengths[1] == lengths[2] > 1.0
 
 
 def moved(code, dtype, constants=(), n_moments=0, p=16, n_weights=8):
