@@ -178,7 +178,9 @@ def on_disk(path: Path) -> Iterator[Path]:
         return
     with output.temporary_csv() as (copied, file):
         try:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            # Unbuffered: else a signal may wait for input that never comes.
+            source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+            shutil.copyfileobj(source, file)
             file.flush()
         except OSError as error:
             where = f"while it was copied into {copied.parent} (TMPDIR chooses another folder)"

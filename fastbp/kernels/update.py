@@ -101,10 +101,9 @@ def update(
     elif optimizer in (MOMENTUM_SGD, NESTEROV_SGD):
         nesterov = optimizer == NESTEROV_SGD
         momentum_update(integers, floats, parameters, rate / n, nesterov, gradient, some)
-    elif optimizer == ADAM:
-        adam_update(integers, floats, parameters, rate, n, gradient, some)
-    elif optimizer == ADAMW:
-        adamw_update(integers, floats, parameters, rate, n, gradient, some)
+    elif optimizer in (ADAM, ADAMW):
+        decays = optimizer == ADAMW
+        adam_update(integers, floats, parameters, rate, n, decays, gradient, some)
     elif optimizer == RMSPROP:
         rmsprop_update(integers, floats, parameters, rate, n, gradient, some)
     elif optimizer == KEEP_GRADIENT:
@@ -169,24 +168,29 @@ def adam_update(
     parameters: Pointer,
     rate: float,
     n: float,
+    decays: bool,
     gradient: Pointer,
     some: Range,
 ) -> None:
     """Update m and v, moving averages of g and g**2, and p -= rate_t m / (sqrt v + epsilon).
 
-    rate_t = rate sqrt(1 - beta_2**t)/(1 - beta_1**t) in update t (Kingma and Ba, Adam, 2015,
-    end of section 2).
+    rate_t = rate root/(1 - beta_1**t) with root = sqrt(1 - beta_2**t) in update t (Kingma and Ba,
+    Adam, 2015, end of section 2). AdamW, which `decays`, divides by sqrt(v)/root + epsilon instead,
+    which is the same with epsilon root, and before that shrinks p by rate * decay * p.
     """
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
     alpha = floats[layout.ALPHA]
     first, second = at(parameters, 2 * p), at(parameters, 3 * p)
-    rate_t = rate * math.sqrt(1.0 - floats[layout.POWER_2]) / (1.0 - floats[layout.POWER_1])
-    minus_rate = broadcast_like(parameters, -rate_t)
+    root = math.sqrt(1.0 - floats[layout.POWER_2])
+    small, kept = floats[layout.RULE + 2], 1.0
+    if decays:
+        small, kept = small * root, 1.0 - rate * floats[layout.RULE + 3]
+    minus_rate = broadcast_like(parameters, -(rate * root / (1.0 - floats[layout.POWER_1])))
     beta_1 = broadcast_like(parameters, floats[layout.RULE])
     beta_2 = broadcast_like(parameters, floats[layout.RULE + 1])
     rest_1 = broadcast_like(parameters, 1.0 - floats[layout.RULE])
     rest_2 = broadcast_like(parameters, 1.0 - floats[layout.RULE + 1])
-    epsilon = broadcast_like(parameters, floats[layout.RULE + 2])
+    epsilon, keep = broadcast_like(parameters, small), broadcast_like(parameters, kept)
     for i in range(some[0], some[1], LANES):
         g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast_like(parameters, n)
         m = fma(beta_1, load(first, i), rest_1 * g)
@@ -194,41 +198,6 @@ def adam_update(
         store(first, i, m)
         store(second, i, v)
         change = minus_rate * m / (square_root(v) + epsilon)
-        store(parameters, i, load(parameters, i) + change)
-
-
-@device_function
-def adamw_update(
-    integers: Pointer,
-    floats: Pointer,
-    parameters: Pointer,
-    rate: float,
-    n: float,
-    gradient: Pointer,
-    some: Range,
-) -> None:
-    """Shrink p by rate * decay * p, update m and v as Adam does, and subtract rate_t m / root.
-
-    rate_t = rate/(1 - beta_1**t) and root = sqrt(v)/sqrt(1 - beta_2**t) + epsilon in update t.
-    """
-    p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
-    alpha = floats[layout.ALPHA]
-    first, second = at(parameters, 2 * p), at(parameters, 3 * p)
-    minus_rate = broadcast_like(parameters, -rate / (1.0 - floats[layout.POWER_1]))
-    root = broadcast_like(parameters, math.sqrt(1.0 - floats[layout.POWER_2]))
-    beta_1 = broadcast_like(parameters, floats[layout.RULE])
-    beta_2 = broadcast_like(parameters, floats[layout.RULE + 1])
-    rest_1 = broadcast_like(parameters, 1.0 - floats[layout.RULE])
-    rest_2 = broadcast_like(parameters, 1.0 - floats[layout.RULE + 1])
-    epsilon = broadcast_like(parameters, floats[layout.RULE + 2])
-    keep = broadcast_like(parameters, 1.0 - rate * floats[layout.RULE + 3])
-    for i in range(some[0], some[1], LANES):
-        g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast_like(parameters, n)
-        m = fma(beta_1, load(first, i), rest_1 * g)
-        v = fma(beta_2, load(second, i), rest_2 * g * g)
-        store(first, i, m)
-        store(second, i, v)
-        change = minus_rate * m / (square_root(v) / root + epsilon)
         store(parameters, i, fma(keep, load(parameters, i), change))
 
 

@@ -28,7 +28,7 @@ from fastbp.system.threads import ALONE
 from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
 from fastbp.training.checkpoints import Checkpoint, Saved
-from fastbp.training.lbfgs import Minimization, attainable
+from fastbp.training.lbfgs import Minimization
 from fastbp.training.objective import Objective, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, LBFGS
 from fastbp.training.problem import FitType, Model, Outcome, Problem, checked_options
@@ -227,7 +227,6 @@ class _Fitting:
             before = minimization.begin()
             if not np.isfinite(before):
                 raise self._divergence()
-            rule = attainable(rule, self.memory.parameters.dtype)
             minimization.run(rule, after_iteration)
         except WaitInterruptedError:
             return "interrupted"

@@ -105,6 +105,7 @@ class Minimization:
             if stop:
                 raise StopIteration
 
+        rule = attainable(rule, self._flat.dtype)
         options = {
             "maxcor": rule.memory,
             "gtol": rule.gtol,

@@ -149,7 +149,7 @@ class Adam(Optimizer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamW(Optimizer):
+class AdamW(Adam):
     """AdamW (Loshchilov and Hutter, ICLR 2019), with the formulas and defaults of PyTorch.
 
     The learning rate is an argument of the fit. Adam's m and v; update t first multiplies all
@@ -179,20 +179,14 @@ class AdamW(Optimizer):
     True
     """
 
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beta_1", _fraction("beta_1", self.beta_1))
-        object.__setattr__(self, "beta_2", _fraction("beta_2", self.beta_2))
-        object.__setattr__(self, "epsilon", _positive("epsilon", self.epsilon))
+        super().__post_init__()
         decay = arguments.real("weight_decay", self.weight_decay, minimum=0.0)
         object.__setattr__(self, "weight_decay", decay)
 
-    usual_rate = 0.01
-    code, n_moments, squares = update.ADAMW, 2, slice(1, 2)
+    code = update.ADAMW
 
 
 @dataclass(frozen=True, kw_only=True)
