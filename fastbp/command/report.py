@@ -41,7 +41,11 @@ def print_report(
     best = best_epoch(fit.validation_losses)
     if best is not None:
         epoch, lowest = best
-        lines.append(("validation loss", f"{lowest:.6g}", f"lowest, in epoch {epoch:,}"))
+        kept, which = lowest, f"lowest, in epoch {epoch:,}"
+        if settings.patience is None and epoch < fit.n_epochs:  # the last parameters are kept
+            assert fit.validation_losses is not None
+            kept, which = fit.validation_losses[-1], f"last; lowest {lowest:.6g} in epoch {epoch:,}"
+        lines.append(("validation loss", f"{kept:.6g}", which))
     # Whoever pressed Ctrl-C does not want to wait for another pass over a large file.
     if held_out is not None and not (interrupted and held_out.in_memory is None):
         lines += held_out_figures(fit, parts)

@@ -193,7 +193,12 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     " depend on it.",
 )
 @click.option("--threads", type=COUNT, help="Default: chosen by the amount of work.")
-@click.option("--compare/--no-compare", default=True, help="Time the plain NumPy loop as well.")
+@click.option(
+    "--compare/--no-compare",
+    default=True,
+    help="Time the plain NumPy loop as well, where it trains the same (a neuron by sgd with a rate"
+    " and all rows in memory at once) and the fit takes long enough to compare.",
+)
 @output_option("--save", "model_file", text="Write the model here.")
 @output_option("--log", "log_file", text="Write the losses to a CSV as the epochs end.")
 @output_option("--plot", "plot_file", text="Draw the losses: .png, .svg, .pdf (Matplotlib).")

@@ -176,29 +176,31 @@ def adam_update(
 
     rate_t = rate root/(1 - beta_1**t) with root = sqrt(1 - beta_2**t) in update t (Kingma and Ba,
     Adam, 2015, end of section 2). AdamW, which `decays`, divides by sqrt(v)/root + epsilon instead,
-    which is the same with epsilon root, and before that shrinks p by rate * decay * p.
+    which is the same with epsilon root, and takes rate * decay * p off as well: as a product with
+    1 - rate * decay it would lose most of its digits in float32.
     """
     p, n_weights = integers[layout.N_PARAMETERS], integers[layout.N_WEIGHTS]
     alpha = floats[layout.ALPHA]
     first, second = at(parameters, 2 * p), at(parameters, 3 * p)
     root = math.sqrt(1.0 - floats[layout.POWER_2])
-    small, kept = floats[layout.RULE + 2], 1.0
+    small, decay = floats[layout.RULE + 2], 0.0
     if decays:
-        small, kept = small * root, 1.0 - rate * floats[layout.RULE + 3]
+        small, decay = small * root, rate * floats[layout.RULE + 3]
     minus_rate = broadcast_like(parameters, -(rate * root / (1.0 - floats[layout.POWER_1])))
     beta_1 = broadcast_like(parameters, floats[layout.RULE])
     beta_2 = broadcast_like(parameters, floats[layout.RULE + 1])
     rest_1 = broadcast_like(parameters, 1.0 - floats[layout.RULE])
     rest_2 = broadcast_like(parameters, 1.0 - floats[layout.RULE + 1])
-    epsilon, keep = broadcast_like(parameters, small), broadcast_like(parameters, kept)
+    epsilon, minus_decay = broadcast_like(parameters, small), broadcast_like(parameters, -decay)
     for i in range(some[0], some[1], LANES):
         g = penalized(i, n_weights, alpha, gradient, parameters) / broadcast_like(parameters, n)
         m = fma(beta_1, load(first, i), rest_1 * g)
         v = fma(beta_2, load(second, i), rest_2 * g * g)
         store(first, i, m)
         store(second, i, v)
-        change = minus_rate * m / (square_root(v) + epsilon)
-        store(parameters, i, fma(keep, load(parameters, i), change))
+        before = load(parameters, i)
+        change = fma(minus_decay, before, minus_rate * m / (square_root(v) + epsilon))
+        store(parameters, i, before + change)
 
 
 @device_function

@@ -114,6 +114,8 @@ class Checkpoint:
         with archive.refusing(self.path, "a checkpoint"):
             ours, theirs = self._fingerprint, dict(fields["fingerprint"])
             different = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+            if "dtype" in different:  # initial values are rounded to it, and so others
+                different = ["dtype"]
             self.refuse("; ".join(_difference(n, theirs.get(n), ours.get(n)) for n in different))
             saved = _taken_apart(arrays, fields)
             begun = len(saved.losses) + saved.now.state.within_epoch

@@ -172,7 +172,8 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
       ``set_callbacks``, where its release has them (1.9).
     - `X_val` and `y_val` of :meth:`fit` and :meth:`partial_fit`, which allow early stopping in a
       loop of your own (see the examples).
-    - The solver "rmsprop" and the activation "softplus".
+    - The solvers "adamw" and "rmsprop", and the activations "softplus", "leaky_relu", "elu", "silu"
+      and "gelu".
     - :meth:`from_sklearn`, :meth:`from_torch` and :meth:`to_torch`.
     - :func:`fastbp.save` and :func:`fastbp.load`: files without pickle, from which `partial_fit`
       continues. They take the estimator itself, not a pipeline.
