@@ -19,6 +19,8 @@ TILE_BYTES = (
 MOST_ROWS, LEAST_ROWS = 256, 128  # of a tile; 784-256-10 took 1.09 times as long with 32 rows
 TILE_WORK = 2**27  # see row_work, 45 ms: very wide networks have fewer rows, for Ctrl-C to arrive
 CHUNK_WORK = 2**17  # 40 microseconds
+# Of a group: 11 milliseconds, but up to 90 for many parameters, which are sent to another machine
+GROUP_WORK, GROUP_WORK_PER_PARAMETER, MOST_GROUP_WORK = 2**25, 2**9, 2**28
 SPARE = 4 * LANES  # the last sums of sparse rows are stored by whole blocks
 NONZEROS_PER_ROW = 64  # assumed for sparse rows
 SPARSE_TILES = 8  # fewest in a chunk: each chunk has a gradient of all weights to clear and add
@@ -99,6 +101,12 @@ def plan_network(
         row_work=row_work,
         work_size=end,
     )
+
+
+def group_chunks(n_parameters: int, row_work: int, chunk_rows: int) -> int:
+    """Return how many chunks make up a group."""
+    work = min(MOST_GROUP_WORK, max(GROUP_WORK, GROUP_WORK_PER_PARAMETER * n_parameters))
+    return max(1, work // (row_work * chunk_rows))
 
 
 def _method(n_inputs: int, n_outputs: int, tile: int) -> int:

@@ -1,11 +1,12 @@
 """The epochs of a fit, a slice at a time, by one thread or by several at once.
 
-A batch's rows are cut into chunks. Some consecutive chunks of one batch, a *segment*, are handed
-out at a time: each thread takes the next chunk and writes its sums into a slot of its own. The
-thread that completes the last chunk adds up the slots in chunk order, updates the parameters if
-the batch is complete, and opens the next segment. So the sums do not depend on which thread
-computed what, and between two batches the threads synchronize in less than a microsecond, without
-entering the interpreter.
+A batch's rows are cut into chunks, and its chunks into groups, of which different machines may
+take care. Some consecutive chunks of one group, a *segment*, are handed out at a time: each thread
+takes the next chunk and writes its sums into a slot of its own. The thread that completes the last
+chunk adds up the slots in chunk order and, at the end of a group, the groups; it updates the
+parameters if the batch is complete, and opens the next segment. So the sums do not depend on which
+thread computed what, and between two batches the threads synchronize in less than a microsecond,
+without entering the interpreter.
 
 The gradient is the model's own, passed to :func:`run_steps` as a function: `neuron_gradient`,
 `network_gradient` or `sparse_gradient`. All models share the rest.
@@ -115,7 +116,7 @@ def arrays_of(integers: Pointer, vectors: Pointer) -> tuple[Pointer, Pointer, Po
     """Return the parameters, the gradients of chunks, and the scratch of the first thread."""
     p = integers[layout.N_PARAMETERS]
     partials = at(vectors, (2 + integers[layout.N_MOMENTS]) * p)
-    return vectors, partials, at(partials, (integers[layout.SLOTS] + 1) * p)
+    return vectors, partials, at(partials, integers[layout.PARTIALS] * p)
 
 
 @device_function
@@ -136,13 +137,17 @@ def close_segment(
     sums = at(floats, layout.SUMS)
     first = integers[layout.SEGMENT_FIRST]
     stop = first + integers[layout.SEGMENT_CHUNKS]
-    for chunk in range(max(first, 1), stop):
+    group = integers[layout.GROUP_FIRST]
+    for chunk in range(max(first, group + 1), stop):
         row = at(sums, slot(integers, chunk) * layout.SUMS_IN_ROW)
         add(layout.SUMS_IN_ROW, row, sums)
     integers[layout.NEXT_CHUNK] = stop
     next_row = integers[layout.BATCH_START] + stop * integers[layout.CHUNK_ROWS]
     last = next_row >= batch_stop(integers)
-    add_gradients(integers, floats, vectors, first, stop, last)
+    if integers[layout.OPTIMIZER] != KEEP_LOSS:
+        add_gradients(integers, floats, vectors, first, stop, last)
+    if last or stop - group == integers[layout.GROUP_CHUNKS]:
+        close_group(integers, floats, vectors, stop, last)
     if integers[layout.BAD_ROW] != layout.NO_ROW:
         integers[layout.STATUS] = layout.ROW_NOT_FINITE
     elif last:
@@ -155,26 +160,69 @@ def close_segment(
 def add_gradients(
     integers: Pointer, floats: Pointer, vectors: Pointer, first: int, stop: int, last: bool
 ) -> None:
-    """Add the gradients of the chunks from `first` to `stop` to that of the batch, in float64.
+    """Add the gradients of the chunks from `first` to `stop` to that of the group, in float64.
 
-    That of the first chunk, where it is of float64; else in the floats, to be rounded at the end.
-    A batch of one chunk needs neither.
+    That of the first chunk, where it is of float64; else in the floats. A batch of one chunk needs
+    neither.
     """
-    if integers[layout.OPTIMIZER] == KEEP_LOSS:  # there are none
-        return
     p = integers[layout.N_PARAMETERS]
     _, partials, _ = arrays_of(integers, vectors)
-    apart = is_single(vectors)
-    if apart:
-        total = at(floats, layout.SUMS + (integers[layout.SLOTS] + 1) * layout.SUMS_IN_ROW)
-    else:
-        total = of_type(partials, floats)
-    if apart and first == 0 and not (last and stop == 1):
+    total, _ = group_and_batch(integers, floats, vectors)
+    group = integers[layout.GROUP_FIRST]
+    if is_single(vectors) and first == group and not (last and stop == 1):
         copy(p, partials, total)
-    for chunk in range(max(first, 1), stop):
+    for chunk in range(max(first, group + 1), stop):
         add(p, at(partials, slot(integers, chunk) * p), total)
-    if apart and last and stop > 1:
-        copy(p, total, partials)
+
+
+@device_function
+def group_and_batch(
+    integers: Pointer, floats: Pointer, vectors: Pointer
+) -> tuple[Pointer, Pointer]:
+    """Return the gradients of the group and of the batch, the latter where there are several."""
+    p, rows = integers[layout.N_PARAMETERS], integers[layout.PARTIALS]
+    if is_single(vectors):
+        group = at(floats, layout.SUMS + rows * layout.SUMS_IN_ROW)
+        return group, at(group, p)
+    _, partials, _ = arrays_of(integers, vectors)
+    group = of_type(partials, floats)
+    return group, at(group, (rows - 1) * p)
+
+
+@device_function
+def close_group(
+    integers: Pointer, floats: Pointer, vectors: Pointer, stop: int, last: bool
+) -> None:
+    """Add the sums of a complete group to those of the batch; OUT the first row at its end.
+
+    A batch that is one group has its sums there already, but for the rounding of float32.
+    """
+    p, sums = integers[layout.N_PARAMETERS], at(floats, layout.SUMS)
+    _, partials, _ = arrays_of(integers, vectors)
+    gradient, of_batch = group_and_batch(integers, floats, vectors)
+    has_gradient = integers[layout.OPTIMIZER] != KEEP_LOSS
+    is_first = integers[layout.GROUP_FIRST] == 0
+    only = is_first and last
+    if not only:
+        total = at(sums, (integers[layout.PARTIALS] - 1) * layout.SUMS_IN_ROW)
+        copy_or_add(is_first, layout.SUMS_IN_ROW, sums, total)
+        if has_gradient:
+            copy_or_add(is_first, p, gradient, of_batch)
+        integers[layout.GROUP_FIRST] = stop
+        if last:
+            copy(layout.SUMS_IN_ROW, total, sums)
+        gradient = of_batch
+    if last and has_gradient and (not only or (is_single(vectors) and stop > 1)):
+        copy(p, gradient, partials)
+
+
+@device_function
+def copy_or_add(is_first: bool, size: int, source: Pointer, target: Pointer) -> None:
+    """Add whole vectors to the sum of those before, if there are any; ACC or OUT target."""
+    if is_first:
+        copy(size, source, target)
+    else:
+        add(size, source, target)
 
 
 @subroutine
@@ -195,6 +243,7 @@ def finish_batch(integers: Pointer, floats: Pointer, vectors: Pointer, rates: Po
         update(integers, floats, vectors, rate_of_epoch(integers, rates), n, total, 0, p)
     integers[layout.BATCH_START] = stop
     integers[layout.NEXT_CHUNK] = 0
+    integers[layout.GROUP_FIRST] = 0
 
 
 @device_function
@@ -223,7 +272,8 @@ def open_segment(integers: Pointer) -> None:
         atomic_store(integers, layout.TICKET, CLOSED)
         return
     available = (stop - start + integers[layout.CHUNK_ROWS] - 1) // integers[layout.CHUNK_ROWS]
-    count = min(available, min(integers[layout.BUDGET], integers[layout.SLOTS]))
+    left = integers[layout.GROUP_FIRST] + integers[layout.GROUP_CHUNKS] - first
+    count = min(min(available, left), min(integers[layout.BUDGET], integers[layout.SLOTS]))
     integers[layout.BUDGET] -= count
     integers[layout.SEGMENT_FIRST] = first
     integers[layout.SEGMENT_CHUNKS] = count
@@ -326,10 +376,11 @@ def batch_stop(integers: Pointer) -> int:
 
 @device_function
 def slot(integers: Pointer, chunk: int) -> int:
-    """Return the row of partial sums for a chunk: the batch's first one is the running total."""
-    if chunk == 0:
+    """Return the row of partial sums for a chunk: the group's first one is the running total."""
+    group = integers[layout.GROUP_FIRST]
+    if chunk == group:
         return 0
-    return int(chunk - max(integers[layout.SEGMENT_FIRST], 1) + 1)
+    return int(chunk - max(integers[layout.SEGMENT_FIRST], group + 1) + 1)
 
 
 @device_function

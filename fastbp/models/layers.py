@@ -255,12 +255,14 @@ def _shared_kernel(
 ) -> Kernel | None:
     """Return the kernel for several threads in each batch, if batches are cut into few chunks.
 
-    Of many chunks, each thread takes some; of float32 of any, whose gradients are added in float64.
+    Of many chunks, or of several groups, each thread takes some; of float32 of any, whose gradients
+    are added in float64.
     """
     chunks = -(-batch_rows // plan.chunk_rows)
+    most = min(SHARED_CHUNKS, plans.group_chunks(plan.n_parameters, plan.row_work, plan.chunk_rows))
     tiles = chunks == 1 or (plan.chunk_rows == plan.tile_rows and dtype == FLOAT64)
     dense = kernel in (kernels.network_steps, kernels.tile_steps)
-    return shared_steps if dense and tiles and chunks <= SHARED_CHUNKS else None
+    return shared_steps if dense and tiles and chunks <= most else None
 
 
 def flat_vector(

@@ -78,6 +78,7 @@ class Memory:
     epoch = Integer(layout.EPOCH)
     batch_start = Integer(layout.BATCH_START)
     next_chunk = Integer(layout.NEXT_CHUNK)
+    group_first = Integer(layout.GROUP_FIRST)
     status = Integer(layout.STATUS)
     bad_row = Integer(layout.BAD_ROW)
     stale_epochs = Integer(layout.STALE_EPOCHS)
@@ -86,17 +87,20 @@ class Memory:
         rows, options, p = problem.rows, problem.options, problem.parameters.size
         rule, n_moments = options.optimizer, options.optimizer.n_moments
         chunk_rows = min(problem.chunk_rows, options.batch_rows)
-        slots = -(-options.batch_rows // chunk_rows)
+        slots = chunks = -(-options.batch_rows // chunk_rows)
         if slots > 1:
-            slots = min(slots, MOST_SLOTS, max(2 * workers, MOST_SLOT_ELEMENTS // p))
+            most = min(MOST_SLOTS, problem.group_chunks)
+            slots = min(slots, most, max(2 * workers, MOST_SLOT_ELEMENTS // p))
+        several = chunks > problem.group_chunks
+        partials = slots + 1 + several
         n_integers = layout.N_INTEGERS + len(problem.table)
         first = whole_vectors(n_integers)  # of the floats: each array begins with a cache line
         dtype = problem.parameters.dtype
-        start = first + layout.SUMS + (slots + 1) * layout.SUMS_IN_ROW  # of the vectors
+        start = first + layout.SUMS + partials * layout.SUMS_IN_ROW  # of the vectors
         if dtype != FLOAT64:
-            start += p
+            start += (1 + several) * p
         scratches = workers if problem.shared_kernel is None else 1
-        n_numbers = (2 + n_moments + slots + 1) * p
+        n_numbers = (2 + n_moments + partials) * p
         n_bytes = (n_numbers + scratches * problem.work_size) * dtype.itemsize
         memory = aligned(start - (-n_bytes // 8))
         memory[: start + n_numbers * dtype.itemsize // 8].fill(0.0)  # all but the scratch
@@ -107,12 +111,13 @@ class Memory:
         self.plain = n = self.integers.data
         n[layout.N_ROWS], n[layout.N_FEATURES] = rows.n_rows, rows.n_features
         n[layout.BATCH_ROWS], n[layout.CHUNK_ROWS] = options.batch_rows, chunk_rows
-        n[layout.TILE_ROWS], n[layout.WEIGHTED] = problem.tile_rows, rows.weighted
+        n[layout.TILE_ROWS], n[layout.GROUP_CHUNKS] = problem.tile_rows, problem.group_chunks
+        n[layout.WEIGHTED] = rows.weighted
         n[layout.OPTIMIZER], n[layout.N_MOMENTS] = rule.code, n_moments
         n[layout.N_PARAMETERS], n[layout.N_WEIGHTS] = p, problem.n_weights
         n[layout.N_ITER_NO_CHANGE] = 0 if options.tol is None else options.n_iter_no_change
         n[layout.TOL_SUFFICES] = options.tol_suffices
-        n[layout.SLOTS], n[layout.BAD_ROW] = slots, layout.NO_ROW
+        n[layout.SLOTS], n[layout.PARTIALS], n[layout.BAD_ROW] = slots, partials, layout.NO_ROW
         n[layout.WORKERS], n[layout.WORK_SIZE] = workers, problem.work_size
         for index, value in problem.settings.items():
             n[index] = value
@@ -133,11 +138,18 @@ class Memory:
             self.moments[:], self.powers[:] = options.moments
 
     @property
-    def batch_sums(self) -> tuple[np.ndarray, np.ndarray]:
-        """The gradient of a batch under way, of its chunks so far, and the other sums."""
-        p, end = self.parameters.size, layout.SUMS + layout.SUMS_IN_ROW
-        gradient = self._partials[0] if self.vectors.dtype == FLOAT64 else self.floats[-p:]
-        return gradient, self.floats[layout.SUMS : end]
+    def sums_under_way(self) -> list[np.ndarray]:
+        """The gradient of a group under way, of its chunks so far, and its other sums.
+
+        After them those of the batch, of its groups before that, if it has several.
+        """
+        p, n = self.parameters.size, self.plain[layout.PARTIALS]
+        rows = self.floats[layout.SUMS :][: n * layout.SUMS_IN_ROW].reshape(n, -1)
+        gradients = self._partials
+        if self.vectors.dtype != FLOAT64:
+            gradients = self.floats[layout.SUMS + rows.size :].reshape(-1, p)
+        found = [gradients[0], rows[0]]
+        return found if n == self.plain[layout.SLOTS] + 1 else [*found, gradients[-1], rows[-1]]
 
     @property
     def powers(self) -> np.ndarray:
@@ -191,7 +203,8 @@ class Memory:
         """Forget all but the problem, and begin with other parameters."""
         self.start_from(parameters)
         self.epoch_sums[:] = 0.0
-        self.epoch = self.batch_start = self.next_chunk = self.stale_epochs = 0
+        self.epoch = self.batch_start = self.next_chunk = self.group_first = 0
+        self.stale_epochs = 0
         self.status, self.bad_row = layout.RUNNING, layout.NO_ROW
 
     def completed(self, loss: float, parameters: np.ndarray) -> None:
@@ -215,9 +228,12 @@ class Memory:
         self.floats[layout.BEST_LOSS] = state.best_loss
         if state.epoch_start.size:
             self.epoch_start[:] = state.epoch_start
+        self.group_first = state.next_chunk - state.next_chunk % self.plain[layout.GROUP_CHUNKS]
         if state.partial_sums.size:
-            gradient, sums = self.batch_sums
-            gradient[:], sums[:] = np.split(state.partial_sums, [gradient.size])
+            sums, at = self.sums_under_way, 0
+            for array in sums:
+                array[:] = state.partial_sums[at : at + array.size]
+                at += array.size
 
     def training_state(
         self,
@@ -240,7 +256,7 @@ class Memory:
             random_state=random_state,
             batch_start=batch_start,
             next_chunk=next_chunk,
-            partial_sums=np.concatenate(self.batch_sums) if next_chunk else NOTHING,
+            partial_sums=np.concatenate(self.sums_under_way) if next_chunk else NOTHING,
             epoch_start=self.epoch_start.copy() if self.within_epoch else NONE[self.vectors.dtype],
             batching=batching,
             epoch_sums=tuple(numbers[layout.EPOCH_LOSS : layout.EPOCH_WEIGHT + 1]),

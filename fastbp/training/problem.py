@@ -13,6 +13,7 @@ from fastbp import arguments
 from fastbp.data.labels import Samples, Targets, check_weights
 from fastbp.data.order import Random
 from fastbp.data.rows import Rows
+from fastbp.kernels.plan import group_chunks
 from fastbp.training.optimizers import LBFGS, SGD, Optimizer, Rule, optimizer_of
 from fastbp.training.state import TrainingState
 
@@ -88,9 +89,9 @@ class Problem:
         dtype, float64 or float32, is that of the arithmetic.
     settings, table
         What else the kernel's integers hold of the model: by index, and the table of layers.
-    tile_rows, chunk_rows, row_work, epoch_work, work_size
-        Rows of a tile and of a chunk; the work of a row, and of an epoch with its updates, in units
-        of about a third of a nanosecond; the numbers of scratch of a tile.
+    tile_rows, chunk_rows, group_chunks, row_work, epoch_work, work_size
+        Rows of a tile and of a chunk, chunks of a group; the work of a row, and of an epoch with
+        its updates, in units of about a third of a nanosecond; the numbers of scratch of a tile.
     named
         The method of :class:`Model`.
     """
@@ -116,6 +117,12 @@ class Problem:
         by_itself = SLICE_WORK if busy else EPOCH_WORK
         updates = n_rows // batch_rows * self.parameters.size
         self.epoch_work = n_rows * self.row_work + updates + by_itself
+        self.group_chunks = group_chunks(self.parameters.size, self.row_work, self.chunk_rows)
+
+    @property
+    def group_rows(self) -> int:
+        """Rows of a group."""
+        return self.group_chunks * self.chunk_rows
 
     @property
     def brief(self) -> bool:

@@ -268,7 +268,7 @@ class Run:
             )
         if state.optimizer != self.options.optimizer:
             raise ValueError(f"state: expected that of {self.options.optimizer}")
-        state.check(own, self._batching, memory.chunk_rows)
+        state.check(own, self._batching, (memory.chunk_rows, self.problem.group_chunks))
 
     def restore(self, state: TrainingState, losses: np.ndarray = NO_FLOATS) -> None:
         """Restore everything but the parameters; `losses` are those of this fit's own epochs."""

@@ -59,7 +59,8 @@ class TrainingState:
         In an epoch under way: how many of its rows the parameters have learned from, and how many
         chunks of the next batch are in the partial sums.
     partial_sums : numpy.ndarray of float64
-        The sums of gradient, loss and weight; empty if there are none.
+        The sums of gradient, loss and weight of the group of chunks under way; then, of batches of
+        several groups, those of the groups before it. Empty if there are none.
     epoch_start : numpy.ndarray of the fit's dtype
         The parameters at the start of the epoch; empty if none is under way.
     batching : tuple
@@ -97,11 +98,12 @@ class TrainingState:
     best: Best | None = field(default=None, repr=False)
     validation_due: bool = False
 
-    def check(self, parameters: np.ndarray, batching: Batching, chunk_rows: int) -> None:
+    def check(self, parameters: np.ndarray, batching: Batching, chunks: tuple[int, int]) -> None:
         """Refuse what no fit of such flat parameters leaves behind that divides epochs so.
 
-        Anybody may have made it, and kernels check nothing. (What `random_state` holds is checked
-        where a generator is made of it.)
+        `chunks` are the rows of a chunk and the chunks of a group. Anybody may have made it, and
+        kernels check nothing. (What `random_state` holds is checked where a generator is made of
+        it.)
 
         Raises
         ------
@@ -128,12 +130,13 @@ class TrainingState:
         if self.batch_start % batch_rows:
             _refuse(f"batch_start to be a multiple of batches of {batch_rows}", self.batch_start)
         rows = min(batch_rows, n_rows - self.batch_start)
+        chunk_rows, group_chunks = chunks
         _check_whole("next_chunk", self.next_chunk, -(-rows // chunk_rows) - 1)
-        self._check_arrays(parameters)
+        self._check_arrays(parameters, 1 + (batch_rows > group_chunks * chunk_rows))
         self._check_numbers()
         if self.best is not None:
             self._check_best(self.best)
-            self.best.state.check(parameters, batching, chunk_rows)
+            self.best.state.check(parameters, batching, chunks)
             if self.best.state.within_epoch:
                 _refuse("best to have the state after an epoch", self.best.state)
 
@@ -148,9 +151,9 @@ class TrainingState:
         if own != dtype:
             raise ValueError(f"state: expected that of a fit in {dtype}, got that of one in {own}")
 
-    def _check_arrays(self, parameters: np.ndarray) -> None:
+    def _check_arrays(self, parameters: np.ndarray, n_sums: int) -> None:
         n_parameters, own = parameters.size, parameters.dtype
-        sums = n_parameters + layout.SUMS_IN_ROW if self.next_chunk else 0
+        sums = n_sums * (n_parameters + layout.SUMS_IN_ROW) if self.next_chunk else 0
         expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
             "moments": ((self.optimizer.n_moments, n_parameters), own),
             "partial_sums": ((sums,), arguments.FLOAT64),
@@ -163,7 +166,8 @@ class TrainingState:
         if self.epoch_start.size and not np.isfinite(self.epoch_start).all():
             _refuse("epoch_start to be finite", self.epoch_start)
         if self.next_chunk:
-            _check_weight("partial_sums", self.partial_sums[n_parameters + layout.WEIGHT_SUM])
+            for each in np.split(self.partial_sums, n_sums):
+                _check_weight("partial_sums", each[n_parameters + layout.WEIGHT_SUM])
 
     def _check_numbers(self) -> None:
         check_moments(self.optimizer, self.moments, self.powers)

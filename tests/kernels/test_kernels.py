@@ -16,7 +16,7 @@ from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.losses import LOSSES
 from fastbp.models.neuron import NeuronModel
 from fastbp.system.threads import Team
-from fastbp.training.optimizers import GRADIENT_ONLY
+from fastbp.training.optimizers import GRADIENT_ONLY, SGD
 from fastbp.training.problem import Options
 from fastbp.training.run import NO_FLOATS, NO_ORDER, Run
 from tests import reference
@@ -115,7 +115,7 @@ def test_nothing_beyond_the_arrays_is_read(dtype):
         assert np.isfinite(fit.predict(x)).all()
 
 
-def run_for(x, y, workers, dtype=DOUBLE, chunk_rows=None, **keywords):
+def run_for(x, y, workers, dtype=DOUBLE, chunk_rows=None, group_chunks=None, **keywords):
     """A fit under way whose kernel the test calls itself."""
     start = np.linspace(-1.0, 1.0, x.shape[1]) if chunk_rows else np.zeros(x.shape[1])
     model = NeuronModel(x.shape[1], start, 0.0, "sigmoid", "mse", dtype)
@@ -123,6 +123,7 @@ def run_for(x, y, workers, dtype=DOUBLE, chunk_rows=None, **keywords):
     options = Options(**{"learning_rate": 0.1, "epochs": 2, "batch_rows": len(x), **keywords})
     problem = model.problem(data, options)
     problem.chunk_rows = chunk_rows or problem.chunk_rows
+    problem.group_chunks = group_chunks or problem.group_chunks
     return Run(problem, Team(workers, None))
 
 
@@ -153,9 +154,9 @@ def test_one_thread_of_a_team_can_do_all_the_work(dtype):
     assert together == alone
 
 
-def gradient_sums(x, y, dtype, chunk_rows, workers=1, slots=None, budget=None):
+def gradient_sums(x, y, dtype, chunk_rows, workers=1, slots=None, budget=None, group=None):
     """The sums of the gradient and of the loss; exact, because the rows are a power of two."""
-    run = run_for(x, y, workers, dtype, chunk_rows, epochs=1, optimizer=GRADIENT_ONLY)
+    run = run_for(x, y, workers, dtype, chunk_rows, group, epochs=1, optimizer=GRADIENT_ONLY)
     if slots:
         run.memory.integers[layout.SLOTS] = slots
     while run.memory.epoch < 1:
@@ -196,6 +197,41 @@ def test_sums_of_tiles_and_chunks_are_of_float64(d, dtype):
         rounded_twice = sum(chunk.astype(float) for chunk in two_chunks).astype(dtype)
         gradient, _ = gradient_sums(x, y, dtype, n // 2)
         np.testing.assert_array_equal(gradient, rounded_twice)
+
+
+@both
+@pytest.mark.parametrize("group", [1, 3, 4, 7])
+def test_groups_are_added_up_in_order(group, dtype):
+    rng = np.random.default_rng(1)
+    tile = neuron.tile_rows(9)
+    n = 8 * tile
+    x, y = in_both(rng.normal(size=(n, 9))), rng.random(n)
+    chunks = [
+        gradient_sums(x[i : i + tile], y[i : i + tile], dtype, tile) for i in range(0, n, tile)
+    ]
+    groups = [chunks[i : i + group] for i in range(0, 8, group)]
+    expected = sum(sum(chunk.astype(float) for chunk, _ in part) for part in groups).astype(dtype)
+    loss = sum(sum(loss for _, loss in part) for part in groups)
+    ways = [{}, {"workers": 3}, {"workers": 2, "slots": 2}, {"budget": 1}, {"budget": 5}]
+    for way in ways:
+        found = gradient_sums(x, y, dtype, tile, group=group, **way)
+        np.testing.assert_array_equal(found[0], expected)
+        assert found[1] == loss
+    by_chunk = sum(chunk.astype(float) for chunk, _ in chunks)
+    assert dtype != DOUBLE or group in (1, 7) or (expected != by_chunk).any()
+
+
+@both
+def test_epochs_of_several_groups(dtype):
+    """Whatever is left of one is not in the next, nor in a shorter batch."""
+    rng = np.random.default_rng(2)
+    tile = neuron.tile_rows(9)
+    x, y = in_both(rng.normal(size=(7 * tile, 9))), rng.random(7 * tile)
+    how = {"batch_rows": 4 * tile, "optimizer": SGD(momentum=0.9)}
+    by_group, whole = (finished(run_for(x, y, 2, dtype, tile, group, **how)) for group in (3, 100))
+    np.testing.assert_allclose(by_group[:2], whole[:2], rtol=1e-12)
+    parameters = [np.frombuffer(end[2], dtype) for end in (by_group, whole)]
+    assert_close(*parameters, dtype, FORMULA)
 
 
 def halves_of(n):

@@ -102,23 +102,25 @@ def test_moments_and_sums(fits):
     assert function(start, changed(state, moments=moments)).n_epochs == 2
 
 
-def test_sums_of_a_batch_under_way(monkeypatch):
+@pytest.mark.parametrize(("group_chunks", "n_sums"), [(19, 1), (4, 2)])
+def test_sums_of_a_batch_under_way(monkeypatch, group_chunks, n_sums):
     monkeypatch.setattr("fastbp.models.neuron.kernels.chunk_rows", lambda d: 16)
+    monkeypatch.setattr("fastbp.training.problem.group_chunks", lambda *sizes: group_chunks)
     start = fastbp.fit_neuron(X, Y.ravel(), W[0][:, 0], 0.0, 0.05, 1)
     size = 16  # 4 weights and a bias, each in whole vectors
     good = {
-        "next_chunk": 5, "epoch_start": np.zeros(size), "partial_sums": np.zeros(size + 8),
-        "batching": (300, 300, False),
+        "next_chunk": 5, "epoch_start": np.zeros(size), "batching": (300, 300, False),
+        "partial_sums": np.zeros(n_sums * (size + 8)),
     }  # fmt: skip
-    heavy = np.zeros(size + 8)
-    heavy[size + 1] = -1.0
+    heavy = np.zeros(n_sums * (size + 8))
+    heavy[-7] = -1.0
 
     def going_on(start, state):
         return fastbp.fit_neuron(X, Y.ravel(), *[*start][:2], 0.05, 2, state=state)
 
     for wrong in [
         {"next_chunk": 19}, {"partial_sums": np.zeros(size)}, {"partial_sums": np.zeros(0)},
-        {"partial_sums": heavy}, {"epoch_start": np.zeros(0)},
+        {"partial_sums": np.zeros((3 - n_sums) * (size + 8))}, {"partial_sums": heavy}, {"epoch_start": np.zeros(0)},
     ]:  # fmt: skip
         refused(going_on, start, changed(start.state, **{**good, **wrong}))
     assert going_on(start, changed(start.state, **good)).n_epochs == 2
