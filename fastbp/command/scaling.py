@@ -36,7 +36,9 @@ def first_pass(
         for start, block, found in with_distinct_labels(rows, check, collect):
             labels, x, y = found, block.features, block.labels
             assert y is not None
-            kept = slice(None) if held_out is None else held_out.kept(start, start + len(x))
+            kept = (
+                slice(None) if held_out is None else held_out.selection.kept(start, start + len(x))
+            )
             if of_features is not None:
                 rows.raise_if_not_finite(start, x)
                 of_features.add(x[kept])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -17,22 +18,24 @@ MOST_HELD_OUT = 3 * 10**9  # products of two such numbers fit int64
 FEW = 64  # reading this many consecutive rows takes about as long as reading a single one
 
 
-class Subset(Wrapped):
-    """Some rows of a source, in its order: those that are held out, or the others.
+class Selection:
+    """Which of N rows are held out, or which are not.
 
     To hold out a fraction f of N rows, the rows are cut into floor(f N) runs of equal length (to
     one row); of run j, the row with index hash(j) modulo its length, counted within the run, is
     held out. The hash is element j of the SplitMix64 generator's sequence from 0 (Steele, Lea and
     Flood, OOPSLA 2014). So the choice depends on N and f alone, is spread over the whole source,
     and follows no period.
+
+    Attributes
+    ----------
+    size : int
+        How many are selected.
     """
 
-    def __init__(self, rows: Rows, n_held_out: int, held_out: bool) -> None:
-        super().__init__(rows)
-        self._n_runs = n_held_out
-        self._held_out = held_out
-        self.n_rows = n_held_out if held_out else rows.n_rows - n_held_out
-        self._local = threading.local()
+    def __init__(self, n_rows: int, n_held_out: int, held_out: bool) -> None:
+        self._n_rows, self._n_runs, self._held_out = n_rows, n_held_out, held_out
+        self.size = n_held_out if held_out else n_rows - n_held_out
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         """Return the indices in the source of the rows at these positions."""
@@ -49,7 +52,7 @@ class Subset(Wrapped):
 
     def kept(self, start: int, stop: int) -> np.ndarray:
         """Return which of the rows start to stop of the source are not held out."""
-        n, runs = self._rows.n_rows, self._n_runs
+        n, runs = self._n_rows, self._n_runs
         nearby = np.arange(max(0, start * runs // n - 1), min(runs, stop * runs // n + 2))
         picked = self._picked(nearby)
         kept = np.ones(stop - start, dtype=bool)
@@ -60,7 +63,7 @@ class Subset(Wrapped):
         # Run j begins at floor(j N / n), so floor(j (N - n) / n) rows are kept before it, and
         # position t lies in run ceil((t + 1) n / (N - n)) - 1. Exact: products in Python's integers
         # up to the first position, small ones after it.
-        kept, runs = self.n_rows, self._n_runs
+        kept, runs = self.size, self._n_runs
         first = int(positions.min())
         whole, rest = divmod((first + 1) * runs, kept)
         run = whole - 1 - (-(rest + (positions - first) * runs) // kept)
@@ -70,7 +73,7 @@ class Subset(Wrapped):
 
     def _begin(self, run: np.ndarray) -> np.ndarray:
         """Return the first row of a run."""
-        whole, rest = divmod(self._rows.n_rows, self._n_runs)
+        whole, rest = divmod(self._n_rows, self._n_runs)
         first: np.ndarray = run * whole + run * rest // self._n_runs
         return first
 
@@ -82,6 +85,16 @@ class Subset(Wrapped):
         picked: np.ndarray = begin + (hashes % length).astype(np.int64)
         return picked
 
+
+class Subset(Wrapped):
+    """Some rows of a source, in its order: those that are held out, or the others."""
+
+    def __init__(self, rows: Rows, n_held_out: int, held_out: bool) -> None:
+        super().__init__(rows)
+        self.selection = Selection(rows.n_rows, n_held_out, held_out)
+        self.n_rows, self._indices = self.selection.size, self.selection.indices
+        self._local = threading.local()
+
     @property
     def in_place(self) -> bool:
         return self._rows.in_place
@@ -89,11 +102,11 @@ class Subset(Wrapped):
     def base(self) -> tuple[Rows, Choose]:
         rows, choose = self._rows.base()
         if choose is None:
-            return rows, self.indices
-        return rows, lambda positions: choose(self.indices(positions))
+            return rows, self._indices
+        return rows, partial(_through, choose, self._indices)
 
     def fill(self, start: int, stop: int, block: Block) -> None:
-        indices = self.indices(np.arange(start, stop))
+        indices = self._indices(np.arange(start, stop))
         if self.random_access and self.n_rows * FEW < self._rows.n_rows:
             self._rows.take(indices, block)
             return
@@ -116,10 +129,14 @@ class Subset(Wrapped):
         return block
 
     def take(self, indices: np.ndarray, block: Block) -> None:
-        self._rows.take(self.indices(indices), block)
+        self._rows.take(self._indices(indices), block)
 
     def locate(self, row: int) -> tuple[str, int]:
-        return self._rows.locate(int(self.indices(np.array([row]))[0]))
+        return self._rows.locate(int(self._indices(np.array([row]))[0]))
+
+
+def _through(outer: Choose, inner: Choose, positions: np.ndarray) -> np.ndarray:
+    return outer(inner(positions))
 
 
 def split(samples: Samples, fraction: float) -> tuple[Samples, Samples]:

@@ -507,7 +507,7 @@ def test_rows_held_out_of_a_stream_are_looked_at(tmp_path, streams):
     from fastbp.data.split import Subset
 
     rows = numbers()
-    held_out = Subset(ArrayRows(rows), 24, True).indices(np.arange(24))[-1]
+    held_out = Subset(ArrayRows(rows), 24, True).selection.indices(np.arange(24))[-1]
     rows[held_out, 1] = np.nan
     path, _ = written(tmp_path, "t.csv", rows)
     arguments = ["--activation", "identity", "--learning-rate", 1e-5, "--held-out", 0.1]

@@ -111,13 +111,13 @@ def test_the_hash_is_the_published_generator():
     """The first outputs of SplitMix64 from 0, as its authors' C program gives them."""
     first = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
     assert mixed(np.arange(1, 4, dtype=np.uint64) * GAMMA).tolist() == first
-    held_out = Subset(ArrayRows(np.zeros((300, 1))), 3, True).indices(np.arange(3))
+    held_out = Subset(ArrayRows(np.zeros((300, 1))), 3, True).selection.indices(np.arange(3))
     assert held_out.tolist() == [100 * run + bits % 100 for run, bits in enumerate(first)]
 
 
 def test_the_choice_follows_no_period():
     held = Subset(ArrayRows(np.arange(5000.0)[:, None]), 1000, True)
-    phases = held.indices(np.arange(1000)) % 5
+    phases = held.selection.indices(np.arange(1000)) % 5
     assert np.bincount(phases, minlength=5).min() > 150  # 200 expected, 4 deviations
 
 
