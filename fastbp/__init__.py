@@ -34,7 +34,7 @@ The machine
     get_num_threads, set_num_threads
 
 Exceptions
-    FastbpError         the base of DataError, DivergenceError and CheckpointError
+    FastbpError         the base of DataError, DivergenceError, CheckpointError, ClusterError
 
 Internally, a subpackage imports only from itself and from those below it:
 
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from fastbp import schedules as schedules
     from fastbp.data.sources.opening import open_rows as open_rows
     from fastbp.errors import CheckpointError as CheckpointError
+    from fastbp.errors import ClusterError as ClusterError
     from fastbp.errors import DataError as DataError
     from fastbp.errors import DivergenceError as DivergenceError
     from fastbp.errors import FastbpError as FastbpError
@@ -94,7 +95,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "data.sources.opening": ("open_rows",),
-    "errors": ("CheckpointError", "DataError", "DivergenceError", "FastbpError"),
+    "errors": ("CheckpointError", "ClusterError", "DataError", "DivergenceError", "FastbpError"),
     "estimators.mlp.classifier": ("MLPClassifier",),
     "estimators.mlp.regressor": ("MLPRegressor",),
     "estimators.neuron.classifier": ("NeuronClassifier",),

@@ -71,3 +71,11 @@ class CheckpointError(FastbpError, RuntimeError):
     It is damaged, of another kind, of a newer format, or the checkpoint of another fit. One that
     was raised while a fit was under way has the fit so far as its attribute ``fit``.
     """
+
+
+class ClusterError(FastbpError, RuntimeError):
+    """A cluster cannot go on with a fit.
+
+    Its scheduler went away, workers died again and again, or one has other versions. Where a fit
+    was under way, its attribute ``fit`` is the fit so far; a checkpoint goes on from there.
+    """

@@ -102,6 +102,12 @@ class Labelled(Wrapped):
             mapped.block = mapped.block.having(self._labels, self._weight)
         return mapped
 
+    def portion(self, start: int, stop: int) -> Rows:
+        labels, weight = (
+            None if array is None else array[start:stop] for array in (self._labels, self._weight)
+        )
+        return Labelled(self._rows.portion(start, stop), labels, weight)
+
     def digests(self) -> dict[str, str]:
         given = {"labels": self._labels, "sample_weight": self._weight}
         own = {name: digest_of(array) for name, array in given.items() if array is not None}
@@ -144,7 +150,9 @@ def rows_of(name: str, value: object, dtype: np.dtype[Any] = FLOAT64) -> Rows:
 
 
 def loaded_if_small(rows: Rows) -> Rows:
-    """Return the rows, read into memory if they take at most 64 MiB there."""
+    """Return the rows, read into memory if they take at most 64 MiB there, and are ours to read."""
+    if rows.cluster is not None:
+        return rows
     small = rows.in_memory is None and rows.n_rows * rows.row_bytes <= WHOLE_BYTES
     return Loaded(rows) if small else rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -122,11 +122,14 @@ class Samples:
         Whether the labels are class indices.
     targets : Targets or None
         What to check in each block that is read; None if all is checked already.
+    placed : dict
+        On a cluster, where the rows lie in groups of a size: see ``training/cluster/placement.py``.
     """
 
     rows: Rows
     class_indices: bool
     targets: Targets | None
+    placed: dict[int, Any] = field(default_factory=dict)
 
     def checked_in_memory(self) -> Samples:
         """Return these samples, checked now if they are in memory."""
@@ -198,7 +201,7 @@ def samples(
 
 def check_weights(name: str, rows: Rows) -> None:
     """Refuse rows of which none has a weight above zero; read as many as it takes to know."""
-    if not rows.weighted:
+    if not rows.weighted or rows.cluster is not None:  # whose workers look for themselves
         return
     weight = rows.weight_array
     weights = (b.weight for _, b in rows.blocks()) if weight is None else [weight]

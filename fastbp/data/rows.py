@@ -30,7 +30,7 @@ DIGEST_CHUNKS, DIGEST_BYTES = 64, 2**16
 
 _forwarded = operator.attrgetter(
     "name", "n_rows", "n_features", "n_labels", "weighted", "feature_names", "classes", "dtype",
-    "random_access", "any_order",
+    "random_access", "any_order", "cluster",
 )  # fmt: skip
 
 Choose = Callable[[np.ndarray], np.ndarray]
@@ -136,6 +136,10 @@ class Rows(ABC):
     any_order : bool
         Whether several threads can fill blocks at the same time, and in any order, at the same
         cost. Otherwise blocks come from front to back, and going back means starting again.
+    cluster : distributed.Client or None
+        That of the cluster whose workers compute on the rows, where they are.
+    partitioned : bool
+        Whether they are those of a Dask collection, in partitions.
     in_memory : Block or None
         All rows, if they are in memory as kernels read them.
     remarks : tuple of str
@@ -152,6 +156,8 @@ class Rows(ABC):
     dtype = "float64"
     random_access = False
     any_order = True
+    cluster: Any = None
+    partitioned = False
     in_memory: Block | None = None
     remarks: tuple[str, ...] = ()
 
@@ -199,6 +205,10 @@ class Rows(ABC):
 
     def close(self) -> None:
         """Release open files and buffers; the rows can be read again afterwards."""
+
+    def portion(self, start: int, stop: int) -> Rows:
+        """Return the rows start to stop as rows of their own, to be read somewhere else."""
+        return Portion(self, start, stop)
 
     @property
     def weight_array(self) -> np.ndarray | None:
@@ -254,6 +264,7 @@ class Wrapped(Rows):
         (
             self.name, self.n_rows, self.n_features, self.n_labels, self.weighted,
             self.feature_names, self.classes, self.dtype, self.random_access, self.any_order,
+            self.cluster,
         ) = _forwarded(rows)  # fmt: skip
 
     def fill(self, start: int, stop: int, block: Block) -> None:
@@ -284,6 +295,34 @@ class Wrapped(Rows):
 
     def close(self) -> None:
         self._rows.close()
+
+
+class Portion(Wrapped):
+    """The rows `start` to `stop` of a source."""
+
+    def __init__(self, rows: Rows, start: int, stop: int) -> None:
+        super().__init__(rows)
+        self._start, self.n_rows, self.cluster = start, stop - start, None
+
+    def fill(self, start: int, stop: int, block: Block) -> None:
+        self._rows.fill(self._start + start, self._start + stop, block)
+
+    def take(self, indices: np.ndarray, block: Block) -> None:
+        self._rows.take(self._start + indices, block)
+
+    def mapped(self) -> Mapped | None:
+        mapped = self._rows.mapped()
+        if mapped is not None:
+            mapped.block = mapped.block.part(self._start, self._start + self.n_rows)
+            mapped.offset += self._start * mapped.row_bytes
+        return mapped
+
+    @property
+    def in_place(self) -> bool:
+        return self._rows.in_place
+
+    def locate(self, row: int) -> tuple[str, int]:
+        return self._rows.locate(self._start + row)
 
 
 def ranges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:

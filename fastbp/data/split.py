@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,11 @@ class Subset(Wrapped):
         super().__init__(rows)
         self.selection = Selection(rows.n_rows, n_held_out, held_out)
         self.n_rows, self._indices = self.selection.size, self.selection.indices
+        self._made_of = rows, n_held_out, held_out
         self._local = threading.local()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Subset, self._made_of
 
     @property
     def in_place(self) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from fastbp.kernels import layout
 from fastbp.kernels.atomics import atomic_add, atomic_load, atomic_store, compare_and_swap
-from fastbp.kernels.jit import device_function, subroutine, template
+from fastbp.kernels.jit import device_function, kernel, subroutine, template
 from fastbp.kernels.matvec import Order, row_at
 from fastbp.kernels.reading import number_at
 from fastbp.kernels.update import (
@@ -260,6 +260,17 @@ def clipped(
         norm = math.sqrt(penalized_squares(integers, floats, parameters, gradient)) / n
         n *= max(1.0, norm / most)
     return n
+
+
+@kernel
+def finish_sums(integers: Any, floats: Any, vectors: Any, rates: Any, losses: Any) -> bool:
+    """Do what a batch of which all groups were summed up elsewhere ends with: the update."""
+    integers, floats, vectors = pointer_to(integers), pointer_to(floats), pointer_to(vectors)
+    rates, losses = pointer_to(rates), pointer_to(losses)
+    finish_batch(integers, floats, vectors, rates)
+    if integers[layout.BATCH_START] == integers[layout.N_ROWS]:
+        finish_epoch(integers, floats, vectors, losses)
+    return True
 
 
 @subroutine

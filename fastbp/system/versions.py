@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import sys
 from importlib import metadata
@@ -30,6 +31,14 @@ def environment() -> dict[str, str]:
     facts["compiler"] = "on" if JIT_ENABLED else "off (NUMBA_DISABLE_JIT)"
     facts["kernel cache"] = kernel_cache()
     return facts
+
+
+@functools.cache
+def what_bits_depend_on() -> dict[str, str]:
+    """Return what the bits of results depend on, beside data and arguments, by name."""
+    versions = {name: metadata.version(name) for name in ("numpy", "numba", "llvmlite")}
+    processor = f"{target()[0]}, vectors of {vector_width()} bits"
+    return {"fastbp": __version__, **versions, "processor": processor}
 
 
 def kernel_cache() -> str:

@@ -151,6 +151,11 @@ class Memory:
         found = [gradients[0], rows[0]]
         return found if n == self.plain[layout.SLOTS] + 1 else [*found, gradients[-1], rows[-1]]
 
+    def sums_of_group(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient and the other sums of a complete batch, one group of this many rows."""
+        gradient, sums = self.sums_under_way[:2]
+        return self._partials[0] if rows <= self.chunk_rows else gradient, sums
+
     @property
     def powers(self) -> np.ndarray:
         """See the class."""
@@ -194,6 +199,26 @@ class Memory:
         n[layout.ORDER_STRIDE] = n[layout.N_ROWS] if several else 0
         n[layout.FIRST_EPOCH], n[layout.EPOCH_LIMIT], n[layout.N_RATES] = epochs
         n[layout.BUDGET], n[layout.TICKET] = budget, UNOPENED
+
+    def add_group(self, gradient: np.ndarray, sums: np.ndarray, chunks: int) -> None:
+        """Add the sums of a group of chunks that was computed elsewhere to those of the batch.
+
+        The gradient may be empty: that of a loss alone is not computed.
+        """
+        of_batch = self.sums_under_way[-2:]  # or of the only group
+        for array, more in zip(of_batch, (gradient, sums), strict=True):
+            if more.size and self.next_chunk == 0:
+                array[:] = more
+            elif more.size:
+                array += more
+        self.next_chunk += chunks
+        self.group_first = self.next_chunk
+
+    def complete_batch(self) -> None:
+        """Put the sums of all groups of a batch where the kernel's update expects them."""
+        with np.errstate(over="ignore"):  # in float32
+            self._partials[0][:] = self.sums_under_way[-2]
+        self.sums_under_way[1][:] = self.sums_under_way[-1]
 
     def start_from(self, parameters: np.ndarray) -> None:
         """Begin an epoch with these parameters."""

@@ -181,6 +181,10 @@ def checked_options(rows: Rows, given: dict[str, Any], pauses: bool) -> Options:
         size = arguments.integer("batch_size", given["batch_size"], minimum=1)
         batch_rows = min(rows.n_rows, size)
     how = _checked_shuffle(given["shuffle"], rows)
+    if how and rows.cluster is not None:
+        raise ValueError(
+            f"shuffle: expected False on a cluster, whose rows stay where they are, got {how!r}"
+        )
     rule = optimizer_of(given["optimizer"])
     rate = _checked_rate(given["learning_rate"], rule)
     if type(rule) is LBFGS:

@@ -167,6 +167,8 @@ def workers(problem: Problem, passes: int) -> contextlib.AbstractContextManager[
     is negligible.
     """
     rows, work, batch_rows = problem.rows, problem.row_work, problem.options.batch_rows
+    if rows.cluster is not None:
+        return contextlib.nullcontext((ALONE, 1))
     parts, least_work = -(-batch_rows // problem.chunk_rows), WORK_PER_THREAD
     if problem.shared_kernel is not None:
         panels = -(-min(problem.tile_rows, batch_rows) // LANES)
@@ -224,6 +226,12 @@ class Run:
         seconds = problem.epoch_work * UNIT_SECONDS / self.memory.chunks  # of a chunk
         self._budget = max(1, int(SLICE_SECONDS / FIRST_SHARE / seconds))
         self._lined: tuple[Block | None, Any] = None, None
+        self._passes: Any = None
+        if problem.rows.cluster is not None:
+            from fastbp.training.cluster.passes import Passes
+
+            self._passes = Passes(problem, self.memory, self.interrupts)
+            return
         self._supply = open_supply(
             problem.samples,
             self.options.batch_rows,
@@ -237,6 +245,9 @@ class Run:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._passes is not None:
+            self._passes.close()
+            return
         self._supply.close()  # ends what reads the rows
         memory = self.memory
         ended_within = memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED)
@@ -244,6 +255,9 @@ class Run:
 
     def check_all(self) -> None:
         """Raise an error for the first invalid row; reads all rows, so it may take long."""
+        if self._passes is not None:
+            self._passes.check_all()
+            return
         dtype = self.memory.parameters.dtype
         self.problem.samples.check_all(dtype, self.interrupts.raise_if_any)
 
@@ -298,8 +312,15 @@ class Run:
         return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
 
     def slice(self) -> None:
-        """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far."""
+        """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far.
+
+        On a cluster, wait about so long for what its workers have computed.
+        """
         memory = self.memory
+        if self._passes is not None:
+            *_, rates = self._epochs_to_come(1)
+            self._passes.step(rates, self.losses)
+            return
         epoch, position = memory.epoch, memory.position
         budget, threads, kernel = self._division()
         budget, limit, rates = self._epochs_to_come(budget)
@@ -323,6 +344,10 @@ class Run:
         if memory.budget == 0 and not (self._sharing is not None and self._sharing.trial):
             growth = SLICE_SECONDS / max(seconds, 1e-9)
             self._budget = max(1, int(budget * min(growth, 16.0)))
+
+    def allow_chunks(self, chunks: int) -> None:
+        """Let the next slice compute so many chunks at most."""
+        self._budget = chunks
 
     def _division(self) -> tuple[int, Team, Kernel]:
         """Return how many chunks the slice may have, which threads compute it, and how."""

@@ -1,0 +1,4 @@
+"""A fit whose rows lie on the workers of a Dask cluster.
+
+Only parameters go out, and the sums of groups come back; Dask does all the rest.
+"""

@@ -1,0 +1,195 @@
+"""What a worker does: it keeps parts of the rows, and adds their groups up at given parameters.
+
+Dask sends these functions by name: a worker runs those of its own installation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastbp import arguments
+from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
+from fastbp.data.labels import Samples, Targets
+from fastbp.data.rows import Block, Rows
+from fastbp.kernels import layout
+from fastbp.kernels.network import network_steps
+from fastbp.kernels.neuron import neuron_steps
+from fastbp.system.versions import what_bits_depend_on
+from fastbp.training.optimizers import Rule
+from fastbp.training.problem import Options, Problem
+from fastbp.training.run import Run, workers
+
+
+class Piece(NamedTuple):
+    """Some rows of a part, where they come from.
+
+    Attributes
+    ----------
+    name : str
+        What messages call the partition.
+    rows : slice or numpy.ndarray of int64
+        Which of its rows.
+    """
+
+    name: str
+    rows: slice | np.ndarray
+
+    def __len__(self) -> int:
+        if isinstance(self.rows, slice):
+            return int(self.rows.stop - self.rows.start)
+        return len(self.rows)
+
+    def row(self, index: int) -> int:
+        """Return the row of the partition that one of these is."""
+        if isinstance(self.rows, slice):
+            return int(self.rows.start + index)
+        return int(self.rows[index])
+
+
+class PartRows(Labelled):
+    """The rows of a part in memory, that know which partitions they come from."""
+
+    def __init__(self, block: Block, pieces: list[Piece], dtype: np.dtype[Any]) -> None:
+        super().__init__(ArrayRows(block.features, dtype=dtype), block.labels, block.weight)
+        self._pieces = pieces
+
+    def locate(self, row: int) -> tuple[str, int]:
+        for piece in self._pieces:
+            if row < len(piece):
+                break
+            row -= len(piece)
+        return piece.name, piece.row(row)
+
+
+@dataclass(eq=False)
+class Part:
+    """Consecutive rows of a fit, in whole groups but for the last ones, that a worker keeps."""
+
+    samples: Samples
+
+    def __sizeof__(self) -> int:  # for Dask, which weighs moving it against waiting
+        rows = self.samples.rows
+        return 0 if rows.in_memory is None else rows.n_rows * rows.row_bytes
+
+
+class Facts(NamedTuple):
+    """What is known of a part once its rows are."""
+
+    bits: dict[str, str]
+    has_weight: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What is computed for each group: a problem without its rows and its parameters."""
+
+    rule: Rule
+    settings: dict[int, int]
+    table: tuple[int, ...]
+    n_weights: int
+    tile_rows: int
+    chunk_rows: int
+    row_work: int
+    work_size: int
+    n_threads: int
+
+    @classmethod
+    def of(cls, problem: Problem, rule: Rule) -> Pass:
+        """Return that of a problem, with the rule of what to keep."""
+        own = {name: getattr(problem, name) for name in cls.__dataclass_fields__ if name in _OWN}
+        return cls(rule=rule, n_threads=problem.options.n_threads or 1, **own)
+
+    def problem(self, samples: Samples, parameters: np.ndarray) -> Problem:
+        """Return the problem of a part, whose batches are groups."""
+        own = {name: getattr(self, name) for name in _OWN}
+        kernel = network_steps if self.table else neuron_steps
+        options = Options(0.0, 1, samples.rows.n_rows, self.rule, n_threads=self.n_threads)
+        found = Problem(kernel, samples, options, parameters, named=lambda flat: {}, **own)
+        group_rows = min(found.group_rows, samples.rows.n_rows)
+        return replace(found, options=replace(options, batch_rows=group_rows))
+
+
+_OWN = (
+    "settings", "table", "n_weights", "tile_rows", "chunk_rows", "row_work", "work_size",
+)  # fmt: skip
+
+
+class Groups(Run):
+    """The sums of the groups of a part: batches that are not followed by an update."""
+
+    def sums(self, first: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield the gradient, if it is kept, and the other sums of groups `first` to `stop`."""
+        memory, batch_rows = self.memory, self.options.batch_rows
+        chunks = -(-batch_rows // memory.chunk_rows)
+        has_gradient = self.options.optimizer.n_moments > 0
+        memory.batch_start = first * batch_rows
+        for group in range(first, stop):
+            while memory.batch_start == group * batch_rows and memory.epoch == 0:
+                self.allow_chunks(chunks - memory.next_chunk)
+                self.slice()
+                self.raise_bad_row()
+                if memory.status == layout.DIVERGED:  # as the sums will show
+                    break
+            rows = min(batch_rows, self.problem.rows.n_rows - group * batch_rows)
+            gradient, sums = memory.sums_of_group(rows)
+            yield np.concatenate([gradient, sums]) if has_gradient else sums.copy()
+
+
+def part_of_blocks(
+    blocks: list[Block], pieces: list[Piece], targets: Targets, class_indices: bool
+) -> Part:
+    """Return the part that consists of these rows of some partitions, checked."""
+    whole = len(blocks) == 1 and pieces[0].rows == slice(0, len(blocks[0].features))
+    block = blocks[0] if whole else _joined(blocks)
+    samples = Samples(PartRows(block, pieces, targets.dtype), class_indices, targets)
+    return Part(samples.checked_in_memory())
+
+
+def picked(block: Block, rows: slice | np.ndarray) -> Block:
+    """Return some rows of a partition."""
+    return block.map(lambda array: array[rows])
+
+
+def _joined(blocks: list[Block]) -> Block:
+    arrays = zip(*(block.arrays for block in blocks), strict=True)
+    return Block(*(None if each[0] is None else np.concatenate(each) for each in arrays))  # type: ignore[arg-type]
+
+
+def part_of_rows(rows: Rows, targets: Targets, class_indices: bool) -> Part:
+    """Return the part that consists of rows that this worker reads itself, where they lie."""
+    return Part(Samples(loaded_if_small(rows), class_indices, targets).checked_in_memory())
+
+
+def facts_of(part: Part) -> Facts:
+    """Return what the client has to know of a part: its weights, and on what machine it is."""
+    rows = part.samples.rows
+    weights = (b.weight for _, b in rows.blocks()) if rows.weighted else iter(())
+    return Facts(
+        what_bits_depend_on(), any(weight is not None and weight.any() for weight in weights)
+    )
+
+
+def check_part(part: Part, dtype: str) -> None:
+    """Raise a DataError for the first invalid row."""
+    part.samples.check_all(arguments.DTYPES[dtype])
+
+
+def kept(parameters: np.ndarray) -> np.ndarray:
+    """Return parameters: of this task all others get them, and a new one where it is lost."""
+    return parameters
+
+
+def group_sums(
+    part: Part, what: Pass, parameters: np.ndarray, first: int, stop: int
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Return the sums of the groups `first` to `stop` of a part, and what their bits depend on.
+
+    Of shape (groups, P + 8) with gradients, or (groups, 8).
+    """
+    problem = what.problem(part.samples, parameters)
+    with workers(problem, 1) as (team, readers), Groups(problem, team, readers) as run:
+        return np.stack(list(run.sums(first, stop))), what_bits_depend_on()
