@@ -37,8 +37,8 @@ OPTIONAL = {  # packages that a user need not have, and where alone they are imp
     "click": ("command/",),
     "rich": ("command/",),
     "matplotlib": ("plots.py",),
-    "dask": ("dask/",),
-    "distributed": ("dask/",),
+    "dask": ("data/sources/", "training/cluster/"),
+    "distributed": ("training/cluster/", "command/"),
     "joblib": (),
 }
 

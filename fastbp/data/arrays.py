@@ -21,6 +21,7 @@ from fastbp.data.rows import (
     gather,
     ranges,
 )
+from fastbp.data.sources.collections import is_collection, rows_of_collection
 from fastbp.kernels.stored import DTYPES, passed
 
 IN_CACHE = 2**20  # numbers: 8 MiB as float64
@@ -137,12 +138,15 @@ class Loaded(Wrapped):
 def rows_of(name: str, value: object, dtype: np.dtype[Any] = FLOAT64) -> Rows:
     """Return the rows of an argument, rows already or an array-like or a table.
 
-    They are for arithmetic in `dtype`.
+    They are for arithmetic in `dtype`. Those of a Dask collection are not read before labels have
+    joined them.
     """
     if type(value) is np.ndarray:  # the usual case
         return ArrayRows(checks.matrix(name, value), name, dtype)
     if isinstance(value, Rows):
-        return loaded_if_small(value)
+        return value if value.partitioned else loaded_if_small(value)
+    if is_collection(value):
+        return rows_of_collection(name, value)
     value = frames.without_index(value, name)
     rows = ArrayRows(checks.matrix(name, value), name, dtype)
     rows.feature_names = frames.names_of(value)

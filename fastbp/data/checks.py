@@ -143,15 +143,23 @@ def matrix(name: str, value: Any) -> np.ndarray:
         raise TypeError(f"{name}: expected real numbers, got text; open_rows(path) reads files")
     array = number_array(name, value)
     if array.ndim != 2:
-        raise ValueError(
-            f"{name}: expected 2 dimensions (n_samples, n_features), got {array.ndim}"
-            f" (shape {array.shape}); one row is [row], one feature x[:, None]"
-        )
+        refuse_dimensions(name, array.shape)
     if array.shape[0] == 0 or array.shape[1] == 0:
-        raise DataError(
-            f"{name}: expected at least one row and one column, got shape {array.shape}"
-        )
+        refuse_empty(name, array.shape)
     return array
+
+
+def refuse_dimensions(name: str, shape: tuple[float, ...]) -> NoReturn:
+    """Raise the error of features that have not two dimensions."""
+    raise ValueError(
+        f"{name}: expected 2 dimensions (n_samples, n_features), got {len(shape)}"
+        f" (shape {shape}); one row is [row], one feature x[:, None]"
+    )
+
+
+def refuse_empty(name: str, shape: tuple[int, ...]) -> NoReturn:
+    """Raise the error of features without rows or columns."""
+    raise DataError(f"{name}: expected at least one row and one column, got shape {shape}")
 
 
 def vector(

@@ -122,6 +122,21 @@ def _is_date(dtype: Any) -> bool:
     return dtype.kind in "mM" or getattr(dtype, "name", "").startswith("period")
 
 
+def first_no_number(value: Any) -> str | None:
+    """Return what a pandas object's first column without numbers is, with its name, if any is.
+
+    Objects may be numbers.
+    """
+    columns = [value] if value.ndim == 1 else [value.iloc[:, j] for j in range(value.shape[1])]
+    for column in columns:
+        dtype, name = column.dtype, getattr(column.dtype, "name", "")
+        text = dtype.kind in "SU" or name.startswith(("str", "large_str"))
+        if text or dtype.kind == "c" or _is_date(dtype):
+            got = "text" if text else f"{dtype}"
+            return got if column.name is None else f"{got} in column {column.name!r}"
+    return None
+
+
 def as_arrow(value: Any, name: str) -> Any:
     """Return a table of pyarrow or, for what is no table, one of its arrays."""
     pa = pyarrow_for(name)

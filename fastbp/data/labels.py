@@ -12,9 +12,12 @@ import numpy as np
 from fastbp import arguments
 from fastbp.arguments import FLOAT64
 from fastbp.data import checks
-from fastbp.data.arrays import Labelled, rows_of
+from fastbp.data.arrays import Labelled, loaded_if_small, rows_of
 from fastbp.data.rows import Block, Rows
+from fastbp.data.sources.collections import DaskRows, Pieces, in_memory, is_collection
 from fastbp.errors import DataError
+
+HINT = "numpy.unique(labels, return_inverse=True) gives class indices"
 
 
 class LabelKind(Enum):
@@ -63,8 +66,7 @@ class Targets:
         except TypeError as error:
             if not by_class:
                 raise
-            hint = "numpy.unique(labels, return_inverse=True) gives class indices"
-            raise TypeError(f"{error}; {hint}") from None
+            raise TypeError(f"{error}; {HINT}") from None
         single = array.shape == (n_rows, 1) and self.n_outputs > 1
         class_indices = by_class and (single or array.shape == (n_rows,))
         if class_indices or (array.ndim == 1 and self.n_outputs == 1):
@@ -77,6 +79,24 @@ class Targets:
         array = np.ascontiguousarray(array, dtype=np.float64)
         self.check(name, array, class_indices)
         return array, class_indices
+
+    def pieces(self, name: str, value: Any) -> tuple[Pieces, bool]:
+        """Return labels in a Dask collection, and whether they are class indices.
+
+        They are checked a block at a time, as they are read.
+        """
+        by_class = self.takes is LabelKind.DISTRIBUTIONS
+        try:
+            labels = Pieces(name, value)
+        except TypeError as error:
+            raise TypeError(f"{error}; {HINT}" if by_class else f"{error}") from None
+        columns, single = labels.columns, labels.columns in (None, 1)
+        class_indices = by_class and (columns is None or (single and self.n_outputs > 1))
+        if not (class_indices or columns == self.n_outputs or (single and self.n_outputs == 1)):
+            got = "one dimension" if columns is None else f"{columns}"
+            expected = f"expected one column per output, that is {self.n_outputs}"
+            raise ValueError(f"{name}: {expected}, got {got}")
+        return labels, class_indices
 
     def are_class_indices(self, rows: Rows) -> bool:
         """Return whether the labels that rows carry are class indices."""
@@ -122,6 +142,8 @@ class Samples:
         Whether the labels are class indices.
     targets : Targets or None
         What to check in each block that is read; None if all is checked already.
+    names : tuple of str
+        What messages call labels and weights.
     placed : dict
         On a cluster, where the rows lie in groups of a size: see ``training/cluster/placement.py``.
     """
@@ -129,7 +151,8 @@ class Samples:
     rows: Rows
     class_indices: bool
     targets: Targets | None
-    placed: dict[int, Any] = field(default_factory=dict)
+    names: tuple[str, str] = ("target", "weight")
+    placed: dict[int, Any] = field(default_factory=dict, init=False)  # not for other rows
 
     def checked_in_memory(self) -> Samples:
         """Return these samples, checked now if they are in memory."""
@@ -146,10 +169,10 @@ class Samples:
             if block.labels is not None:
                 # Wide rows go through the cache once.
                 labels = np.ascontiguousarray(block.labels, dtype=np.float64)
-                self.targets.check("target", labels, self.class_indices)
+                self.targets.check(self.names[0], labels, self.class_indices)
             if block.weight is not None:
                 n, dtype = len(block.weight), self.targets.dtype
-                checks.sample_weights("weight", block.weight, n, dtype)
+                checks.sample_weights(self.names[1], block.weight, n, dtype)
         except DataError as error:
             name, index = self.rows.locate(start + (error.row or 0))
             text, _, column = str(error).rpartition(f"row {error.row}")
@@ -184,6 +207,10 @@ def samples(
         raise ValueError(
             f"{weight_name}: expected None with {features_name} that carry sample weights"
         )
+    if isinstance(features, DaskRows):
+        data = joined(features, labels, sample_weight, targets, names)
+        return replace(data, rows=loaded_if_small(data.rows)).checked_in_memory()
+    labels, sample_weight = in_memory(labels), in_memory(sample_weight)
     array = weight = None
     if labels is None:
         class_indices = targets.are_class_indices(features)
@@ -197,6 +224,40 @@ def samples(
     if features.n_labels == 0 and not features.weighted:  # what was given is checked
         return Samples(rows, class_indices, None)
     return Samples(rows, class_indices, targets).checked_in_memory()
+
+
+def joined(
+    features: DaskRows,
+    labels: Any,
+    sample_weight: Any,
+    targets: Targets,
+    names: tuple[str, str, str],
+) -> Samples:
+    """Return Dask's rows with the labels and weights given, or their own, where they lie.
+
+    What is given may be Dask's or of any other kind. Labels and weights of Dask's are checked as
+    they are read.
+    """
+    _, labels_name, weight_name = names
+    own: Any = None
+    weight: Any = None
+    if labels is None:
+        labels_name, class_indices = "target", targets.are_class_indices(features)
+    elif is_collection(labels):
+        own, class_indices = targets.pieces(labels_name, labels)
+    else:
+        own, class_indices = targets.array(labels_name, labels, features.n_rows)
+    if sample_weight is None:
+        weight_name = "weight"
+    elif is_collection(sample_weight):
+        weight = Pieces(weight_name, sample_weight)
+        if weight.columns not in (None, 1):
+            raise ValueError(f"{weight_name}: expected 1 column, got {weight.columns}")
+    else:
+        n, dtype = features.n_rows, targets.dtype
+        weight = checks.sample_weights(weight_name, sample_weight, n, dtype)
+    rows = features.joined(own, weight)
+    return Samples(rows, class_indices, targets, (labels_name, weight_name))
 
 
 def check_weights(name: str, rows: Rows) -> None:

@@ -8,9 +8,10 @@ Only rows in memory or in a mapped file stay as they are stored: kernels convert
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -139,7 +140,8 @@ class Rows(ABC):
     cluster : distributed.Client or None
         That of the cluster whose workers compute on the rows, where they are.
     partitioned : bool
-        Whether they are those of a Dask collection, in partitions.
+        Whether the rows are those of a Dask collection, which labels have yet to join: they are not
+        read into memory before that.
     in_memory : Block or None
         All rows, if they are in memory as kernels read them.
     remarks : tuple of str
@@ -359,13 +361,27 @@ def sample_starts(total: int, size: int) -> list[int]:
     return sorted({last * i // (DIGEST_CHUNKS + 1) for i in range(DIGEST_CHUNKS + 2)})
 
 
+def sample_ranges(shape: tuple[int, ...], dtype: np.dtype[Any]) -> list[tuple[int, int]]:
+    """Return the first row of each chunk of an array's digest, and one past its last row."""
+    rows = max(1, DIGEST_BYTES // max(1, math.prod(shape[1:]) * dtype.itemsize))
+    return [(start, min(start + rows, shape[0])) for start in sample_starts(shape[0], rows)]
+
+
+def digest_of_samples(
+    shape: tuple[int, ...], dtype: np.dtype[Any], chunks: Iterable[np.ndarray]
+) -> str:
+    """Return a digest of an array of which these are the chunks of rows."""
+    digest = hashlib.sha256(f"{shape} {dtype.name}".encode())
+    for chunk in chunks:
+        digest.update(np.ascontiguousarray(chunk).data)
+    return digest.hexdigest()
+
+
 def digest_of(array: np.ndarray) -> str:
     """Return a digest of an array: shape, dtype, and 66 chunks of rows."""
-    digest = hashlib.sha256(f"{array.shape} {array.dtype.name}".encode())
-    rows = max(1, DIGEST_BYTES // max(1, array[:1].nbytes))
-    for start in sample_starts(len(array), rows):
-        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
-    return digest.hexdigest()
+    shape, dtype = array.shape, array.dtype
+    chunks = (array[start:stop] for start, stop in sample_ranges(shape, dtype))
+    return digest_of_samples(shape, dtype, chunks)
 
 
 def combined(digests: list[str]) -> str:

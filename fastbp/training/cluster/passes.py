@@ -61,7 +61,8 @@ class Passes:
             placed = place(samples, key, self._client)
             self._check_facts(samples, placed)
             samples.placed[key] = placed
-        return samples.placed[key]
+        found: list[Placed] = samples.placed[key]
+        return found
 
     def _check_facts(self, samples: Samples, placed: list[Placed]) -> None:
         """Wait for all parts; refuse rows without weight and workers of other versions."""

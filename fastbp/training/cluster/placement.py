@@ -13,6 +13,7 @@ from fastbp.data.labels import Samples
 from fastbp.data.rows import Choose
 from fastbp.kernels.cache import users_level
 from fastbp.training.cluster.worker import (
+    Checks,
     Piece,
     facts_of,
     part_of_blocks,
@@ -37,16 +38,25 @@ def place(samples: Samples, group_rows: int, client: Any) -> list[Placed]:
     Rows of a Dask collection stay where they are, but for those of a group that begins in one
     partition and ends in another; a warning says how many move. Others are read by the workers.
     """
-    base, choose = samples.rows.base()
-    n_groups = -(-samples.rows.n_rows // group_rows)
+    (base, choose), n_rows = _base_of(samples), samples.rows.n_rows
+    n_groups = -(-n_rows // group_rows)
     threads = max(1, sum(client.nthreads().values()))
     if not base.partitioned:
         n_parts = min(n_groups, PARTS_OF_A_THREAD * threads)
         bounds = [n_groups * i // n_parts for i in range(n_parts + 1)]
         return _read_by_workers(samples, bounds, group_rows, client)
-    starts = [_position(start, choose, samples.rows.n_rows) for start in base.starts]
+    starts = [_position(start, choose, n_rows) for start in base.starts]
     bounds = _bounds(starts, group_rows, n_groups, math.ceil(n_groups / threads))
     return _of_partitions(samples, bounds, group_rows, client)
+
+
+def _base_of(samples: Samples) -> tuple[Any, Choose | None]:
+    return samples.rows.base()
+
+
+def _checks(samples: Samples) -> Checks:
+    assert samples.targets is not None
+    return Checks(samples.class_indices, samples.targets, samples.names)
 
 
 def _position(row: int, choose: Choose | None, n_rows: int) -> int:
@@ -79,7 +89,6 @@ def _read_by_workers(
     samples: Samples, bounds: list[int], group_rows: int, client: Any
 ) -> list[Placed]:
     """Have workers open the rows themselves, contiguous ones each."""
-    assert samples.targets is not None
     addresses, n_parts, placed = sorted(client.nthreads()), len(bounds) - 1, []
     n_rows = samples.rows.n_rows
     samples.rows.close()  # open files cannot be sent
@@ -87,7 +96,7 @@ def _read_by_workers(
         rows = samples.rows.portion(first * group_rows, min(stop * group_rows, n_rows))
         where = addresses[i * len(addresses) // n_parts]
         part = client.submit(
-            part_of_rows, rows, samples.targets, samples.class_indices,
+            part_of_rows, rows, _checks(samples),
             workers=[where], allow_other_workers=True, pure=False,
         )  # fmt: skip
         placed.append(Placed(first, stop, part))
@@ -98,8 +107,8 @@ def _of_partitions(
     samples: Samples, bounds: list[int], group_rows: int, client: Any
 ) -> list[Placed]:
     """Cut and join the partitions of a Dask collection where they lie."""
-    rows, targets = samples.rows, samples.targets
-    (base, choose), n_rows = rows.base(), rows.n_rows
+    rows, n_rows = samples.rows, samples.rows.n_rows
+    base, choose = _base_of(samples)
     blocks = client.compute(base.parts)
     placed, moved = [], 0
     for first, stop in pairwise(bounds):
@@ -111,8 +120,7 @@ def _of_partitions(
         sizes = [len(piece) for _, piece, _ in pieces]
         moved += sum(sizes) - max(sizes)
         part = client.submit(
-            part_of_blocks, parts, [piece for _, piece, _ in pieces], targets,
-            samples.class_indices, pure=False,
+            part_of_blocks, parts, [piece for _, piece, _ in pieces], _checks(samples), pure=False
         )  # fmt: skip
         placed.append(Placed(first, stop, part))
     if moved:

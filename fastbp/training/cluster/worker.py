@@ -58,6 +58,7 @@ class PartRows(Labelled):
         self._pieces = pieces
 
     def locate(self, row: int) -> tuple[str, int]:
+        """Return the name of the partition that a row comes from, and the row in it."""
         for piece in self._pieces:
             if row < len(piece):
                 break
@@ -74,6 +75,19 @@ class Part:
     def __sizeof__(self) -> int:  # for Dask, which weighs moving it against waiting
         rows = self.samples.rows
         return 0 if rows.in_memory is None else rows.n_rows * rows.row_bytes
+
+
+class Checks(NamedTuple):
+    """What to check in the rows of a part: see :class:`~fastbp.data.labels.Samples`."""
+
+    class_indices: bool
+    targets: Targets
+    names: tuple[str, str]
+
+    def part(self, rows: Rows) -> Part:
+        """Return the part of these rows, checked if they are in memory."""
+        samples = Samples(rows, self.class_indices, self.targets, self.names)
+        return Part(samples.checked_in_memory())
 
 
 class Facts(NamedTuple):
@@ -139,14 +153,11 @@ class Groups(Run):
             yield np.concatenate([gradient, sums]) if has_gradient else sums.copy()
 
 
-def part_of_blocks(
-    blocks: list[Block], pieces: list[Piece], targets: Targets, class_indices: bool
-) -> Part:
+def part_of_blocks(blocks: list[Block], pieces: list[Piece], checks: Checks) -> Part:
     """Return the part that consists of these rows of some partitions, checked."""
     whole = len(blocks) == 1 and pieces[0].rows == slice(0, len(blocks[0].features))
     block = blocks[0] if whole else _joined(blocks)
-    samples = Samples(PartRows(block, pieces, targets.dtype), class_indices, targets)
-    return Part(samples.checked_in_memory())
+    return checks.part(PartRows(block, pieces, checks.targets.dtype))
 
 
 def picked(block: Block, rows: slice | np.ndarray) -> Block:
@@ -159,9 +170,9 @@ def _joined(blocks: list[Block]) -> Block:
     return Block(*(None if each[0] is None else np.concatenate(each) for each in arrays))  # type: ignore[arg-type]
 
 
-def part_of_rows(rows: Rows, targets: Targets, class_indices: bool) -> Part:
+def part_of_rows(rows: Rows, checks: Checks) -> Part:
     """Return the part that consists of rows that this worker reads itself, where they lie."""
-    return Part(Samples(loaded_if_small(rows), class_indices, targets).checked_in_memory())
+    return checks.part(loaded_if_small(rows))
 
 
 def facts_of(part: Part) -> Facts:
