@@ -152,7 +152,7 @@ class Memory:
         return found if n == self.plain[layout.SLOTS] + 1 else [*found, gradients[-1], rows[-1]]
 
     def sums_of_group(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gradient and the other sums of a complete batch, one group of this many rows."""
+        """Return the gradient and the other sums of a complete batch of one group."""
         gradient, sums = self.sums_under_way[:2]
         return self._partials[0] if rows <= self.chunk_rows else gradient, sums
 

@@ -206,7 +206,7 @@ class DaskRows(Rows):
         return type(self)(self._features, labels, self._weight if weight is None else weight)
 
     @property
-    def cluster(self) -> Any:  # type: ignore[override]  # found out late, too
+    def cluster(self) -> Any:  # found out late, too
         """The client of the cluster that computes Dask's collections, if there is one."""
         distributed = sys.modules.get("distributed")
         if distributed is None:

@@ -87,6 +87,7 @@ class Passes:
         if not self._waiting:
             assert memory.next_chunk % group_chunks == 0
             memory.complete_batch()
+            memory.allow((0, 0), None, (memory.epoch, memory.epoch + 1, 1), 0)
             finish_sums(memory.integers, memory.floats, memory.vectors, rates, losses)
 
     def _begin(self) -> None:

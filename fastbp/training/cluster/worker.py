@@ -6,7 +6,7 @@ Dask sends these functions by name: a worker runs those of its own installation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,27 +109,34 @@ class Pass:
     chunk_rows: int
     row_work: int
     work_size: int
+    group_chunks: int
     n_threads: int
 
     @classmethod
     def of(cls, problem: Problem, rule: Rule) -> Pass:
         """Return that of a problem, with the rule of what to keep."""
-        own = {name: getattr(problem, name) for name in cls.__dataclass_fields__ if name in _OWN}
-        return cls(rule=rule, n_threads=problem.options.n_threads or 1, **own)
+        own = {name: getattr(problem, name) for name in _OWN}
+        n_threads = problem.options.n_threads or 1
+        return cls(rule=rule, group_chunks=problem.group_chunks, n_threads=n_threads, **own)
 
     def problem(self, samples: Samples, parameters: np.ndarray) -> Problem:
         """Return the problem of a part, whose batches are groups."""
         own = {name: getattr(self, name) for name in _OWN}
         kernel = network_steps if self.table else neuron_steps
-        options = Options(0.0, 1, samples.rows.n_rows, self.rule, n_threads=self.n_threads)
-        found = Problem(kernel, samples, options, parameters, named=lambda flat: {}, **own)
-        group_rows = min(found.group_rows, samples.rows.n_rows)
-        return replace(found, options=replace(options, batch_rows=group_rows))
+        group_rows = min(self.group_chunks * self.chunk_rows, samples.rows.n_rows)
+        options = Options(0.0, 1, group_rows, self.rule, n_threads=self.n_threads)
+        found = Problem(kernel, samples, options, parameters, named=_nameless, **own)
+        found.group_chunks = self.group_chunks
+        return found
 
 
 _OWN = (
     "settings", "table", "n_weights", "tile_rows", "chunk_rows", "row_work", "work_size",
 )  # fmt: skip
+
+
+def _nameless(parameters: np.ndarray) -> dict[str, Any]:
+    return {}
 
 
 class Groups(Run):
@@ -155,8 +162,7 @@ class Groups(Run):
 
 def part_of_blocks(blocks: list[Block], pieces: list[Piece], checks: Checks) -> Part:
     """Return the part that consists of these rows of some partitions, checked."""
-    whole = len(blocks) == 1 and pieces[0].rows == slice(0, len(blocks[0].features))
-    block = blocks[0] if whole else _joined(blocks)
+    block = blocks[0] if len(blocks) == 1 else _joined(blocks)
     return checks.part(PartRows(block, pieces, checks.targets.dtype))
 
 
