@@ -16,6 +16,7 @@ from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.losses import LOSSES
 from fastbp.models.neuron import NeuronModel
 from fastbp.system.threads import Team
+from fastbp.training.cluster.worker import Part, Pass, group_sums
 from fastbp.training.optimizers import GRADIENT_ONLY, SGD
 from fastbp.training.problem import Options
 from fastbp.training.run import NO_FLOATS, NO_ORDER, Run
@@ -232,6 +233,32 @@ def test_epochs_of_several_groups(dtype):
     np.testing.assert_allclose(by_group[:2], whole[:2], rtol=1e-12)
     parameters = [np.frombuffer(end[2], dtype) for end in (by_group, whole)]
     assert_close(*parameters, dtype, FORMULA)
+
+
+@both
+@pytest.mark.parametrize("group", [1, 3, 9])
+def test_groups_that_are_summed_up_elsewhere(group, dtype):
+    rng = np.random.default_rng(3)
+    tile = neuron.tile_rows(9)
+    x, y = in_both(rng.normal(size=(7 * tile + 5, 9))), rng.random(7 * tile + 5)
+    how = {"optimizer": SGD(momentum=0.9)}
+    whole = finished(run_for(x, y, 1, dtype, tile, group, **how))
+    run = run_for(x, y, 1, dtype, tile, group, **how)
+    memory, part = run.memory, Part(run.problem.samples)
+    what = Pass.of(run.problem, GRADIENT_ONLY)
+    n_groups = -(-len(x) // run.problem.group_rows)
+    while memory.epoch < 2:
+        cut = rng.integers(n_groups + 1)
+        for first, stop in ((0, cut), (cut, n_groups)):
+            if first < stop:
+                sums, _ = group_sums(part, what, memory.parameters, first, stop)
+                for each in sums:
+                    memory.add_group(each[:-8], each[-8:], group)
+        memory.complete_batch()
+        memory.allow((0, 0), None, (memory.epoch, memory.epoch + 1, 1), 0)
+        arrays = memory.integers, memory.floats, memory.vectors
+        steps.finish_sums(*arrays, np.array([0.1]), run.losses)
+    assert (*run.losses.tolist(), memory.parameters.tobytes()) == whole
 
 
 def halves_of(n):

@@ -26,7 +26,8 @@ from fastbp.training.problem import Problem
 
 WAIT_SECONDS = 0.05  # for results, before Ctrl-C, progress and checkpoints have their turn
 POLL_SECONDS = 0.001
-PATIENCE_SECONDS = 60.0  # with a cluster without workers
+LOOK_SECONDS = 1.0  # between questions to the scheduler about its workers
+PATIENCE_SECONDS = 60.0  # with a cluster of which no worker takes tasks
 SENT_WITH_EACH_TASK = 2**16  # bytes of parameters; more are the result of a task of their own
 
 
@@ -52,7 +53,7 @@ class Passes:
         self._pass = Pass.of(problem, rule)
         self._waiting: deque[Any] = deque()  # futures of sums, in the order of their groups
         self._seen: dict[str, str] = {}
-        self._alone_since: float | None = None
+        self._idle_since = self._next_look = time.monotonic()
 
     def _parts(self) -> list[Placed]:
         """Return the parts, which other problems of the same samples may have placed."""
@@ -159,16 +160,22 @@ class Passes:
         if self._client.status != "running":
             raise _lost(self._client)
         now = time.monotonic()
-        if self._client.nthreads():
-            self._alone_since = None
-        else:
-            self._alone_since = self._alone_since or now
-            if now - self._alone_since > PATIENCE_SECONDS:
-                raise ClusterError(
-                    f"expected workers, got none for {PATIENCE_SECONDS:.0f} seconds at"
-                    f" {self._client.scheduler.address}"
-                )
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self._look_at_workers(now)
         time.sleep(POLL_SECONDS)
+
+    def _look_at_workers(self, now: float) -> None:
+        """Raise a ClusterError if for some time there has been no worker that takes tasks."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if any(worker["status"] == "running" for worker in workers):
+            self._idle_since = now
+        elif now - self._idle_since > PATIENCE_SECONDS:
+            paused = " that is not paused for lack of memory" if workers else ""
+            raise ClusterError(
+                f"expected a worker{paused} at {self._client.scheduler.address}, got none for"
+                f" {PATIENCE_SECONDS:.0f} seconds"
+            )
 
     def close(self) -> None:
         """Have what is not computed yet forgotten."""
