@@ -157,7 +157,7 @@ def refuse_dimensions(name: str, shape: tuple[float, ...]) -> NoReturn:
     )
 
 
-def refuse_empty(name: str, shape: tuple[int, ...]) -> NoReturn:
+def refuse_empty(name: str, shape: tuple[float, ...]) -> NoReturn:
     """Raise the error of features without rows or columns."""
     raise DataError(f"{name}: expected at least one row and one column, got shape {shape}")
 

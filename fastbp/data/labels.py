@@ -207,10 +207,14 @@ def samples(
         raise ValueError(
             f"{weight_name}: expected None with {features_name} that carry sample weights"
         )
-    if isinstance(features, DaskRows):
+    if features.partitioned:
+        assert isinstance(features, DaskRows)
         data = joined(features, labels, sample_weight, targets, names)
         return replace(data, rows=loaded_if_small(data.rows)).checked_in_memory()
-    labels, sample_weight = in_memory(labels), in_memory(sample_weight)
+    if type(labels) is not np.ndarray:
+        labels = in_memory(labels)
+    if sample_weight is not None:
+        sample_weight = in_memory(sample_weight)
     array = weight = None
     if labels is None:
         class_indices = targets.are_class_indices(features)

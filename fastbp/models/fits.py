@@ -11,6 +11,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks, frames
 from fastbp.data.rows import Rows
+from fastbp.data.sources import collections
 from fastbp.training.problem import Outcome
 from fastbp.training.state import TrainingState
 
@@ -147,7 +148,8 @@ def check_names(features: Any, expected: list[str] | None) -> None:
     """Refuse a table, or rows, whose columns are not those that a model was fitted to, in order."""
     if expected is not None and type(features) is not np.ndarray:
         is_rows = isinstance(features, Rows)
-        names = features.feature_names if is_rows else frames.names_of(features)
+        of = collections if collections.is_collection(features) else frames
+        names = features.feature_names if is_rows else of.names_of(features)
         if names is not None and not is_rows:  # as rows_of leaves it out
             index = frames.index_names(getattr(features, "schema", None))
             names = [name for name in names if name not in index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
+from fastbp.data.sources.collections import is_collection, mapped_rows
 from fastbp.kernels import network as kernels
 from fastbp.kernels.shared_network import shared_steps
 from fastbp.kernels.sparse_network import sparse_steps
@@ -35,7 +37,7 @@ from fastbp.models.layers import (
     sizes_of,
 )
 from fastbp.models.losses import LOSSES, LossName, check_pair
-from fastbp.models.network_prediction import predicted, predicted_directly
+from fastbp.models.network_prediction import predicted, predicted_directly, predicted_part
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
 from fastbp.training.checkpoints import digest
@@ -164,7 +166,7 @@ def fit_network(
     Parameters
     ----------
     features : array-like, shape (n_samples, n_features), or Rows
-        As for :func:`fit_neuron`.
+        As for :func:`fit_neuron`; Dask collections, too, also for labels and weights.
     labels : array-like, shape (n_samples, n_outputs), or (n_samples,) for one output, or None
         From 0 to 1 for the loss ``"bce"``. For ``"cross_entropy"``, rows that are not negative
         and sum to 1, or class indices, from 0, of shape (n_samples,).
@@ -398,6 +400,8 @@ def predict_network(
     ----------
     features : array-like, shape (n_samples, n_features), or Rows
         Read, or converted, as by :func:`fit_network`, a block of rows at a time if large.
+        Those of a Dask array or DataFrame give a lazy Dask array, in the same partitions, which
+        is computed wherever Dask computes.
     weights, biases, activations
         As :func:`fit_network` takes and returns them.
     dtype : {dtypes}, or NumPy's dtype of that name, default "float64"
@@ -405,7 +409,7 @@ def predict_network(
 
     Returns
     -------
-    numpy.ndarray of `dtype`, shape (n_samples, n_outputs)
+    numpy.ndarray of `dtype`, shape (n_samples, n_outputs), or dask.array.Array
         A row's outputs do not depend on the rows around it, nor on the number of threads.
 
     Raises
@@ -437,4 +441,10 @@ def predict_network(
     if w[0].shape[0] != d:
         raise ValueError(f"features: expected {w[0].shape[0]} columns (inputs), got {d}")
     sizes = (d, *[layer.shape[1] for layer in w])
-    return predicted(rows, Layers(sizes, codes_of(names), 0), w, b, dtype=dtype)
+    layers = Layers(sizes, codes_of(names), 0)
+    if is_collection(features):
+        check_finite("", w, b, dtype)
+        part = functools.partial(predicted_part, layers=layers, w=w, b=b, dtype=dtype)
+        lazy: Any = mapped_rows("features", features, part, sizes[-1], dtype)
+        return lazy  # type: ignore[no-any-return]
+    return predicted(rows, layers, w, b, dtype=dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.arguments import FLOAT64
-from fastbp.data.arrays import is_plain, read_only
+from fastbp.data.arrays import is_plain, read_only, rows_of
 from fastbp.data.rows import BLOCK_BYTES, Rows
 from fastbp.kernels import layout
 from fastbp.kernels import network as kernels
@@ -46,6 +46,18 @@ def predicted(
 
     outputs = np.empty((rows.n_rows, layers.sizes[-1]), dtype)
     return in_calls(compute, rows, outputs, step, plan.row_work, n_threads)
+
+
+def predicted_part(
+    features: np.ndarray,
+    name: str,
+    layers: Layers,
+    w: list[np.ndarray],
+    b: list[np.ndarray],
+    dtype: np.dtype[Any],
+) -> np.ndarray:
+    """Return the outputs for some rows, which messages call `name`."""
+    return predicted(rows_of(name, features, dtype), layers, w, b, dtype=dtype)
 
 
 def predicted_directly(

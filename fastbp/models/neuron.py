@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets
+from fastbp.data.sources.collections import is_collection, mapped_rows
 from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.online_neuron import online_neuron_steps
@@ -26,6 +28,7 @@ from fastbp.models.neuron_prediction import (
     checked_vector,
     predicted_by_neuron,
     predicted_by_neuron_directly,
+    predicted_part,
 )
 from fastbp.system.interrupts import interrupt_safe
 from fastbp.training.callbacks import EpochState
@@ -157,16 +160,17 @@ def fit_neuron(
     Parameters
     ----------
     features : array-like, shape (n_samples, n_features), or Rows
-        Real numbers: an array, a table of pandas, Polars or pyarrow, or the rows of
-        :func:`open_rows` or of a virtual data set. Arrays whose rows are contiguous are read as
-        they are stored: float64 always, float32 from 8,193 numbers on (with `dtype` float32
-        always), float16, integers of 8 to 64 bits and booleans from 1,048,577 on, because the first
-        fit to a dtype compiles for some seconds. The result is that of the converted rows, bit for
-        bit. Any other array is converted to float64, as a whole up to 64 MiB, otherwise a block of
-        rows at a time in every epoch. For rows in files, at most 64 MiB are in memory at any time:
-        the next blocks are read while one is computed.
+        Real numbers: an array, a table of pandas, Polars or pyarrow, a Dask array or DataFrame (see
+        Notes), or the rows of :func:`open_rows` or of a virtual data set. Arrays whose rows are
+        contiguous are read as they are stored: float64 always, float32 from 8,193 numbers on (with
+        `dtype` float32 always), float16, integers of 8 to 64 bits and booleans from 1,048,577 on,
+        because the first fit to a dtype compiles for some seconds. The result is that of the
+        converted rows, bit for bit. Any other array is converted to float64, as a whole up to 64
+        MiB, otherwise a block of rows at a time in every epoch. For rows in files, at most 64 MiB
+        are in memory at any time: the next blocks are read while one is computed.
     labels : array-like, shape (n_samples,) or (n_samples, 1), or None
-        From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels.
+        From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels. A Dask array,
+        Series or DataFrame, too.
     initial_weights : array-like, shape (n_features,)
     initial_bias : float
     learning_rate : float or callable, or None
@@ -193,7 +197,7 @@ def fit_neuron(
         Seed or generator for the shuffles.
     sample_weight : array-like, shape (n_samples,), optional
         Not negative, and not all 0; a batch's loss is the weighted mean. A batch without weight
-        changes nothing.
+        changes nothing. A Dask array or Series, too.
     alpha : float
         Strength of the L2 penalty: alpha/2 times the squared weights, over the batch's rows (or
         its sum of weights), is added to each batch's loss. The bias is not penalized.
@@ -275,6 +279,15 @@ def fit_neuron(
     `random_state`; the orders are those of ``numpy.random.default_rng([s, 0])`` for the blocks and
     ``[s, 1 + w]`` for window w. A source that can only be read from front to back is copied into a
     temporary file for it.
+
+    Dask collections: the result is that of the same rows in memory, bit for bit, however they are
+    partitioned. This process's threads compute the partitions, from front to back in every epoch,
+    and two of them stay in memory; rows of at most 64 MiB are computed only once. Lengths that
+    Dask does not know are computed first, wherever Dask computes. An array with several chunks
+    along its columns is rechunked to whole rows, and so are labels and weights whose partitions are
+    not those of the features. Features, labels and weights that come from the same DataFrame are
+    read one after another; ``open_rows(frame, target=...)`` reads them at once. The index is no
+    feature. `shuffle` may be ``"window"``.
 
     Examples
     --------
@@ -364,6 +377,8 @@ def predict_neuron(
     ----------
     features : array-like, shape (n_samples, n_features), or Rows
         Read, or converted, as by :func:`fit_neuron`, a block of rows at a time if large.
+        Those of a Dask array or DataFrame give a lazy Dask array, in the same partitions, which
+        is computed wherever Dask computes.
     weights : array-like, shape (n_features,)
     bias : float
     activation : {activations}, default "sigmoid"
@@ -372,7 +387,7 @@ def predict_neuron(
 
     Returns
     -------
-    numpy.ndarray of `dtype`, shape (n_samples,)
+    numpy.ndarray of `dtype`, shape (n_samples,), or dask.array.Array
         A row's output does not depend on the rows around it, nor on the number of threads.
 
     Raises
@@ -398,4 +413,7 @@ def predict_neuron(
             f"features: expected {n_weights} columns (one per weight), got {rows.n_features}"
         )
     parameters = checked_vector("weights", weights, "bias", bias, n_weights, dtype)
+    if is_collection(features):
+        part = functools.partial(predicted_part, parameters=parameters, activation=code)
+        return mapped_rows("features", features, part, None, dtype)  # type: ignore[no-any-return]
     return predicted_by_neuron(rows, parameters, code)

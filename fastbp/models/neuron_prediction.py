@@ -9,7 +9,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.arguments import FLOAT64
 from fastbp.data import checks
-from fastbp.data.arrays import is_plain, read_only
+from fastbp.data.arrays import is_plain, read_only, rows_of
 from fastbp.data.rows import BLOCK_BYTES, Rows
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.vector import LANES, whole_vectors
@@ -53,6 +53,14 @@ def predicted_by_neuron(rows: Rows, parameters: np.ndarray, activation: int) -> 
 
     step = max(tile, BLOCK_BYTES // (8 * d))
     return in_calls(compute, rows, np.empty(rows.n_rows, dtype), step, kernels.row_work(d))
+
+
+def predicted_part(
+    features: np.ndarray, name: str, parameters: np.ndarray, activation: int
+) -> np.ndarray:
+    """Return the outputs for some rows, which messages call `name`."""
+    rows = rows_of(name, features, parameters.dtype)
+    return predicted_by_neuron(rows, parameters, activation)
 
 
 def predicted_by_neuron_directly(

@@ -188,3 +188,58 @@ def test_many_names_that_differ(tmp_path):
         put(tmp_path, {"2.csv": f"{','.join(other)}\n{','.join('1' * len(other))}\n"})
         with pytest.raises(DataError, match=message):
             open_rows(tmp_path)
+
+
+# --- lists of files ------------------------------------------------------------------------------
+
+
+def test_a_list_is_its_files_in_its_order(tmp_path):
+    rows = problem()
+    write_csv(tmp_path / "b.csv", rows[:90])
+    (tmp_path / "month=1").mkdir()
+    write_parquet(tmp_path / "month=1" / "a.parquet", rows[90:])
+    paths = [tmp_path / "b.csv", str(tmp_path / "month=1" / "a.parquet")]
+    for given in (paths, tuple(paths)):
+        source = open_rows(given, **NAMED)
+        assert_all_rows(source, rows)
+        assert source.name == f"{paths[0]} and 1 more" and source.feature_names == list("abc")
+        assert source.locate(95) == (paths[1], 5)
+    other = open_rows(paths[::-1], **NAMED)
+    assert_all_rows(other, np.roll(rows, 110, axis=0))
+    assert other.digest() != source.digest()
+    twice = open_rows([paths[0]] * 2, **NAMED)
+    assert_all_rows(twice, np.r_[rows[:90], rows[:90]])
+    single = open_rows(paths[:1], **NAMED)
+    assert single.name == str(paths[0]) and single.n_rows == 90
+
+
+def test_classes_of_a_list(tmp_path):
+    put(tmp_path, {"2.csv": "x;y\n1;no\n", "1.csv": "x;y\n2;yes\n3;no\n"})
+    rows = open_rows([tmp_path / "2.csv", tmp_path / "1.csv"], target="y", delimiter=";")
+    assert rows.classes == ["no", "yes"]
+    assert values(rows) == ([[1.0], [2.0], [3.0]], [0.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ([], DataError, "source: expected at least one path, or one row, got none"),
+        (["a.csv", 3], TypeError, "source: expected paths only, or none, in a list, got also int 3"),
+        ([[1.0], "a.csv"], TypeError, "source: expected paths only, or none, .*, got also list"),
+        (["a.csv", "none.csv"], FileNotFoundError, r"source\[1\]: expected a file that exists, got none"),
+        (["a.csv", "folder"], ValueError, r"source\[1\]: expected a file, got the folder folder"),
+        (["a.csv", "b.txt"], ValueError, "b.txt: expected a folder, or a file that ends in .npy"),
+        (["a.csv", ""], ValueError, r"source\[1\]: expected a path that a file can have"),
+        (["a.csv", "c.csv"], DataError, "c.csv: expected the columns of a.csv, got none named 'x'"),
+    ],
+)  # fmt: skip
+def test_lists_that_are_refused(source, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, {"a.csv": "x\n1\n", "b.txt": "x\n1\n", "c.csv": "z\n1\n", "folder/d.csv": ""})
+    with pytest.raises(error, match=message):
+        open_rows(source)
+
+
+def test_lists_of_numbers_are_arrays():
+    assert values(open_rows([[1, 2], (3, 4)])) == ([[1.0, 2.0], [3.0, 4.0]], None)
+    assert values(open_rows(([1, 2], np.array([3, 4])))) == ([[1.0, 2.0], [3.0, 4.0]], None)

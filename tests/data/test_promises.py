@@ -17,7 +17,10 @@ from tests.data.kinds import KINDS, NAMED, NAMES, NUMBERS, problem, table_of, wr
 pa = pytest.importorskip("pyarrow", reason="reads tables; CI has it")
 pd = pytest.importorskip("pandas", reason="is read, too")
 pl = pytest.importorskip("polars", reason="is read, too")
+da = pytest.importorskip("dask.array", reason="is read, too")
+dd = pytest.importorskip("dask.dataframe", reason="is read, too")
 
+CUT = 120
 MEMORY = {
     "array": (lambda rows: rows, NUMBERS),
     "lists": (lambda rows: rows.tolist(), NUMBERS),
@@ -27,13 +30,20 @@ MEMORY = {
     "Polars": (lambda rows: pl.from_arrow(table_of(rows)), NAMED),
     "Arrow": (table_of, NAMED),
 }
+DASK = {  # in partitions
+    "Dask array": (lambda rows: da.from_array(rows, chunks=(CUT, 2)), NUMBERS),
+    "Dask DataFrame": (
+        lambda rows: dd.from_pandas(pd.DataFrame(rows, columns=NAMES), chunksize=CUT),
+        NAMED,
+    ),
+}
 READERS = [
     *KINDS,
     *(f"folder of {kind}" for kind in KINDS),
     *MEMORY,
     *(f"blocks of {kind}" for kind in MEMORY),
+    *DASK,
 ]
-CUT = 120
 
 
 def opened(reader, folder, rows, **options):
@@ -46,8 +56,8 @@ def opened(reader, folder, rows, **options):
         for i, part in enumerate((rows[:CUT], rows[CUT:])):
             _, usual = written(kind, folder, part, f"part{i}")
         return open_rows(folder, **usual, **options)
-    make, usual = MEMORY[kind]
-    if reader in MEMORY:
+    make, usual = {**MEMORY, **DASK}[kind]
+    if not reader.startswith("blocks"):
         return open_rows(make(rows), **usual, **options)
     return open_rows(lambda: map(make, (rows[:CUT], rows[CUT:])), **usual, **options)
 
@@ -76,7 +86,8 @@ def test_rows_are_counted_from_0_in_every_message(reader, fault, tmp_path, monke
     monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", 1000)  # read block by block
     for row in (0, CUT + 1, 199):
         error, (_, index), _ = raised(reader, tmp_path, fault, row)
-        assert index == (row - CUT if reader.startswith("folder") and row >= CUT else row)
+        in_parts = reader.startswith(("folder", "Dask"))
+        assert index == (row - CUT if in_parts and row >= CUT else row)
         assert error.row == index and re.search(rf"\brow {index}\b", str(error))
 
 
@@ -85,7 +96,8 @@ def test_rows_are_counted_from_0_in_every_message(reader, fault, tmp_path, monke
 def test_an_error_names_the_argument_the_row_and_what_was_expected(reader, fault, tmp_path):
     error, (name, row), message = raised(reader, tmp_path, fault, CUT + 1)
     assert re.fullmatch(re.escape(name) + ": " + message.format(row=row), str(error))
-    assert name == "source" or name.startswith(("rows of ", str(tmp_path)))
+    partition = "source, partition 1" if reader in DASK else "source"
+    assert name == partition or name.startswith(("rows of ", str(tmp_path)))
 
 
 TEXT_MESSAGES = {

@@ -6,9 +6,9 @@
   ``arrow.py`` (Parquet, Arrow);
 - ``files.py``: what all files share; ``columns.py``: which columns are features, labels, weights;
   ``text_labels.py``: labels that are text;
-- ``folder.py``: the files of a folder as one; ``partitions.py``: columns that the names of folders
-  hold;
-- ``iterator.py``: blocks that a callable makes;
+- ``folder.py``: the files of a folder, or of a list, as one; ``partitions.py``: columns that the
+  names of folders hold;
+- ``iterator.py``: blocks that a callable makes; ``collections.py``: Dask arrays and DataFrames;
 - ``spool.py``: a copy in a temporary file; ``writing.py``: rows written as ``.npy``.
 
 It may import the rest of `fastbp.data`, `fastbp.system`, `arguments` and `errors`. `arrow.py`,

@@ -341,10 +341,32 @@ class DaskRows(Rows):
 
 def rows_of_collection(name: str, value: Any) -> DaskRows:
     """Return the rows of a Dask array or DataFrame."""
+    shape = shape_of(name, value)
+    if 0 in shape:
+        checks.refuse_empty(name, shape)
+    return DaskRows(Pieces(name, value))
+
+
+def shape_of(name: str, value: Any) -> tuple[float, int]:
+    """Return rows, perhaps NaN, and columns; refuse a collection that has not two dimensions."""
+    shape = value.shape if _is_array(value) else (np.nan, *value._meta.shape[1:])
+    if len(shape) != 2:
+        checks.refuse_dimensions(name, shape)
+    return shape[0], int(shape[1])
+
+
+def chosen_rows(name: str, value: Any, sides: list[list[int]]) -> DaskRows:
+    """Return rows of which some columns are features, some labels and one perhaps the weight.
+
+    `sides` are their indices; the other columns are neither read nor checked.
+    """
+    if not _is_array(value):
+        value = value.iloc[:, [j for side in sides for j in side]]
+        rest = iter(range(len(value.columns)))
+        sides = [[next(rest) for _ in side] for side in sides]
     pieces = Pieces(name, value)
-    if pieces.columns is None:
-        checks.refuse_dimensions(name, value.shape if _is_array(value) else (np.nan,))
-    return DaskRows(pieces)
+    features, *others = (pieces.select(name, side) for side in sides)
+    return DaskRows(features, *(some if some.columns else None for some in others))
 
 
 def mapped_rows(

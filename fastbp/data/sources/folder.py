@@ -1,4 +1,4 @@
-"""The files of a folder, one after another."""
+"""Several files, one after another: those of a folder, or of a list."""
 
 from __future__ import annotations
 
@@ -24,18 +24,25 @@ from fastbp.data.sources.text_labels import BOOLEANS
 from fastbp.errors import DataError
 
 OPEN_SHARDS = 64
-"""Files of a folder that stay open: far fewer than a process may have open."""
+"""Files that stay open: far fewer than a process may have open."""
 
 
-class Folder(Rows):
-    """The files of a folder, in the order of their names, as if they were one."""
+class Shards(Rows):
+    """Files one after another, as if they were one.
 
-    def __init__(self, path: Path, request: ColumnRequest, layout: TextLayout) -> None:
-        self.name = str(path)
-        files = files_of(path)
-        if not files:
-            raise DataError(f"{path}: expected files that end in {', '.join(FORMATS)}, got none")
-        self._partitions = Partitions(path, files, request)
+    The names of folders such as ``month=1`` are columns if these files are in `folder`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: list[Path],
+        request: ColumnRequest,
+        layout: TextLayout,
+        folder: Path | None = None,
+    ) -> None:
+        self.name = name
+        self._partitions = Partitions(folder, files, request)
         self._shards: list[FileRows] = []
         for file in files:
             self._shards.append(open_file(file, self._partitions.rest, layout))
@@ -122,6 +129,14 @@ class Folder(Rows):
     def close(self) -> None:
         for shard in self._shards:
             shard.close()
+
+
+def folder_rows(path: Path, request: ColumnRequest, layout: TextLayout) -> Shards:
+    """Return the rows of the files of a folder, in the order of their names."""
+    files = files_of(path)
+    if not files:
+        raise DataError(f"{path}: expected files that end in {', '.join(FORMATS)}, got none")
+    return Shards(str(path), files, request, layout, path)
 
 
 def _check_alike(shard: FileRows, first: FileRows) -> None:

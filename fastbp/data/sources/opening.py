@@ -13,8 +13,14 @@ from fastbp import arguments
 from fastbp.data import frames
 from fastbp.data.arrays import ArrayRows, Labelled
 from fastbp.data.rows import Rows
+from fastbp.data.sources.collections import (
+    chosen_rows,
+    is_collection,
+    names_of,
+    shape_of,
+)
 from fastbp.data.sources.columns import ColumnRequest, parts_of
-from fastbp.data.sources.folder import Folder
+from fastbp.data.sources.folder import Shards, folder_rows
 from fastbp.data.sources.formats import FORMATS, is_known, open_file
 from fastbp.data.sources.iterator import IteratorRows
 from fastbp.data.sources.text import TextLayout
@@ -39,7 +45,7 @@ def open_rows(
 
     Parameters
     ----------
-    source : path-like, callable, array-like or table
+    source : path-like or list of them, callable, array-like, table or Dask collection
         * A ``.npy`` matrix, in any order and byte order; one dimension is one column.
         * A ``.npz`` archive of arrays of equally many rows: ``x`` of one dimension is a column,
           of two it has the columns ``x0``, ``x1``..., for all of which ``x`` stands as well.
@@ -51,11 +57,14 @@ def open_rows(
         * A folder of such files, which are taken in the order of their names as if they were one.
           The names of folders in it such as ``month=1`` are columns. Hidden files do not count, nor
           do marks of other programs such as ``_SUCCESS``; all other files must be of these formats.
+        * A list of such files, which are taken in its order as if they were one. The names of
+          the folders that they are in are no columns.
         * A callable that returns a fresh iterator of blocks at every call. A block is a matrix of
           features, a table, or a tuple of features, labels and perhaps weights. Opening it
           reads all blocks once.
         * An array or a table in memory: of pandas, Polars, pyarrow, or anything that exports
           Arrow's C streams.
+        * A Dask array or DataFrame, read as :func:`fastbp.fit_neuron` says.
     target : str, int, or list of them, optional
         The columns of labels: by name, and by index where there are no names; -1 is the last one.
         Text or booleans in a single target of files are classes: the labels are then indices into
@@ -129,9 +138,16 @@ def open_rows(
     rows: Rows
     if isinstance(source, str | os.PathLike):
         rows = _from_path(arguments.path("source", source), request, layout)
+    elif _is_list_of_paths(source):
+        rows = _from_paths(source, request, layout)
     else:
         layout.refuse("source")
-        rows = IteratorRows(source, request) if callable(source) else _in_memory(source, request)
+        if is_collection(source):
+            rows = _of_collection(source, request)
+        else:
+            rows = (
+                IteratorRows(source, request) if callable(source) else _in_memory(source, request)
+            )
     if rows.n_rows < 1 or rows.n_features == 0:
         raise DataError(
             f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
@@ -146,12 +162,43 @@ def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
     with arguments.path_errors("source", "a file or folder that exists"):
         mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        return Folder(path, request, layout)
+        return folder_rows(path, request, layout)
+    _check_format(path, mode)
+    return open_file(path, request, layout)
+
+
+def _is_list_of_paths(source: Any) -> bool:
+    """Return whether it is a list of paths; refuse one of other things, too, or an empty one."""
+    if not isinstance(source, list | tuple):
+        return False
+    if not source:
+        raise DataError("source: expected at least one path, or one row, got none")
+    kinds = set(map(type, source))
+    others = {kind for kind in kinds if not issubclass(kind, str | os.PathLike)}
+    if others and len(others) < len(kinds):
+        other = next(value for value in source if type(value) in others)
+        got = f"also {arguments.describe(other)}"
+        raise TypeError(f"source: expected paths only, or none, in a list, got {got}")
+    return not others
+
+
+def _from_paths(values: Any, request: ColumnRequest, layout: TextLayout) -> Rows:
+    paths = [arguments.path(f"source[{i}]", value) for i, value in enumerate(values)]
+    for i, path in enumerate(paths):
+        with arguments.path_errors(f"source[{i}]", "a file that exists"):
+            mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ValueError(f"source[{i}]: expected a file, got the folder {path}")
+        _check_format(path, mode)
+    name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    return Shards(name, paths, request, layout)
+
+
+def _check_format(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode) or not is_known(path):
         got = "" if stat.S_ISREG(mode) else ", got a pipe or device: write it into a file first"
         expected = f"expected a folder, or a file that ends in {', '.join(FORMATS)}"
         raise ValueError(f"{path}: {expected}{got}")
-    return open_file(path, request, layout)
 
 
 def _in_memory(value: Any, request: ColumnRequest) -> Rows:
@@ -165,4 +212,13 @@ def _in_memory(value: Any, request: ColumnRequest) -> Rows:
     if extra.labels is not None or extra.weight is not None:
         rows = Labelled(rows, extra.labels, extra.weight)
     rows.feature_names, rows.remarks = names, remarks
+    return rows
+
+
+def _of_collection(value: Any, request: ColumnRequest) -> Rows:
+    _, width = shape_of("source", value)
+    names = names_of(value)
+    roles = request.roles("source", range(width) if names is None else names)
+    rows = chosen_rows("source", value, roles.sides)
+    rows.remarks = roles.remarks
     return rows

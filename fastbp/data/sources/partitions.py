@@ -16,6 +16,8 @@ from fastbp.errors import DataError
 class Partitions:
     """The columns that the names of folders hold: each has one value a file.
 
+    Without a folder there are none.
+
     Attributes
     ----------
     keys : list of str
@@ -33,9 +35,9 @@ class Partitions:
     feature_names: list[str]
     classes: list[str] | None = None
 
-    def __init__(self, folder: Path, files: list[Path], request: ColumnRequest) -> None:
+    def __init__(self, folder: Path | None, files: list[Path], request: ColumnRequest) -> None:
         self._folder, self._files = folder, files
-        self._parts = [file.relative_to(folder).parent.parts for file in files]
+        self._parts = [file.relative_to(folder or file.parent).parent.parts for file in files]
         found = [[unquote(part.partition("=")[0]) for part in parts] for parts in self._parts]
         self.keys = found[0]
         for file, keys in zip(files, found, strict=True):
