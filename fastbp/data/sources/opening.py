@@ -37,6 +37,7 @@ def open_rows(
     delimiter: str | None = None,
     decimal: str = ".",
     header: bool = True,
+    cluster: Any = None,
 ) -> Rows:
     """Open rows of features, with the labels and sample weights that the source has.
 
@@ -84,6 +85,10 @@ def open_rows(
     header : bool
         Whether the first line of a ``.csv`` or ``.tsv`` holds names. Without them, columns are
         given by index.
+    cluster : distributed.Client, optional
+        Of files only: fits read the rows on the workers of this client's Dask cluster, where the
+        paths must lead to the same files, and sum gradients up there. Other functions read them
+        here.
 
     Returns
     -------
@@ -130,6 +135,9 @@ def open_rows(
     """
     request = ColumnRequest(target, weight, columns, exclude)
     layout = TextLayout.checked(delimiter, decimal, header)
+    are_files = isinstance(source, str | os.PathLike) or _is_list_of_paths(source)
+    if cluster is not None:
+        _check_client(cluster, are_files)
     if isinstance(source, Rows):
         layout.refuse(source.name)
         if request != ColumnRequest():
@@ -138,7 +146,7 @@ def open_rows(
     rows: Rows
     if isinstance(source, str | os.PathLike):
         rows = _from_path(arguments.path("source", source), request, layout)
-    elif _is_list_of_paths(source):
+    elif are_files:
         rows = _from_paths(source, request, layout)
     else:
         layout.refuse("source")
@@ -155,7 +163,20 @@ def open_rows(
         )
     for remark in rows.remarks:
         warnings.warn(f"{rows.name}: {remark}", stacklevel=2)
+    if cluster is not None:
+        rows.cluster = cluster
     return rows
+
+
+def _check_client(cluster: Any, are_files: bool) -> None:
+    if not are_files:
+        raise TypeError(
+            "cluster: expected None for rows that are not in files; Dask's arrays and DataFrames"
+            " are on the cluster of the active client"
+        )
+    if not (callable(getattr(cluster, "submit", None)) and hasattr(cluster, "scheduler_info")):
+        expected = "cluster: expected a distributed.Client or None"
+        raise TypeError(f"{expected}, got {arguments.describe(cluster)}")
 
 
 def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
