@@ -133,6 +133,15 @@ def test_a_table_of_pandas_extension_types(read):
     assert_same(neuron(table, frame(y=Y)["y"].astype("boolean")), neuron(rows, Y))
 
 
+def test_columns_may_be_called_like_attributes():
+    names = ["chunks", "dask", "schema", "dtype"]
+    table = frame().rename(columns=dict(zip(NAMES, names, strict=True)))
+    fit = neuron(table, Y)
+    assert_same(fit, neuron(X, Y))
+    assert fit.feature_names == names
+    np.testing.assert_array_equal(fit.predict(table).compute(), fit.predict(X))
+
+
 LAYERS = fastbp.initialize_network([D, 5, 3], activations=["tanh", "softmax"], random_state=0)
 NETWORK = {"activations": ["tanh", "softmax"], "loss": "cross_entropy"}
 CLASSES = (X[:, 0] > 0) + 1 * (X[:, 1] > 0)

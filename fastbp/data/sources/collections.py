@@ -33,10 +33,11 @@ HELD_PARTITIONS = 2
 
 def is_collection(value: object) -> bool:
     """Return whether it is an array, a DataFrame or a Series of Dask."""
-    if "dask" not in sys.modules:
-        return False
-    kinds = [getattr(sys.modules.get(module), name, ()) for module, name in COLLECTIONS]
-    return any(isinstance(value, kind) for kind in kinds)
+    return "dask" in sys.modules and any(_is(value, *kind) for kind in COLLECTIONS)
+
+
+def _is(value: object, module: str, name: str) -> bool:
+    return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 
 def names_of(value: Any) -> list[str] | None:
@@ -50,7 +51,7 @@ def in_memory(value: Any) -> Any:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "chunks")
+    return _is(value, *COLLECTIONS[0])
 
 
 class Pieces:
