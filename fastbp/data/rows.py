@@ -169,6 +169,12 @@ class Rows(ABC):
         shape = f"{self.n_rows:,} rows of {self.n_features:,} features"
         return f"<{type(self).__name__} {self.name}: {shape}{carried}{weights}>"
 
+    def __getstate__(self) -> dict[str, Any]:  # on a worker, rows are its own
+        return {name: value for name, value in vars(self).items() if name != "cluster"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
     @abstractmethod
     def fill(self, start: int, stop: int, block: Block) -> None:
         """Write rows start to stop; OUT `block`, of that many rows."""

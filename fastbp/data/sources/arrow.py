@@ -53,6 +53,13 @@ class Batches(Sequential, FileRows):
             with self._damage_named():
                 self.classes = text_labels.classes_in(self, texts)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_pyarrow": None}  # a module cannot be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._pyarrow = frames.pyarrow_for(self._path)
+
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
         """Name the file in errors; a size that no memory holds is one of its damages, too."""

@@ -19,6 +19,7 @@ from fastbp.data.sources.columns import Roles
 from fastbp.errors import DataError
 from fastbp.system.mapping import Mapping, map_file
 
+OPEN = "_lock", "_pieces", "_piece", "_first"
 PIECE_BYTES = 2**20
 """Bytes to read at a time if rows must be converted: a larger read would leave the cache first."""
 
@@ -225,3 +226,12 @@ class Sequential(Rows):
         with self._lock:
             self._forget()
         super().close()
+
+    def __getstate__(self) -> dict[str, Any]:  # on another machine it begins anew
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in OPEN}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lock = threading.Lock()
+        self._forget()

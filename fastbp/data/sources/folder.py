@@ -76,6 +76,13 @@ class Shards(Rows):
             self.weighted, self.feature_names = n_weights > 0, self._partitions.feature_names
             self.classes = self._partitions.classes or self.classes
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_lock": None, "_open": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lock = threading.Lock()
+
     def _shard(self, i: int) -> FileRows:
         """Return a file to read; the least recently read one is closed."""
         with self._lock:

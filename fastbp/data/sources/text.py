@@ -101,6 +101,13 @@ class Csv(FileRows):
         if len(roles.labels) == 1 and self.n_rows > 0:
             self.classes = self._classes()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_arrow": None}  # a module cannot be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._arrow = frames.pyarrow_for(self.name)
+
     def _roles(self, path: Path, request: ColumnRequest) -> Roles:
         """Return the roles of columns; where names are numbers, say that they may be a row."""
         names = [name.strip() for name in self._names if isinstance(name, str)]
