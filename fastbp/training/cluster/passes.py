@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,12 @@ class Passes:
                 self._begin()
             until = time.perf_counter() + WAIT_SECONDS
             while self._waiting and time.perf_counter() < until:
-                if self._waiting[0].done():
-                    self._add(self._waiting.popleft())
-                else:
+                ready = list(takewhile(lambda future: future.done(), self._waiting))
+                for sums, bits in self._client.gather(ready):
+                    self._waiting.popleft()
+                    self._compare(bits)
+                    self._add(sums)
+                if not ready:
                     self._wait()
         if not self._waiting:
             assert memory.next_chunk % group_chunks == 0
@@ -105,17 +109,17 @@ class Passes:
         parameters: Any = memory.parameters.copy()
         if parameters.nbytes > SENT_WITH_EACH_TASK:
             parameters = self._client.submit(kept, parameters, pure=False)
-        for first, stop, part in self._parts():
-            a, b = max(first, begin), min(stop, -(-end // group_rows))
-            if a < b:
-                future = self._client.submit(
-                    group_sums, part, self._pass, parameters, a - first, b - first, pure=False
-                )
-                self._waiting.append(future)
+        tasks = [
+            (part, self._pass, parameters, a - first, b - first)
+            for first, stop, part in self._parts()
+            for a, b in [(max(first, begin), min(stop, -(-end // group_rows)))]
+            if a < b
+        ]
+        columns = zip(*tasks, strict=True)  # one message for all
+        self._waiting.extend(self._client.map(group_sums, *columns, pure=False))
 
-    def _add(self, future: Any) -> None:
-        sums, bits = future.result()
-        self._compare(bits)
+    def _add(self, sums: np.ndarray) -> None:
+        """Add groups to those of the batch, in order."""
         n = self._memory.parameters.size if self._pass.rule is GRADIENT_ONLY else 0
         for each in sums:
             self._memory.add_group(each[:n], each[n:], self._problem.group_chunks)
