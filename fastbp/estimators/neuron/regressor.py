@@ -37,11 +37,11 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
     activation : {activations}, default="identity"
         That of each output.
     solver : {solvers}, or an optimizer, default="auto"
-        "auto" is "lbfgs"; but "sgd" in ``partial_fit``, where `batch_size` or `learning_rate_init`
-        is given, and for the loss "mae", whose gradient jumps at its minimum. By name with its
-        defaults ("sgd" with `momentum` and `nesterovs_momentum`, "lbfgs" with a memory of 30
-        steps), or one with values of your own, such as ``fastbp.Adam(beta_1=0.8)`` or
-        ``fastbp.LBFGS(gtol=1e-8)``. Adam's steps do not grow with y.
+        "auto" is "lbfgs", but "sgd" in ``partial_fit``, and where `batch_size` or
+        `learning_rate_init` is given. By name with its defaults ("sgd" with `momentum` and
+        `nesterovs_momentum`, "lbfgs" with a memory of 30 steps), or one with values of your own,
+        such as ``fastbp.Adam(beta_1=0.8)`` or ``fastbp.LBFGS(gtol=1e-8)``. Adam's steps do
+        not grow with y.
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
         number of rows of a batch (or the sum of their weights), is added to its loss. Intercepts

@@ -12,8 +12,6 @@ SolverName = Literal["auto", OptimizerName]  # for type checkers
 SOLVERS = ("auto", *OPTIMIZERS)
 USUAL_BATCH = 200
 """Rows of a batch of `partial_fit` where nothing is said, as in scikit-learn's perceptrons."""
-KINKED_LOSSES = ("mae",)
-"""Those whose gradient jumps where they are least: the theory of L-BFGS asks for smooth ones."""
 
 
 def solver_of(settings: Any, n_rows: int, incremental: bool) -> tuple[Optimizer, int | None]:
@@ -24,7 +22,7 @@ def solver_of(settings: Any, n_rows: int, incremental: bool) -> tuple[Optimizer,
     batch_size: int | None = settings.batch_size
     if isinstance(settings.solver, str) and settings.solver == "auto":
         given = batch_size is not None or not _is_auto(settings.learning_rate_init)
-        if not (incremental or given or settings.loss in KINKED_LOSSES):
+        if not (incremental or given):
             return optimizer_of(settings, "lbfgs"), None
         usual = USUAL_BATCH if incremental else None
         return optimizer_of(settings, "sgd"), usual if batch_size is None else batch_size
