@@ -252,7 +252,7 @@ def _solutions(
         others = [f"{theirs(title, name)} {name}" for name in CLASSES if name in found]
         cells = [theirs(title, name) if name in found else "" for name in SOLVING]
         rows.append([label, ours(title, found["fastbp"]), *cells, ", ".join(others)])
-    return table(["", "fastbp", *SOLVING, "another model of it"], rows)
+    return table(["", "fastbp", *SOLVING, "another of its models"], rows)
 
 
 def errors(run: Saved) -> str:

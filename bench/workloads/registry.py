@@ -164,11 +164,11 @@ def _solutions() -> list[Case]:
         Case(
             name=f"{n}x{d}, {loss}" if n else f"{data}, {loss}",
             problem=functools.partial(solutions.problem, data, n, d),
-            providers=solutions.REGRESSORS if data == "numbers" else solutions.CLASSIFIERS,
+            providers=providers,
             expected=solutions.expected, value=solutions.objective, size=(n, d),
             tolerance=solutions.NEAR, own_tolerance=solutions.NEAR, long=n * d > 2_000_000, **both,
         )
-        for data, loss, n, d in LINEAR
+        for data, loss, n, d, providers in LINEAR
     ]  # fmt: skip
     trained = [
         Case(
@@ -191,14 +191,17 @@ WIDE = [  # layers, rows and batch size: the products are most of the work
 ]  # fmt: skip
 SINGLE = [((20, 64, 32, 1), 6400, 64), *WIDE[:3], ((784, 512, 512, 10), 512, 128)]
 SOURCE = 1_000_000, 20
-LINEAR = [  # data, loss, and rows and features where they can be chosen
-    ("breast cancer", "log loss", 0, 0), ("digits", "log loss", 0, 0),
-    ("classes", "log loss", 100_000, 20), ("classes", "log loss", 300_000, 50),
-    ("numbers", "squares", 100_000, 20), ("numbers", "squares", 300_000, 50),
-]  # fmt: skip
+LINEAR = [  # data, loss, rows and features where they can be chosen, and who fits them
+    ("breast cancer", "log loss", 0, 0, solutions.TWO_CLASSES),
+    ("digits", "log loss", 0, 0, solutions.COMMON),
+    ("classes", "log loss", 100_000, 20, solutions.TWO_CLASSES),
+    ("classes", "log loss", 300_000, 50, solutions.TWO_CLASSES),
+    ("numbers", "squares", 100_000, 20, solutions.NUMBERS),
+    ("numbers", "squares", 300_000, 50, solutions.NUMBERS),
+]
 TRAINED = [  # name, data, goal
     ("MLPClassifier, digits, validation log loss", "digits", 0.12),
-    ("MLPRegressor, 3750x10, validation mse", "numbers", 0.06),
+    ("MLPRegressor, Friedman's problem, validation mse", "numbers", 0.06),
 ]
 ALL = [
     Case("call", "train_neuron, 3x2, 2 epochs", calls.problem, calls.PROVIDERS, calls.expected,

@@ -296,5 +296,6 @@ COMMON: dict[str, Callable[[Problem], Solution]] = {
     "JAX": by_jax,
     "scikit-learn": by_scikit_learn,
 }
-CLASSIFIERS = {**COMMON, "SGDClassifier": by_stochastic_descent}
-REGRESSORS = {**COMMON, "LinearRegression": by_least_squares}
+# Not of several classes: SGDClassifier separates each from all others, which is another objective.
+TWO_CLASSES = {**COMMON, "SGDClassifier": by_stochastic_descent}
+NUMBERS = {**COMMON, "LinearRegression": by_least_squares}
