@@ -166,7 +166,8 @@ def _solutions() -> list[Case]:
             problem=functools.partial(solutions.problem, data, n, d),
             providers=providers,
             expected=solutions.expected, value=solutions.objective, size=(n, d),
-            tolerance=solutions.NEAR, own_tolerance=solutions.NEAR, long=n * d > 2_000_000, **both,
+            tolerance=solutions.NEAR, own_tolerance=solutions.NEAR,
+            long=data == "classes" or n > 100_000, **both,
         )
         for data, loss, n, d, providers in LINEAR
     ]  # fmt: skip
