@@ -194,8 +194,8 @@ def fit_with_pytorch(p: Problem, iterations: int) -> Parameters:
     y = y if p.outputs > 1 else y.double()
     flat = torch.zeros((x.shape[1] + 1) * p.outputs, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [flat], max_iter=iterations, max_eval=10 * iterations, history_size=10,
-        tolerance_grad=NEVER, tolerance_change=0.0, line_search_fn="strong_wolfe",
+        [flat], max_iter=iterations, max_eval=10 * iterations, line_search_fn="strong_wolfe",
+        tolerance_grad=NEVER, tolerance_change=0.0,
     )  # fmt: skip
 
     def closure() -> Any:
