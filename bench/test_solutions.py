@@ -29,8 +29,10 @@ def test_the_fastest_way_of_those_that_reach_the_goal() -> None:
     found = goals.fastest(ways, lambda answer: answer >= 5, 10)
     assert found.note == {"iterations": 5, "reached": True, "way": "fast"}
     assert found(2) == 5
-    found = goals.fastest({"never": ways["never"]}, lambda answer: answer >= 5, 10)
-    assert found.note == {"iterations": 10, "reached": False, "way": "never"}
+    found = goals.tried(ways["never"], lambda answer: answer >= 5, 10)
+    assert found.note == {"iterations": 10, "reached": False, "way": ""}
+    with pytest.raises(AssertionError, match="not reached in 10 iterations"):
+        goals.solved(ways["never"], lambda answer: answer >= 5, 10)
 
 
 def small(kind: str) -> solutions.Problem:

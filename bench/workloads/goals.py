@@ -56,16 +56,25 @@ def fewest(reaches: Callable[[int], bool], most: int) -> int | None:
     return enough
 
 
-def solved(fit: Fit, reaches: Callable[[Any], bool], most: int, way: str = "") -> Solution:
+def tried(fit: Fit, reaches: Callable[[Any], bool], most: int, way: str = "") -> Solution:
     """Return the shortest fit that reaches the goal, or the longest if none does."""
     iterations = fewest(lambda count: reaches(fit(count)), most)
     return Solution(fit, iterations or most, iterations is not None, way)
 
 
+def solved(fit: Fit, reaches: Callable[[Any], bool], most: int) -> Solution:
+    """Return the shortest fit that reaches the goal; raise AssertionError if none does."""
+    return fastest({"": fit}, reaches, most)
+
+
 def fastest(fits: Mapping[str, Fit], reaches: Callable[[Any], bool], most: int) -> Solution:
-    """Return the fastest of several ways to reach the goal, by a few trials."""
-    found = [solved(fit, reaches, most, way) for way, fit in fits.items()]
-    found = [solution for solution in found if solution.reached] or found[:1]
+    """Return the fastest of several ways to reach the goal, by a few trials.
+
+    Raises AssertionError if none does.
+    """
+    found = [tried(fit, reaches, most, way) for way, fit in fits.items()]
+    found = [solution for solution in found if solution.reached]
+    assert found, f"the goal was not reached in {most} iterations or epochs"
     return found[0] if len(found) == 1 else min(found, key=_seconds)
 
 
