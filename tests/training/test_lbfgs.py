@@ -429,9 +429,3 @@ def test_the_others_need_a_rate(optimizer):
 def test_its_values_are_checked(wrong, error):
     with pytest.raises(error, match=f"{next(iter(wrong))}: expected"):
         LBFGS(**wrong)
-
-
-def test_estimators_of_a_neuron_do_not_take_it():
-    for kind in (fastbp.NeuronClassifier, fastbp.NeuronRegressor):
-        with pytest.raises(ValueError, match="solver"):
-            kind(solver=LBFGS()).fit(*CANCER)
