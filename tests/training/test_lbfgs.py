@@ -247,7 +247,7 @@ def test_progress(capsys, monkeypatch):
     shown = []
     show = "fastbp.training.driver.Progress.show"
     monkeypatch.setattr(show, lambda self, *figures: shown.append(figures))
-    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 1e-9)  # a chunk
+    monkeypatch.setattr("fastbp.training.slices.SLICE_SECONDS", 1e-9)  # a chunk
     fit = neuron(3, data=MANY)
     within = [rows for epoch, rows, *_ in shown if epoch == 1]
     assert within[0] == 0 < within[1] < within[2] < within[3] == len(MANY[1])

@@ -74,8 +74,18 @@ class Passes:
         if samples.rows.weighted and not any(each.has_weight for each in found):
             raise ValueError("sample_weight: expected rows with a weight above 0, got zeros only")
 
-    def step(self, rates: np.ndarray, losses: np.ndarray) -> None:
-        """Wait some time for sums; complete the batch when all are there."""
+    epochs_ahead = 1
+
+    def reorder(self, orders: list[Any]) -> None:
+        """Rows are visited where they lie."""
+        raise AssertionError
+
+    def next_budget(self) -> int:
+        """Return 1: a batch is not computed in advance."""
+        return 1
+
+    def step(self, budget: int, limit: int, rates: np.ndarray, losses: np.ndarray) -> None:
+        """Wait some time for sums; complete the batch when all are there; OUT losses."""
         memory, group_chunks = self._memory, self._problem.group_chunks
         with self._translated():
             if not self._waiting:
@@ -92,7 +102,7 @@ class Passes:
         if not self._waiting:
             assert memory.next_chunk % group_chunks == 0
             memory.complete_batch()
-            memory.allow((0, 0), None, (memory.epoch, memory.epoch + 1, 1), 0)
+            memory.allow((0, 0), None, (memory.epoch, limit, len(rates)), 0)
             finish_sums(memory.integers, memory.floats, memory.vectors, rates, losses)
 
     def _begin(self) -> None:
@@ -150,6 +160,9 @@ class Passes:
                 for each in self._parts()
             ]:
                 self._result(future)
+
+    def raise_bad_row(self) -> None:
+        """Do nothing: workers raise the error."""
 
     def _result(self, future: Any) -> Any:
         while not future.done():
