@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 CHECKED = 3  # epochs or calls after which answers are compared
+SOLUTION = "time to a solution"  # the group of fits that end at a goal
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Case:
         Whether ``bench.gate`` watches it, if it can: what shares its kernels need not be.
     tolerance, own_tolerance : float
         How far, relatively, the others' answers may be off, and fastbp's.
+    value : callable or None
+        Takes the problem and an answer, and returns what is compared with the expected one, where
+        that is not the answer itself.
+    long : bool
+        Whether ``pytest bench --quick`` leaves it out.
     """
 
     group: str
@@ -55,6 +61,8 @@ class Case:
     watched: bool = True
     tolerance: float = 1e-9
     own_tolerance: float = 1e-9
+    value: Callable[[Any, Any], Any] | None = None
+    long: bool = False
 
     @property
     def title(self) -> str:
@@ -75,8 +83,12 @@ class Case:
 
     @property
     def by_width(self) -> bool:
-        """Whether it depends on the vector width, not on files, processes or what a call costs."""
-        return self.unit != "process" and self.group != "sources" and not self.does_little
+        """Whether it is measured again at AVX2.
+
+        Not what depends on files, processes or what a call costs, nor whole ways to a solution.
+        """
+        elsewhere = self.unit == "process" or self.group in ("sources", SOLUTION)
+        return not (elsewhere or self.does_little)
 
     @property
     def gated(self) -> bool:
@@ -86,13 +98,18 @@ class Case:
 
 
 def check(case: Case, problem: Any, provider: str, run: Callable[[int], Any]) -> None:
-    """Raise AssertionError unless the provider's answer agrees with the expected one."""
-    if case.expected is None:
+    """Raise AssertionError unless the provider's answer agrees with the expected one.
+
+    Fits that say that they have not reached their goal are not compared.
+    """
+    if case.expected is None or not getattr(run, "reached", True):
         return
     units = min(CHECKED, case.units or CHECKED)
     ours, right = run(units), case.expected(problem, units)
     if provider == "Numba":  # its smallest kernel trains nothing
         return
+    if case.value is not None:
+        ours = case.value(problem, ours)
     rtol = case.own_tolerance if provider == "fastbp" else case.tolerance
     together = zip(ours, right, strict=True) if isinstance(right, tuple) else [(ours, right)]
     for got, wanted in together:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.avx2 import OPTION, environment
-from bench.providers import MODULES, ORDER, installed
+from bench.providers import CLASSES, MODULES, ORDER, installed
 from bench.timing import READ
 from bench.worker import MeasuringError, Worker
 from bench.workloads.registry import CASES
@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     for name in MODULES:
-        if not installed(name):
+        if name not in CLASSES and not installed(name):
             terminalreporter.write_line(f"{name} is not installed and was left out.")
 
 
@@ -56,6 +56,7 @@ class Session:
         self._title = ""
         self._times: dict[str, list[float]] = {}
         self._failed: dict[str, str] = {}
+        self._notes: dict[str, dict[str, Any]] = {}
         self.accuracy: dict[str, Any] = {}
         self.machine: dict[str, Any] = {}
 
@@ -76,6 +77,7 @@ class Session:
             "updates": case.updates,
             "rows": case.size[0],
             "features": case.size[1],
+            **self._notes[provider],
         }
         if case.bytes_read:
             known["GB/s"] = case.bytes_read / min(seconds) / 1e9
@@ -95,6 +97,7 @@ class Session:
             seconds = QUICK_SECONDS if self._quick else SECONDS
             self._failed = worker.try_to_prepare(title, names, seconds)
             rounds = START_ROUNDS if case.unit == "process" else ROUNDS
+            self._notes = worker.notes()
             turns = [worker.round() for _ in range(QUICK_ROUNDS if self._quick else rounds)]
         except MeasuringError as error:  # of all providers: the next case gets a new process
             self._workers.pop(case.threads).close()
@@ -130,6 +133,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             (title, provider)
             for title, case in CASES.items()
             if case.by_width or not held(metafunc.config)
+            if not (case.long and metafunc.config.getoption("quick"))
             for provider in ORDER
             if provider in case.providers
         ]

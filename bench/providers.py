@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from importlib import util
 
-ORDER = ("fastbp", "NumPy", "PyTorch", "JAX", "scikit-learn", "Numba")
+PEERS = ("NumPy", "PyTorch", "JAX", "scikit-learn")
+CLASSES = ("SGDClassifier", "LinearRegression")  # of scikit-learn, beside its fastest
+ORDER = ("fastbp", "NumPy", "SciPy", *PEERS[1:], *CLASSES, "Numba")
 MODULES = {"PyTorch": "torch", "JAX": "jax", "scikit-learn": "sklearn", "Numba": "numba"}
+MODULES |= dict.fromkeys(CLASSES, "sklearn")
 COLOURS = {
     "fastbp": "#2a6fbb",
     "NumPy": "#d9822b",

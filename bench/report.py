@@ -5,6 +5,8 @@
     python -m bench.report               # the last of each; the trend is of all saved runs
     python -m bench.report RUN.json ...
 
+    pytest bench -k solution --benchmark-autosave     # for the time to a solution alone
+
 It rewrites the tables of ``bench/README.md``, the short one of ``README.md``, and ``speed.png``
 and ``trend.png`` beside this file.
 """
@@ -16,7 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench import charts
-from bench.providers import ORDER
+from bench.cases import SOLUTION
+from bench.providers import CLASSES, PEERS
 from bench.readme import (
     BENCH_README,
     README,
@@ -26,11 +29,11 @@ from bench.readme import (
     rewrite,
     table,
 )
-from bench.saved import Figure, Saved, held_to_avx2, runs
+from bench.saved import Figure, Saved, held_to_avx2, last_of, runs
 from bench.workloads.registry import CASES
 
 COMMAND = "bench.report"
-PEERS = tuple(name for name in ORDER if name not in ("fastbp", "Numba"))
+SOLVING = "SciPy", *PEERS[1:]  # what is compared on the way to a solution, with CLASSES
 SHORT = {
     "call: train_neuron, 3x2, 2 epochs": "`train_neuron`, 3 rows of 2 features, 2 epochs",
     "call: fit_neuron, 100x2, 1 epoch": "`fit_neuron`, 100 rows of 2 features, 1 epoch",
@@ -216,6 +219,42 @@ def sources(run: Saved) -> str:
     return table(["rows from", "million rows per second", "time, memory = 1", *PEERS], rows)
 
 
+def solutions(run: Saved) -> str:
+    """Write the time to a solution, the others as multiples, and when it was measured."""
+
+    def multiple(title: str, name: str) -> str:
+        known = run.figures[title][name].known
+        over = "" if known.get("reached", True) else "> "
+        return f"{over}{number(run.ratio(title, name))} {known.get('way', '')}".strip()
+
+    rows = _solutions(run, lambda title, figure: duration(figure.seconds), multiple)
+    return f"{rows}\n({run.when[:10]}, commit {run.commit}.)\n"
+
+
+def iterations(run: Saved) -> str:
+    """Write how many iterations or epochs reach a solution."""
+
+    def count(title: str, name: str) -> str:
+        known = run.figures[title][name].known
+        return f"{'' if known.get('reached', True) else '> '}{known.get('iterations', '')}"
+
+    return _solutions(run, lambda title, figure: count(title, "fastbp"), count)
+
+
+def _solutions(
+    run: Saved, ours: Callable[[str, Figure], str], theirs: Callable[[str, str], str]
+) -> str:
+    """Write a row a solution; the last column is of scikit-learn's other models."""
+    rows = []
+    for title in titles(run, SOLUTION):
+        found, (n, d) = run.figures[title], CASES[title].size
+        label = CASES[title].name.replace(f"{n}x{d}", f"{n:,} x {d}")
+        others = [f"{theirs(title, name)} {name}" for name in CLASSES if name in found]
+        cells = [theirs(title, name) if name in found else "" for name in SOLVING]
+        rows.append([label, ours(title, found["fastbp"]), *cells, ", ".join(others)])
+    return table(["", "fastbp", *SOLVING, "another of its models"], rows)
+
+
 def errors(run: Saved) -> str:
     """Write the accuracy of functions and of trained parameters."""
     return accuracy_tables(run.accuracy["ulps"], run.accuracy["drift"])
@@ -256,11 +295,23 @@ PAGES_AT_AVX2: dict[Path, dict[str, Callable[[Saved, Saved], str]]] = {
 }
 
 
-def blocks(page: Path, run: Saved, held: Saved | None) -> Mapping[str, str]:
-    """Return the content of each block of a page; without a held run those of AVX2 stay."""
-    found = {name: write(run) for name, write in PAGES[page].items()}
-    if held is not None:
-        found |= {name: write(run, held) for name, write in PAGES_AT_AVX2[page].items()}
+PAGES_OF_SOLUTIONS: dict[Path, dict[str, Callable[[Saved], str]]] = {
+    README: {"time to a solution": solutions},
+    BENCH_README: {"iterations to a solution": iterations},
+}
+
+
+def blocks(
+    page: Path, run: Saved | None, held: Saved | None = None, solved: Saved | None = None
+) -> Mapping[str, str]:
+    """Return the content of each block of a page for which there is a run; the others stay."""
+    found = {}
+    if run is not None:
+        found |= {name: write(run) for name, write in PAGES[page].items()}
+        if held is not None:
+            found |= {name: write(run, held) for name, write in PAGES_AT_AVX2[page].items()}
+    if solved is not None:
+        found |= {name: write(solved) for name, write in PAGES_OF_SOLUTIONS[page].items()}
     return found
 
 
@@ -269,15 +320,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="*", type=Path, help="saved runs (default: all saved here)")
     paths = parser.parse_args().runs
-    found = runs(paths)
-    if not found:
+    found, solved = runs(paths), last_of(paths, SOLUTION)
+    last = found[-1] if found else None
+    held = held_to_avx2(paths, last) if last else None
+    if last is None and solved is None:
         parser.error("no saved run of everything: pytest bench --benchmark-autosave")
-    last = found[-1]
-    held = held_to_avx2(paths, last)
+    for page in PAGES:
+        rewrite(page, blocks(page, last, held, solved), COMMAND)
+    if last is None:
+        print("no saved run of everything: wrote solutions only, drew no charts")
+        return
     if held is None:
         print("no saved run of everything held to AVX2: pytest bench --benchmark-autosave --avx2")
-    for page in PAGES:
-        rewrite(page, blocks(page, last, held), COMMAND)
     charts.draw_speed(last)
     charts.draw_trend(found)
     print(f"bench/speed.png, bench/trend.png: drawn from {last.path.name}, runs: {len(found)}")

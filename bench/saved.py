@@ -103,5 +103,18 @@ def held_to_avx2(paths: list[Path], run: Saved) -> Saved | None:
     )
 
 
+def last_of(paths: list[Path], group: str) -> Saved | None:
+    """Return the last run of `paths`, or of all that are saved, with a group's every workload."""
+    titles = {title for title, case in CASES.items() if case.group == group}
+    return (
+        next(
+            (r for r in reversed(_all(paths)) if not (r.quick or r.avx2) and r.measured >= titles),
+            None,
+        )
+        if titles
+        else None
+    )
+
+
 def _all(paths: list[Path]) -> list[Saved]:
     return sorted(map(Saved, paths or FOLDER.glob("*/*.json")), key=lambda run: run.when)

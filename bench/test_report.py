@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import charts, estimators, readme, report, saved
+from bench.cases import SOLUTION
 from bench.timing import LARGE_BYTES
 from bench.workloads import accuracy
 from bench.workloads.registry import CASES
@@ -22,6 +23,10 @@ def invented(path: Path, when: str, avx2: bool = False, cpu: str = "an invention
             known = {"cpu": cpu, "vector_bits": 256 if avx2 else 512, "cache_bytes": 2**25}
             known["versions"] = {"fastbp": "0"}
             known |= {"updates": case.updates, "rows": case.size[0], "threads": case.threads}
+            if case.group == SOLUTION:
+                known |= {"iterations": 10 * (k + 1), "way": "", "reached": True}
+            if provider == "SGDClassifier":
+                known["reached"] = False
             if case.bytes_read:
                 known["GB/s"] = 12.0
             if case.bytes_read >= LARGE_BYTES:
@@ -64,7 +69,7 @@ def test_blocks_and_charts(paths: list[Path], tmp_path: Path) -> None:
     found = saved.runs([paths[0], *paths])
     assert len(found) == 2
     held = saved.held_to_avx2(paths, found[-1])
-    blocks = {page: report.blocks(page, found[-1], held) for page in report.PAGES}
+    blocks = {page: report.blocks(page, found[-1], held, found[-1]) for page in report.PAGES}
     for page, written in blocks.items():
         text = readme.rewritten(page.read_text(), written, report.COMMAND)
         assert all(content in text for content in written.values())
@@ -76,6 +81,12 @@ def test_blocks_and_charts(paths: list[Path], tmp_path: Path) -> None:
     narrow = blocks[readme.README]["without AVX-512"]
     assert "| network 4-8-1, 1000 rows, an epoch | 150 ns | 1.5 | 1.6 | 2.4 | 3.2 | 4 |" in narrow
     assert narrow.count("\n| ") == len(report.SHORT_AT_AVX2) + 1
+    times = blocks[readme.README]["time to a solution"]
+    assert "| 100,000 x 20, log loss | 100 ns | 2 | 3 | 4 | 5 | > 6 SGDClassifier |" in times
+    assert "| 100,000 x 20, squares | 100 ns | 2 | 3 | 4 | 5 | 6 LinearRegression |" in times
+    assert times.endswith("(2000-01-01, commit 01234567.)\n")
+    counts = blocks[readme.BENCH_README]["iterations to a solution"]
+    assert "| breast cancer, log loss | 10 | 20 | 30 | 40 | 50 | > 60 SGDClassifier |" in counts
     text = "".join(blocks[readme.BENCH_README].values())
     assert "| 100 x 2 | 1.7 | 2 | 3 | 4 | 12 |  |" in text
     assert "| NetworkFit.predict, 64-100-10, one row | 0.1 / call | 2 | 3 | 4 | 5 |" in text
@@ -107,6 +118,22 @@ def test_which_run_is_held_to_avx2(paths: list[Path], tmp_path: Path) -> None:
     assert saved.runs([held]) == []
     for page in report.PAGES:
         assert set(report.blocks(page, last, None)) == set(report.PAGES[page])
+
+
+def test_solutions_alone(paths: list[Path], tmp_path: Path) -> None:
+    content = json.loads(paths[0].read_text())
+    only = [b for b in content["benchmarks"] if b["group"].startswith(SOLUTION)]
+    later, part = tmp_path / "later.json", tmp_path / "part.json"
+    later.write_text(json.dumps({**content, "datetime": "2000-01-05", "benchmarks": only}))
+    some = [b for b in only if "digits" not in b["group"]]
+    part.write_text(json.dumps({**content, "datetime": "2000-01-06", "benchmarks": some}))
+    found = saved.last_of([*paths, later, part], SOLUTION)
+    assert found is not None
+    assert found.path == later
+    assert not found.whole
+    assert saved.last_of([part], SOLUTION) is None
+    for page in report.PAGES:
+        assert set(report.blocks(page, None, None, found)) == set(report.PAGES_OF_SOLUTIONS[page])
 
 
 def test_marks_are_needed() -> None:

@@ -20,7 +20,8 @@ LARGE_BYTES = 2**26  # from here on an epoch reads memory, not a cache
 class Prepared:
     """A case whose answers are checked and whose kernels are compiled, ready to be timed.
 
-    If a provider fails, `failed` has its traceback, and the others go on.
+    If a provider fails, `failed` has its traceback, and the others go on. `notes` are what the
+    others say of themselves.
 
     Parameters
     ----------
@@ -40,6 +41,7 @@ class Prepared:
         self._runs: dict[str, Any] = {}
         self.units: dict[str, int] = {}
         self.failed: dict[str, str] = {}
+        self.notes: dict[str, dict[str, Any]] = {}
         self._clock = getattr(time, clock)
         for name in providers:
             try:
@@ -54,6 +56,7 @@ class Prepared:
     def _add(self, case: Case, name: str, run: Any, seconds: float) -> None:
         self.units[name] = warmed_up(run, case) if case.units else units_for(run, seconds)
         self._runs[name] = run
+        self.notes[name] = getattr(run, "note", {})
 
     def round(self) -> dict[str, float]:
         """Time each provider once; return seconds a unit."""

@@ -62,6 +62,10 @@ class Worker:
         """Time each provider once; return seconds per unit."""
         return dict(self._ask("round"))
 
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """Return what is saved with the times of each provider."""
+        return dict(self._ask("notes"))
+
     def machine(self) -> dict[str, Any]:
         """Return what the process runs on."""
         return dict(self._ask("machine"))
@@ -109,9 +113,9 @@ def serve() -> None:
                 prepared = None  # frees its memory before the next one is made
                 prepared = Prepared(CASES[title], *how)
                 answer: dict[str, Any] = {"value": prepared.failed}
-            elif what == "round":
+            elif what in ("round", "notes"):
                 assert prepared is not None, "nothing is prepared"
-                answer = {"value": prepared.round()}
+                answer = {"value": prepared.round() if what == "round" else prepared.notes}
             else:
                 from bench.machine import machine
 

@@ -79,7 +79,18 @@ def test_everything_public_is_documented():
 def test_tests_and_extras_agree():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     extras = set(project["optional-dependencies"])
-    assert extras == {"all", "bench", "cli", "dev", "estimators", "files", "peers", "plot", "test"}
+    assert extras == {
+        "all",
+        "bench",
+        "cli",
+        "cluster",
+        "dev",
+        "estimators",
+        "files",
+        "peers",
+        "plot",
+        "test",
+    }
     everything = project["optional-dependencies"]["all"][0]
     assert set(everything.removeprefix("fastbp[").rstrip("]").split(",")) == extras - {
         "all",

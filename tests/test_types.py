@@ -98,7 +98,7 @@ fastbp.fit_neuron(x, y, w, 0.0, 0.1, 1, activation="sigmod")
 fastbp.fit_network(x, y, [w], [w], 0.1, 1, activations=["relu", "softmx"])
 fastbp.fit_network(x, y, [w], [w], 0.1, 1, activations=["relu"], loss="msee")
 fastbp.MLPClassifier(activation="sigmoid")
-fastbp.NeuronClassifier(solver="lbfgs")
+fastbp.NeuronClassifier(solver="lbfg")
 fastbp.load("model").nothing
 fastbp.MLPClassifier().fit(x, y).predict(x).nothing
 fastbp.fit_neuron(x, y, w, 0.0, 0.1, 1, optimizer=fastbp.Adam(), shuffle="window").predict(x).sum()

@@ -5,9 +5,19 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from bench.cases import Case
+from bench.cases import SOLUTION, Case
 from bench.providers import installed
-from bench.workloads import calls, estimators, networks, neurons, predictions, sources, starts
+from bench.workloads import (
+    calls,
+    estimators,
+    networks,
+    neurons,
+    perceptrons,
+    predictions,
+    solutions,
+    sources,
+    starts,
+)
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-3}  # of fastbp, by its arithmetic
 WATCHED = [(10_000, 20), (64, 100, 10), (784, 256, 10)]  # of those in float32
@@ -145,6 +155,33 @@ def _estimators() -> list[Case]:
     return [step, *trainings, prediction]
 
 
+def _solutions() -> list[Case]:
+    """Return fits that end at a goal; none without scikit-learn."""
+    if not installed("scikit-learn"):
+        return []
+    both = {"group": SOLUTION, "unit": "fit", "watched": False}
+    linear = [
+        Case(
+            name=f"{n}x{d}, {loss}" if n else f"{data}, {loss}",
+            problem=functools.partial(solutions.problem, data, n, d),
+            providers=providers,
+            expected=solutions.expected, value=solutions.objective, size=(n, d),
+            tolerance=solutions.NEAR, own_tolerance=solutions.NEAR,
+            long=data == "classes" or n > 100_000, **both,
+        )
+        for data, loss, n, d, providers in LINEAR
+    ]  # fmt: skip
+    trained = [
+        Case(
+            name=f"{name} {goal}", problem=functools.partial(perceptrons.problem, data, goal),
+            providers=perceptrons.PROVIDERS, expected=perceptrons.expected,
+            value=perceptrons.above_goal, long=True, **both,
+        )
+        for name, data, goal in TRAINED
+    ]  # fmt: skip
+    return [*linear, *trained]
+
+
 SIZES = [
     (100, 2), (1000, 10), (10_000, 2), (10_000, 20), (2000, 100),
     (100_000, 10), (100_000, 100), (1_000_000, 50),
@@ -155,6 +192,18 @@ WIDE = [  # layers, rows and batch size: the products are most of the work
 ]  # fmt: skip
 SINGLE = [((20, 64, 32, 1), 6400, 64), *WIDE[:3], ((784, 512, 512, 10), 512, 128)]
 SOURCE = 1_000_000, 20
+LINEAR = [  # data, loss, rows and features where they can be chosen, and who fits them
+    ("breast cancer", "log loss", 0, 0, solutions.TWO_CLASSES),
+    ("digits", "log loss", 0, 0, solutions.COMMON),
+    ("classes", "log loss", 100_000, 20, solutions.TWO_CLASSES),
+    ("classes", "log loss", 300_000, 50, solutions.TWO_CLASSES),
+    ("numbers", "squares", 100_000, 20, solutions.NUMBERS),
+    ("numbers", "squares", 300_000, 50, solutions.NUMBERS),
+]
+TRAINED = [  # name, data, goal
+    ("MLPClassifier, digits, validation log loss", "digits", 0.12),
+    ("MLPRegressor, Friedman's problem, validation mse", "numbers", 0.06),
+]
 ALL = [
     Case("call", "train_neuron, 3x2, 2 epochs", calls.problem, calls.PROVIDERS, calls.expected,
          unit="call"),
@@ -195,6 +244,7 @@ ALL = [
     _windows(*SOURCE, "memory"),
     _windows(*SOURCE, "npy"),
     *_estimators(),
+    *_solutions(),
     _start("first call", "empty cache", starts.EMPTY_CACHE_PROVIDERS, True),
     _start("first call", "warm cache", starts.WARM_CACHE_PROVIDERS, True),
     _start("import", "fresh process", starts.IMPORT_PROVIDERS, False),

@@ -14,7 +14,7 @@ from fastbp.kernels import layout
 from fastbp.kernels import losses as loss_codes
 from fastbp.models.activations import ACTIVATIONS
 from fastbp.models.losses import LOSSES
-from fastbp.training.optimizers import STOCHASTIC, Optimizer
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 
 _NAMES = {own: row.scikit_learn or own for own, row in ACTIVATIONS.items()}
 HiddenName = Literal[  # for type checkers
@@ -35,21 +35,33 @@ OUTPUTS["poisson"] = "exp"
 """The activation of the output, of losses that go with one only."""
 
 
+MEMORY = 30
+"""Steps that L-BFGS remembers: with 10 it took up to four times as many on badly scaled rows."""
+
+
 def loss_codes_of(loss: str, output: str) -> tuple[int, int]:
     """Return the kernels' codes of a perceptron's loss, and of the way to report it."""
     if loss == "poisson":
         return loss_codes.HALF_POISSON_DEVIANCE, layout.SCIKIT_LEARN
-    own = "cross_entropy" if output == "softmax" else OWN_LOSSES.get(loss, loss)
-    return LOSSES[own].code, layout.SCIKIT_LEARN if loss in OWN_LOSSES else layout.OWN
+    code = LOSSES[own_loss(loss, output)].code
+    return code, layout.SCIKIT_LEARN if loss in OWN_LOSSES else layout.OWN
 
 
-def optimizer_of(estimator: Any) -> Optimizer:
-    """Return an estimator's solver; by name, with those of its values that the estimator has."""
-    if not isinstance(estimator.solver, str):
-        given: Optimizer = estimator.solver
-        return given
-    kind: Any = STOCHASTIC[estimator.solver]
-    values = {"nesterov": estimator.nesterovs_momentum, **vars(estimator)}
+def own_loss(loss: str, output: str) -> Any:
+    """Return the name that `fit_neuron` and `fit_network` have for a loss with this output."""
+    return "cross_entropy" if output == "softmax" else OWN_LOSSES.get(loss, loss)
+
+
+def optimizer_of(estimator: Any, solver: Optimizer | str | None = None) -> Optimizer:
+    """Return a solver; by name, with those of its values that the estimator has.
+
+    None is the estimator's own.
+    """
+    solver = estimator.solver if solver is None else solver
+    if not isinstance(solver, str):
+        return solver
+    kind: Any = OPTIMIZERS[solver]
+    values = {"nesterov": estimator.nesterovs_momentum, "memory": MEMORY, **vars(estimator)}
     names = {field.name for field in fields(kind)}
     optimizer: Optimizer = kind(**{name: values[name] for name in names & values.keys()})
     return optimizer

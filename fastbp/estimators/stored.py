@@ -11,11 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelBinarizer
 
 from fastbp.estimators.mlp.solver import Solver
-from fastbp.training.optimizers import STOCHASTIC
+from fastbp.training.optimizers import OPTIMIZERS
 from fastbp.training.state import TrainingState, generator_from, generator_state
 
 RECORDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (*STOCHASTIC.values(), Solver, TrainingState, LabelBinarizer)
+    kind.__name__: kind for kind in (*OPTIMIZERS.values(), Solver, TrainingState, LabelBinarizer)
 }
 BINARIZER = "neg_label", "pos_label", "sparse_output", "classes_", "y_type_", "sparse_input_"
 MOST_BYTES = 2**26

@@ -145,9 +145,10 @@ def threads_for(
         return 1  # plain Python has no atomic operations
     if requested is not None:
         return min(requested, parts)
-    if fit_work < WORK_TO_START:
+    most = min(parts, batch_work // least_work)
+    if fit_work < WORK_TO_START or most < 2:  # to ask the system takes 200 microseconds
         return 1
-    return max(1, min(get_num_threads(), parts, batch_work // least_work))
+    return min(get_num_threads(), most)
 
 
 class _Threads(ThreadPoolExecutor):

@@ -32,7 +32,8 @@ from fastbp.training.lbfgs import Minimization
 from fastbp.training.objective import Objective, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, LBFGS
 from fastbp.training.problem import FitType, Model, Outcome, Problem, checked_options
-from fastbp.training.run import Run, workers
+from fastbp.training.run import Run
+from fastbp.training.slices import workers
 from fastbp.training.validation import Validation
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp.arguments import FLOAT64
+from fastbp.system.blas import one_blas_thread
 from fastbp.system.interrupts import WaitInterruptedError
 from fastbp.training.objective import Objective
 from fastbp.training.optimizers import LBFGS
@@ -114,7 +115,8 @@ class Minimization:
             "maxfun": evaluations,
         }
         start, how = self._now.packed, {"callback": after_iteration, "options": options}
-        found = scipy.optimize.minimize(self._tried, start, jac=True, method="L-BFGS-B", **how)
+        with one_blas_thread():
+            found = scipy.optimize.minimize(self._tried, start, jac=True, method="L-BFGS-B", **how)
         if self._error is not None:
             raise self._error
         return found

@@ -12,7 +12,8 @@ from fastbp.system.interrupts import Interrupts, WaitInterruptedError, deferred_
 from fastbp.system.threads import ALONE
 from fastbp.training.optimizers import LOSS_ONLY, Rule
 from fastbp.training.problem import Options, Problem
-from fastbp.training.run import Run, workers
+from fastbp.training.run import Run
+from fastbp.training.slices import workers
 
 
 def pass_options(

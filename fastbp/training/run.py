@@ -1,35 +1,28 @@
-"""Epoch after epoch in slices: calls of the kernel that take some 50 ms each.
+"""Epoch after epoch: the rates and orders of each, its loss, and who computes it.
 
-What a model must bring is in ``problem.py``; the arithmetic of epochs and batches is in
-``kernels/steps.py``.
+What a model must bring is in ``problem.py``. A slice is computed here (``slices.py``) or on a
+cluster (``cluster/passes.py``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import time
 import zlib
-from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
 
 from fastbp import arguments
-from fastbp.data.arrays import contiguous_view, read_only
+from fastbp.data.arrays import read_only
 from fastbp.data.order import Order, Random, window_order
-from fastbp.data.rows import Block, Rows
-from fastbp.data.supply import open_supply
-from fastbp.errors import DataError
+from fastbp.data.rows import Rows
 from fastbp.kernels import layout
-from fastbp.kernels.shared_network import MOST_PARTS
-from fastbp.kernels.steps import CLOSED, UNOPENED
-from fastbp.kernels.vector import LANES
 from fastbp.system.interrupts import Interrupts
-from fastbp.system.threads import ALONE, WORK_PER_THREAD, Team, team, threads_for
+from fastbp.system.threads import Team
+from fastbp.training.cluster.passes import Passes
 from fastbp.training.memory import Memory
-from fastbp.training.problem import Kernel, Options, Problem
-from fastbp.training.sharing import Sharing
+from fastbp.training.problem import Options, Problem
+from fastbp.training.slices import Slices
 from fastbp.training.state import (
     Batching,
     TrainingState,
@@ -39,12 +32,7 @@ from fastbp.training.state import (
     set_generator_state,
 )
 
-SLICE_SECONDS = 0.05
-SHARED_WORK_PER_THREAD = 2**14  # 5 microseconds of a batch that threads share are worth one
-FIRST_SHARE = 32  # 1.6 ms: how fast the machine is at this problem is known only after a slice
-UNIT_SECONDS = 0.33e-9  # of work: see Problem
-NO_FLOATS = read_only(np.empty(0))
-NO_ORDER = read_only(np.empty(0, dtype=np.int64))
+NO_LOSSES = read_only(np.empty(0))
 
 
 class Rates:
@@ -159,37 +147,6 @@ class Orders:
             self._draw(random)
 
 
-def workers(problem: Problem, passes: int) -> contextlib.AbstractContextManager[tuple[Team, int]]:
-    """Return the threads that compute `passes` over the rows, and how many threads read for them.
-
-    Rows that must be read take about as long as a neuron's arithmetic: half of the threads read.
-    (With all of them computing as well, an epoch took half as long again.) For a network, reading
-    is negligible.
-    """
-    rows, work, batch_rows = problem.rows, problem.row_work, problem.options.batch_rows
-    if rows.cluster is not None:
-        return contextlib.nullcontext((ALONE, 1))
-    parts, least_work = -(-batch_rows // problem.chunk_rows), WORK_PER_THREAD
-    if problem.shared_kernel is not None:
-        panels = -(-min(problem.tile_rows, batch_rows) // LANES)
-        parts, least_work = min(panels, MOST_PARTS), SHARED_WORK_PER_THREAD
-    n_threads, fit_work = problem.options.n_threads, passes * rows.n_rows * work
-    threads = threads_for(batch_rows * work, fit_work, parts, n_threads, least_work)
-    readers = 1
-    if not rows.in_place and work < 8 * rows.n_features:
-        readers = max(1, threads // 2) if rows.any_order else 1
-        threads = max(1, threads - readers)
-    if threads == 1:
-        return contextlib.nullcontext((ALONE, readers))
-    return _started(threads, readers)
-
-
-@contextlib.contextmanager
-def _started(threads: int, readers: int) -> Iterator[tuple[Team, int]]:
-    with team(threads) as members:
-        yield members, readers
-
-
 class Run:
     """The epochs of a problem, to be entered as a context.
 
@@ -219,47 +176,28 @@ class Run:
         self.losses = np.empty(min(self.options.epochs, 1024))  # grows
         self.first_epoch = 0
         self._orders = Orders(self.options, problem.rows)
-        self._threads = threads
-        self._sharing: Sharing | None = None
-        if problem.shared_kernel is not None and threads.size > 1:
-            self._sharing = Sharing(always=self.options.n_threads is not None)
-        seconds = problem.epoch_work * UNIT_SECONDS / self.memory.chunks  # of a chunk
-        self._budget = max(1, int(SLICE_SECONDS / FIRST_SHARE / seconds))
-        self._lined: tuple[Block | None, Any] = None, None
-        self._passes: Any = None
-        if problem.rows.cluster is not None:
-            from fastbp.training.cluster.passes import Passes
-
-            self._passes = Passes(problem, self.memory, self.interrupts)
-            return
-        self._supply = open_supply(
-            problem.samples,
-            self.options.batch_rows,
-            self.memory.chunk_rows,
-            readers,
-            self.options.shuffle,
-            self.interrupts,
-        )
+        if problem.rows.cluster is None:
+            how = problem, self.memory, threads, readers, self.interrupts
+            self._computes: Slices | Passes = Slices(*how)
+        else:
+            self._computes = Passes(problem, self.memory, self.interrupts)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._passes is not None:
-            self._passes.close()
-            return
-        self._supply.close()  # ends what reads the rows
+        self._computes.close()
         memory = self.memory
         ended_within = memory.status in (layout.ROW_NOT_FINITE, layout.DIVERGED)
         self._orders.put_back(memory.epoch + (memory.within_epoch or ended_within))
 
     def check_all(self) -> None:
         """Raise an error for the first invalid row; reads all rows, so it may take long."""
-        if self._passes is not None:
-            self._passes.check_all()
-            return
-        dtype = self.memory.parameters.dtype
-        self.problem.samples.check_all(dtype, self.interrupts.raise_if_any)
+        self._computes.check_all()
+
+    def raise_bad_row(self) -> None:
+        """Raise a DataError for a non-finite row, if one was found."""
+        self._computes.raise_bad_row()
 
     def continue_from(self, state: TrainingState) -> None:
         """Continue where another fit stopped, whose parameters are the initial ones."""
@@ -284,7 +222,7 @@ class Run:
             raise ValueError(f"state: expected that of {self.options.optimizer}")
         state.check(own, self._batching, (memory.chunk_rows, self.problem.group_chunks))
 
-    def restore(self, state: TrainingState, losses: np.ndarray = NO_FLOATS) -> None:
+    def restore(self, state: TrainingState, losses: np.ndarray = NO_LOSSES) -> None:
         """Restore everything but the parameters; `losses` are those of this fit's own epochs."""
         self._orders.restore(state.random_state)
         self.first_epoch = state.epoch - len(losses)
@@ -312,57 +250,11 @@ class Run:
         return self.problem.rows.n_rows, self.options.batch_rows, self.options.shuffle
 
     def slice(self) -> None:
-        """Call the kernel once, for as much work as SLICE_SECONDS allow at the speed so far.
+        """Compute as much as some 50 ms allow at the speed so far.
 
         On a cluster, wait about so long for what its workers have computed.
         """
-        memory = self.memory
-        if self._passes is not None:
-            *_, rates = self._epochs_to_come(1)
-            self._passes.step(rates, self.losses)
-            return
-        epoch, position = memory.epoch, memory.position
-        budget, threads, kernel = self._division()
-        budget, limit, rates = self._epochs_to_come(budget)
-        more = epoch + 1 < self.options.epochs
-        first, stop, block, order = self._supply.rows(position, more)
-        if block is not self._lined[0]:  # rows in place are the same block in every slice
-            self._lined = block, self._lines(block)
-        data = *self._lined[1], NO_ORDER if order is None else order
-        memory.allow((first, stop), order, (epoch, limit, len(rates)), budget)
-        arrays = memory.integers, memory.floats, memory.vectors
-        started = time.perf_counter()
-        # The model's kernel: neuron_steps, network_steps, ...
-        threads.run(
-            lambda worker: kernel(data, *arrays, rates, self.losses, worker),
-            abandon=self._abandon,
-        )
-        seconds = time.perf_counter() - started
-        self._supply.used(position, memory.position if memory.epoch == epoch else None)
-        if self._sharing is not None:
-            self._sharing.took(seconds, budget - memory.budget)
-        if memory.budget == 0 and not (self._sharing is not None and self._sharing.trial):
-            growth = SLICE_SECONDS / max(seconds, 1e-9)
-            self._budget = max(1, int(budget * min(growth, 16.0)))
-
-    def allow_chunks(self, chunks: int) -> None:
-        """Let the next slice compute so many chunks at most."""
-        self._budget = chunks
-
-    def _division(self) -> tuple[int, Team, Kernel]:
-        """Return how many chunks the slice may have, which threads compute it, and how."""
-        kernel, shared = self.problem.kernel, self.problem.shared_kernel
-        if self._sharing is None or shared is None:
-            return self._budget, self._threads, kernel
-        budget = self._sharing.next(self._budget)
-        threads = self._threads if self._sharing.now else ALONE
-        self.memory.workers = threads.size
-        return budget, threads, shared if self._sharing.now else kernel
-
-    def _abandon(self) -> None:
-        """Let the other threads return if worker 0 has not opened the slice."""
-        if self.memory.ticket == UNOPENED:
-            self.memory.ticket = CLOSED
+        self._computes.step(*self._epochs_to_come(self._computes.next_budget()), self.losses)
 
     def _epochs_to_come(self, budget: int) -> tuple[int, int, np.ndarray]:
         """Return the budget, the epoch to stop before, and the rates of those until then.
@@ -376,35 +268,12 @@ class Run:
             limit = min(options.epochs, limit + budget // chunks)
         draws = options.shuffle and self._orders.lack(epoch)
         if draws and not (options.pauses or callable(options.learning_rate)):
-            ahead = min(options.epochs - epoch, self._supply.epochs_ahead, budget // chunks)
+            ahead = min(options.epochs - epoch, self._computes.epochs_ahead, budget // chunks)
             if ahead > 0 and not self.memory.within_epoch:
                 limit, budget = epoch + ahead, ahead * chunks
         rates, limit = self.rates.ahead(epoch, limit, self.first_epoch)
         if draws:
-            self._supply.reorder(self._orders.draw(epoch, limit))
+            self._computes.reorder(self._orders.draw(epoch, limit))
         if limit > self.losses.size:
             self.losses = np.resize(self.losses, min(options.epochs, 2 * limit))
         return budget, limit, np.array(rates)
-
-    def _lines(self, block: Block) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Return a block's arrays as the kernel takes them; set how far apart their rows are."""
-        assert block.labels is not None
-        n, x, weight = self.memory.plain, block.features, NO_FLOATS
-        if not isinstance(x, tuple):  # sparse rows are one
-            x, n[layout.ROW_STRIDE] = contiguous_view(x)
-        y, n[layout.LABEL_STRIDE] = contiguous_view(block.labels)
-        if block.weight is not None:
-            weight, n[layout.WEIGHT_STRIDE] = contiguous_view(block.weight)
-        return x, y, weight
-
-    def raise_bad_row(self) -> None:
-        """Raise a DataError for a non-finite row, if the kernel has found one."""
-        memory, dtype = self.memory, self.memory.parameters.dtype
-        if memory.status != layout.ROW_NOT_FINITE:
-            return
-        if self.options.shuffle or memory.shuffled:  # another one may come before it
-            self.problem.samples.check_all(dtype)
-        row, rows = memory.bad_row, self.problem.rows
-        rows.raise_if_not_finite(row, rows.block(row, row + 1).features, dtype)
-        name, number = rows.locate(row)
-        raise DataError(f"{name}: row {number} was not finite when it was first read", number)

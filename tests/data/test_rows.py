@@ -299,7 +299,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("row", [3, 620])
     def test_labels_of_a_mapped_file_are_looked_at_slice_by_slice(self, row, tmp_path, monkeypatch):
-        monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
+        monkeypatch.setattr("fastbp.training.slices.SLICE_SECONDS", 0.0)
         labels = Y.copy()
         labels[row] = 2.0
         np.save(tmp_path / "x.npy", np.column_stack([X, labels]))

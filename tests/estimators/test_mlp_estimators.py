@@ -538,7 +538,7 @@ def test_ctrl_c_within_an_epoch_that_nobody_watches(monkeypatch):
     original = fastbp.training.run.Run.slice
 
     def interrupted(self):
-        self._budget = 5 * self.memory.chunks + 2
+        self._computes.allow_chunks(5 * self.memory.chunks + 2)
         original(self)
         os.kill(os.getpid(), signal.SIGINT)
 

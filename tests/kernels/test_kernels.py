@@ -19,7 +19,8 @@ from fastbp.system.threads import Team
 from fastbp.training.cluster.worker import Part, Pass, group_sums
 from fastbp.training.optimizers import GRADIENT_ONLY, SGD
 from fastbp.training.problem import Options
-from fastbp.training.run import NO_FLOATS, NO_ORDER, Run
+from fastbp.training.run import Run
+from fastbp.training.slices import NO_FLOATS, NO_ORDER
 from tests import reference
 from tests.kernels.both import DOUBLE, FORMULA, assert_close, both, in_both
 
@@ -162,7 +163,7 @@ def gradient_sums(x, y, dtype, chunk_rows, workers=1, slots=None, budget=None, g
         run.memory.integers[layout.SLOTS] = slots
     while run.memory.epoch < 1:
         if budget:
-            run._budget = budget
+            run._computes.allow_chunks(budget)
         run.slice()
     return run.memory.moments[0] * dtype.type(len(x)), run.losses[0] * len(x)
 
@@ -393,7 +394,7 @@ def test_a_thread_that_is_held_up_closes_no_later_segment(monkeypatch):
     x, y = rng.normal(size=(64 * 3, 20)), rng.random(64 * 3)
     run = run_for(x, y, 2, chunk_rows=64)
     run.memory.integers[layout.SLOTS] = 2  # segments of two chunks and of one
-    run._budget = 3
+    run._computes.allow_chunks(3)
     meanwhile = []  # what the other thread does
 
     def run_kernel(call, abandon):

@@ -51,7 +51,7 @@ def run_by(team, problem, budget=None):
     with Run(problem, team) as run:
         while run.memory.epoch < 2 and run.memory.status == layout.RUNNING:
             if budget is not None:
-                run._budget = budget
+                run._computes.allow_chunks(budget)
             run.slice()
         memory = run.memory
         numbers = (memory.parameters, memory.moments, memory.powers, run.losses[: memory.epoch])

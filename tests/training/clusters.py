@@ -1,7 +1,9 @@
 """Clusters on this machine, and fits on them whose groups are small."""
 
+import os
 import warnings
 from contextlib import contextmanager
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ def local_cluster(n_workers, **how):
     """A client of a cluster of processes."""
     how = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50, **how}
     with (
+        mock.patch.dict(os.environ),  # Dask sets OMP_NUM_THREADS
         distributed.LocalCluster(n_workers=n_workers, processes=True, **how) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -61,7 +61,7 @@ def test_a_callback_that_comes_with_the_checkpoint(tmp_path):
 @pytest.mark.parametrize("every", [1, 5, 13])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(keywords, every, tmp_path, monkeypatch):
     """Cut off after every few slices, in the middle of epochs and batches, again and again."""
-    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)  # slices of one chunk
+    monkeypatch.setattr("fastbp.training.slices.SLICE_SECONDS", 0.0)  # slices of one chunk
     monkeypatch.setattr("fastbp.kernels.plan.MOST_ROWS", 8)
     monkeypatch.setattr("fastbp.kernels.plan.LEAST_ROWS", 8)
     monkeypatch.setattr("fastbp.kernels.plan.CHUNK_WORK", 1)
@@ -176,7 +176,7 @@ def test_fewer_epochs_than_were_begun(tmp_path, monkeypatch):
     keywords = {"batch_size": 50, "checkpoint": tmp_path / "c", "checkpoint_every": 0.0}
     original = Run.slice
     with monkeypatch.context() as patch:
-        patch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
+        patch.setattr("fastbp.training.slices.SLICE_SECONDS", 0.0)
         patch.setattr(Run, "slice", cut_off)
         with pytest.raises(Killed):
             fit(8, **keywords)
@@ -254,7 +254,7 @@ def test_divergence_after_a_cut_carries_the_start_of_its_epoch(tmp_path, monkeyp
     keywords = {"batch_size": 40, "checkpoint": tmp_path / "c", "checkpoint_every": 0.0}
     original = Run.slice
     with monkeypatch.context() as patch:
-        patch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
+        patch.setattr("fastbp.training.slices.SLICE_SECONDS", 0.0)
         patch.setattr(Run, "slice", cut_off)
         with pytest.raises(Killed):
             fit(8, rate=steep, **keywords)

@@ -101,7 +101,7 @@ def test_two_fits_are_one(fit, keywords, tmp_path):
 
 @pytest.mark.parametrize("keywords", [c for c in CHOICES if "batch_size" in c], ids=str)
 def test_going_on_from_the_middle_of_an_epoch(keywords, monkeypatch):
-    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)  # slices of one chunk
+    monkeypatch.setattr("fastbp.training.slices.SLICE_SECONDS", 0.0)  # slices of one chunk
     monkeypatch.setattr("fastbp.training.problem.BRIEF_WORK", 0)
     slices = 0
     original = fastbp.training.run.Run.slice
@@ -141,7 +141,7 @@ def test_going_on_where_orders_were_drawn_ahead(keywords, monkeypatch):
     budgets = [4 * chunks + 1, 2]
 
     def interrupted(self):
-        self._budget = budgets.pop(0)
+        self._computes.allow_chunks(budgets.pop(0))
         original(self)
         if not budgets:
             os.kill(os.getpid(), signal.SIGINT)
@@ -349,7 +349,7 @@ def test_an_interrupt_in_any_slice_of_a_fit_with_early_stopping(
     labels, stored, tmp_path, monkeypatch
 ):
     """Also in one of the validation pass, or where the best parameters are those of an epoch before."""
-    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("fastbp.training.slices.SLICE_SECONDS", 0.0)
     monkeypatch.setattr("fastbp.training.problem.BRIEF_WORK", 0)
     keywords = {
         "validation": (X, labels), "tol": 1e-4, "n_iter_no_change": 2, "batch_size": 10,

@@ -67,7 +67,7 @@ def test_slices_change_no_bit(monkeypatch):
     x, y, w = problem(50_000, 6)
     expected = bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 5))
     for seconds in (0.0, 1e-4, 10.0):
-        monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", seconds)
+        monkeypatch.setattr("fastbp.training.slices.SLICE_SECONDS", seconds)
         for n_threads in (1, 3):
             assert bits(fastbp.fit_neuron(x, y, w, 0.0, 0.5, 5, n_threads=n_threads)) == expected
 

@@ -247,7 +247,7 @@ def test_progress(capsys, monkeypatch):
     shown = []
     show = "fastbp.training.driver.Progress.show"
     monkeypatch.setattr(show, lambda self, *figures: shown.append(figures))
-    monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", 1e-9)  # a chunk
+    monkeypatch.setattr("fastbp.training.slices.SLICE_SECONDS", 1e-9)  # a chunk
     fit = neuron(3, data=MANY)
     within = [rows for epoch, rows, *_ in shown if epoch == 1]
     assert within[0] == 0 < within[1] < within[2] < within[3] == len(MANY[1])
@@ -429,9 +429,3 @@ def test_the_others_need_a_rate(optimizer):
 def test_its_values_are_checked(wrong, error):
     with pytest.raises(error, match=f"{next(iter(wrong))}: expected"):
         LBFGS(**wrong)
-
-
-def test_estimators_of_a_neuron_do_not_take_it():
-    for kind in (fastbp.NeuronClassifier, fastbp.NeuronRegressor):
-        with pytest.raises(ValueError, match="solver"):
-            kind(solver=LBFGS()).fit(*CANCER)

@@ -127,7 +127,7 @@ def test_slices_and_slots_change_no_bit(sizes, n, monkeypatch):
         keywords |= {"rate": 1e-3}
         expected = network_bits(fit(sizes, n, **keywords))
         for seconds in (0.0, 1e-4, 10.0):
-            monkeypatch.setattr("fastbp.training.run.SLICE_SECONDS", seconds)
+            monkeypatch.setattr("fastbp.training.slices.SLICE_SECONDS", seconds)
             assert network_bits(fit(sizes, n, n_threads=2, **keywords)) == expected
         monkeypatch.setattr("fastbp.training.memory.MOST_SLOTS", 2)
         assert network_bits(fit(sizes, n, n_threads=2, **keywords)) == expected

@@ -5,6 +5,7 @@ import pytest
 
 import fastbp
 from fastbp import SGD, Adam
+from fastbp.data.split import Selection
 from tests.problems import network_problem
 
 N, D = 60, 5
@@ -103,9 +104,7 @@ def test_validation_without_any_weight_is_refused_before_training(fit):
 
     held_out = np.zeros(N)
     everything = fit(X, Y, WEIGHT, validation=0.1)
-    picked = fastbp.data.split.Subset(fastbp.data.arrays.ArrayRows(X), 6, True).indices(
-        np.arange(6)
-    )
+    picked = Selection(len(X), 6, True).indices(np.arange(6))
     held_out[picked] = 1.0
     message = "{}: expected rows with a weight above 0, got zeros only"
     for weight, validation, name in [

@@ -213,7 +213,7 @@ class DaskRows(Rows):
         if distributed is None:
             return None
         try:
-            return distributed.default_client()
+            return distributed.Client.current()
         except ValueError:
             return None
 

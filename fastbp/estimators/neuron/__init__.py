@@ -8,6 +8,8 @@ rows.py
     Arrays, tables and rows that come in.
 labels.py
     Labels of classes, and one pass over the rows beforehand.
+solver.py
+    Which optimizer trains them, and until when.
 rates.py
     A learning rate that is safe for the rows.
 """

@@ -30,23 +30,31 @@ from fastbp.estimators.base import (
     dtype_of,
 )
 from fastbp.estimators.callbacks import Callbacks
-from fastbp.estimators.names import OWN_LOSSES, optimizer_of
-from fastbp.estimators.neuron.labels import Survey, carried
+from fastbp.estimators.names import OWN_LOSSES, own_loss
+from fastbp.estimators.neuron.labels import Prepared, carried
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
+from fastbp.estimators.neuron.solver import (
+    SOLVERS,
+    complaint,
+    rate_follows_from_rows,
+    solver_of,
+    usual_rate,
+    when_to_stop,
+)
 from fastbp.estimators.scikit_learn import (
     StrOptions,
     check_partial_fit_first_call,
     fit_method,
 )
 from fastbp.estimators.stored import check_array, check_attributes, check_classes
-from fastbp.models.activations import HiddenActivation
+from fastbp.models.activations import ActivationName
 from fastbp.models.initialization import initialize_network
 from fastbp.models.losses import NeuronLoss, neuron_loss_names
 from fastbp.models.network import NetworkFit, fit_network, predict_network
 from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import STOCHASTIC
+from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 from fastbp.training.state import TrainingState
 
 Fitted = NeuronFit | NetworkFit
@@ -61,7 +69,7 @@ KINDS: dict[str, Any] = {
 }  # fmt: skip
 """Of attributes, in a file."""
 TOGETHER = "coef_", "intercept_", "loss_curve_", "n_iter_"
-ENGINE = "batch_size", "alpha", "n_threads", "progress"
+ENGINE = "alpha", "n_threads", "progress"
 """Parameters that ``fit_*`` takes as they are."""
 
 
@@ -99,7 +107,7 @@ class Neurons(Estimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Estimator._parameter_constraints,
         "loss": [StrOptions(set(KNOWN_LOSSES))],
-        "solver": [StrOptions(set(STOCHASTIC)), *STOCHASTIC.values()],
+        "solver": [StrOptions(set(SOLVERS)), *OPTIMIZERS.values()],
         "batch_size": [COUNT, None],
         "max_iter": [Number(Integral, 1, 2**62, closed="both")],
         "learning_rate_init": [POSITIVE, StrOptions({"auto"}), callable],
@@ -137,16 +145,23 @@ class Neurons(Estimator):
 
     @property
     @abstractmethod
-    def _output(self) -> HiddenActivation:
+    def _output(self) -> ActivationName:
         """The activation."""
 
     @abstractmethod
     def _prepared(
-        self, rows: Rows, y: Any, weight: Any, known: np.ndarray | None, dtype: np.dtype[Any]
-    ) -> tuple[Rows, Any]:
-        """Return rows with labels (N, K) as neurons learn them, and the learning rate.
+        self,
+        rows: Rows,
+        y: Any,
+        weight: Any,
+        known: np.ndarray | None,
+        dtype: np.dtype[Any],
+        lengths: bool,
+    ) -> Prepared:
+        """Return what neurons are fitted to.
 
-        `known` are the classes of `partial_fit`, `dtype` is that of the arithmetic.
+        `known` are the classes of `partial_fit`, `dtype` is that of the arithmetic, and `lengths`
+        says whether to measure those of the rows.
         """
 
     def _fit(
@@ -164,55 +179,49 @@ class Neurons(Estimator):
         if incremental and isinstance(self, ClassifierMixin):
             check_partial_fit_first_call(self, classes)
             known = self.classes_
+        rule, batch_size = solver_of(self, rows.n_rows, incremental)
+        by_rows = rate_follows_from_rows(self, rule)
         with in_scikit_learns_words(self, X):
-            rows, rate = self._prepared(rows, labels, sample_weight, known, dtype)
+            data = self._prepared(rows, labels, sample_weight, known, dtype, by_rows)
+            size = min(batch_size or rows.n_rows, rows.n_rows)
+            rate = self._rate(data, rule, size, dtype) if by_rows else usual_rate(self, rule)
             epochs = 1 if incremental else self.max_iter
             callbacks = Callbacks(self, epochs, self._shaped, X, y, sample_weight)
-            weights, biases, random = self._start(rows.n_labels, again)
+            weights, biases, random = self._start(data.n_outputs, again)
             start = _as_taken(weights.astype(dtype), biases.astype(dtype))
-            how = {"random_state": random, "shuffle": _shuffling(self, rows), "dtype": dtype}
-            how |= {"loss": OWN_LOSSES.get(self.loss, self.loss), "optimizer": optimizer_of(self)}
+            how = {"random_state": random, "dtype": dtype, "optimizer": rule}
+            how |= {"batch_size": batch_size, "shuffle": _shuffling(self.shuffle, size, data.rows)}
             how |= {name: getattr(self, name) for name in ENGINE}
             if callbacks or self.verbose:
                 callbacks.begin(*start)
                 how["callback"] = partial(_after_epoch, callbacks)
             losses: list[float] = []
             if not incremental:
-                held_out = float(self.validation_fraction) if self.early_stopping else None
-                how |= {"tol": self.tol, "n_iter_no_change": self.n_iter_no_change}
-                how |= {"validation": held_out}
+                how |= when_to_stop(self, rule)
             elif again:
-                losses, how["state"] = getattr(self, "loss_curve_", []), self._state()
-            fit = self._train(rows, (*start, rate, epochs), losses, how)
+                losses, how["state"] = getattr(self, "loss_curve_", []), self._state(rule)
+            fit = self._train(data, (*start, rate, epochs), losses, how)
         callbacks.close(*list(fit)[:2])
-        if not incremental:
-            self._warn_of(fit)
+        if not incremental and (why := complaint(self, rule, fit)):
+            warnings.warn(f"{type(self).__name__} {why}", ConvergenceWarning, stacklevel=4)
         return self
 
-    def _warn_of(self, fit: Fitted) -> None:
-        """Warn of a fit that has not converged, or has not learned."""
-        if fit.stopped == "epochs" and self.tol is not None:
-            why = (
-                f"reached max_iter={self.max_iter} while the loss still fell by more than"
-                f" tol={self.tol}: scale the features (StandardScaler), or raise either"
-            )
-        elif fit.stopped == "tol" and fit.losses[-1] > fit.losses[0]:
-            why = "ended with a higher loss than it began with: lower learning_rate_init"
-        else:
-            return
-        warnings.warn(f"{type(self).__name__} {why}", ConvergenceWarning, stacklevel=5)
-
-    def _train(self, rows: Rows, begin: Begin, losses: list[float], how: dict[str, Any]) -> Fitted:
+    def _train(
+        self, data: Prepared, begin: Begin, losses: list[float], how: dict[str, Any]
+    ) -> Fitted:
         """Train and keep what was reached, whatever happens; `losses` are those before."""
+        output: Any = self._output
+        single = data.n_outputs == 1
+        how["loss"] = own_loss(self.loss, output)
         try:
-            if rows.n_labels == 1:
-                fit: Fitted = fit_neuron(rows, None, *begin, activation=self._output, **how)
+            if single:
+                fit: Fitted = fit_neuron(data.rows, None, *begin, activation=output, **how)
             else:
-                # One layer of K outputs is K neurons in one pass over the rows: no loss that is a
-                # sum over the outputs mixes their gradients.
-                fit = fit_network(rows, None, *begin, activations=[self._output], **how)
+                # One layer of K outputs is K neurons in one pass over the rows: but for softmax, no
+                # loss that is a sum over the outputs mixes their gradients.
+                fit = fit_network(data.rows, None, *begin, activations=[output], **how)
         except DivergenceError as error:
-            bias = error.bias if rows.n_labels == 1 else error.biases
+            bias = error.bias if single else error.biases
             self._keep(error.weights, bias, [*losses, *error.losses.tolist()])
             raise
         except Exception as error:  # of a callback or a rate: nothing is lost
@@ -223,26 +232,19 @@ class Neurons(Estimator):
         self._keep_fit(fit, losses)
         return fit
 
-    @property
-    def _finds_rate(self) -> bool:
-        """Whether the rate follows from the rows."""
-        return isinstance(self.learning_rate_init, str) and optimizer_of(self).usual_rate is None
-
-    def _rate(
-        self, found: Survey | None, weights: np.ndarray, rows: Rows, dtype: np.dtype[Any]
-    ) -> Any:
-        """Return the learning rate: the one that is given, or one that is safe for these rows."""
-        rule, given = optimizer_of(self), self.learning_rate_init
-        if found is None or not self._finds_rate:
-            return rule.usual_rate if isinstance(given, str) else given
-        batch = min(rows.n_rows, self.batch_size or rows.n_rows)
-        bound = curvature(OWN_LOSSES.get(self.loss, self.loss), self._output, rows.n_labels)
-        smooth = smoothness(found, weights, bound, rows, batch, self.alpha, dtype)
+    def _rate(self, data: Prepared, rule: Optimizer, batch: int, dtype: np.dtype[Any]) -> float:
+        """Return a learning rate that is safe for these rows."""
+        assert data.found is not None
+        output = self._output
+        bound = curvature(own_loss(self.loss, output), output, data.n_outputs)
+        smooth = smoothness(
+            data.found, data.class_weight, bound, data.rows, batch, self.alpha, dtype
+        )
         # Earlier rows of partial_fit may have been longer.
         self._smoothness = max(smooth, getattr(self, "_smoothness", 0.0))
         # Momentum adds up the noise of batches, too.
         damping = max(1.0 - getattr(rule, "momentum", 0.0), 0.01)
-        return (1.0 if batch == rows.n_rows else damping) / self._smoothness
+        return (1.0 if batch == data.rows.n_rows else damping) / self._smoothness
 
     def _start(self, n_outputs: int, again: bool) -> tuple[np.ndarray, np.ndarray, Any]:
         """Return initial values (K, D) and (K,), and the source of what is random from there on."""
@@ -264,7 +266,7 @@ class Neurons(Estimator):
         )
         return np.ascontiguousarray(weights.T), biases, random
 
-    def _state(self) -> TrainingState | None:
+    def _state(self, rule: Optimizer) -> TrainingState | None:
         """Return what the optimizer continues from, if the parameters are still its own."""
         if "_reached" not in self.__dict__:
             return None
@@ -272,7 +274,7 @@ class Neurons(Estimator):
         same = all(map(np.array_equal, arrays, (self.coef_, self.intercept_)))
         own = dtype_of(np.asarray(self.coef_))
         moments = getattr(state.moments, "dtype", own)  # what is none is refused later
-        if not same or state.optimizer != optimizer_of(self) or moments != own:
+        if not same or state.optimizer != rule or moments != own:
             return None
         # The next rows are others: of an epoch under way nothing is left.
         begun = {"batch_start": 0, "next_chunk": 0, "epoch_sums": (0.0, 0.0, 0.0)}
@@ -321,7 +323,7 @@ class Neurons(Estimator):
         if fit.validation_losses is not None:
             self.validation_loss_curve_ = fit.validation_losses.tolist()
 
-    def _outputs(self, X: Any, activation: HiddenActivation) -> np.ndarray:
+    def _outputs(self, X: Any, activation: ActivationName) -> np.ndarray:
         """Return the outputs: shape (n_samples,) of a single neuron, else (n_samples, K)."""
         if not hasattr(self, "coef_"):
             check_is_fitted(self, "coef_")
@@ -335,8 +337,9 @@ class Neurons(Estimator):
             dtype = dtype_of(dtype, coef)
             if coef.ndim == 1 or len(coef) == 1:
                 weights, bias = coef if coef.ndim == 1 else coef[0], float(np.ravel(intercept)[0])
-                return predict_neuron(rows, weights, bias, activation=activation, dtype=dtype)
-            how: dict[str, Any] = {"activations": [activation], "dtype": dtype}
+                how: dict[str, Any] = {"activation": activation, "dtype": dtype}
+                return predict_neuron(rows, weights, bias, **how)
+            how = {"activations": [activation], "dtype": dtype}
             return predict_network(rows, [np.ascontiguousarray(coef.T)], [intercept], **how)
 
 
@@ -347,13 +350,13 @@ def _as_taken(weights: np.ndarray, biases: np.ndarray) -> tuple[Any, Any]:
     return [np.ascontiguousarray(weights.T)], [biases]
 
 
-def _shuffling(settings: Any, rows: Rows) -> bool | str:
+def _shuffling(shuffle: Any, batch: int, rows: Rows) -> bool | str:
     """Return how to shuffle: not within a single batch, in windows where only they can be."""
-    if settings.batch_size is None or settings.batch_size >= rows.n_rows:
+    if batch == rows.n_rows:
         return False
-    if settings.shuffle is True and not rows.random_access:
+    if shuffle is True and not rows.random_access:
         return "window"
-    return settings.shuffle if isinstance(settings.shuffle, str) else bool(settings.shuffle)
+    return shuffle if isinstance(shuffle, str) else bool(shuffle)
 
 
 def _after_epoch(callbacks: Callbacks, state: EpochState) -> bool:

@@ -6,58 +6,65 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from scipy.special import log_expit, logsumexp
+from scipy.special import log_expit, log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastbp.arguments import DTYPES, names_in_docs
-from fastbp.data.classes import class_indices, listed
+from fastbp.data.classes import class_indices, listed, whole_number_classes
 from fastbp.data.rows import Rows
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
-from fastbp.estimators.neuron.labels import Coded, Survey, survey
+from fastbp.estimators.neuron.labels import Coded, Prepared, Survey, survey
 from fastbp.estimators.neuron.rows import labelled
+from fastbp.estimators.neuron.solver import SOLVERS, SolverName
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
-from fastbp.models.activations import HiddenActivation
+from fastbp.models.activations import ActivationName
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import STOCHASTIC, Optimizer, StochasticName
+from fastbp.training.optimizers import Optimizer
 
 LEAST = {dtype: 2.0**26 * float(np.finfo(dtype).tiny) for dtype in DTYPES.values()}
 """A sum of outputs to divide by: of smaller ones few digits are left."""
 
 
-@names_in_docs(losses=KNOWN_LOSSES, solvers=STOCHASTIC)
+@names_in_docs(losses=KNOWN_LOSSES, solvers=SOLVERS)
 class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[misc]
-    """One sigmoid neuron for two classes; for more, one neuron per class, one-vs-rest.
+    """One sigmoid neuron for two classes; for more, one neuron per class, with softmax.
 
-    With the default loss this is logistic regression by gradient descent, one-vs-rest (OvR) for
-    more than two classes. By default there is no rate to choose: every epoch is one update with the
-    gradient of all rows, Nesterov's momentum, and a rate that is found from the rows and cannot
-    diverge; all fits to the same rows are then bit-identical. Standardized features converge
-    fastest. For many rows, ``batch_size=100, n_iter_no_change=5`` is faster.
+    With the default loss this is logistic regression, multinomial for more than two classes: the
+    coefficients are those of scikit-learn's ``LogisticRegression(C=1/alpha)``, to about three
+    digits. By default L-BFGS finds them, with the loss and gradient of all rows for each step:
+    there is no rate to choose, and all fits to the same rows are bit-identical. Standardized
+    features converge fastest. ``batch_size=100, n_iter_no_change=5`` trains by SGD, which comes
+    close after a few passes over many rows.
 
     Parameters
     ----------
     loss : {losses}, default="log_loss"
-        "log_loss" (also "bce") is binary cross-entropy, "squared_error" (also "half_mse") half the
-        squared error of the probability, both summed over the neurons; "mse" is the squared
-        error's mean over the neurons.
-    solver : {solvers}, or an optimizer, default="sgd"
-        By name with its defaults ("sgd" with `momentum` and `nesterovs_momentum`), or one with
-        values of your own, such as ``fastbp.Adam(beta_1=0.8)``.
+        "log_loss" is binary cross-entropy for two classes, and cross-entropy of the softmax for
+        more. All others train the neurons one-vs-rest (OvR): "bce" is each neuron's binary
+        cross-entropy, "squared_error" (also "half_mse") half the squared error of its probability,
+        both summed over the neurons; "mse" is the squared error's mean over the neurons.
+    solver : {solvers}, or an optimizer, default="auto"
+        "auto" is "lbfgs", but "sgd" in ``partial_fit``, and where `batch_size` or
+        `learning_rate_init` is given. By name with its defaults ("sgd" with `momentum` and
+        `nesterovs_momentum`, "lbfgs" with a memory of 30 steps), or one with values of your own,
+        such as ``fastbp.Adam(beta_1=0.8)`` or ``fastbp.LBFGS(gtol=1e-8)``.
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
         number of rows of a batch (or the sum of their weights), is added to its loss. Intercepts
-        are not penalized.
+        are not penalized. It is 1/C of scikit-learn's ``LogisticRegression``.
     batch_size : int or None, default=None
-        Rows of each update: None takes all, 1 trains online.
+        Rows of each update: None takes all, 1 trains online. Where it is None, ``partial_fit``
+        with the solver "auto" takes 200. L-BFGS takes all.
     learning_rate_init : "auto", float or callable, default="auto"
         A rate for all epochs, or a function from the epoch (from 0) to one, such as those of
         :mod:`fastbp.schedules`. "auto" takes the optimizer's usual rate, 0.01 for Adam and
         RMSprop; for gradient descent, which has none, one over a bound on the loss's curvature
-        (see Notes), which costs one pass over the rows.
+        (see Notes), which costs one pass over the rows. L-BFGS has none.
     max_iter : int, default=1000
-        Maximum number of epochs.
+        Maximum number of epochs; with L-BFGS, of iterations, each of which takes one pass over the
+        rows, or a few. There is a warning if it ends a fit, unless `tol` is None.
     shuffle : bool or "window", default=True
         Visit the rows in a new random order each epoch (a single batch of all rows needs none):
         in any order, or with "window", which takes less memory and reads files faster, within
@@ -67,10 +74,11 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         Seed or generator for the shuffles.
     tol : float or None, default=1e-4
         Stop after `n_iter_no_change` consecutive epochs whose loss did not improve on the best by
-        more than this, in the loss's own units. None never does.
+        more than this, in the loss's own units. None never does. With L-BFGS it decides only with
+        `early_stopping`; otherwise the tolerances of :class:`fastbp.LBFGS` do.
     n_iter_no_change : int, default=50
         The number of such epochs. With momentum, twenty can be a single swing past the optimum;
-        five are enough for batches much smaller than the data.
+        five are enough for batches much smaller than the data. With L-BFGS as `tol`.
     early_stopping : bool, default=False
         Hold rows out, let the loss on them decide when to stop, and restore the parameters with the
         lowest.
@@ -78,9 +86,9 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         The fraction of the rows that `early_stopping` holds out: see `validation` of
         :func:`fastbp.fit_neuron`.
     momentum : float, default=0.9
-        For the solver "sgd": from 0 to below 1; 0 is plain gradient descent.
+        For "sgd": from 0 to below 1; 0 is plain gradient descent.
     nesterovs_momentum : bool, default=True
-        Whether to use Nesterov's momentum.
+        For "sgd": whether to use Nesterov's momentum.
     warm_start : bool, default=False
         Begin with `coef_` and `intercept_` of the last fit, and a new optimizer.
     class_weight : dict, "balanced" or None, default=None
@@ -108,13 +116,14 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         The biases.
     loss_curve_ : list of float
         The loss of each completed epoch, taken before its updates, penalty included. Those of
-        ``partial_fit`` are appended.
+        ``partial_fit`` are appended. An epoch of L-BFGS is an iteration, here and below.
     validation_loss_curve_ : list of float
         The loss on the rows held out after each epoch; with `early_stopping` only.
     n_iter_ : int
         The number of completed epochs, of all calls of ``partial_fit`` together.
     stopped_ : str
-        Why training stopped: "tol", "epochs", "callback" or "interrupted".
+        Why training stopped: "tol", also if L-BFGS has ended by its own tolerances, "epochs",
+        "callback" or "interrupted".
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -146,11 +155,13 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     summed up in float64. A model stays in the dtype of `coef_`, whatever rows ``partial_fit`` or a
     warm start continue with; what it predicts for rows of float64 is float64.
 
-    With s = 1/4 for the log loss (0.0771 for half the squared error), the gradient of all rows is
-    Lipschitz with the constant L = s (mean |x|**2 + 1) + alpha/n, and the automatic rate is 1/L.
-    For batches it is (1 - momentum)/L, where for single rows L = s (max |x|**2 + 4 mean |x|**2 + 1)
-    + alpha, where the 4 mean |x|**2 allow for the noise, and for larger batches L is between the
-    two (Gower et al., ICML 2019).
+    The automatic rate of SGD: with s = 1/4 for the log loss of two classes (0.0771 for half the
+    squared error), and s = 1/2 for that of more, whose Hessian diag(p) - p p' with respect to the
+    pre-activations has the row sums |.| = 2 p (1 - p) <= 1/2, the gradient of all rows is Lipschitz
+    with the constant L = s (mean |x|**2 + 1) + alpha/n, and the rate is 1/L. For batches it is
+    (1 - momentum)/L, where for single rows L = s (max |x|**2 + 4 mean |x|**2 + 1) + alpha, where
+    the 4 mean |x|**2 allow for the noise, and for larger batches L is between the two (Gower et
+    al., ICML 2019).
 
     After Ctrl-C ``fit`` returns what it has, with a warning. If a callback raises, or the
     parameters stop being finite (:class:`fastbp.DivergenceError`), the exception propagates,
@@ -164,8 +175,8 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     >>> from fastbp import NeuronClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> model = make_pipeline(StandardScaler(), NeuronClassifier()).fit(X, y)
-    >>> model.score(X, y)
-    0.96
+    >>> round(model.score(X, y), 3)
+    0.987
     >>> model[-1].coef_.shape
     (3, 4)
     """
@@ -176,13 +187,12 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         **Neurons._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
-    _output: HiddenActivation = "sigmoid"
 
     def __init__(
         self,
         loss: KnownLoss = "log_loss",
         *,
-        solver: StochasticName | Optimizer = "sgd",
+        solver: SolverName | Optimizer = "auto",
         alpha: float = 0.0001,
         batch_size: int | None = None,
         learning_rate_init: Literal["auto"] | float | Callable[[int], float] = "auto",
@@ -235,29 +245,25 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
             )
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
+    @property
+    def _output(self) -> ActivationName:
+        n_classes = np.size(vars(self).get("classes_", ()))
+        return "softmax" if self.loss == "log_loss" and n_classes > 2 else "sigmoid"
+
     def _prepared(
-        self, rows: Rows, y: Any, weight: Any, known: np.ndarray | None, dtype: np.dtype[Any]
-    ) -> tuple[Rows, Any]:
-        classes = known
-        labels = values = None
-        if y is not None:
-            y = column_or_1d(y, warn=True)
-            check_classification_targets(y)
-            classes = np.unique(y) if classes is None else classes
-            labels = class_indices(y, classes, lambda row: ("y", row)).astype(np.float64)[:, None]
-            values = np.arange(classes.size, dtype=np.float64)
-        elif rows.n_labels != 1:
-            raise ValueError(
-                f"{rows.name}: expected one column of labels, the classes, got {rows.n_labels}"
-            )
-        elif rows.classes is not None:  # of which they carry the indices
-            classes, values = np.array(rows.classes), np.arange(float(len(rows.classes)))
-        elif classes is not None:
-            values = np.asarray(classes, dtype=np.float64)
+        self,
+        rows: Rows,
+        y: Any,
+        weight: Any,
+        known: np.ndarray | None,
+        dtype: np.dtype[Any],
+        lengths: bool,
+    ) -> Prepared:
+        classes, labels, values = self._labels(rows, y, known)
         rows = labelled(rows, labels, weight, dtype)
         found = None
-        if values is None or self._finds_rate or isinstance(self.class_weight, str):
-            found = survey(rows, values, grouped=True)
+        if values is None or lengths or isinstance(self.class_weight, str):
+            found = survey(rows, values, grouped=True, lengths=lengths)
             values = found.labels
         if classes is None:
             classes = np.array(listed(values))
@@ -270,12 +276,38 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
                 f"y: expected the classes {known.tolist()} to continue with, got {classes.tolist()}"
             )
         self.classes_ = classes
-        class_weight = self._class_weights(found)
+        class_weight, indices = self._class_weights(found), np.arange(float(classes.size))
+        n_outputs = 1 if classes.size == 2 else classes.size
+        by_index = n_outputs == 1 or self._output == "softmax"
         # Numbers of a .npy file stay in the page cache if they can be taken as they are.
-        as_they_are = class_weight is None and values.tolist() == [0.0, 1.0]
-        coded = rows if as_they_are else Coded(rows, values, class_weight)
+        if not (by_index and class_weight is None and np.array_equal(values, indices)):
+            rows = Coded(rows, values, class_weight, by_index)
         factors = np.ones(classes.size) if class_weight is None else class_weight
-        return coded, self._rate(found, factors, coded, dtype)
+        return Prepared(rows, n_outputs, found, factors)
+
+    def _labels(
+        self, rows: Rows, y: Any, classes: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+        """Return the classes, if they are known; labels (N, 1) of y; and what stands for a class.
+
+        The last are the values that the rows' labels have, in order: None if they must be found.
+        """
+        if y is not None:
+            y = y if y.ndim == 1 else column_or_1d(y, warn=True)
+            found = whole_number_classes(y) if classes is None else None
+            if found is None:
+                check_classification_targets(y)
+                classes = np.unique(y) if classes is None else classes
+                found = classes, class_indices(y, classes, lambda row: ("y", row))
+            classes, labels = found[0], found[1].astype(np.float64, copy=False)
+            return classes, labels[:, None], np.arange(float(classes.size))
+        if rows.n_labels != 1:
+            raise ValueError(
+                f"{rows.name}: expected one column of labels, the classes, got {rows.n_labels}"
+            )
+        if rows.classes is not None:  # of which they carry the indices
+            return np.array(rows.classes), None, np.arange(float(len(rows.classes)))
+        return classes, None, None if classes is None else np.asarray(classes, dtype=np.float64)
 
     def _class_weights(self, found: Survey | None) -> np.ndarray | None:
         if self.class_weight is None:
@@ -318,7 +350,9 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         return self.classes_.take(numbers)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class; with more than two, outputs scaled to sum to 1.
+        """Return the probability of each class.
+
+        With more than two they are the softmax, or the sigmoid neurons' outputs scaled to sum to 1.
 
         Parameters
         ----------
@@ -331,6 +365,8 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         outputs = self._outputs(X, self._output)
         if outputs.ndim == 1:
             return np.column_stack([1.0 - outputs, outputs])
+        if self._output == "softmax":
+            return outputs
         sums = outputs.sum(axis=1, keepdims=True)
         if sums.min() < LEAST[outputs.dtype]:  # all outputs of a row underflowed
             outputs, sums = np.exp(self.predict_log_proba(X)), 1.0
@@ -349,8 +385,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         log_p : ndarray of shape (n_samples, n_classes)
         """
         scores = self._outputs(X, "identity")
-        logs = log_expit(scores)
         if scores.ndim == 1:
-            return np.column_stack([log_expit(-scores), logs])
-        logs -= logs.max(axis=1, keepdims=True)  # all may be so far from 0 that digits are lost
-        return np.asarray(logs - logsumexp(logs, axis=1, keepdims=True))
+            return np.column_stack([log_expit(-scores), log_expit(scores)])
+        scores = scores if self._output == "softmax" else log_expit(scores)
+        return np.asarray(log_softmax(scores, axis=1))

@@ -1,10 +1,10 @@
-"""Labels as neurons learn them, one-vs-rest, and a first pass over all rows."""
+"""Labels as neurons learn them, and a first pass over all rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class Survey:
         Sums over the rows of each label: of the sample weights, and of those times squared length.
     longest : float
         The largest squared length of a row whose weight is not 0.
+
+    Squared lengths are 0 if they are not measured.
     """
 
     labels: np.ndarray
@@ -36,8 +38,28 @@ class Survey:
     longest: float
 
 
-def survey(rows: Rows, known: np.ndarray | None, grouped: bool) -> Survey:
-    """Read all rows once and check them.
+class Prepared(NamedTuple):
+    """What neurons are fitted to.
+
+    Attributes
+    ----------
+    rows : Rows
+        With labels as neurons learn them.
+    n_outputs : int
+    found : Survey or None
+        None if nobody needs it.
+    class_weight : numpy.ndarray, shape (n_groups,)
+        Of the groups in `found`.
+    """
+
+    rows: Rows
+    n_outputs: int
+    found: Survey | None
+    class_weight: np.ndarray
+
+
+def survey(rows: Rows, known: np.ndarray | None, grouped: bool, lengths: bool) -> Survey:
+    """Read the labels of all rows once and check them, and the features to measure lengths.
 
     Parameters
     ----------
@@ -47,6 +69,8 @@ def survey(rows: Rows, known: np.ndarray | None, grouped: bool) -> Survey:
         The distinct labels, sorted; None finds them.
     grouped : bool
         Whether the labels are classes. Otherwise all rows are one group.
+    lengths : bool
+        Whether to measure the rows' squared lengths.
     """
     searches = grouped and known is None
     labels = np.zeros(0 if grouped else 1) if known is None else known
@@ -54,23 +78,25 @@ def survey(rows: Rows, known: np.ndarray | None, grouped: bool) -> Survey:
     longest = 0.0
     samples = Samples(rows, False, Targets("", LabelKind.NUMBERS))
     for start, block, found in with_distinct_labels(rows, samples.check, searches):
-        squares = np.einsum("ij,ij->i", block.features, block.features)
-        if not np.isfinite(squares.sum()):
-            rows.raise_if_not_finite(start, block.features)
-        weight = np.ones(len(squares)) if block.weight is None else block.weight
-        longest = max(longest, squares.max(where=weight > 0.0, initial=0.0))
+        n = len(block.features)
+        weight = np.ones(n) if block.weight is None else block.weight
         if searches and found.size > labels.size:
             check_classes(rows.name, found, NOT_CLASSES, fewest=1)
             wider = np.zeros((2, found.size))
             wider[:, np.searchsorted(found, labels)] = sums
             labels, sums = found, wider
-        groups = np.zeros(len(squares), dtype=np.intp)
+        groups = np.zeros(n, dtype=np.intp)
         if grouped:
             assert block.labels is not None
             locate = partial(_locate, rows, slice(start, None))
             groups = class_indices(block.labels[:, 0], labels, locate)
         sums[0] += np.bincount(groups, weight, labels.size)
-        sums[1] += np.bincount(groups, weight * squares, labels.size)
+        if lengths:
+            squares = np.einsum("ij,ij->i", block.features, block.features)
+            if not np.isfinite(squares.sum()):
+                rows.raise_if_not_finite(start, block.features)
+            longest = max(longest, squares.max(where=weight > 0.0, initial=0.0))
+            sums[1] += np.bincount(groups, weight * squares, labels.size)
     return Survey(labels, sums[0], sums[1], float(longest))
 
 
@@ -80,9 +106,10 @@ def _locate(rows: Rows, some: slice | np.ndarray, i: int) -> tuple[str, int]:
 
 
 class Coded(Wrapped):
-    """Rows whose labels are classes, as a neuron learns them: 1 for its own class, else 0.
+    """Rows whose labels are classes, as neurons learn them.
 
-    Two classes are one column, 1 for the second; more have a column each.
+    Either in one column, their indices, of which a single neuron learns 0 and 1 and softmax all; or
+    in a column for each class, 1 for its own rows and 0 for the others.
 
     Parameters
     ----------
@@ -92,13 +119,17 @@ class Coded(Wrapped):
         The distinct labels, sorted.
     class_weight : numpy.ndarray, shape (n_classes,), optional
         Multiplies the sample weights.
+    indices : bool
+        Whether the labels become indices.
     """
 
-    def __init__(self, rows: Rows, labels: np.ndarray, class_weight: np.ndarray | None) -> None:
+    def __init__(
+        self, rows: Rows, labels: np.ndarray, class_weight: np.ndarray | None, indices: bool
+    ) -> None:
         super().__init__(rows)
         self._labels, self._class_weight = labels, class_weight
         self.classes = None
-        self.n_labels = 1 if labels.size == 2 else labels.size
+        self.n_labels = 1 if indices else labels.size
         self.weighted = rows.weighted or class_weight is not None
         n, most_bytes = self.n_rows, max(WHOLE_BYTES, 8 * self.n_rows * self.n_features)
         if rows.in_memory is not None and 8 * n * self.n_labels <= most_bytes:

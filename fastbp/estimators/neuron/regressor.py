@@ -12,20 +12,21 @@ from sklearn.utils import column_or_1d
 from fastbp.arguments import names_in_docs
 from fastbp.data.rows import Rows
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
-from fastbp.estimators.neuron.labels import survey
+from fastbp.estimators.neuron.labels import Prepared, survey
 from fastbp.estimators.neuron.rows import labelled
+from fastbp.estimators.neuron.solver import SOLVERS, SolverName
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.activations import HiddenActivation, hidden_activations
 from fastbp.training.callbacks import EpochState
-from fastbp.training.optimizers import STOCHASTIC, Optimizer, StochasticName
+from fastbp.training.optimizers import Optimizer
 
 
-@names_in_docs(losses=KNOWN_LOSSES, activations=hidden_activations(), solvers=STOCHASTIC)
+@names_in_docs(losses=KNOWN_LOSSES, activations=hidden_activations(), solvers=SOLVERS)
 class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc]
     """One neuron for a number; for several numbers, one neuron each.
 
-    With the defaults this is linear least squares by gradient descent, with a rate that is found
-    from the rows and cannot diverge: see :class:`NeuronClassifier`.
+    With the defaults this is linear least squares, by L-BFGS: the coefficients are those of
+    scikit-learn's ``Ridge(alpha)``. See :class:`NeuronClassifier`.
 
     Parameters
     ----------
@@ -35,23 +36,27 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         y from 0 to 1, is the binary cross-entropy, summed.
     activation : {activations}, default="identity"
         That of each output.
-    solver : {solvers}, or an optimizer, default="sgd"
-        By name with its defaults ("sgd" with `momentum` and `nesterovs_momentum`), or one with
-        values of your own, such as ``fastbp.Adam(beta_1=0.8)``. Adam's steps do not
-        grow with y.
+    solver : {solvers}, or an optimizer, default="auto"
+        "auto" is "lbfgs", but "sgd" in ``partial_fit``, and where `batch_size` or
+        `learning_rate_init` is given. By name with its defaults ("sgd" with `momentum` and
+        `nesterovs_momentum`, "lbfgs" with a memory of 30 steps), or one with values of your own,
+        such as ``fastbp.Adam(beta_1=0.8)`` or ``fastbp.LBFGS(gtol=1e-8)``. Adam's steps do
+        not grow with y.
     alpha : float, default=0.0001
         Strength of the L2 penalty: alpha/2 times the sum of the squared weights, divided by the
         number of rows of a batch (or the sum of their weights), is added to its loss. Intercepts
-        are not penalized.
+        are not penalized. With the loss "squared_error" it is that of scikit-learn's ``Ridge``.
     batch_size : int or None, default=None
-        Rows of each update: None takes all, 1 trains online.
+        Rows of each update: None takes all, 1 trains online. Where it is None, ``partial_fit``
+        with the solver "auto" takes 200. L-BFGS takes all.
     learning_rate_init : "auto", float or callable, default="auto"
         A rate for all epochs, or a function from the epoch (from 0) to one, such as those of
         :mod:`fastbp.schedules`. "auto" takes the optimizer's usual rate, 0.01 for Adam and
         RMSprop; for gradient descent, which has none, one over a bound on the loss's curvature
-        (see Notes), which costs one pass over the rows.
+        (see Notes), which costs one pass over the rows. L-BFGS has none.
     max_iter : int, default=1000
-        Maximum number of epochs.
+        Maximum number of epochs; with L-BFGS, of iterations, each of which takes one pass over the
+        rows, or a few. There is a warning if it ends a fit, unless `tol` is None.
     shuffle : bool or "window", default=True
         Visit the rows in a new random order each epoch (a single batch of all rows needs none):
         in any order, or with "window", which takes less memory and reads files faster, within
@@ -62,10 +67,11 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         zeros.
     tol : float or None, default=1e-4
         Stop after `n_iter_no_change` consecutive epochs whose loss did not improve on the best by
-        more than this, in the loss's own units. None never does.
+        more than this, in the loss's own units. None never does. With L-BFGS it decides only with
+        `early_stopping`; otherwise the tolerances of :class:`fastbp.LBFGS` do.
     n_iter_no_change : int, default=50
         The number of such epochs. With momentum, twenty can be a single swing past the optimum;
-        five are enough for batches much smaller than the data.
+        five are enough for batches much smaller than the data. With L-BFGS as `tol`.
     early_stopping : bool, default=False
         Hold rows out, let the loss on them decide when to stop, and restore the parameters with the
         lowest.
@@ -73,9 +79,9 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         The fraction of the rows that `early_stopping` holds out: see `validation` of
         :func:`fastbp.fit_neuron`.
     momentum : float, default=0.9
-        For the solver "sgd": from 0 to below 1; 0 is plain gradient descent.
+        For "sgd": from 0 to below 1; 0 is plain gradient descent.
     nesterovs_momentum : bool, default=True
-        Whether to use Nesterov's momentum.
+        For "sgd": whether to use Nesterov's momentum.
     warm_start : bool, default=False
         Begin with `coef_` and `intercept_` of the last fit, and a new optimizer.
     n_threads : int or None, default=None
@@ -98,13 +104,14 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         The biases.
     loss_curve_ : list of float
         The loss of each completed epoch, taken before its updates, penalty included. Those of
-        ``partial_fit`` are appended.
+        ``partial_fit`` are appended. An epoch of L-BFGS is an iteration, here and below.
     validation_loss_curve_ : list of float
         The loss on the rows held out after each epoch; with `early_stopping` only.
     n_iter_ : int
         The number of completed epochs, of all calls of ``partial_fit`` together.
     stopped_ : str
-        Why training stopped: "tol", "epochs", "callback" or "interrupted".
+        Why training stopped: "tol", also if L-BFGS has ended by its own tolerances, "epochs",
+        "callback" or "interrupted".
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -119,9 +126,9 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
 
     Notes
     -----
-    The automatic rate is that of :class:`NeuronClassifier`, with s = 1 for half the squared error
-    of identity and ReLU, 0.0771 of the sigmoid and 1.23 of tanh (both for y that they can reach),
-    twice that for the whole, and 1/4 for the log loss.
+    The automatic rate of SGD is that of :class:`NeuronClassifier`, with s = 1 for half the squared
+    error of identity and ReLU, 0.0771 of the sigmoid and 1.23 of tanh (both for y that they can
+    reach), twice that for the whole, and 1/4 for the log loss.
 
     Examples
     --------
@@ -147,7 +154,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         loss: KnownLoss = "squared_error",
         *,
         activation: HiddenActivation = "identity",
-        solver: StochasticName | Optimizer = "sgd",
+        solver: SolverName | Optimizer = "auto",
         alpha: float = 0.0001,
         batch_size: int | None = None,
         learning_rate_init: Literal["auto"] | float | Callable[[int], float] = "auto",
@@ -191,15 +198,21 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         return self._fit(X, y, sample_weight, incremental=True)
 
     def _prepared(
-        self, rows: Rows, y: Any, weight: Any, known: np.ndarray | None, dtype: np.dtype[Any]
-    ) -> tuple[Rows, Any]:
+        self,
+        rows: Rows,
+        y: Any,
+        weight: Any,
+        known: np.ndarray | None,
+        dtype: np.dtype[Any],
+        lengths: bool,
+    ) -> Prepared:
         if y is not None:
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             y = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
         rows = labelled(rows, y, weight, dtype)
-        found = survey(rows, None, grouped=False) if self._finds_rate else None
-        return rows, self._rate(found, np.ones(1), rows, dtype)
+        found = survey(rows, None, grouped=False, lengths=True) if lengths else None
+        return Prepared(rows, rows.n_labels, found, np.ones(1))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the outputs.

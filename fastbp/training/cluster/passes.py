@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -63,22 +64,35 @@ class Passes:
         if samples.rows.weighted and not any(each.has_weight for each in found):
             raise ValueError("sample_weight: expected rows with a weight above 0, got zeros only")
 
-    def step(self, rates: np.ndarray, losses: np.ndarray) -> None:
-        """Wait some time for sums; complete the batch when all are there."""
+    epochs_ahead = 1
+
+    def reorder(self, orders: list[Any]) -> None:
+        """Rows are visited where they lie."""
+        raise AssertionError
+
+    def next_budget(self) -> int:
+        """Return 1: a batch is not computed in advance."""
+        return 1
+
+    def step(self, budget: int, limit: int, rates: np.ndarray, losses: np.ndarray) -> None:
+        """Wait some time for sums; complete the batch when all are there; OUT losses."""
         memory, group_chunks = self._memory, self._problem.group_chunks
         with self._connection.translated():
             if not self._waiting:
                 self._begin()
             until = time.perf_counter() + WAIT_SECONDS
             while self._waiting and time.perf_counter() < until:
-                if self._waiting[0].done():
-                    self._add(self._waiting.popleft())
-                else:
+                ready = list(takewhile(lambda future: future.done(), self._waiting))
+                for sums, bits in self._client.gather(ready):
+                    self._waiting.popleft()
+                    self._connection.compare(bits)
+                    self._add(sums)
+                if not ready:
                     self._wait()
         if not self._waiting:
             assert memory.next_chunk % group_chunks == 0
             memory.complete_batch()
-            memory.allow((0, 0), None, (memory.epoch, memory.epoch + 1, 1), 0)
+            memory.allow((0, 0), None, (memory.epoch, limit, len(rates)), 0)
             finish_sums(memory.integers, memory.floats, memory.vectors, rates, losses)
 
     def _begin(self) -> None:
@@ -95,17 +109,17 @@ class Passes:
         parameters: Any = memory.parameters.copy()
         if parameters.nbytes > SENT_WITH_EACH_TASK:
             parameters = self._client.submit(kept, parameters, pure=False)
-        for first, stop, part in self._parts():
-            a, b = max(first, begin), min(stop, -(-end // group_rows))
-            if a < b:
-                future = self._client.submit(
-                    group_sums, part, self._pass, parameters, a - first, b - first, pure=False
-                )
-                self._waiting.append(future)
+        tasks = [
+            (part, self._pass, parameters, a - first, b - first)
+            for first, stop, part in self._parts()
+            for a, b in [(max(first, begin), min(stop, -(-end // group_rows)))]
+            if a < b
+        ]
+        columns = zip(*tasks, strict=True)  # one message for all
+        self._waiting.extend(self._client.map(group_sums, *columns, pure=False))
 
-    def _add(self, future: Any) -> None:
-        sums, bits = future.result()
-        self._connection.compare(bits)
+    def _add(self, sums: np.ndarray) -> None:
+        """Add groups to those of the batch, in order."""
         n = self._memory.parameters.size if self._pass.rule is GRADIENT_ONLY else 0
         for each in sums:
             self._memory.add_group(each[:n], each[n:], self._problem.group_chunks)
@@ -126,6 +140,9 @@ class Passes:
                 for each in self._parts()
             ]:
                 self._connection.result(future)
+
+    def raise_bad_row(self) -> None:
+        """Do nothing: workers raise the error."""
 
     def close(self) -> None:
         """Have what is not computed yet forgotten."""

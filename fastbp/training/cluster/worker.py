@@ -5,7 +5,7 @@ Dask sends these functions by name: a worker runs those of its own installation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,12 +16,13 @@ from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
 from fastbp.data.labels import Samples, Targets
 from fastbp.data.rows import Block, Rows
 from fastbp.kernels import layout
-from fastbp.kernels.network import network_steps
-from fastbp.kernels.neuron import neuron_steps
+from fastbp.system.interrupts import Interrupts
+from fastbp.system.threads import Team
 from fastbp.system.versions import what_bits_depend_on
+from fastbp.training.memory import Memory
 from fastbp.training.optimizers import Rule
-from fastbp.training.problem import Options, Problem
-from fastbp.training.run import Run, workers
+from fastbp.training.problem import Kernel, Options, Problem
+from fastbp.training.slices import Slices, workers
 
 
 class Piece(NamedTuple):
@@ -122,7 +123,11 @@ class Pass:
     def problem(self, samples: Samples, parameters: np.ndarray) -> Problem:
         """Return the problem of a part, whose batches are groups."""
         own = {name: getattr(self, name) for name in _OWN}
-        kernel = network_steps if self.table else neuron_steps
+        kernel: Kernel  # imported by workers only
+        if self.table:
+            from fastbp.kernels.network import network_steps as kernel
+        else:
+            from fastbp.kernels.neuron import neuron_steps as kernel
         group_rows = min(self.group_chunks * self.chunk_rows, samples.rows.n_rows)
         options = Options(0.0, 1, group_rows, self.rule, n_threads=self.n_threads)
         found = Problem(kernel, samples, options, parameters, named=_nameless, **own)
@@ -139,25 +144,28 @@ def _nameless(parameters: np.ndarray) -> dict[str, Any]:
     return {}
 
 
-class Groups(Run):
-    """The sums of the groups of a part: batches that are not followed by an update."""
+def _sums(problem: Problem, team: Team, readers: int, first: int, stop: int) -> list[np.ndarray]:
+    """Return the gradient, if it is kept, and the other sums of groups `first` to `stop`.
 
-    def sums(self, first: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield the gradient, if it is kept, and the other sums of groups `first` to `stop`."""
-        memory, batch_rows = self.memory, self.options.batch_rows
-        chunks = -(-batch_rows // memory.chunk_rows)
-        has_gradient = self.options.optimizer.n_moments > 0
-        memory.batch_start = first * batch_rows
+    They are batches that are not followed by an update.
+    """
+    memory, batch_rows = Memory(problem, team.size), problem.options.batch_rows
+    chunks = -(-batch_rows // memory.chunk_rows)
+    has_gradient = problem.options.optimizer.n_moments > 0
+    rates, losses, found = np.zeros(1), np.empty(1), []
+    memory.batch_start = first * batch_rows
+    with contextlib.closing(Slices(problem, memory, team, readers, Interrupts())) as slices:
         for group in range(first, stop):
             while memory.batch_start == group * batch_rows and memory.epoch == 0:
-                self.allow_chunks(chunks - memory.next_chunk)
-                self.slice()
-                self.raise_bad_row()
+                slices.allow_chunks(chunks - memory.next_chunk)
+                slices.step(slices.next_budget(), 1, rates, losses)
+                slices.raise_bad_row()
                 if memory.status == layout.DIVERGED:  # as the sums will show
                     break
-            rows = min(batch_rows, self.problem.rows.n_rows - group * batch_rows)
+            rows = min(batch_rows, problem.rows.n_rows - group * batch_rows)
             gradient, sums = memory.sums_of_group(rows)
-            yield np.concatenate([gradient, sums]) if has_gradient else sums.copy()
+            found.append(np.concatenate([gradient, sums]) if has_gradient else sums.copy())
+    return found
 
 
 def part_of_blocks(blocks: list[Block], pieces: list[Piece], checks: Checks) -> Part:
@@ -208,5 +216,5 @@ def group_sums(
     Of shape (groups, P + 8) with gradients, or (groups, 8).
     """
     problem = what.problem(part.samples, parameters)
-    with workers(problem, 1) as (team, readers), Groups(problem, team, readers) as run:
-        return np.stack(list(run.sums(first, stop))), what_bits_depend_on()
+    with workers(problem, 1) as (team, readers):
+        return np.stack(_sums(problem, team, readers, first, stop)), what_bits_depend_on()
