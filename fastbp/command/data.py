@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.command.options import on_disk
+from fastbp.command.inputs import Input, on_disk
 from fastbp.command.scaling import Balanced, Moments, Prepared, check_block, first_pass
 from fastbp.command.settings import Settings
-from fastbp.data.arrays import ArrayRows, Labelled, Loaded, loaded_if_small
+from fastbp.data.arrays import ArrayRows, Labelled, Loaded, are_small, loaded_if_small
 from fastbp.data.classes import listed
 from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import LEAVE_OUT
@@ -31,17 +31,20 @@ MOST_LEFT_OUT = 20
 
 @dataclass(frozen=True)
 class Table:
-    """A file or folder, and what the options say of it: its columns by name, or by index.
+    """A file or several, and what the options say of it: its columns by name, or by index.
 
     Attributes
     ----------
+    cluster : distributed.Client or None
+        That of the cluster whose workers read it.
     target : str or None
         None only without names: then the last column.
     layout : dict
         The arguments of `open_rows` for text.
     """
 
-    path: Path
+    file: Input
+    cluster: Any = None
     target: str | None = None
     columns: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -49,23 +52,21 @@ class Table:
     layout: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def path(self) -> Path:
+        """What messages call it."""
+        return self.file.path
+
+    @property
     def named(self) -> bool:
         """Whether its columns have names."""
-        return has_names(self.path, self.layout.get("header", True))
+        return has_names(self.file.source, self.layout.get("header", True))
 
     def open(self) -> tuple[Rows, str]:
         """Open it; return its rows, whose features have names, and the name of the target."""
         if self.named:
-            rows = open_rows(
-                self.path,
-                target=self.target,
-                weight=self.weights,
-                columns=self.columns or None,
-                exclude=self.exclude,
-                **self.layout,
-            )
-            return rows, str(self.target)
-        width = open_rows(self.path, **self.layout).n_features
+            by_name = {"columns": self.columns or None, "exclude": self.exclude}
+            return self._rows(self.target, self.weights, **by_name), str(self.target)
+        width = open_rows(self.file.source, **self.layout).n_features
 
         def index(option: str, column: str) -> int:
             try:
@@ -82,16 +83,24 @@ class Table:
         if not columns:
             columns = [j for j in range(width) if j not in (target, weight)]
         columns = [j for j in columns if j not in exclude]
-        chosen: dict[str, Any] = {"weight": weight, "columns": columns, "exclude": exclude}
-        rows = open_rows(self.path, target=target, **chosen, **self.layout)
+        rows = self._rows(target, weight, columns=columns, exclude=exclude)
         rows.feature_names = [str(j) for j in columns]
         return rows, str(target)
+
+    def _rows(self, target: Any, weight: Any, **columns: Any) -> Rows:
+        cluster = {"cluster": self.cluster}
+        rows = open_rows(
+            self.file.source, target=target, weight=weight, **columns, **self.layout, **cluster
+        )
+        if self.file.matching or self.cluster is not None:
+            rows.name = str(self.path)  # instead of the names of files, or of an absolute path
+        return rows
 
     def expected_target(self) -> str:
         """Return what to say where no target is given: the names of the columns."""
         nowhere = "\0"
         try:
-            open_rows(self.path, target=nowhere, **self.layout)
+            open_rows(self.file.source, target=nowhere, **self.layout)
         except DataError:  # of a damaged file
             raise
         except ValueError as error:
@@ -100,13 +109,13 @@ class Table:
 
 
 @contextmanager
-def opened_table(file: Path | None, *options: Any) -> Iterator[Table | None]:
-    """Give the table of a file; add to errors about its features how to do without them."""
+def opened_table(file: Input | None, *options: Any) -> Iterator[Table | None]:
+    """Give the table of an input; add to errors about its features how to do without them."""
     if file is None:
         yield None
         return
-    with on_disk(file) as path:
-        table = Table(path, *options)
+    with on_disk(file) as readable:
+        table = Table(readable, *options)
         try:
             yield table
         except DataError as error:
@@ -163,7 +172,7 @@ def built_in(seed: int) -> Source:
 
 
 def open_source(table: Table) -> Source:
-    """Open a file or folder; if it is small, read and check all of it."""
+    """Open a table; if it is small, and ours to read, read and check all of it."""
     opened, target = table.open()
     if opened.n_labels != 1:
         got = opened.n_labels
@@ -237,14 +246,14 @@ def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
     labels = source.classes if settings.predicts_classes else None
     n = rows.n_rows
     n_held_out = min(n - 1, max(1, round(held_out * n))) if held_out else 0
-    unseen = Subset(rows, n_held_out, True) if n_held_out else None
+    kept = Subset(rows, n_held_out, False) if n_held_out else None
     features, target = Moments(rows.n_features), Moments(1)
     # Which numbers occur is not known yet, nor whether both booleans do.
     searches = settings.predicts_classes and (labels is None or isinstance(labels[0], bool))
     numbers = settings.scales_target
     if searches or numbers or settings.standardize or rows.weighted:
         moments = (features if settings.standardize else None, target if numbers else None)
-        found = first_pass(rows, source.target, unseen, *moments, searches)
+        found = first_pass(rows, source.target, kept, *moments, searches)
         features.refuse_too_large(rows.name, source.names)
         target.refuse_too_large(rows.name, [source.target])
         if searches:
@@ -253,8 +262,9 @@ def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
     scaling = (features.means, features.scales) if settings.standardize else None
     target_scaling = (target.means, target.scales) if numbers else None
     prepared: Rows = rows
-    # Rows in memory, too: a checkpoint then has the same digests from every kind of source.
-    if settings.standardize or numbers or codes is not None or rows.in_memory is not None:
+    # Small rows, too: a checkpoint then has the same digests from every kind of source.
+    small = rows.in_memory is not None or are_small(rows)
+    if settings.standardize or numbers or codes is not None or small:
         prepared = Prepared(rows, scaling, target_scaling, codes)
     training, rest = prepared, None
     if n_held_out:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import partial, reduce
 
 import numpy as np
 
 from fastbp.command.data import Parts
+from fastbp.command.passes import over_blocks
+from fastbp.data.rows import Rows
 from fastbp.models.fits import Fit
 from fastbp.models.table_model import class_indices_of, outputs_of
 
@@ -18,13 +22,18 @@ def held_out_figures(fit: Fit, parts: Parts) -> list[tuple[str, str, str]]:
     """Return names, figures and remarks, of rows by their weights if they have any."""
     rows = parts.held_out
     assert rows is not None
-    sums = _Numbers(parts) if parts.classes is None else _Classes(parts.classes)
+    kind = _Numbers(parts.target_scale, rows) if parts.classes is None else _Classes(parts.classes)
+    sums = reduce(np.add, over_blocks(rows, partial(_of_blocks, fit, kind)))  # in their order
+    return kind.figures(sums, "on the held-out rows" + (", weighted" if rows.weighted else ""))
+
+
+def _of_blocks(fit: Fit, kind: _Numbers | _Classes, rows: Rows, first: int) -> Iterator[np.ndarray]:
+    """Yield the sums of each block of some rows."""
     for start, block in rows.blocks():
         assert block.labels is not None
         rows.raise_if_not_finite(start, block.features)
         weight = np.ones(len(block.labels)) if block.weight is None else block.weight
-        sums.add(outputs_of(fit, block.features), block.labels[:, 0], weight)
-    return sums.figures("on the held-out rows" + (", weighted" if rows.weighted else ""))
+        yield kind.sums(outputs_of(fit, block.features), block.labels[:, 0], weight)
 
 
 class _Classes:
@@ -32,25 +41,24 @@ class _Classes:
 
     def __init__(self, classes: list[object]) -> None:
         self._classes = classes
-        self._hits, self._all = np.zeros(len(classes)), np.zeros(len(classes))
 
-    def add(self, outputs: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
-        """Add rows."""
+    def sums(self, outputs: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return the weights of hits (first row), and of all rows, for each class."""
         indices, n = labels.astype(np.int64), len(self._classes)
         hit = weight * (class_indices_of(outputs) == indices)
-        self._hits += np.bincount(indices, hit, n)
-        self._all += np.bincount(indices, weight, n)
+        return np.stack([np.bincount(indices, hit, n), np.bincount(indices, weight, n)])
 
-    def figures(self, where: str) -> list[tuple[str, str, str]]:
+    def figures(self, sums: np.ndarray, where: str) -> list[tuple[str, str, str]]:
         """Return them, with what a constant answer would reach."""
-        total = self._all.sum()
+        hits_of, all_of = sums
+        total = all_of.sum()
         if total == 0.0:
             return []
-        often = int(self._all.argmax())
-        base = f"{self._all[often] / total:.2%} are {self._classes[often]}"
-        found = [("accuracy", f"{self._hits.sum() / total:.2%}", f"{where}, of which {base}")]
+        often = int(all_of.argmax())
+        base = f"{all_of[often] / total:.2%} are {self._classes[often]}"
+        found = [("accuracy", f"{hits_of.sum() / total:.2%}", f"{where}, of which {base}")]
         if len(self._classes) <= MOST_RECALLS:
-            for name, hits, n in zip(self._classes, self._hits, self._all, strict=True):
+            for name, hits, n in zip(self._classes, hits_of, all_of, strict=True):
                 share = f"{hits / n:.2%}" if n else "-"
                 found.append((f"recall of {name}", share, f"{_count(hits)} of {_count(n)}"))
         return found
@@ -64,22 +72,20 @@ def _count(rows: float) -> str:
 class _Numbers:
     """The root mean square error, in the target's units, and the share of variance explained."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._scale = parts.target_scale
-        self._origin: float | None = None
-        self._sums = np.zeros(4)  # of weights, and of errors**2, labels and labels**2 by weight
+    def __init__(self, scale: float, rows: Rows) -> None:
+        labels = rows.block(0, 1).labels
+        assert labels is not None
+        self._scale, self._origin = scale, labels[0, 0]
 
-    def add(self, outputs: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
-        """Add rows."""
-        if self._origin is None:
-            self._origin = labels[0]
+    def sums(self, outputs: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return sums of weights, and of errors**2, labels and labels**2 by weight."""
         shifted, ones = labels - self._origin, np.ones(len(labels))
         terms = ones, (outputs - labels) ** 2, shifted, shifted**2
-        self._sums += [weight @ term for term in terms]
+        return np.array([weight @ term for term in terms])
 
-    def figures(self, where: str) -> list[tuple[str, str, str]]:
+    def figures(self, sums: np.ndarray, where: str) -> list[tuple[str, str, str]]:
         """Return them."""
-        total, errors, first, second = self._sums.tolist()
+        total, errors, first, second = sums.tolist()
         if total == 0.0:
             return []
         error = math.sqrt(errors / total) * self._scale

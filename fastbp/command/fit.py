@@ -55,6 +55,7 @@ def fit_rows(
     fit: Fit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # an interrupt is reported by the command
+        warnings.filterwarnings("default", "workers with another processor", UserWarning)
         if settings.hidden:
             names: list[Any] = [settings.activation] * len(settings.hidden) + [activation]
             start = initialize_network(

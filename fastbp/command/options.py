@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import click
 
 from fastbp.arguments import DTYPES
-from fastbp.data.sources.formats import FORMATS, is_known
+from fastbp.data.sources.formats import is_known
 from fastbp.data.sources.text import TextLayout
 from fastbp.errors import FastbpError
 from fastbp.system import output
@@ -56,8 +55,8 @@ def echo(text: object, err: bool = False) -> None:
 
 OF_STDIN = re.compile(rf"\S*{output.TEMPORARY.pattern}")
 """The copy of standard input."""
-OF_OPTION = re.compile("(target|columns|exclude|weights|delimiter|decimal|no-header): ")
-"""How errors begin about what an option says of the columns."""
+OF_OPTION = re.compile("(target|columns|exclude|weights|delimiter|decimal|no-header|batch-size): ")
+"""How errors begin about what an option says of the columns, or of the rows."""
 
 
 @contextmanager
@@ -89,6 +88,7 @@ def reworded(text: object) -> str:
     named = re.sub(r"^header: (.*), got False$", r"no-header: \1", named)
     named = re.sub(r"\bheader=False\b", "--no-header", named)
     named = re.sub(r"\b(delimiter|decimal)=(?=')", r"--\1 ", named)
+    named = re.sub(r"^batch_size: expected None or a ", "batch-size: expected a ", named)
     return OF_STDIN.sub("standard input", named)
 
 
@@ -110,22 +110,6 @@ def parse_shape(context: click.Context, parameter: click.Parameter, value: str) 
     if not numbers or 0 in numbers:
         raise click.BadParameter(f"expected rows x features such as 1000000x20, got {value!r}")
     return numbers[0], numbers[1]
-
-
-def check_input(
-    context: click.Context, parameter: click.Parameter, path: Path | None
-) -> Path | None:
-    """Refuse a file that is not of a known format."""
-    if path is not None and path != STANDARD and not path.is_dir() and not is_known(path):
-        expected = f"expected a folder, or a file that ends in {', '.join(FORMATS)}"
-        raise click.BadParameter(f"{expected}, got {path}")
-    return path
-
-
-def input_argument(name: str, *, required: bool = True) -> Callable[[Any], Any]:
-    """Return the argument of a file or folder of rows, or - for standard input."""
-    kind = click.Path(path_type=Path, exists=True, allow_dash=True)
-    return click.argument(name, type=kind, callback=check_input, required=required)
 
 
 def check_mark(context: click.Context, parameter: click.Parameter, mark: str | None) -> str | None:
@@ -168,24 +152,6 @@ dtype_option = click.option(
     default="float64",
     help="Of the arithmetic: float32 is faster, and good to about 7 digits.",
 )
-
-
-@contextmanager
-def on_disk(path: Path) -> Iterator[Path]:
-    """Give the path of a file to read; standard input is copied, since rows are read repeatedly."""
-    if path != STANDARD:
-        yield path
-        return
-    with output.temporary_csv() as (copied, file):
-        try:
-            # Unbuffered: else a signal may wait for input that never comes.
-            source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-            shutil.copyfileobj(source, file)
-            file.flush()
-        except OSError as error:
-            where = f"while it was copied into {copied.parent} (TMPDIR chooses another folder)"
-            raise OSError(error.errno, f"{error.strerror}, {where}", "standard input") from error
-        yield copied
 
 
 def check_output(

@@ -12,11 +12,10 @@ from typing import Any
 import click
 import numpy as np
 
+from fastbp.command.inputs import Input, input_argument, on_disk
 from fastbp.command.options import (
     STANDARD,
-    input_argument,
     layout_options,
-    on_disk,
     one_line_errors,
     output_option,
     refuse_overwriting,
@@ -38,19 +37,19 @@ from fastbp.system.progress import rows_bar
 @input_argument("file")
 @layout_options
 @output_option("--out", text="Write here instead of printing.")
-def predict(model: Path, file: Path, layout: dict[str, Any], out: Path | None) -> None:
+def predict(model: Path, file: Input, layout: dict[str, Any], out: Path | None) -> None:
     """Predict the rows of FILE with MODEL, which `fastbp train --save` wrote; the output is CSV.
 
     FILE is of any kind that `fastbp train` takes, and may be larger than memory. A predicted class
     is followed by probabilities: of the second of two classes, or of each of several.
     """
     out = None if out == STANDARD else out
-    refuse_overwriting([] if out is None else [out], [model, file])
-    with one_line_errors(), on_disk(file) as path:
+    refuse_overwriting([] if out is None else [out], [model, *file.files])
+    with one_line_errors(), on_disk(file) as readable:
         loaded = load(model)
         if not isinstance(loaded, TableModel):
             raise click.ClickException(f"{model}: expected a model of the train command")
-        rows = loaded_if_small(_columns_for(loaded, path, layout))
+        rows = loaded_if_small(_columns_for(loaded, readable, layout))
         if rows.in_memory is not None:  # an error leaves nothing written
             rows.raise_if_not_finite(0, rows.in_memory.features)
         raise_on_interrupt()
@@ -65,23 +64,30 @@ def predict(model: Path, file: Path, layout: dict[str, Any], out: Path | None) -
             stream.flush()
 
 
-def _columns_for(model: TableModel, path: Path, layout: dict[str, Any]) -> Rows:
-    """Open a file or folder with the columns that the model needs, in their order."""
-    if has_names(path, layout.get("header", True)):
+def _columns_for(model: TableModel, file: Input, layout: dict[str, Any]) -> Rows:
+    """Open an input with the columns that the model needs, in their order."""
+    rows = _opened(model, file, layout)
+    if file.matching:
+        rows.name = str(file.path)  # instead of those of the files
+    return rows
+
+
+def _opened(model: TableModel, file: Input, layout: dict[str, Any]) -> Rows:
+    if has_names(file.source, layout.get("header", True)):
         try:
-            return open_rows(path, columns=model.columns, **layout)
+            return open_rows(file.source, columns=model.columns, **layout)
         except ValueError as error:
             if not str(error).startswith("columns: "):
                 raise
             found, _, names = str(error).rpartition(", got ")
             raise _lacking(found.removeprefix("columns: expected a column of "), names) from None
-    rows = open_rows(path, **layout)
+    rows = open_rows(file.source, **layout)
     if model.positional and rows.n_features == len(model.columns):
         return rows  # a matrix without the target
     known = [str(j) for j in range(rows.n_features)]
     if missing := [name for name in model.columns if name not in known]:
-        raise _lacking(str(path), listed(missing))
-    return open_rows(path, columns=[int(name) for name in model.columns], **layout)
+        raise _lacking(str(file.path), listed(missing))
+    return open_rows(file.source, columns=[int(name) for name in model.columns], **layout)
 
 
 def _lacking(source: str, names: str) -> ValueError:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastbp.command.passes import over_blocks
 from fastbp.data import checks
-from fastbp.data.classes import with_distinct_labels
+from fastbp.data.classes import united, with_distinct_labels
 from fastbp.data.rows import Block, Rows, Wrapped, combined
-from fastbp.data.split import Subset
+from fastbp.data.split import Selection, Subset
 from fastbp.errors import DataError
 from fastbp.system.progress import rows_bar
 
@@ -18,34 +22,77 @@ from fastbp.system.progress import rows_bar
 def first_pass(
     rows: Rows,
     target: str,
-    held_out: Subset | None,
+    kept: Subset | None,
     of_features: Moments | None,
     of_target: Moments | None,
     collect: bool,
 ) -> np.ndarray:
     """Go through all rows once; return the distinct labels, if they are to be collected.
 
-    ACC `of_features` and `of_target`, of the rows that are not held out.
+    ACC `of_features` and `of_target`, of the rows that are `kept` for training; None are all.
     """
-
-    def check(start: int, block: Block) -> None:
-        check_block(rows, target, start, block)
-
+    if of_features is not None or of_target is not None:
+        first = (rows if kept is None else kept).block(0, 1)
+        for moments, row in ((of_features, first.features), (of_target, first.labels)):
+            if moments is not None and row is not None:
+                moments.origin = row[0]
+    selection = None if kept is None else kept.selection
+    of_blocks = _FirstPass(
+        target,
+        selection,
+        None if of_features is None else of_features.origin,
+        None if of_target is None else of_target.origin,
+        collect,
+    )
     labels = np.empty(0)
     with rows_bar(rows.n_rows, "checking the rows") as bar:
-        for start, block, found in with_distinct_labels(rows, check, collect):
-            labels, x, y = found, block.features, block.labels
-            assert y is not None
-            kept = (
-                slice(None) if held_out is None else held_out.selection.kept(start, start + len(x))
-            )
-            if of_features is not None:
-                rows.raise_if_not_finite(start, x)
-                of_features.add(x[kept])
-            if of_target is not None:
-                of_target.add(y[kept])
-            bar.update(len(x))
+        for found in over_blocks(rows, of_blocks):
+            labels = united(labels, found.labels)
+            for moments, more in ((of_features, found.features), (of_target, found.target)):
+                if moments is not None:
+                    moments.add(more)
+            bar.update(found.n_rows)
     return labels
+
+
+class _Found(NamedTuple):
+    """What the first pass finds in a block; `labels` are those since its pass began."""
+
+    n_rows: int
+    labels: np.ndarray
+    features: BlockMoments | None
+    target: BlockMoments | None
+
+
+@dataclass(frozen=True, eq=False)
+class _FirstPass:
+    """What the first pass looks for; where there is no origin, no moments are."""
+
+    target: str
+    selection: Selection | None
+    origin: np.ndarray | None
+    target_origin: np.ndarray | None
+    collect: bool
+
+    def __call__(self, rows: Rows, first: int) -> Iterator[_Found]:
+        """Yield what is in each block of some rows, `first` of which is the first."""
+
+        def check(start: int, block: Block) -> None:
+            check_block(rows, self.target, start, block)
+
+        for start, block, labels in with_distinct_labels(rows, check, self.collect):
+            x, y = block.features, block.labels
+            assert y is not None
+            kept: Any = slice(None)
+            if self.selection is not None:
+                kept = self.selection.kept(first + start, first + start + len(x))
+            of_features = of_target = None
+            if self.origin is not None:
+                rows.raise_if_not_finite(start, x)
+                of_features = moments_of(x[kept], self.origin)
+            if self.target_origin is not None:
+                of_target = moments_of(y[kept], self.target_origin)
+            yield _Found(len(x), labels, of_features, of_target)
 
 
 def check_block(rows: Rows, target: str, start: int, block: Block) -> None:
@@ -65,34 +112,49 @@ def check_block(rows: Rows, target: str, start: int, block: Block) -> None:
             raise DataError(f"{name}: --weights: {got}", index)
 
 
+class BlockMoments(NamedTuple):
+    """Those of some rows less an origin: how many, their means, and sums of squares around them."""
+
+    n: int
+    mean: np.ndarray
+    squares: np.ndarray
+
+
+def moments_of(rows: np.ndarray, origin: np.ndarray) -> BlockMoments | None:
+    """Return the moments of rows (N, columns); None if there are none."""
+    if len(rows) == 0:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # `refuse_too_large` tells
+        x = rows - origin
+        mean = x.mean(axis=0)
+        x -= mean
+        return BlockMoments(len(rows), mean, np.einsum("ij,ij->j", x, x))
+
+
 class Moments:
-    """Means and standard deviations of columns, a block of rows at a time.
+    """Means and standard deviations of columns, from those of blocks of rows.
 
     Blocks are combined as by Chan, Golub and LeVeque (The American Statistician 37, 1983). The
-    first row is subtracted from all, so that a column that never changes has exactly none.
+    first row, `origin`, is subtracted from all, so that a column that never changes has exactly
+    none.
     """
 
     def __init__(self, n_columns: int) -> None:
         self._n = 0
-        self._origin = np.zeros(n_columns)
+        self.origin = np.zeros(n_columns)
         self._mean = np.zeros(n_columns)
         self._squares = np.zeros(n_columns)
 
-    def add(self, rows: np.ndarray) -> None:
-        """Add some rows."""
-        m = len(rows)
-        if m == 0:
+    def add(self, more: BlockMoments | None) -> None:
+        """Add those of a block, relative to the origin."""
+        if more is None:
             return
-        if self._n == 0:
-            self._origin = rows[0].copy()
-        total = self._n + m
-        with np.errstate(over="ignore", invalid="ignore"):  # `refuse_too_large` tells
-            x = rows - self._origin
-            mean = x.mean(axis=0)
-            x -= mean
+        n, mean, squares = more
+        total = self._n + n
+        with np.errstate(over="ignore", invalid="ignore"):
             shift = mean - self._mean
-            self._squares += np.einsum("ij,ij->j", x, x) + shift**2 * (self._n * (m / total))
-            self._mean = self._mean + shift * (m / total)
+            self._squares += squares + shift**2 * (self._n * (n / total))
+            self._mean = self._mean + shift * (n / total)
         self._n = total
 
     def refuse_too_large(self, name: str, columns: list[str]) -> None:
@@ -106,7 +168,7 @@ class Moments:
     @property
     def means(self) -> np.ndarray:
         """The means; 0 before there is any row."""
-        return self._origin + self._mean
+        return self.origin + self._mean
 
     @property
     def scales(self) -> np.ndarray:
@@ -160,9 +222,8 @@ class Balanced(Wrapped):
         super().__init__(rows)
         self.weighted = True
         counts = np.zeros(n_classes)
-        for _, block in rows.blocks():
-            assert block.labels is not None
-            counts += np.bincount(block.labels[:, 0].astype(np.int64), minlength=n_classes)
+        for of_block in over_blocks(rows, partial(_class_counts, n_classes)):
+            counts += of_block
         self._weights = rows.n_rows / (n_classes * np.maximum(counts, 1.0))
 
     def _inside(self, block: Block) -> Block:
@@ -182,3 +243,9 @@ class Balanced(Wrapped):
 
     def digests(self) -> dict[str, str]:
         return {"features": self.digest()}
+
+
+def _class_counts(n_classes: int, rows: Rows, first: int) -> Iterator[np.ndarray]:
+    for _, block in rows.blocks():
+        assert block.labels is not None
+        yield np.bincount(block.labels[:, 0].astype(np.int64), minlength=n_classes)

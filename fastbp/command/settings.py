@@ -36,6 +36,8 @@ class Settings:
         Whether the target is classes or a number; None follows from the other options and it.
     learning_rate : float or None
         None of an optimizer that has none.
+    cluster : str or None
+        The address of a scheduler, or ``"local"``.
     """
 
     hidden: tuple[int, ...]
@@ -60,6 +62,7 @@ class Settings:
     threads: int | None
     checkpoint: Path | None
     checkpoint_every: float
+    cluster: str | None
 
     @property
     def rates(self) -> float | RateFunction | None:
@@ -105,7 +108,11 @@ def settings_of(options: dict[str, Any]) -> Settings:
     classes = options["classes"]
     found: dict[str, Any] = {"activation": "sigmoid", "optimizer": "sgd"}
     if hidden:
-        found = {"activation": "relu", "optimizer": "adam", "batch_size": NETWORK_BATCH}
+        found = {"activation": "relu", "optimizer": "adam"}
+        if options["cluster"] is None:
+            found["batch_size"] = NETWORK_BATCH
+        elif _of_steps(options) is None:
+            found["optimizer"] = "lbfgs"  # the natural choice where an update takes all rows
         found["loss"] = "mse" if classes is False else None
     elif classes is False:
         found["activation"] = "identity"
@@ -132,7 +139,9 @@ def settings_of(options: dict[str, Any]) -> Settings:
         usual["learning_rate"] = None
         _refuse_batches(options)
         found.pop("batch_size", None)
-    usual["shuffle"] = "batch_size" in found
+    if options["cluster"] is not None and options["shuffle"]:
+        raise click.UsageError("--shuffle: not with --cluster, where rows stay where they are")
+    usual["shuffle"] = "batch_size" in found and options["cluster"] is None
     settings = Settings(**{**options, **usual, **found})
     if settings.class_weight and not settings.predicts_classes:
         raise click.UsageError(f"--class-weight: not with {settings.number_option}")
@@ -145,10 +154,17 @@ def settings_of(options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _refuse_batches(options: dict[str, Any]) -> None:
-    """Refuse what an optimizer that goes by the loss of all rows has no use for."""
+def _of_steps(options: dict[str, Any]) -> str | None:
+    """Return the first option that is given for steps by a gradient, or by batches."""
     usual = {"shuffle": False, "warm_up": 0}
     for name in ("learning_rate", "schedule", "warm_up", "clip_norm", "batch_size", "shuffle"):
         if options[name] not in (None, usual.get(name)):
-            option = f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{option}: not with --optimizer {options['optimizer']}")
+            return f"--{name.replace('_', '-')}"
+    return None
+
+
+def _refuse_batches(options: dict[str, Any]) -> None:
+    """Refuse what an optimizer that goes by the loss of all rows has no use for."""
+    option = _of_steps(options)
+    if option is not None:
+        raise click.UsageError(f"{option}: not with --optimizer {options['optimizer']}")

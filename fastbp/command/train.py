@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fastbp.command import plot
+from fastbp.command.cluster import LOCAL, connected
 from fastbp.command.data import (
     Parts,
     Source,
@@ -20,13 +21,14 @@ from fastbp.command.data import (
     refuse_text,
 )
 from fastbp.command.fit import epochs_in, fit_rows, get_ready
+from fastbp.command.inputs import Input, input_argument
 from fastbp.command.loss_log import LossLog
 from fastbp.command.options import (
+    STANDARD,
     Real,
     Whole,
     dtype_option,
     echo,
-    input_argument,
     layout_options,
     one_line_errors,
     output_option,
@@ -61,9 +63,9 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.command(
     help=f"""Train a neuron, or a network, on the rows of FILE.
 
-    FILE ends in {", ".join(FORMATS)}, or is a folder of such files, and may be larger than memory.
-    On standard input, for which FILE is "-", a CSV is expected. Without FILE: a built-in synthetic
-    set of 1,000,000 rows and 20 features.
+    FILE ends in {", ".join(FORMATS)}, or is a folder of such files, or a pattern in quotes such as
+    'shards/*.parquet', and may be larger than memory. On standard input, for which FILE is "-", a
+    CSV is expected. Without FILE: a built-in synthetic set of 1,000,000 rows and 20 features.
 
     COLUMN is a name or, where there are none, a number: from 0, or -1 for the last one.
 
@@ -133,8 +135,9 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--optimizer",
     type=click.Choice(list(OPTIMIZERS)),
-    help="Default: sgd for a neuron, adam for a network. lbfgs goes by the loss of all rows: often"
-    " the fastest for a neuron.",
+    help="Default: sgd for a neuron, adam for a network, or lbfgs for one on a cluster if no option"
+    " of rates or batches is given. lbfgs goes by the loss of all rows: often the fastest for a"
+    " neuron.",
 )
 @click.option(
     "--activation",
@@ -151,12 +154,13 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 @click.option(
     "--batch-size",
     type=COUNT,
-    help=f"Rows of each update. Default: all for a neuron or lbfgs, {NETWORK_BATCH} for a network.",
+    help="Rows of each update. Default: all for a neuron or lbfgs, or on a cluster, else"
+    f" {NETWORK_BATCH} for a network.",
 )
 @click.option(
     "--shuffle/--no-shuffle",
     default=None,
-    help="Reshuffle the rows in every epoch. Default: if there are batches.",
+    help="Reshuffle the rows in every epoch. Default: if there are batches; never on a cluster.",
 )
 @click.option("--alpha", type=Real(min=0.0), default=0.0, help="L2 penalty on weights.")
 @click.option("--clip-norm", type=Real(min=0.0, min_open=True), help="Limit of gradients' norms.")
@@ -192,7 +196,18 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     help="Seed for the initial weights, the shuffles and the built-in rows; held-out rows do not"
     " depend on it.",
 )
-@click.option("--threads", type=COUNT, help="Default: chosen by the amount of work.")
+@click.option(
+    "--threads",
+    type=COUNT,
+    help="Default: chosen by the amount of work. On a cluster: of each task, 1 by default.",
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Have the workers of a Dask cluster read FILE and sum up the gradients; the results are"
+    " the same. ADDRESS is that of its scheduler, such as tcp://host:8786, and"
+    f" {LOCAL!r} starts a worker for each processor of this machine.",
+)
 @click.option(
     "--compare/--no-compare",
     default=True,
@@ -207,7 +222,7 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
 )
 @click.option("--checkpoint-every", type=Real(min=0.0), default=30.0, metavar="SECONDS")
 def train(
-    file: Path | None,
+    file: Input | None,
     target: str | None,
     columns: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -223,13 +238,19 @@ def train(
     """Open the rows, train on them, report."""
     settings = settings_of(options)
     outputs = [model_file, log_file, plot_file, settings.checkpoint]
-    refuse_overwriting([path for path in outputs if path is not None], [file] if file else [])
+    refuse_overwriting([path for path in outputs if path is not None], file.files if file else [])
     if plot_file is not None:
         plot.check_suffix(plot_file)
     chosen = target, columns, exclude, weights, layout
     if file is None and any(chosen):
         raise click.UsageError("the options of columns and of text go with FILE")
-    with one_line_errors(), opened_table(file, *chosen) as table:
+    if settings.cluster is not None and (file is None or file.path == STANDARD):
+        raise click.UsageError("--cluster goes with FILE, which its workers read")
+    with (
+        one_line_errors(),
+        connected(settings.cluster) as client,
+        opened_table(file, client, *chosen) as table,
+    ):
         source = _open(table, settings)
         parts = prepare(source, held_out, settings)
         _check_classes(parts, settings)

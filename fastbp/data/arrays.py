@@ -157,8 +157,12 @@ def loaded_if_small(rows: Rows) -> Rows:
     """Return the rows, read into memory if they take at most 64 MiB there, and are ours to read."""
     if rows.cluster is not None:
         return rows
-    small = rows.in_memory is None and rows.n_rows * rows.row_bytes <= WHOLE_BYTES
-    return Loaded(rows) if small else rows
+    return Loaded(rows) if rows.in_memory is None and are_small(rows) else rows
+
+
+def are_small(rows: Rows) -> bool:
+    """Return whether rows take at most 64 MiB in memory."""
+    return rows.n_rows * rows.row_bytes <= WHOLE_BYTES
 
 
 def aligned(size: int) -> np.ndarray:

@@ -126,7 +126,13 @@ def with_distinct_labels(
     distinct = np.empty(0)
     for start, block in rows.blocks():
         check(start, block)
-        labels = block.labels if collect else None
-        if labels is not None and not np.isin(labels, distinct).all():
-            distinct = np.union1d(distinct, labels)[: MOST_CLASSES + 1]
+        if collect and block.labels is not None:
+            distinct = united(distinct, block.labels)
         yield start, block, distinct
+
+
+def united(distinct: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return distinct labels and others, each once, in order: the first `MOST_CLASSES` + 1."""
+    if np.isin(labels, distinct).all():
+        return distinct
+    return np.union1d(distinct, labels)[: MOST_CLASSES + 1]

@@ -25,7 +25,7 @@ def save(tmp_path):
 def held_out(x, y):
     """Return the rows that the command holds out."""
     n = round(0.2 * len(x))
-    indices = Subset(ArrayRows(x), n, True).indices(np.arange(n))
+    indices = Subset(ArrayRows(x), n, True).selection.indices(np.arange(n))
     return x[indices], y[indices], indices
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from fastbp.data.sources.arrow import Ipc, Parquet
@@ -79,9 +79,14 @@ def files_of(folder: Path) -> list[Path]:
     return files
 
 
-def has_names(path: Path, header: bool = True) -> bool:
-    """Return whether columns have names: not in ``.npy`` files, nor in text without a header."""
+def has_names(source: Path | list[Path], header: bool = True) -> bool:
+    """Return whether columns have names: not in ``.npy`` files, nor in text without a header.
+
+    They are those of a file, of the files of a folder, or of a list of files.
+    """
     nameless = [open_npy] if header else [open_npy, Csv, ZippedCsv]
-    files = _inside(path) if path.is_dir() else [path]
+    files: Iterable[Path] = source if isinstance(source, list) else [source]
+    if isinstance(source, Path) and source.is_dir():
+        files = _inside(source)
     openers = [_opener(file) for file in files if is_known(file)]
     return not openers or any(opener not in nameless for opener in openers)

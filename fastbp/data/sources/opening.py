@@ -138,6 +138,7 @@ def open_rows(
     are_files = isinstance(source, str | os.PathLike) or _is_list_of_paths(source)
     if cluster is not None:
         _check_client(cluster, are_files)
+        given, source = source, _absolute(source)
     if isinstance(source, Rows):
         layout.refuse(source.name)
         if request != ColumnRequest():
@@ -161,10 +162,12 @@ def open_rows(
             f"{rows.name}: expected at least one row and one column of features, got {rows.n_rows}"
             f" and {rows.n_features}"
         )
-    for remark in rows.remarks:
-        warnings.warn(f"{rows.name}: {remark}", stacklevel=2)
     if cluster is not None:
         rows.cluster = cluster
+        if isinstance(given, str | os.PathLike):
+            rows.name = os.fspath(given)
+    for remark in rows.remarks:
+        warnings.warn(f"{rows.name}: {remark}", stacklevel=2)
     return rows
 
 
@@ -177,6 +180,13 @@ def _check_client(cluster: Any, are_files: bool) -> None:
     if not (callable(getattr(cluster, "submit", None)) and hasattr(cluster, "scheduler_info")):
         expected = "cluster: expected a distributed.Client or None"
         raise TypeError(f"{expected}, got {arguments.describe(cluster)}")
+
+
+def _absolute(source: Any) -> Any:
+    """Return paths as workers need them, which may have been started in another folder."""
+    if isinstance(source, list | tuple):
+        return [arguments.path(f"source[{i}]", each).absolute() for i, each in enumerate(source)]
+    return arguments.path("source", source).absolute()
 
 
 def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:

@@ -32,21 +32,23 @@ class Placed(NamedTuple):
     part: Any
 
 
-def place(samples: Samples, group_rows: int, client: Any) -> list[Placed]:
+def place(samples: Samples, group_rows: int, client: Any, threads: dict[str, int]) -> list[Placed]:
     """Cut rows into parts and have workers hold them; return the parts in order.
+
+    `threads` are those of each worker, by its address.
 
     Rows of a Dask collection stay where they are, but for those of a group that begins in one
     partition and ends in another; a warning says how many move. Others are read by the workers.
     """
     (base, choose), n_rows = _base_of(samples), samples.rows.n_rows
     n_groups = -(-n_rows // group_rows)
-    threads = max(1, sum(client.nthreads().values()))
+    n_threads = sum(threads.values())
     if not base.partitioned:
-        n_parts = min(n_groups, PARTS_OF_A_THREAD * threads)
+        n_parts = min(n_groups, PARTS_OF_A_THREAD * n_threads)
         bounds = [n_groups * i // n_parts for i in range(n_parts + 1)]
-        return _read_by_workers(samples, bounds, group_rows, client)
+        return _read_by_workers(samples, bounds, group_rows, client, list(threads))
     starts = [_position(start, choose, n_rows) for start in base.starts]
-    bounds = _bounds(starts, group_rows, n_groups, math.ceil(n_groups / threads))
+    bounds = _bounds(starts, group_rows, n_groups, math.ceil(n_groups / n_threads))
     return _of_partitions(samples, bounds, group_rows, client)
 
 
@@ -86,11 +88,10 @@ def _bounds(starts: list[int], group_rows: int, n_groups: int, most: int) -> lis
 
 
 def _read_by_workers(
-    samples: Samples, bounds: list[int], group_rows: int, client: Any
+    samples: Samples, bounds: list[int], group_rows: int, client: Any, addresses: list[str]
 ) -> list[Placed]:
     """Have workers open the rows themselves, contiguous ones each."""
-    addresses, n_parts, placed = sorted(client.nthreads()), len(bounds) - 1, []
-    n_rows = samples.rows.n_rows
+    n_parts, n_rows, placed = len(bounds) - 1, samples.rows.n_rows, []
     samples.rows.close()  # open files cannot be sent
     for i, (first, stop) in enumerate(pairwise(bounds)):
         rows = samples.rows.portion(first * group_rows, min(stop * group_rows, n_rows))
