@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from fastbp.training.problem import Problem
 
 WAIT_SECONDS = 0.05  # for results, before Ctrl-C, progress and checkpoints have their turn
 POLL_SECONDS = 0.001
+FETCH_SECONDS = 1.0  # at first; a result that is large is given twice as long each time
 LOOK_SECONDS = 1.0  # between questions to the scheduler about its workers
 PATIENCE_SECONDS = 60.0  # with a cluster of which no worker takes tasks
 SENT_WITH_EACH_TASK = 2**16  # bytes of parameters; more are the result of a task of their own
@@ -36,6 +39,8 @@ class Passes:
 
     Raises
     ------
+    TypeError
+        If the client is an asynchronous one.
     ValueError
         If a batch is not of whole groups.
     """
@@ -49,6 +54,11 @@ class Passes:
             )
         self._problem, self._memory, self._interrupts = problem, memory, interrupts
         self._client = rows.cluster
+        if self._client.asynchronous:
+            raise TypeError(
+                "cluster: expected a distributed.Client that waits for results, outside of an event"
+                " loop, got an asynchronous one"
+            )
         rule = LOSS_ONLY if options.optimizer.code == KEEP_LOSS else GRADIENT_ONLY
         self._pass = Pass.of(problem, rule)
         self._waiting: deque[Any] = deque()  # futures of sums, in the order of their groups
@@ -59,9 +69,9 @@ class Passes:
         """Return the parts, which other problems of the same samples may have placed."""
         samples, key = self._problem.samples, self._problem.group_rows
         if key not in samples.placed:
-            placed = place(samples, key, self._client)
-            self._check_facts(samples, placed)
-            samples.placed[key] = placed
+            check_installed(self._client, self._result)
+            samples.placed[key] = place(samples, key, self._client)
+            self._check_facts(samples, samples.placed[key])
         found: list[Placed] = samples.placed[key]
         return found
 
@@ -82,7 +92,8 @@ class Passes:
             until = time.perf_counter() + WAIT_SECONDS
             while self._waiting and time.perf_counter() < until:
                 if self._waiting[0].done():
-                    self._add(self._waiting.popleft())
+                    self._add(*self._result(self._waiting[0]))
+                    self._waiting.popleft()
                 else:
                     self._wait()
         if not self._waiting:
@@ -99,6 +110,7 @@ class Passes:
                 "state: expected that of a fit that was not interrupted within a group of"
                 f" {problem.group_rows:,} rows, to continue it on a cluster"
             )
+        self._idle_since = time.monotonic()  # nobody has looked while the callback took its time
         group_rows, options = problem.group_rows, problem.options
         begin = memory.batch_start // group_rows + memory.next_chunk // problem.group_chunks
         end = min(problem.rows.n_rows, memory.batch_start + options.batch_rows)
@@ -113,8 +125,7 @@ class Passes:
                 )
                 self._waiting.append(future)
 
-    def _add(self, future: Any) -> None:
-        sums, bits = future.result()
+    def _add(self, sums: np.ndarray, bits: dict[str, str]) -> None:
         self._compare(bits)
         n = self._memory.parameters.size if self._pass.rule is GRADIENT_ONLY else 0
         for each in sums:
@@ -140,22 +151,33 @@ class Passes:
     def check_all(self) -> None:
         """Raise a DataError for the first invalid row."""
         dtype = self._memory.parameters.dtype.name
-        with self._translated():
-            for future in [
-                self._client.submit(check_part, each.part, dtype, pure=False)
-                for each in self._parts()
-            ]:
-                self._result(future)
+        try:
+            with self._translated():
+                for future in [
+                    self._client.submit(check_part, each.part, dtype, pure=False)
+                    for each in self._parts()
+                ]:
+                    self._result(future)
+        except WaitInterruptedError:
+            self._interrupts.raise_if_any()
 
     def _result(self, future: Any) -> Any:
-        while not future.done():
+        """Return a result, which is computed again if the worker that holds it dies meanwhile."""
+        seconds = FETCH_SECONDS
+        while True:
+            if future.status == "error":
+                return future.result()
+            if future.done():
+                try:
+                    return future.result(timeout=seconds)
+                except TimeoutError:
+                    seconds *= 2
             self._wait()
-        return future.result()
 
     def _wait(self) -> None:
         """Wait a moment; raise an error if nothing can come any more, or if Ctrl-C does."""
         if self._interrupts.count:
-            self.close()
+            self.cancel()
             raise WaitInterruptedError
         if self._client.status != "running":
             raise _lost(self._client)
@@ -177,11 +199,22 @@ class Passes:
                 f" {PATIENCE_SECONDS:.0f} seconds"
             )
 
-    def close(self) -> None:
+    def cancel(self) -> None:
         """Have what is not computed yet forgotten."""
-        for future in self._waiting:
-            future.cancel()
+        self._forget(self._waiting)
         self._waiting.clear()
+
+    def close(self) -> None:
+        """Have the rows forgotten, too, which an exception might refer to for some time."""
+        self.cancel()
+        placed = self._problem.samples.placed
+        self._forget(each.part for parts in placed.values() for each in parts)
+        placed.clear()
+
+    def _forget(self, futures: Iterable[Any]) -> None:
+        if self._client.status == "running":
+            with suppress(OSError, RuntimeError):  # of a connection that is lost by now
+                self._client.cancel(list(futures))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -190,21 +223,42 @@ class Passes:
 
         try:
             yield
-        except (FastbpError, ValueError, TypeError, WaitInterruptedError):
+        except (FastbpError, ValueError, TypeError, Warning, WaitInterruptedError):
             raise
         except distributed.KilledWorker as error:
             raise ClusterError(
                 "workers died again and again while they computed the same part; perhaps they have"
-                f" too little memory for it: {error}"
+                f" too little memory for it, or no fastbp: {error}"
             ) from error
         except MemoryError as error:
             raise ClusterError(f"a worker ran out of memory: {error}") from error
         except Exception as error:
-            if self._client.status != "running" or isinstance(error, OSError):
+            if self._client.status != "running" or isinstance(error, OSError | CancelledError):
                 raise _lost(self._client) from error
             raise ClusterError(f"a worker failed with {type(error).__name__}: {error}") from error
 
 
+def check_installed(
+    client: Any, result: Callable[[Any], Any] = lambda future: future.result()
+) -> None:
+    """Refuse workers without fastbp: they would die of tasks that they cannot even read."""
+    futures = {
+        address: client.submit(
+            import_module, group_sums.__module__,
+            workers=[address], allow_other_workers=True, pure=False,
+        )
+        for address in client.nthreads()
+    }  # fmt: skip
+    for address, future in futures.items():
+        try:
+            result(future)
+        except ImportError as error:
+            raise ClusterError(
+                f"expected fastbp on every worker, but {address} cannot import it: {error}"
+            ) from error
+
+
 def _lost(client: Any) -> ClusterError:
-    address = getattr(client.scheduler, "address", "its address")
-    return ClusterError(f"lost the connection to the scheduler at {address}")
+    address = getattr(client.scheduler, "address", None)
+    where = f" at {address}" if address else ", whose client is closed"
+    return ClusterError(f"lost the connection to the scheduler{where}")
