@@ -59,6 +59,10 @@ def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType
     file = None
     if given["checkpoint"] is not None:
         rows, seed = all_samples.rows, given["random_state"]
+        if rows.cluster is not None:
+            from fastbp.training.cluster.passes import check_installed
+
+            check_installed(rows.cluster)
         ours = checkpoints.fingerprint(model.identity(), options, seed, rows, validation, held_out)
         file = checkpoints.open_checkpoint(given["checkpoint"], seconds, ours)
     try:
@@ -181,14 +185,15 @@ class _Fitting:
                     self._answer()
                 if self.checkpoint is not None:
                     self._save()
-        except (DataError, DivergenceError, KeyboardInterrupt):
+        except (DivergenceError, KeyboardInterrupt):
             raise
         except Exception as error:  # of the user's function, or a full disk: keep the fit so far
-            if not isinstance(error, CheckpointError):
+            if not isinstance(error, CheckpointError | DataError):
                 with contextlib.suppress(CheckpointError):
                     self._save()
-            with contextlib.suppress(AttributeError, TypeError):
-                error.fit = self._outcome("error")  # type: ignore[attr-defined]
+            if self.memory.status != layout.ROW_NOT_FINITE:  # or the row may be among the sums
+                with contextlib.suppress(AttributeError, TypeError):
+                    error.fit = self._outcome("error")  # type: ignore[attr-defined]
             raise
         return self._outcome(self.stopped, interrupted=interrupts.answered)
 
