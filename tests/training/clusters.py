@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import multiprocessing
+import os
 import warnings
 from contextlib import contextmanager
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ def local_cluster(n_workers, **how):
     """A client of a cluster of processes."""
     how = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50, **how}
     with (
+        mock.patch.dict(os.environ),  # Dask's nannies leave OMP_NUM_THREADS=1 there
         distributed.LocalCluster(n_workers=n_workers, processes=True, **how) as cluster,
         distributed.Client(cluster) as client,
     ):

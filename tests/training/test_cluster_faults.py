@@ -1,16 +1,22 @@
 """What may happen to a fit on a cluster: workers, the scheduler or the client die, rows are bad."""
 
+import asyncio
+import os
+import pickle
+import pickletools
 import random
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from contextlib import contextmanager
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import dask
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,11 +27,12 @@ from fastbp.system import archive
 from fastbp.training.run import Run
 from tests.training.clusters import (
     GROUP_CHUNKS,
-    Workers,
     TWO,
     WEIGHT,
     D,
+    Workers,
     X,
+    dask_array,
     in_chunks,
     local_cluster,
     mortal_cluster,
@@ -41,16 +48,29 @@ LOST = "lost the connection to the scheduler at tcp://127.0.0.1:"
 
 
 @pytest.fixture(scope="module")
-def mortal():
-    """A client of a cluster whose workers are killed, and these."""
+def two_mortals():
     with mortal_cluster(2) as found:
         yield found
 
 
+@pytest.fixture
+def mortal(two_mortals):
+    """A client of a cluster whose workers are killed, and these."""
+    with two_mortals[0].as_current():
+        yield two_mortals
+
+
 @pytest.fixture(scope="module")
-def client():
+def two_workers():
     with local_cluster(2) as found:
         yield found
+
+
+@pytest.fixture
+def client(two_workers):
+    """A client of a cluster that is left in order."""
+    with two_workers.as_current():
+        yield two_workers
 
 
 class Killed(BaseException):
@@ -199,10 +219,10 @@ def test_a_client_that_is_killed_again_and_again(client, tmp_path):
 
 
 @contextmanager
-def dask_process(*arguments):
-    """A process of a command of Dask's, and what it says first."""
+def dask_process(*arguments, **how):
+    """A process of a command of Dask's."""
     command = [sys.executable, "-m", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **how) as process:
         try:
             yield process
         finally:
@@ -238,3 +258,271 @@ def test_a_scheduler_that_is_killed(scheduler, client, tmp_path):
     with client.as_current():
         again = quietly(neuron, *in_chunks(X, TWO), checkpoint=tmp_path / "c", **more)
     assert same(again, neuron(X, TWO, **more))
+
+
+def test_no_worker_for_some_time(mortal, monkeypatch):
+    client, workers = mortal
+    monkeypatch.setattr("fastbp.training.cluster.passes.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("fastbp.training.cluster.passes.PATIENCE_SECONDS", 0.5)
+
+    def kill_all():
+        while workers.processes:
+            workers.kill(workers.processes[0])
+
+    x, y = in_chunks(X, TWO)
+    expected = "expected a worker at tcp://127.0.0.1:[0-9]+, got none for 0 seconds"
+    try:
+        with pytest.raises(fastbp.ClusterError, match=expected) as caught:
+            quietly(neuron, x, y, epochs=5000, callback=Moment(3, kill_all))
+        assert caught.value.fit.n_epochs >= 4
+        with pytest.raises(fastbp.ClusterError, match=expected):
+            quietly(neuron, x, y)
+    finally:
+        for _ in range(2):
+            workers.add()
+    client.wait_for_workers(2)
+
+
+def test_workers_with_too_little_memory():
+    rows = 4_000_000
+    big = [dask_array.ones(shape, chunks=(rows, *shape[1:])) for shape in ((rows, D), (rows,))]
+    few = {"distributed.scheduler.allowed-failures": 0}
+    with (
+        dask.config.set(few),
+        local_cluster(1, memory_limit="500MB"),
+        pytest.raises(fastbp.ClusterError, match="perhaps they have too little memory") as caught,
+    ):
+        neuron(*big)
+    assert caught.value.fit.n_epochs == 0
+
+
+def pretend(**other):
+    """Have a worker say that it has other versions."""
+    from fastbp.system.versions import what_bits_depend_on
+    from fastbp.training.cluster import worker
+
+    worker.what_bits_depend_on = lambda: what_bits_depend_on() | other
+
+
+def test_other_versions_on_the_workers(client):
+    x, y = in_chunks(X, TWO)
+    try:
+        client.run(pretend, numba="0.1")
+        expected = f"expected numba {numba.__version__} on every worker, as here, got 0.1"
+        with pytest.raises(fastbp.ClusterError, match=expected):
+            quietly(neuron, x, y)
+        client.run(pretend, processor="an abacus")
+        with pytest.warns(UserWarning, match=r"another processor than this machine \(an abacus;"):
+            assert quietly(neuron, x, y).n_epochs == 4
+    finally:
+        client.run(pretend)
+    assert same(quietly(neuron, x, y), neuron(X, TWO))
+
+
+@pytest.mark.parametrize("files", [False, True], ids=["arrays", "files"])
+def test_workers_without_fastbp(scheduler, tmp_path, monkeypatch, files):
+    _, address = scheduler
+    (tmp_path / "fastbp.py").write_text("raise ImportError('none of that name here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    how = address, "--nthreads", "1", "--no-nanny", "--dashboard-address", ":0"
+    expected = "expected fastbp on every worker, but tcp://.* cannot import it: none of that name"
+    with (
+        dask_process("distributed.cli.dask_worker", *how, cwd=tmp_path),
+        distributed.Client(address) as client,
+    ):
+        client.wait_for_workers(1)
+        rows = in_chunks(X, TWO)
+        if files:
+            np.save(tmp_path / "x.npy", np.c_[X, TWO])
+            rows = fastbp.open_rows([tmp_path / "x.npy"], target=-1, cluster=client), None
+        for checkpoint in (None, tmp_path / "c"):
+            with pytest.raises(fastbp.ClusterError, match=expected):
+                quietly(neuron, *rows, checkpoint=checkpoint)
+
+
+def with_one(array, row, value):
+    changed = array.copy()
+    changed[row] = value
+    return changed
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
+def test_bad_rows_are_named(client, tmp_path, optimizer):
+    how = {"rate": None, "optimizer": "lbfgs"} if optimizer == "lbfgs" else {}
+    x, y, w = in_chunks(X, TWO, WEIGHT)
+    first, second = pd.DataFrame(X[:8000]), pd.DataFrame(with_one(X[8000:], (7, 3), np.nan))
+    for name, frame, labels in ("0", first, TWO[:8000]), ("1", second, TWO[8000:]):
+        frame.columns = [f"x{j}" for j in range(D)]
+        frame.assign(y=labels).to_parquet(tmp_path / f"{name}.parquet")
+    shards = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    files = fastbp.open_rows(shards, target="y", cluster=client)
+    for rows, message, row in (
+        (
+            in_chunks(with_one(X, (8000, 3), np.inf), TWO),
+            "features, partition 1: expected finite numbers, got inf in row 1000, column 3",
+            1000,
+        ),
+        (
+            [x, *in_chunks(with_one(TWO, 15_000, 7.0))],
+            "features, partition 2: labels: expected values from 0 to 1 for 'bce', got 7.0 in row",
+            1000,
+        ),
+        (
+            [x, y, *in_chunks(with_one(WEIGHT, 19_999, -1.0))],
+            "features, partition 2: sample_weight: expected .* got -1.0 in row 5999",
+            5999,
+        ),
+        ((files, None), "1.parquet: expected finite numbers, got nan in row 7, column 'x3'", 7),
+    ):
+        for epochs in (0, 4):
+            with pytest.raises(fastbp.DataError, match=message) as caught:
+                quietly(neuron, *rows, epochs=epochs, **how)
+            assert caught.value.row == row
+        assert caught.value.fit.n_epochs == 0
+    with pytest.raises(ValueError, match="sample_weight: expected rows with a weight above 0"):
+        quietly(neuron, x, y, 0.0 * w, **how)
+
+
+def test_divergence(client):
+    def rate(epoch):
+        return 0.5 if epoch < 3 else 1e308
+
+    x, y = in_chunks(100.0 * X, TWO)
+    errors = []
+    for rows in (x, y), (100.0 * X, TWO):
+        with pytest.raises(fastbp.DivergenceError) as caught:
+            quietly(neuron, *rows, rate=rate, epochs=9)
+        errors.append(caught.value)
+    cluster, here = errors
+    assert str(cluster) == str(here)
+    assert cluster.epoch == here.epoch == 3
+    for name in ("weights", "losses"):
+        np.testing.assert_array_equal(getattr(cluster, name), getattr(here, name))
+
+
+def idle(client):
+    """Wait until no worker computes anything."""
+    deadline = time.monotonic() + 10
+    while any(client.processing().values()):
+        assert time.monotonic() < deadline
+
+
+INTERRUPTED = """
+    import fastbp.training.problem
+    from tests.training.clusters import TWO, X, in_chunks, local_cluster, neuron, quietly, same
+    from tests.training.test_cluster_faults import idle
+
+    fastbp.training.problem.group_chunks = lambda *sizes: 2
+    with local_cluster(2) as client:
+        x, y = in_chunks(X, TWO)
+        before = sorted(client.scheduler_info(n_workers=-1)["workers"])
+        say = lambda state: print(state.epoch, flush=True)
+        fit = quietly(neuron, x, y, epochs=100_000, callback=say)
+        idle(client)
+        assert same(fit, neuron(X, TWO, epochs=fit.n_epochs))
+        assert same(quietly(neuron, x, y), neuron(X, TWO))
+        assert before == sorted(client.scheduler_info(n_workers=-1)["workers"])
+    print(fit.stopped)
+    """
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["client", "terminal"])
+def test_ctrl_c(send):
+    """In a terminal, the workers of a cluster that was started there get it, too."""
+    command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        next(line for line in process.stdout if line == "5\n")
+        send(process.pid, signal.SIGINT)
+        said, warned = process.communicate(timeout=60)
+    assert said.endswith("interrupted\n")
+    assert "UserWarning: interrupted after " in warned
+    assert "Traceback" not in warned, warned
+
+
+def test_ctrl_c_before_there_is_a_worker():
+    def press_soon():
+        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+    with local_cluster(0):
+        rows = in_chunks(X, TWO)
+        press_soon()
+        with pytest.warns(UserWarning, match="interrupted after 0 epochs"):
+            assert quietly(neuron, *rows).stopped == "interrupted"
+        press_soon()
+        with pytest.raises(KeyboardInterrupt):
+            quietly(neuron, *rows, epochs=0)
+
+
+def test_progress_says_how_many_rows_a_second(client, capsys):
+    quietly(neuron, *in_chunks(X, TWO), epochs=20, progress="always")
+    assert re.search(r"epoch [0-9]+/20 .*[0-9]k?row/s", capsys.readouterr().err)
+
+
+def test_nothing_is_kept_after_a_fit(client):
+    x, y = in_chunks(X, TWO)
+    quietly(neuron, x, y, validation=0.2)
+    with pytest.raises(fastbp.DataError):
+        quietly(neuron, *in_chunks(with_one(X, 8000, np.nan), TWO))
+    quietly(neuron, x, y, rate=None, optimizer="lbfgs")
+    idle(client)
+    deadline = time.monotonic() + 10
+    while any(keys for keys in client.has_what().values()):
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.filterwarnings("ignore:.* rows move to another worker")
+def test_fits_at_the_same_time(client):
+    x, y = in_chunks(X, TWO)
+    ways = [{"epochs": 30, "optimizer": name} for name in ("sgd", "adam", "rmsprop")]
+
+    def fit(how):
+        with client.as_current():
+            return neuron(x, y, **how)
+
+    with ThreadPoolExecutor() as executor:
+        fits = list(executor.map(fit, ways))
+    for fit, how in zip(fits, ways, strict=True):
+        assert same(fit, neuron(X, TWO, **how))
+
+
+def test_a_warning_that_is_an_error_stays_one(client):
+    with pytest.raises(UserWarning, match="rows move to another worker"):
+        neuron(*in_chunks(X, TWO))
+
+
+def test_clients_that_cannot_be_waited_for(tmp_path):
+    np.save(tmp_path / "x.npy", np.c_[X, TWO])
+    with local_cluster(1) as client:
+        rows = fastbp.open_rows([tmp_path / "x.npy"], target=-1, cluster=client)
+
+        async def fit_there():
+            async with distributed.Client(client.scheduler.address, asynchronous=True):
+                neuron(*in_chunks(X, TWO))
+
+        with pytest.raises(TypeError, match=r"cluster: expected a distributed\.Client that waits"):
+            asyncio.run(fit_there())
+    with pytest.raises(fastbp.ClusterError, match="scheduler, whose client is closed"):
+        neuron(rows, None)
+
+
+def test_what_is_sent_with_each_task(client, monkeypatch):
+    """A description of the pass, the parameters and numbers; no model, no function of its own."""
+    sent = []
+    submit = client.submit
+
+    def note(function, *arguments, **how):
+        if function.__name__ == "group_sums":
+            sent.append(pickle.dumps(arguments[1:]))
+        return submit(function, *arguments, **how)
+
+    monkeypatch.setattr(client, "submit", note)
+    quietly(neuron, *in_chunks(X, TWO), epochs=2, callback=lambda state: None)
+    names = {
+        argument
+        for data in sent
+        for _, argument, _ in pickletools.genops(data)
+        if isinstance(argument, str) and argument.startswith("fastbp.")
+    }
+    assert names == {"fastbp.training.cluster.worker", "fastbp.training.optimizers"}
