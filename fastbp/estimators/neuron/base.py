@@ -12,12 +12,15 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
 from fastbp.arguments import FLOAT32
 from fastbp.data.arrays import is_plain
+from fastbp.data.checks import refuse_special_objects
 from fastbp.data.rows import Rows
+from fastbp.data.sources.collections import in_memory, is_collection
 from fastbp.errors import DivergenceError
 from fastbp.estimators.base import (
     COUNT,
@@ -32,6 +35,7 @@ from fastbp.estimators.base import (
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, own_loss
 from fastbp.estimators.neuron.labels import Prepared, carried
+from fastbp.estimators.neuron.lazy import predictor_of_rows
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
 from fastbp.estimators.neuron.solver import (
@@ -90,10 +94,20 @@ class ScoresRows(Scores):
         -------
         score : float
         """
+        predictions = None
         if y is None and isinstance(X, Rows):
-            y, weight = carried(X)
+            elsewhere = X.cluster is not None
+            y, weight, predictions = carried(X, predictor_of_rows(self, X) if elsewhere else None)
             sample_weight = weight if sample_weight is None else sample_weight
-        return super().score(X, y, sample_weight)
+        elif type(X) is not np.ndarray and is_collection(X):
+            predictions = in_memory(self.predict(X))  # type: ignore[attr-defined]
+        if type(y) is not np.ndarray:
+            y, sample_weight = in_memory(y), in_memory(sample_weight)
+        if predictions is None:
+            return super().score(X, y, sample_weight)
+        refuse_special_objects("y", y)
+        measure = accuracy_score if isinstance(self, ClassifierMixin) else r2_score
+        return float(measure(y, predictions, sample_weight=sample_weight))
 
 
 class Neurons(Estimator):
@@ -179,11 +193,11 @@ class Neurons(Estimator):
         if incremental and isinstance(self, ClassifierMixin):
             check_partial_fit_first_call(self, classes)
             known = self.classes_
-        rule, batch_size = solver_of(self, rows.n_rows, incremental)
+        rule, batch_size = solver_of(self, rows, incremental)
         by_rows = rate_follows_from_rows(self, rule)
         with in_scikit_learns_words(self, X):
             data = self._prepared(rows, labels, sample_weight, known, dtype, by_rows)
-            size = min(batch_size or rows.n_rows, rows.n_rows)
+            size = min(batch_size or data.rows.n_rows, data.rows.n_rows)
             rate = self._rate(data, rule, size, dtype) if by_rows else usual_rate(self, rule)
             epochs = 1 if incremental else self.max_iter
             callbacks = Callbacks(self, epochs, self._shaped, X, y, sample_weight)

@@ -12,11 +12,14 @@ from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastbp.arguments import DTYPES, names_in_docs
-from fastbp.data.classes import class_indices, listed, whole_number_classes
+from fastbp.data.classes import check_classes, class_indices, listed, whole_number_classes
 from fastbp.data.rows import Rows
+from fastbp.data.sources.collections import Pieces, is_collection
+from fastbp.data.sources.relabelled import class_labels, distinct_labels, indices_of_labels
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
-from fastbp.estimators.neuron.labels import Coded, Prepared, Survey, survey
-from fastbp.estimators.neuron.rows import labelled
+from fastbp.estimators.neuron.labels import NOT_CLASSES, Coding, Prepared, Survey, coded, survey
+from fastbp.estimators.neuron.lazy import takes_collections
+from fastbp.estimators.neuron.rows import column_of_labels, labelled
 from fastbp.estimators.neuron.solver import SOLVERS, SolverName
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.activations import ActivationName
@@ -281,17 +284,27 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         by_index = n_outputs == 1 or self._output == "softmax"
         # Numbers of a .npy file stay in the page cache if they can be taken as they are.
         if not (by_index and class_weight is None and np.array_equal(values, indices)):
-            rows = Coded(rows, values, class_weight, by_index)
+            rows = coded(rows, Coding(values, class_weight, by_index))
         factors = np.ones(classes.size) if class_weight is None else class_weight
         return Prepared(rows, n_outputs, found, factors)
 
     def _labels(
         self, rows: Rows, y: Any, classes: np.ndarray | None
-    ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    ) -> tuple[np.ndarray | None, np.ndarray | Pieces | None, np.ndarray | None]:
         """Return the classes, if they are known; labels (N, 1) of y; and what stands for a class.
 
         The last are the values that the rows' labels have, in order: None if they must be found.
         """
+        if is_collection(y):
+            read = class_labels("y", y, column_of_labels)
+            if classes is None:
+                classes = distinct_labels(read)
+                check_classes("y", classes, NOT_CLASSES, fewest=1)
+                # Two fractions are refused as well, which are no classes.
+                fractions = classes[classes % 1 != 0] if classes.dtype.kind == "f" else classes
+                check_classification_targets(fractions[:1])
+            values = np.arange(float(classes.size))
+            return classes, indices_of_labels(read, classes), values
         if y is not None:
             y = y if y.ndim == 1 else column_or_1d(y, warn=True)
             found = whole_number_classes(y) if classes is None else None
@@ -321,6 +334,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         np.divide(sums.sum() / sums.size, sums, out=balanced, where=sums > 0.0)
         return balanced
 
+    @takes_collections
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the pre-activations; for two classes, the log-odds of the second.
 
@@ -334,6 +348,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         """
         return self._outputs(X, "identity")
 
+    @takes_collections
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of each row: that of the highest score.
 
@@ -349,6 +364,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         numbers = scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0.0).astype(np.intp)
         return self.classes_.take(numbers)
 
+    @takes_collections
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
 
@@ -373,6 +389,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         outputs /= sums
         return outputs
 
+    @takes_collections
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of the probabilities, which stay finite.
 

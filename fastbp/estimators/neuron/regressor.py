@@ -11,8 +11,10 @@ from sklearn.utils import column_or_1d
 
 from fastbp.arguments import names_in_docs
 from fastbp.data.rows import Rows
+from fastbp.data.sources.collections import Pieces, is_collection
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
 from fastbp.estimators.neuron.labels import Prepared, survey
+from fastbp.estimators.neuron.lazy import takes_collections
 from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.neuron.solver import SOLVERS, SolverName
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
@@ -206,7 +208,9 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         dtype: np.dtype[Any],
         lengths: bool,
     ) -> Prepared:
-        if y is not None:
+        if is_collection(y):
+            y = Pieces("y", y)
+        elif y is not None:
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             y = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
@@ -214,6 +218,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         found = survey(rows, None, grouped=False, lengths=True) if lengths else None
         return Prepared(rows, rows.n_labels, found, np.ones(1))
 
+    @takes_collections
     def predict(self, X: Any) -> np.ndarray:
         """Return the outputs.
 
