@@ -35,9 +35,9 @@ from fastbp.estimators.base import (
 from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, own_loss
 from fastbp.estimators.neuron.labels import Prepared, carried
-from fastbp.estimators.neuron.lazy import predictor_of_rows
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
+from fastbp.estimators.neuron.scoring import score_on_cluster, scored_rows
 from fastbp.estimators.neuron.solver import (
     SOLVERS,
     complaint,
@@ -94,20 +94,22 @@ class ScoresRows(Scores):
         -------
         score : float
         """
-        predictions = None
+        if type(X) is type(y) is np.ndarray:
+            return super().score(X, y, in_memory(sample_weight))
+        check_is_fitted(self, "coef_")
+        rows = scored_rows(self, X, y, sample_weight)
+        if rows is not None:
+            return score_on_cluster(self, rows, by_index=y is not None)
         if y is None and isinstance(X, Rows):
-            elsewhere = X.cluster is not None
-            y, weight, predictions = carried(X, predictor_of_rows(self, X) if elsewhere else None)
+            y, weight = carried(X)
             sample_weight = weight if sample_weight is None else sample_weight
-        elif type(X) is not np.ndarray and is_collection(X):
-            predictions = in_memory(self.predict(X))  # type: ignore[attr-defined]
-        if type(y) is not np.ndarray:
-            y, sample_weight = in_memory(y), in_memory(sample_weight)
-        if predictions is None:
+        y, sample_weight = in_memory(y), in_memory(sample_weight)
+        if not is_collection(X):
             return super().score(X, y, sample_weight)
         refuse_special_objects("y", y)
+        outputs = in_memory(self.predict(X))  # type: ignore[attr-defined]
         measure = accuracy_score if isinstance(self, ClassifierMixin) else r2_score
-        return float(measure(y, predictions, sample_weight=sample_weight))
+        return float(measure(y, outputs, sample_weight=sample_weight))
 
 
 class Neurons(Estimator):

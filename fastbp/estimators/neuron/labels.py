@@ -90,11 +90,11 @@ def survey(rows: Rows, known: np.ndarray | None, grouped: bool, lengths: bool) -
     lengths : bool
         Whether to measure the rows' squared lengths.
     """
-    labels = np.zeros(0 if grouped else 1) if known is None else known
-    found = Survey(labels, np.zeros(labels.size), np.zeros(labels.size), 0.0)
-    for block in over_blocks(rows, _Surveyor(known, grouped, lengths)):
+    blocks = over_blocks(rows, _Surveyor(known, grouped, lengths))
+    found = next(blocks)
+    for block in blocks:
         found = found.plus(block)
-        if grouped and known is None:
+        if grouped and known is None:  # others may lie elsewhere
             check_classes(rows.name, found.labels, NOT_CLASSES, fewest=1)
     return found
 
@@ -224,34 +224,15 @@ class Coded(Wrapped):
         return Coded(self._rows.portion(start, stop), self._coding)
 
 
-class Carried(NamedTuple):
-    """What rows carry, and what is predicted for them, shape (N,) or (N, K); None if nothing is."""
-
-    labels: np.ndarray
-    weight: np.ndarray | None
-    predictions: np.ndarray | None
-
-
-def carried(rows: Rows, predict: Callable[[np.ndarray], np.ndarray] | None = None) -> Carried:
-    """Return the labels and, if there are any, the weights that rows carry, and predictions.
-
-    On a cluster, its workers read the features.
-    """
+def carried(rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the labels and, if there are any, the weights that rows carry."""
     if rows.n_labels == 0:
         raise ValueError(f"y: expected labels, got None; {rows.name} carries none")
-    pieces = list(over_blocks(rows, partial(_carried, predict)))
-    found: Any = (
+    pieces: list[Any] = [block.arrays[1:] for _, block in rows.blocks()]
+    labels, weight = (
         None if piece[0] is None else np.concatenate(piece) for piece in zip(*pieces, strict=True)
     )
-    labels, weight, predictions = found
+    assert labels is not None
     if rows.classes is not None:
         labels = np.array(rows.classes)[labels.astype(np.intp)]
-    return Carried(labels[:, 0] if rows.n_labels == 1 else labels, weight, predictions)
-
-
-def _carried(
-    predict: Callable[[np.ndarray], np.ndarray] | None, rows: Rows, first: int
-) -> Iterator[tuple[Any, ...]]:
-    for _, block in rows.blocks():
-        found = None if predict is None else predict(block.features)
-        yield block.labels, block.weight, found
+    return labels[:, 0] if rows.n_labels == 1 else labels, weight

@@ -11,10 +11,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp.data.arrays import rows_of
-from fastbp.data.rows import Rows
 from fastbp.data.sources.collections import is_collection, mapped_rows
 from fastbp.errors import DataError
-from fastbp.estimators.neuron.rows import arithmetic_of, check_columns
+from fastbp.estimators.neuron.rows import check_columns
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 NEEDED = "loss", "activation", "coef_", "intercept_", "classes_", "n_features_in_"
@@ -69,8 +68,3 @@ class Predictor:
             text = f"{name}{str(error).removeprefix('X')}"
             raise DataError(text, error.row, error.column) from None
         return found
-
-
-def predictor_of_rows(estimator: Any, rows: Rows) -> Predictor:
-    """Return what predicts for blocks of rows as for the rows themselves."""
-    return Predictor(estimator, "predict", arithmetic_of(rows))
