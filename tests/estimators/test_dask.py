@@ -32,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("small_groups")
 NAMES = [f"x{j}" for j in range(D)]
 TEXT = np.array(["no", "yes", "maybe"])[THREE.astype(int)]
 NUMBERS = X[:, :2] @ [[1.0, 0.5], [-2.0, 1.0]] + WEIGHT[:, None]
+BRIEF = {"max_iter": 5, "tol": None}
 PREDICTIONS = "predict", "predict_proba", "predict_log_proba", "decision_function"
 
 
@@ -110,10 +111,10 @@ def test_bits_of_arrays(where, model, y):
 
 @pytest.mark.parametrize("settings", [{}, {"class_weight": {"no": 2.0}}])
 def test_weights(where, settings):
-    expected = NeuronClassifier(**settings).fit(X, TEXT, WEIGHT)
+    expected = NeuronClassifier(**settings, **BRIEF).fit(X, TEXT, WEIGHT)
     x, y, w = in_chunks(X, TEXT, WEIGHT)
     for weight in (w, WEIGHT):
-        model = NeuronClassifier(**settings)
+        model = NeuronClassifier(**settings, **BRIEF)
         with nothing_is_fetched(where):
             assert_same(quietly(model.fit, x, y, weight), expected)
             score = model.score(x, y, weight)
@@ -122,16 +123,16 @@ def test_weights(where, settings):
 
 def test_a_data_frame(where):
     table = frame(y=TEXT, n=NUMBERS[:, 0])
-    expected = NeuronClassifier().fit(pd.DataFrame(X, columns=NAMES), pd.Series(TEXT))
+    expected = NeuronClassifier(**BRIEF).fit(pd.DataFrame(X, columns=NAMES), pd.Series(TEXT))
     kinds = (table["y"], table[["y"]], table["y"].astype("category"), table["y"].astype(object))
     for y in kinds:
-        model = NeuronClassifier()
+        model = NeuronClassifier(**BRIEF)
         with nothing_is_fetched(where):
             assert_same(quietly(model.fit, table[NAMES], y), expected)
         assert model.feature_names_in_.tolist() == NAMES
-    assert_same(quietly(NeuronClassifier().fit, table[NAMES], TEXT.astype(object)), expected)
-    regressor = quietly(NeuronRegressor().fit, table[NAMES], table["n"])
-    assert_same(regressor, NeuronRegressor().fit(X, NUMBERS[:, 0]))
+    assert_same(quietly(NeuronClassifier(**BRIEF).fit, table[NAMES], TEXT.astype(object)), expected)
+    regressor = quietly(NeuronRegressor(**BRIEF).fit, table[NAMES], table["n"])
+    assert_same(regressor, NeuronRegressor(**BRIEF).fit(X, NUMBERS[:, 0]))
     with pytest.raises(ValueError, match=r"X: expected the features x0, .* got x1"):
         model.predict(table[NAMES[::-1]].rename(columns={"x19": "x1", "x1": "x19"}))
 
@@ -139,8 +140,8 @@ def test_a_data_frame(where):
 def test_rows_that_carry_labels(where):
     rows = open_rows(frame(y=TWO, w=WEIGHT), target="y", weight="w")
     for settings in ({}, {"class_weight": {1.0: 3.0}}, {"class_weight": "balanced"}):
-        expected = NeuronClassifier(**settings).fit(X, TWO.astype(int), WEIGHT)
-        model = NeuronClassifier(**settings)
+        expected = NeuronClassifier(**settings, **BRIEF).fit(X, TWO.astype(int), WEIGHT)
+        model = NeuronClassifier(**settings, **BRIEF)
         with nothing_is_fetched(where):
             quietly(model.fit, rows)
             score = model.score(rows)
@@ -149,8 +150,8 @@ def test_rows_that_carry_labels(where):
         assert_close = np.testing.assert_array_equal if exact else np.testing.assert_allclose
         assert_close(model.coef_, expected.coef_)
         assert score == pytest.approx(expected.score(X, TWO, WEIGHT), rel=1e-12)
-    regressor = quietly(NeuronRegressor().fit, rows)
-    expected = NeuronRegressor().fit(X, TWO, WEIGHT)
+    regressor = quietly(NeuronRegressor(**BRIEF).fit, rows)
+    expected = NeuronRegressor(**BRIEF).fit(X, TWO, WEIGHT)
     assert_same(regressor, expected)
     assert regressor.score(rows) == pytest.approx(expected.score(X, TWO, WEIGHT), rel=1e-12)
 

@@ -93,6 +93,7 @@ class ScoresRows(Scores):
         Returns
         -------
         score : float
+            Of Dask's arrays and DataFrames, too: it is computed now.
         """
         if type(X) is type(y) is np.ndarray:
             return super().score(X, y, in_memory(sample_weight))
@@ -142,14 +143,15 @@ class Neurons(Estimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-            Numbers, finite: an array, a table of pandas or Polars, or rows of
-            :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a block
-            at a time if many.
+            Numbers, finite: an array, a table of pandas or Polars, a Dask array or DataFrame, or
+            rows of :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a
+            block at a time if many.
         y : array-like of shape (n_samples,), or None
             A classifier's classes, numbers or text; a regressor's numbers to predict, also of
-            shape (n_samples, n_outputs). None with rows that carry their labels.
+            shape (n_samples, n_outputs); Dask's arrays and columns as well. None with rows that
+            carry their labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Not negative, and not all 0; a batch's loss is the weighted mean.
+            Not negative, and not all 0; a batch's loss is the weighted mean. Dask's as well.
 
         Returns
         -------

@@ -59,7 +59,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         are not penalized. It is 1/C of scikit-learn's ``LogisticRegression``.
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online. Where it is None, ``partial_fit``
-        with the solver "auto" takes 200. L-BFGS takes all.
+        with the solver "auto" takes 200, but all rows of a cluster. L-BFGS takes all.
     learning_rate_init : "auto", float or callable, default="auto"
         A rate for all epochs, or a function from the epoch (from 0) to one, such as those of
         :mod:`fastbp.schedules`. "auto" takes the optimizer's usual rate, 0.01 for Adam and
@@ -146,6 +146,13 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     rows are read a block at a time, and no more of them are in memory than
     :func:`fastbp.fit_neuron` says, which also says which arrays, memory maps among them, are read
     in place.
+
+    X, y and sample weights may also be Dask arrays, DataFrames and columns of them. With an active
+    client, they are fitted and scored where its workers hold them, as are rows of
+    ``open_rows(..., cluster=client)``: only parameters and sums travel. Batches must be whole
+    groups there, with ``shuffle=False``. What is predicted for a Dask array or DataFrame is a lazy
+    array. Fits have the bits of the same rows in memory, but for the last digits of SGD's automatic
+    rate and of balanced weights of classes, where sums of fractions are added up by partition.
 
     It passes scikit-learn's estimator checks, and works in its pipelines, searches and worker
     processes, with arrays and tables: those tools do not take rows of a source. :func:`fastbp.save`

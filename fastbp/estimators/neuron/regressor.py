@@ -50,7 +50,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         are not penalized. With the loss "squared_error" it is that of scikit-learn's ``Ridge``.
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online. Where it is None, ``partial_fit``
-        with the solver "auto" takes 200. L-BFGS takes all.
+        with the solver "auto" takes 200, but all rows of a cluster. L-BFGS takes all.
     learning_rate_init : "auto", float or callable, default="auto"
         A rate for all epochs, or a function from the epoch (from 0) to one, such as those of
         :mod:`fastbp.schedules`. "auto" takes the optimizer's usual rate, 0.01 for Adam and

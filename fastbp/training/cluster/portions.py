@@ -94,14 +94,23 @@ def _of_partitions(
     blocks = client.compute(rows.parts)
     for (start, stop), block in zip(pairwise(rows.starts), blocks, strict=True):
         name = rows.locate(start)[0]
-        yield stop - start, client.submit(of_block, function, block, name, start, pure=False)
+        named = name, rows.feature_names
+        yield stop - start, client.submit(of_block, function, block, named, start, pure=False)
 
 
 def of_block(
-    function: Callable[[Rows, int], Any], block: Block, name: str, start: int
+    function: Callable[[Rows, int], Any],
+    block: Block,
+    named: tuple[str, list[str] | None],
+    start: int,
 ) -> tuple[Any, dict[str, str]]:
-    """Return what a function makes of a partition, and what its bits depend on."""
+    """Return what a function makes of a partition, and what its bits depend on.
+
+    `named` are the names of the partition and of its features, for messages.
+    """
+    name, names = named
     rows = PartRows(block, [Piece(name, slice(0, len(block.features)))], block.features.dtype)
+    rows.feature_names = names
     return of_portion(function, rows, start)
 
 
