@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import arguments
@@ -37,7 +36,7 @@ from fastbp.estimators.names import OWN_LOSSES, own_loss
 from fastbp.estimators.neuron.labels import Prepared, carried
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
-from fastbp.estimators.neuron.scoring import score_on_cluster, scored_rows
+from fastbp.estimators.neuron.scoring import score_of, score_on_cluster, scored_rows
 from fastbp.estimators.neuron.solver import (
     SOLVERS,
     complaint,
@@ -109,8 +108,7 @@ class ScoresRows(Scores):
             return super().score(X, y, sample_weight)
         refuse_special_objects("y", y)
         outputs = in_memory(self.predict(X))  # type: ignore[attr-defined]
-        measure = accuracy_score if isinstance(self, ClassifierMixin) else r2_score
-        return float(measure(y, outputs, sample_weight=sample_weight))
+        return score_of(self, outputs, y, sample_weight)
 
 
 class Neurons(Estimator):

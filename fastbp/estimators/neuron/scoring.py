@@ -1,4 +1,7 @@
-"""Scores of rows that lie on a cluster: its workers predict, and only sums come back."""
+"""Scores of rows in Dask collections, or that lie on a cluster.
+
+There its workers predict, and only sums come back.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,24 @@ from fastbp.training.cluster.portions import over_blocks
 NO_CLASS = -1.0  # the index of a label that no row of the fit had
 
 
+def score_of(estimator: Any, outputs: Any, y: Any, sample_weight: Any) -> float:
+    """Return the score of what is predicted already, as scikit-learn's `score` does."""
+    from sklearn import metrics  # takes long, and scikit-learn itself imports it late
+
+    classifies = isinstance(estimator, ClassifierMixin)
+    measure = metrics.accuracy_score if classifies else metrics.r2_score
+    return float(measure(y, outputs, sample_weight=sample_weight))
+
+
 def scored_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Rows | None:
     """Return rows with labels to score on a cluster; None if there is none, or y is not on it.
 
     The labels of a classifier are indices of its classes if y is Dask's.
     """
-    of_dask = is_collection(X)
-    if not ((y is None and isinstance(X, Rows)) or (is_collection(y) and (of_dask or _joins(X)))):
+    rows = rows_of("X", X) if is_collection(X) else X
+    if not isinstance(rows, Rows) or rows.cluster is None:
         return None
-    rows = rows_of("X", X) if of_dask else X
-    if rows.cluster is None:
+    if y is not None and not (rows.partitioned and is_collection(y)):
         return None
     check_columns(estimator, rows, reset=False)
     if y is None and rows.n_labels == 0:
@@ -45,10 +56,6 @@ def scored_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Rows | No
     elif y is not None:
         labels = Pieces("y", y)
     return labelled(rows, labels, sample_weight, FLOAT64)
-
-
-def _joins(X: Any) -> bool:
-    return isinstance(X, Rows) and X.partitioned
 
 
 def _known(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
