@@ -22,13 +22,13 @@ SIZES, ACTIVATIONS = (D, 8, 3), ("relu", "softmax")
 
 
 @contextmanager
-def local_cluster(n_workers, **how):
-    """A client of a cluster of processes."""
+def local_cluster(n_workers, default=True, **how):
+    """A client of a cluster of processes: by default the active one."""
     how = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50, **how}
     with (
         mock.patch.dict(os.environ),  # Dask's nannies leave OMP_NUM_THREADS=1 there
         distributed.LocalCluster(n_workers=n_workers, processes=True, **how) as cluster,
-        distributed.Client(cluster) as client,
+        distributed.Client(cluster, set_as_default=default) as client,
     ):
         if n_workers:
             client.wait_for_workers(n_workers)
