@@ -124,7 +124,8 @@ class Passes:
         columns = zip(*tasks, strict=True)  # one message for all
         self._waiting.extend(self._client.map(group_sums, *columns, pure=False))
         # Dask fetches results as they come, from elsewhere if a worker dies meanwhile.
-        self._arriving = as_completed(self._waiting, with_results=True, raise_errors=False)
+        how = {"with_results": True, "raise_errors": False, "loop": self._client.loop}
+        self._arriving = as_completed(self._waiting, **how)
 
     def _fetch(self) -> None:
         """Take what has arrived; raise an error of a task."""
