@@ -6,10 +6,14 @@ train.py, predict.py, synth.py
     One command each.
 options.py
     What the commands share.
+inputs.py, cluster.py
+    FILE and what it stands for; the cluster of ``--cluster``.
 settings.py
     The options of training, with their defaults.
 data.py, scaling.py
     Rows to train on: opened, split, scaled, their classes as indices.
+passes.py
+    Passes over all rows, here or by the workers of a cluster.
 fit.py, figures.py, plain_loop.py
     The fit, how good it is, and the NumPy loop that it is timed against.
 loss_log.py, plot.py, report.py
