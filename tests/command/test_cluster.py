@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 
 import fastbp
-from fastbp.command import scaling
 from fastbp.command.app import command
 from fastbp.system.interrupts import EXIT_CODE
 from fastbp.training.cluster.portions import over_portions
@@ -193,18 +192,6 @@ def test_the_first_bad_row_is_named_as_without_a_cluster(table, address, small, 
         announced, error = there.stderr.splitlines()
         assert there.exit_code == 1 and announced.startswith("cluster of 2 workers")
         assert said in error and "1.parquet" in error and here == f"{error}\n"
-
-
-def test_moments_of_blocks_are_those_of_all_rows():
-    rng = np.random.default_rng(0)
-    blocks = [rng.normal(size=(n, 2)) for n in (3, 0, 5, 1)]
-    moments = scaling.Moments(2)
-    moments.origin = blocks[0][0]
-    for block in blocks:
-        moments.add(scaling.moments_of(block, moments.origin))
-    whole = np.concatenate(blocks)
-    np.testing.assert_allclose(moments.means, whole.mean(axis=0), rtol=1e-14)
-    np.testing.assert_allclose(moments.scales, whole.std(axis=0), rtol=1e-14)
 
 
 def bounds(rows, start):
