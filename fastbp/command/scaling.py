@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ def first_pass(
 
     ACC `of_features` and `of_target`, of the rows that are `kept` for training; None are all.
     """
-    if of_features is not None or of_target is not None:
+    with contextlib.suppress(DataError):  # the pass names the first such row
         first = (rows if kept is None else kept).block(0, 1)
         for moments, row in ((of_features, first.features), (of_target, first.labels)):
             if moments is not None and row is not None:
