@@ -271,8 +271,6 @@ def test_a_lost_scheduler_leaves_the_model_so_far(shards, small, tmp_path, monke
 
 # --- a cluster of this machine --------------------------------------------------------------------
 
-QUIET = {**os.environ, "OMP_NUM_THREADS": "1"}
-
 
 def test_local_workers(shards, tmp_path):
     run("train", shards / "parquet", *only("three"), "--hidden", 4, "--optimizer", "lbfgs", "--save",
@@ -280,8 +278,9 @@ def test_local_workers(shards, tmp_path):
     arguments = [shards / "csv" / "*.csv", *only("three"), "--hidden", 4, "--save", tmp_path / "m"]
     done = subprocess.run(
         [sys.executable, "-m", "fastbp", "train", *map(str, arguments), "--cluster", "local"],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("cluster of ") and done.stderr.count("\n") == 1
     assert (tmp_path / "m").read_bytes() == (tmp_path / "here").read_bytes()
 
@@ -297,7 +296,8 @@ def test_an_interrupt_of_all_processes_leaves_the_model(shards, tmp_path):
         [sys.executable, "-m", "fastbp", "train", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    while not (tmp_path / "log").exists() and fit.poll() is None:
+    until = time.monotonic() + 60.0
+    while not (tmp_path / "log").exists() and fit.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     os.killpg(fit.pid, signal.SIGINT)
     printed, said = fit.communicate(timeout=30)
