@@ -12,13 +12,14 @@ import numpy as np
 from fastbp import arguments, datasets
 from fastbp.kernels.cache import why_not_kept
 from fastbp.kernels.jit import JIT_ENABLED
+from fastbp.kernels.steps import finish_sums
 from fastbp.models import drop_in, network, neuron
 from fastbp.models.activations import ActivationName
 from fastbp.system.interrupts import deferred_interrupts
 from fastbp.system.progress import warmup_bar
 
-KERNELS = (*neuron.KERNELS, *network.KERNELS, *datasets.KERNELS)
-"""All kernels that Python calls."""
+KERNELS = (*neuron.KERNELS, *network.KERNELS, *datasets.KERNELS, finish_sums)
+"""All kernels that Python calls; the last is for the clients of clusters alone."""
 X, Y, W = np.eye(3), np.array([0.0, 1.0, 0.0]), np.zeros(3)
 LAYER = [W[:, None]], [W[:1]]
 NAMES: tuple[ActivationName] = ("sigmoid",)

@@ -462,7 +462,7 @@ def test_a_mapped_file_in_another_order(how, n_threads, tmp_path):
 def test_bad_rows_of_a_part_of_a_mapped_file(how, tmp_path):
     whole = np.column_stack([X, Y])
     part = Subset(ArrayRows(X), 210, False)
-    row = int(part.indices(np.array([333]))[0])
+    row = int(part.selection.indices(np.array([333]))[0])
     for column, value in ((1, np.nan), (D, 7.0)):
         spoiled = whole.copy()
         spoiled[row, column] = value
@@ -559,13 +559,13 @@ def test_validation_rows_of_very_many():
     held = 200_000_001
     inside, outside = Subset(Many(), held, True), Subset(Many(), held, False)
     for first in (0, held - 1000):
-        picked = inside.indices(np.arange(first, first + 1000))
+        picked = inside.selection.indices(np.arange(first, first + 1000))
         assert (np.diff(picked) > 0).all()
     for first in (0, 777_777_777, outside.n_rows - 1000):
-        indices = outside.indices(np.arange(first, first + 1000))
+        indices = outside.selection.indices(np.arange(first, first + 1000))
         assert (np.diff(indices) >= 1).all()
         missing = np.setdiff1d(np.arange(indices[0], indices[-1]), indices)
-        around = inside.indices(np.arange(max(0, first // 9 - 2), min(held, first // 9 + 125)))
+        around = inside.selection.indices(np.arange(max(0, first // 9 - 2), min(held, first // 9 + 125)))
         assert np.isin(missing, around).all()
     assert indices[-1] in (outside._rows.n_rows - 1, outside._rows.n_rows - 2)
 
