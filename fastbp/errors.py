@@ -21,6 +21,9 @@ class DataError(FastbpError, ValueError):
         The first offending row, counted from 0, where there is one.
     column : str or int, or None
         The offending column of features, by name or index, where the message names one.
+    fit : NeuronFit or NetworkFit
+        The fit so far, where one was under way: on a cluster, or from a file that has changed.
+        There is no such attribute otherwise.
     """
 
     def __init__(

@@ -9,10 +9,10 @@ from functools import partial, reduce
 import numpy as np
 
 from fastbp.command.data import Parts
-from fastbp.command.passes import over_blocks
 from fastbp.data.rows import Rows
 from fastbp.models.fits import Fit
 from fastbp.models.table_model import class_indices_of, outputs_of
+from fastbp.training.cluster.portions import over_blocks
 
 MOST_RECALLS = 10
 """More classes than these have no recall of their own in the report."""

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbp.command.passes import over_blocks
 from fastbp.data import checks
 from fastbp.data.classes import united, with_distinct_labels
 from fastbp.data.rows import Block, Rows, Wrapped, combined
 from fastbp.data.split import Selection, Subset
 from fastbp.errors import DataError
 from fastbp.system.progress import rows_bar
+from fastbp.training.cluster.portions import over_blocks
 
 
 def first_pass(

@@ -254,14 +254,20 @@ def joined(
     if sample_weight is None:
         weight_name = "weight"
     elif is_collection(sample_weight):
-        weight = Pieces(weight_name, sample_weight)
-        if weight.columns not in (None, 1):
-            raise ValueError(f"{weight_name}: expected 1 column, got {weight.columns}")
+        weight = weight_pieces(weight_name, sample_weight)
     else:
         n, dtype = features.n_rows, targets.dtype
         weight = checks.sample_weights(weight_name, sample_weight, n, dtype)
     rows = features.joined(own, weight)
     return Samples(rows, class_indices, targets, (labels_name, weight_name))
+
+
+def weight_pieces(name: str, value: Any) -> Pieces:
+    """Return weights in a Dask collection, which are checked as they are read."""
+    weight = Pieces(name, value)
+    if weight.columns not in (None, 1):
+        raise ValueError(f"{name}: expected 1 column, got {weight.columns}")
+    return weight
 
 
 def check_weights(name: str, rows: Rows) -> None:

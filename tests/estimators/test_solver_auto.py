@@ -209,7 +209,7 @@ def test_a_default_fit_reads_the_rows_for_lbfgs_only(name, monkeypatch):
     X, y = CLASSES[name]
     expected = NeuronClassifier(alpha=1.0).fit(X, y)
     monkeypatch.setattr(classifier, "survey", None)
-    monkeypatch.setattr(classifier, "Coded", None)
+    monkeypatch.setattr(classifier, "coded", None)
     monkeypatch.setattr(np, "unique", None)
     for labels in (y, y.astype(np.int8), y.astype(float)):
         model = NeuronClassifier(alpha=1.0).fit(X, labels)

@@ -407,7 +407,7 @@ def test_a_thread_that_is_held_up_closes_no_later_segment(monkeypatch):
             meanwhile.pop()()
         return before
 
-    monkeypatch.setattr(run._threads, "run", run_kernel)
+    monkeypatch.setattr(run._computes._threads, "run", run_kernel)
     monkeypatch.setattr(steps, "atomic_add", held_up)
     assert finished(run) == finished(run_for(x, y, 1, chunk_rows=64))
 

@@ -1,5 +1,8 @@
 """Clusters on this machine, and fits on them whose groups are small."""
 
+import asyncio
+import logging
+import multiprocessing
 import os
 import warnings
 from contextlib import contextmanager
@@ -19,16 +22,64 @@ SIZES, ACTIVATIONS = (D, 8, 3), ("relu", "softmax")
 
 
 @contextmanager
-def local_cluster(n_workers, **how):
-    """A client of a cluster of processes."""
+def local_cluster(n_workers, default=True, **how):
+    """A client of a cluster of processes: by default the active one."""
     how = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50, **how}
     with (
-        mock.patch.dict(os.environ),  # Dask sets OMP_NUM_THREADS
+        mock.patch.dict(os.environ),  # Dask's nannies leave OMP_NUM_THREADS=1 there
         distributed.LocalCluster(n_workers=n_workers, processes=True, **how) as cluster,
-        distributed.Client(cluster) as client,
+        distributed.Client(cluster, set_as_default=default) as client,
     ):
-        client.wait_for_workers(n_workers)
+        if n_workers:
+            client.wait_for_workers(n_workers)
         yield client
+
+
+class Workers:
+    """Processes with a worker each, which may be killed at any moment: no nanny minds them."""
+
+    def __init__(self, address):
+        self._address = address
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["distributed", "fastbp.training.cluster.worker"])
+        self.processes = []
+
+    def add(self):
+        """Start one; return its process."""
+        process = self._context.Process(target=_serve, args=(self._address,), daemon=True)
+        process.start()
+        self.processes.append(process)
+        return process
+
+    def kill(self, process):
+        """End one as ``kill -9`` does."""
+        process.kill()
+        process.join()
+        self.processes.remove(process)
+
+
+def _serve(address):
+    async def serve():
+        async with distributed.Worker(address, nthreads=1, dashboard=False) as worker:
+            await worker.finished()
+
+    logging.disable()
+    asyncio.run(serve())
+
+
+@contextmanager
+def mortal_cluster(n_workers):
+    """A client of a cluster of workers that no nanny minds, and these."""
+    with local_cluster(0) as client:
+        workers = Workers(client.scheduler.address)
+        try:
+            for _ in range(n_workers):
+                workers.add()
+            client.wait_for_workers(n_workers)
+            yield client, workers
+        finally:
+            while workers.processes:
+                workers.kill(workers.processes[0])
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@
 - ``folder.py``: the files of a folder, or of a list, as one; ``partitions.py``: columns that the
   names of folders hold;
 - ``iterator.py``: blocks that a callable makes; ``collections.py``: Dask arrays and DataFrames;
+  ``relabelled.py``: labels in them that are classes;
 - ``spool.py``: a copy in a temporary file; ``writing.py``: rows written as ``.npy``.
 
 It may import the rest of `fastbp.data`, `fastbp.system`, `arguments` and `errors`. `arrow.py`,

@@ -55,7 +55,7 @@ def _is_array(value: Any) -> bool:
 
 
 class Pieces:
-    """The partitions of a collection, each a Dask Delayed that gives whole rows.
+    """The partitions of a collection, of `numbers` or of anything, each a Delayed of whole rows.
 
     Attributes
     ----------
@@ -76,9 +76,10 @@ class Pieces:
 
     lengths: list[int] | None = None
 
-    def __init__(self, name: str, value: Any) -> None:
+    def __init__(self, name: str, value: Any, numbers: bool = True) -> None:
         self.name, self.names = name, names_of(value)
-        _check_dtypes(name, value)
+        if numbers:
+            _check_dtypes(name, value)
         self.columns = None if value.ndim == 1 else int(value.shape[1])
         self.remote = _on_cluster(value)
         if _is_array(value):
@@ -90,20 +91,27 @@ class Pieces:
             if not np.isnan(value.chunks[0]).any():
                 self.lengths = [int(n) for n in value.chunks[0]]
         else:
-            self.dtype = checks.number_array(name, value._meta).dtype
+            meta = value._meta
+            self.dtype = checks.number_array(name, meta).dtype if numbers else FLOAT64
             self.pieces = value.to_delayed()
         self._measured = self.pieces
 
     def select(self, name: str, columns: list[int]) -> Pieces:
         """Return some columns, by index, of the same partitions."""
+        other = self.each(_picked, columns)
+        other.name, other.columns = name, len(columns)
+        if self.names is not None:
+            other.names = [self.names[j] for j in columns]
+        return other
+
+    def each(self, function: Callable[..., Any], *arguments: Any) -> Pieces:
+        """Return what a function makes of each partition, given its name and these arguments."""
         from dask import delayed
 
         other: Any = object.__new__(Pieces)
-        vars(other).update(vars(self), name=name, columns=len(columns))
-        if self.names is not None:
-            other.names = [self.names[j] for j in columns]
-        pick = delayed(_picked)
-        other.pieces = [pick(piece, columns) for piece in self.pieces]
+        make = delayed(function)
+        pieces = [make(_partition(self.name, i), p, *arguments) for i, p in enumerate(self.pieces)]
+        vars(other).update(vars(self), pieces=pieces)
         return other  # type: ignore[no-any-return]
 
     @staticmethod
@@ -203,6 +211,8 @@ class DaskRows(Rows):
         self, labels: Pieces | np.ndarray | None, weight: Pieces | np.ndarray | None
     ) -> Self:
         """Return the same rows with labels or weights, where they are given."""
+        if labels is None and weight is None:
+            return self
         labels = self._labels if labels is None else labels
         return type(self)(self._features, labels, self._weight if weight is None else weight)
 
@@ -432,7 +442,7 @@ def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
 # --- what tasks call -----------------------------------------------------------------------------
 
 
-def _picked(value: Any, columns: list[int]) -> Any:
+def _picked(name: str, value: Any, columns: list[int]) -> Any:
     return value.iloc[:, columns] if frames.is_pandas(value) else value[:, columns]
 
 

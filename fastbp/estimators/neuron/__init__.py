@@ -8,6 +8,10 @@ rows.py
     Arrays, tables and rows that come in.
 labels.py
     Labels of classes, and one pass over the rows beforehand.
+lazy.py
+    Predictions for Dask collections.
+scoring.py
+    Scores of rows on a cluster.
 solver.py
     Which optimizer trains them, and until when.
 rates.py

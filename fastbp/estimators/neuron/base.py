@@ -17,7 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from fastbp import arguments
 from fastbp.arguments import FLOAT32
 from fastbp.data.arrays import is_plain
+from fastbp.data.checks import refuse_special_objects
 from fastbp.data.rows import Rows
+from fastbp.data.sources.collections import in_memory, is_collection
 from fastbp.errors import DivergenceError
 from fastbp.estimators.base import (
     COUNT,
@@ -34,6 +36,7 @@ from fastbp.estimators.names import OWN_LOSSES, own_loss
 from fastbp.estimators.neuron.labels import Prepared, carried
 from fastbp.estimators.neuron.rates import curvature, smoothness
 from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
+from fastbp.estimators.neuron.scoring import score_of, score_on_cluster, scored_rows
 from fastbp.estimators.neuron.solver import (
     SOLVERS,
     complaint,
@@ -89,11 +92,23 @@ class ScoresRows(Scores):
         Returns
         -------
         score : float
+            Of Dask's arrays and DataFrames, too: it is computed now.
         """
+        if type(X) is type(y) is np.ndarray:
+            return super().score(X, y, in_memory(sample_weight))
+        check_is_fitted(self, "coef_")
+        rows = scored_rows(self, X, y, sample_weight)
+        if rows is not None:
+            return score_on_cluster(self, rows, by_index=y is not None)
         if y is None and isinstance(X, Rows):
             y, weight = carried(X)
             sample_weight = weight if sample_weight is None else sample_weight
-        return super().score(X, y, sample_weight)
+        y, sample_weight = in_memory(y), in_memory(sample_weight)
+        if not is_collection(X):
+            return super().score(X, y, sample_weight)
+        refuse_special_objects("y", y)
+        outputs = in_memory(self.predict(X))  # type: ignore[attr-defined]
+        return score_of(self, outputs, y, sample_weight)
 
 
 class Neurons(Estimator):
@@ -126,14 +141,15 @@ class Neurons(Estimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), or Rows
-            Numbers, finite: an array, a table of pandas or Polars, or rows of
-            :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a block
-            at a time if many.
+            Numbers, finite: an array, a table of pandas or Polars, a Dask array or DataFrame, or
+            rows of :func:`fastbp.open_rows` or of a virtual data set. Sparse rows are made dense, a
+            block at a time if many.
         y : array-like of shape (n_samples,), or None
             A classifier's classes, numbers or text; a regressor's numbers to predict, also of
-            shape (n_samples, n_outputs). None with rows that carry their labels.
+            shape (n_samples, n_outputs); Dask's arrays and columns as well. None with rows that
+            carry their labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Not negative, and not all 0; a batch's loss is the weighted mean.
+            Not negative, and not all 0; a batch's loss is the weighted mean. Dask's as well.
 
         Returns
         -------
@@ -179,11 +195,11 @@ class Neurons(Estimator):
         if incremental and isinstance(self, ClassifierMixin):
             check_partial_fit_first_call(self, classes)
             known = self.classes_
-        rule, batch_size = solver_of(self, rows.n_rows, incremental)
+        rule, batch_size = solver_of(self, rows, incremental)
         by_rows = rate_follows_from_rows(self, rule)
         with in_scikit_learns_words(self, X):
             data = self._prepared(rows, labels, sample_weight, known, dtype, by_rows)
-            size = min(batch_size or rows.n_rows, rows.n_rows)
+            size = min(batch_size or data.rows.n_rows, data.rows.n_rows)
             rate = self._rate(data, rule, size, dtype) if by_rows else usual_rate(self, rule)
             epochs = 1 if incremental else self.max_iter
             callbacks = Callbacks(self, epochs, self._shaped, X, y, sample_weight)

@@ -12,11 +12,14 @@ from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastbp.arguments import DTYPES, names_in_docs
-from fastbp.data.classes import class_indices, listed, whole_number_classes
+from fastbp.data.classes import check_classes, class_indices, listed, whole_number_classes
 from fastbp.data.rows import Rows
+from fastbp.data.sources.collections import Pieces, is_collection
+from fastbp.data.sources.relabelled import class_labels, distinct_labels, indices_of_labels
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
-from fastbp.estimators.neuron.labels import Coded, Prepared, Survey, survey
-from fastbp.estimators.neuron.rows import labelled
+from fastbp.estimators.neuron.labels import NOT_CLASSES, Coding, Prepared, Survey, coded, survey
+from fastbp.estimators.neuron.lazy import takes_collections
+from fastbp.estimators.neuron.rows import column_of_labels, labelled
 from fastbp.estimators.neuron.solver import SOLVERS, SolverName
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
 from fastbp.models.activations import ActivationName
@@ -56,7 +59,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         are not penalized. It is 1/C of scikit-learn's ``LogisticRegression``.
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online. Where it is None, ``partial_fit``
-        with the solver "auto" takes 200. L-BFGS takes all.
+        with the solver "auto" takes 200, but all rows of a cluster. L-BFGS takes all.
     learning_rate_init : "auto", float or callable, default="auto"
         A rate for all epochs, or a function from the epoch (from 0) to one, such as those of
         :mod:`fastbp.schedules`. "auto" takes the optimizer's usual rate, 0.01 for Adam and
@@ -143,6 +146,13 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     rows are read a block at a time, and no more of them are in memory than
     :func:`fastbp.fit_neuron` says, which also says which arrays, memory maps among them, are read
     in place.
+
+    X, y and sample weights may also be Dask arrays, DataFrames and columns of them. With an active
+    client, they are fitted and scored where its workers hold them, as are rows of
+    ``open_rows(..., cluster=client)``: only parameters and sums travel. Batches must be whole
+    groups there, with ``shuffle=False``. What is predicted for a Dask array or DataFrame is a lazy
+    array. Fits have the bits of the same rows in memory, but for the last digits of SGD's automatic
+    rate and of balanced weights of classes, where sums of fractions are added up by partition.
 
     It passes scikit-learn's estimator checks, and works in its pipelines, searches and worker
     processes, with arrays and tables: those tools do not take rows of a source. :func:`fastbp.save`
@@ -281,17 +291,27 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         by_index = n_outputs == 1 or self._output == "softmax"
         # Numbers of a .npy file stay in the page cache if they can be taken as they are.
         if not (by_index and class_weight is None and np.array_equal(values, indices)):
-            rows = Coded(rows, values, class_weight, by_index)
+            rows = coded(rows, Coding(values, class_weight, by_index))
         factors = np.ones(classes.size) if class_weight is None else class_weight
         return Prepared(rows, n_outputs, found, factors)
 
     def _labels(
         self, rows: Rows, y: Any, classes: np.ndarray | None
-    ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    ) -> tuple[np.ndarray | None, np.ndarray | Pieces | None, np.ndarray | None]:
         """Return the classes, if they are known; labels (N, 1) of y; and what stands for a class.
 
         The last are the values that the rows' labels have, in order: None if they must be found.
         """
+        if is_collection(y):
+            read = class_labels("y", y, column_of_labels)
+            if classes is None:
+                classes = distinct_labels(read)
+                check_classes("y", classes, NOT_CLASSES, fewest=1)
+                # Two fractions are refused as well, which are no classes.
+                fractions = classes[classes % 1 != 0] if classes.dtype.kind == "f" else classes
+                check_classification_targets(fractions[:1])
+            values = np.arange(float(classes.size))
+            return classes, indices_of_labels(read, classes), values
         if y is not None:
             y = y if y.ndim == 1 else column_or_1d(y, warn=True)
             found = whole_number_classes(y) if classes is None else None
@@ -321,6 +341,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         np.divide(sums.sum() / sums.size, sums, out=balanced, where=sums > 0.0)
         return balanced
 
+    @takes_collections
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the pre-activations; for two classes, the log-odds of the second.
 
@@ -334,6 +355,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         """
         return self._outputs(X, "identity")
 
+    @takes_collections
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of each row: that of the highest score.
 
@@ -349,6 +371,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         numbers = scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0.0).astype(np.intp)
         return self.classes_.take(numbers)
 
+    @takes_collections
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
 
@@ -373,6 +396,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         outputs /= sums
         return outputs
 
+    @takes_collections
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of the probabilities, which stay finite.
 

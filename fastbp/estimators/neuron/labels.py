@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,13 +13,16 @@ from fastbp.data.arrays import read_only
 from fastbp.data.classes import check_classes, class_indices, with_distinct_labels
 from fastbp.data.labels import LabelKind, Samples, Targets
 from fastbp.data.rows import WHOLE_BYTES, Block, Rows, Wrapped
+from fastbp.data.sources.collections import DaskRows
+from fastbp.data.sources.relabelled import RelabelledRows
+from fastbp.training.cluster.portions import over_blocks
 
 NOT_CLASSES = "a number is for NeuronRegressor to predict"
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over the rows finds.
+    """What one pass finds, in a block or in all rows.
 
     Attributes
     ----------
@@ -36,6 +40,17 @@ class Survey:
     weights: np.ndarray
     squares: np.ndarray
     longest: float
+
+    def plus(self, other: Survey) -> Survey:
+        """Return what is in these rows and in others, after them."""
+        labels = np.union1d(self.labels, other.labels)
+        sums = self._sums(labels) + other._sums(labels)
+        return Survey(labels, sums[0], sums[1], max(self.longest, other.longest))
+
+    def _sums(self, labels: np.ndarray) -> np.ndarray:
+        sums = np.zeros((2, labels.size))
+        sums[:, np.searchsorted(labels, self.labels)] = self.weights, self.squares
+        return sums
 
 
 class Prepared(NamedTuple):
@@ -61,6 +76,9 @@ class Prepared(NamedTuple):
 def survey(rows: Rows, known: np.ndarray | None, grouped: bool, lengths: bool) -> Survey:
     """Read the labels of all rows once and check them, and the features to measure lengths.
 
+    On a cluster, its workers do. Sums of fractions over a Dask collection may then differ in their
+    last digits, as they are added up partition by partition.
+
     Parameters
     ----------
     rows : Rows
@@ -72,32 +90,47 @@ def survey(rows: Rows, known: np.ndarray | None, grouped: bool, lengths: bool) -
     lengths : bool
         Whether to measure the rows' squared lengths.
     """
-    searches = grouped and known is None
-    labels = np.zeros(0 if grouped else 1) if known is None else known
-    sums = np.zeros((2, labels.size))
-    longest = 0.0
-    samples = Samples(rows, False, Targets("", LabelKind.NUMBERS))
-    for start, block, found in with_distinct_labels(rows, samples.check, searches):
-        n = len(block.features)
-        weight = np.ones(n) if block.weight is None else block.weight
-        if searches and found.size > labels.size:
-            check_classes(rows.name, found, NOT_CLASSES, fewest=1)
-            wider = np.zeros((2, found.size))
-            wider[:, np.searchsorted(found, labels)] = sums
-            labels, sums = found, wider
-        groups = np.zeros(n, dtype=np.intp)
-        if grouped:
-            assert block.labels is not None
-            locate = partial(_locate, rows, slice(start, None))
-            groups = class_indices(block.labels[:, 0], labels, locate)
-        sums[0] += np.bincount(groups, weight, labels.size)
-        if lengths:
-            squares = np.einsum("ij,ij->i", block.features, block.features)
-            if not np.isfinite(squares.sum()):
-                rows.raise_if_not_finite(start, block.features)
-            longest = max(longest, squares.max(where=weight > 0.0, initial=0.0))
-            sums[1] += np.bincount(groups, weight * squares, labels.size)
-    return Survey(labels, sums[0], sums[1], float(longest))
+    blocks = over_blocks(rows, _Surveyor(known, grouped, lengths))
+    found = next(blocks)
+    for block in blocks:
+        found = found.plus(block)
+        if grouped and known is None:  # others may lie elsewhere
+            check_classes(rows.name, found.labels, NOT_CLASSES, fewest=1)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Surveyor:
+    """The arguments of `survey`: a worker is called with them."""
+
+    known: np.ndarray | None
+    grouped: bool
+    lengths: bool
+
+    def __call__(self, rows: Rows, first: int) -> Iterator[Survey]:
+        """Yield what is in each block of some rows."""
+        searches = self.grouped and self.known is None
+        labels = np.zeros(1) if self.known is None else self.known
+        samples = Samples(rows, False, Targets("", LabelKind.NUMBERS))
+        for start, block, found in with_distinct_labels(rows, samples.check, searches):
+            n, longest = len(block.features), 0.0
+            weight = np.ones(n) if block.weight is None else block.weight
+            if searches and found.size != labels.size:
+                check_classes(rows.name, found, NOT_CLASSES, fewest=1)
+            labels = found if searches else labels
+            groups = np.zeros(n, dtype=np.intp)
+            if self.grouped:
+                assert block.labels is not None
+                locate = partial(_locate, rows, slice(start, None))
+                groups = class_indices(block.labels[:, 0], labels, locate)
+            squares: np.ndarray = np.zeros(labels.size)
+            if self.lengths:
+                of_rows = np.einsum("ij,ij->i", block.features, block.features)
+                if not np.isfinite(of_rows.sum()):
+                    rows.raise_if_not_finite(start, block.features)
+                longest = float(of_rows.max(where=weight > 0.0, initial=0.0))
+                squares = np.bincount(groups, weight * of_rows, labels.size)
+            yield Survey(labels, np.bincount(groups, weight, labels.size), squares, longest)
 
 
 def _locate(rows: Rows, some: slice | np.ndarray, i: int) -> tuple[str, int]:
@@ -105,35 +138,76 @@ def _locate(rows: Rows, some: slice | np.ndarray, i: int) -> tuple[str, int]:
     return rows.locate(some.start + i if isinstance(some, slice) else int(some[i]))
 
 
-class Coded(Wrapped):
-    """Rows whose labels are classes, as neurons learn them.
+@dataclass(frozen=True, eq=False)
+class Coding:
+    """How labels that are classes become those that neurons learn.
 
-    Either in one column, their indices, of which a single neuron learns 0 and 1 and softmax all; or
-    in a column for each class, 1 for its own rows and 0 for the others.
+    Either one column, their indices, of which a single neuron learns 0 and 1 and softmax all; or a
+    column for each class, 1 for its own rows and 0 for the others.
 
-    Parameters
+    Attributes
     ----------
-    rows : Rows
-        With one column of labels.
     labels : numpy.ndarray of float64, shape (n_classes,)
         The distinct labels, sorted.
-    class_weight : numpy.ndarray, shape (n_classes,), optional
+    class_weight : numpy.ndarray, shape (n_classes,), or None
         Multiplies the sample weights.
-    indices : bool
+    by_index : bool
         Whether the labels become indices.
     """
 
-    def __init__(
-        self, rows: Rows, labels: np.ndarray, class_weight: np.ndarray | None, indices: bool
+    labels: np.ndarray
+    class_weight: np.ndarray | None
+    by_index: bool
+
+    @property
+    def n_labels(self) -> int:
+        """How many columns of labels there are then."""
+        return 1 if self.by_index else self.labels.size
+
+    def complete(
+        self, inside: Block, block: Block, locate: Callable[[int], tuple[str, int]]
     ) -> None:
+        """Code the labels of a block; OUT the labels and weights of `block`."""
+        assert inside.labels is not None
+        indices = class_indices(inside.labels[:, 0], self.labels, locate)
+        if block.labels is not None and self.by_index:
+            block.labels[:, 0] = indices
+        elif block.labels is not None:
+            block.labels[:] = 0.0
+            block.labels[np.arange(len(indices)), indices] = 1.0
+        if block.weight is None or block.weight is inside.weight:
+            return
+        block.weight[:] = 1.0 if inside.weight is None else inside.weight
+        if self.class_weight is not None:
+            np.multiply(block.weight, self.class_weight[indices], out=block.weight)
+
+    def partition(self, name: str, inside: Block) -> Block:
+        """Return the rows of a Dask collection's partition, with their labels coded."""
+        n = len(inside.features)
+        weight = inside.weight if self.class_weight is None else np.empty(n)
+        block = Block(inside.features, np.empty((n, self.n_labels)), weight)
+        self.complete(inside, block, lambda row: (name, row))
+        return block
+
+
+def coded(rows: Rows, coding: Coding) -> Rows:
+    """Return rows whose labels, one column of classes, are as neurons learn them."""
+    if isinstance(rows, DaskRows):
+        weighted = rows.weighted or coding.class_weight is not None
+        return RelabelledRows(rows, coding.partition, coding.n_labels, weighted)
+    return Coded(rows, coding)
+
+
+class Coded(Wrapped):
+    """Rows whose labels are coded when they are read."""
+
+    def __init__(self, rows: Rows, coding: Coding) -> None:
         super().__init__(rows)
-        self._labels, self._class_weight = labels, class_weight
-        self.classes = None
-        self.n_labels = 1 if indices else labels.size
-        self.weighted = rows.weighted or class_weight is not None
+        self._coding, self.classes, self.n_labels = coding, None, coding.n_labels
+        self.weighted = rows.weighted or coding.class_weight is not None
         n, most_bytes = self.n_rows, max(WHOLE_BYTES, 8 * self.n_rows * self.n_features)
         if rows.in_memory is not None and 8 * n * self.n_labels <= most_bytes:
-            weight = rows.in_memory.weight if class_weight is None else np.empty(n)
+            weight = rows.in_memory.weight if coding.class_weight is None else np.empty(n)
             block = Block(rows.in_memory.features, np.empty((n, self.n_labels)), weight)
             self._complete(slice(0, n), rows.in_memory, block)
             self.in_memory = block.map(read_only)
@@ -144,19 +218,10 @@ class Coded(Wrapped):
         return Block(block.features, np.empty((n, 1)), weight)
 
     def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:
-        assert inside.labels is not None
-        locate = partial(_locate, self._rows, rows)
-        indices = class_indices(inside.labels[:, 0], self._labels, locate)
-        if block.labels is not None and self.n_labels == 1:
-            block.labels[:, 0] = indices
-        elif block.labels is not None:
-            block.labels[:] = 0.0
-            block.labels[np.arange(len(indices)), indices] = 1.0
-        if block.weight is None or block.weight is inside.weight:
-            return
-        block.weight[:] = 1.0 if inside.weight is None else inside.weight
-        if self._class_weight is not None:
-            np.multiply(block.weight, self._class_weight[indices], out=block.weight)
+        self._coding.complete(inside, block, partial(_locate, self._rows, rows))
+
+    def portion(self, start: int, stop: int) -> Rows:
+        return Coded(self._rows.portion(start, stop), self._coding)
 
 
 def carried(rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,8 +11,10 @@ from sklearn.utils import column_or_1d
 
 from fastbp.arguments import names_in_docs
 from fastbp.data.rows import Rows
+from fastbp.data.sources.collections import Pieces, is_collection
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
 from fastbp.estimators.neuron.labels import Prepared, survey
+from fastbp.estimators.neuron.lazy import takes_collections
 from fastbp.estimators.neuron.rows import labelled
 from fastbp.estimators.neuron.solver import SOLVERS, SolverName
 from fastbp.estimators.scikit_learn import StrOptions, fit_method
@@ -48,7 +50,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         are not penalized. With the loss "squared_error" it is that of scikit-learn's ``Ridge``.
     batch_size : int or None, default=None
         Rows of each update: None takes all, 1 trains online. Where it is None, ``partial_fit``
-        with the solver "auto" takes 200. L-BFGS takes all.
+        with the solver "auto" takes 200, but all rows of a cluster. L-BFGS takes all.
     learning_rate_init : "auto", float or callable, default="auto"
         A rate for all epochs, or a function from the epoch (from 0) to one, such as those of
         :mod:`fastbp.schedules`. "auto" takes the optimizer's usual rate, 0.01 for Adam and
@@ -206,7 +208,9 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         dtype: np.dtype[Any],
         lengths: bool,
     ) -> Prepared:
-        if y is not None:
+        if is_collection(y):
+            y = Pieces("y", y)
+        elif y is not None:
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             y = np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
@@ -214,6 +218,7 @@ class NeuronRegressor(ScoresRows, RegressorMixin, Neurons):  # type: ignore[misc
         found = survey(rows, None, grouped=False, lengths=True) if lengths else None
         return Prepared(rows, rows.n_labels, found, np.ones(1))
 
+    @takes_collections
     def predict(self, X: Any) -> np.ndarray:
         """Return the outputs.
 

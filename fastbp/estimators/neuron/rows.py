@@ -14,9 +14,10 @@ from sklearn.utils import check_array
 
 from fastbp.arguments import FLOAT32, FLOAT64
 from fastbp.data import checks
-from fastbp.data.arrays import ArrayRows, Labelled, is_plain, loaded_if_small
-from fastbp.data.labels import check_weights
+from fastbp.data.arrays import ArrayRows, Labelled, is_plain, loaded_if_small, rows_of
+from fastbp.data.labels import check_weights, weight_pieces
 from fastbp.data.rows import Rows
+from fastbp.data.sources.collections import DaskRows, Pieces, in_memory, is_collection
 from fastbp.data.sparse import SparseRows
 from fastbp.errors import DataError
 from fastbp.estimators.base import dtype_of
@@ -31,7 +32,8 @@ def checked(
 ) -> tuple[Rows, Any, np.dtype[Any]]:
     """Return features as rows, labels as scikit-learn checks them, and the dtype to compute in.
 
-    That is the given one, of what is fitted already, or else that of the features.
+    That is the given one, of what is fitted already, or else that of the features. Labels in a Dask
+    collection stay there if the features are in one.
     """
     reset = dtype is None
     if isinstance(X, str | os.PathLike):
@@ -40,6 +42,10 @@ def checked(
         estimator.n_features_in_ = X.shape[1]
         vars(estimator).pop("feature_names_in_", None)
         return ArrayRows(X, "X", X.dtype), y, X.dtype
+    if is_collection(X):
+        X = rows_of("X", X)
+    if is_collection(y) and not isinstance(X, DaskRows):
+        y = in_memory(y)
     if not isinstance(X, Rows):
         several = isinstance(estimator, RegressorMixin)
         how = {"multi_output": several, "y_numeric": several, "accept_sparse": "csr", **UNREAD}
@@ -56,13 +62,28 @@ def checked(
     if y is not None:
         if X.n_labels > 0:
             raise ValueError(f"y: expected None with rows that carry labels ({X.name})")
-        checks.refuse_special_objects("y", y)
-        checks.refuse_missing_labels("y", y)
-        checks.refuse_gaps("y", y)
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
-        if len(y) != X.n_rows:
-            raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
-    return loaded_if_small(X), y, dtype or arithmetic_of(X)
+        if not is_collection(y):
+            y = checked_labels("y", y)
+            if len(y) != X.n_rows:
+                raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
+    rows = X if isinstance(X, DaskRows) else loaded_if_small(X)
+    return rows, y, dtype or arithmetic_of(X)
+
+
+def checked_labels(name: str, y: Any) -> np.ndarray:
+    """Return labels as scikit-learn checks them."""
+    checks.refuse_special_objects(name, y)
+    checks.refuse_missing_labels(name, y)
+    checks.refuse_gaps(name, y)
+    labels: np.ndarray = check_array(
+        y, ensure_2d=False, dtype=None, input_name=name, ensure_min_samples=0
+    )
+    return labels
+
+
+def column_of_labels(name: str, y: Any) -> np.ndarray:
+    """Return the labels in a partition of a Dask collection, shape (n,), checked."""
+    return checked_labels(name, y).reshape(-1) if len(y) else np.empty(0)
 
 
 def are_plain(X: Any, y: Any) -> bool:
@@ -112,19 +133,27 @@ def check_columns(estimator: Any, rows: Rows, reset: bool) -> None:
 
 
 def labelled(
-    rows: Rows, labels: np.ndarray | None, sample_weight: Any, dtype: np.dtype[Any]
+    rows: Rows, labels: np.ndarray | Pieces | None, sample_weight: Any, dtype: np.dtype[Any]
 ) -> Rows:
     """Return rows with these labels (N, K) and weights, if they do not carry them.
 
-    Sums of the weights must be numbers of this dtype.
+    Sums of the weights must be numbers of this dtype. Those of a Dask collection are read into
+    memory if they are few, and no cluster has them.
     """
     if sample_weight is not None:
         if rows.weighted:
             raise ValueError(
                 f"sample_weight: expected None with rows that carry sample weights ({rows.name})"
             )
-        sample_weight = checks.sample_weights("sample_weight", sample_weight, rows.n_rows, dtype)
-    if labels is not None or sample_weight is not None:
+        if isinstance(rows, DaskRows) and is_collection(sample_weight):
+            sample_weight = weight_pieces("sample_weight", sample_weight)
+        else:
+            given = in_memory(sample_weight)
+            sample_weight = checks.sample_weights("sample_weight", given, rows.n_rows, dtype)
+    if isinstance(rows, DaskRows):
+        rows = loaded_if_small(rows.joined(labels, sample_weight))
+    elif labels is not None or sample_weight is not None:
+        assert not isinstance(labels, Pieces)
         rows = Labelled(rows, labels, sample_weight)
     check_weights("sample_weight", rows)
     return rows
@@ -138,6 +167,11 @@ def in_scikit_learns_words(estimator: Any, X: Any) -> Iterator[None]:
     except DataError as error:
         if isinstance(X, Rows):
             raise
+        if is_collection(X):  # of what is given with X, rows carry it by then
+            text = (
+                str(error).replace(": target: ", ": y: ").replace(": weight: ", ": sample_weight: ")
+            )
+            raise DataError(text, error.row, error.column) from None
         validate(estimator, X, reset=False, dtype=KINDS, accept_sparse="csr")
         text = str(error).replace("X: target: ", "y: ").replace("'bce'", repr(estimator.loss))
         raise DataError(text, error.row) from None

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from fastbp.arguments import describe
+from fastbp.data.rows import Rows
 from fastbp.estimators.names import optimizer_of
 from fastbp.training.optimizers import LBFGS, OPTIMIZERS, Optimizer, OptimizerName
 
 SolverName = Literal["auto", OptimizerName]  # for type checkers
 SOLVERS = ("auto", *OPTIMIZERS)
 USUAL_BATCH = 200
-"""Rows of a batch of `partial_fit` where nothing is said, as in scikit-learn's perceptrons."""
+"""Rows of a batch of `partial_fit` where nothing is said, as in scikit-learn's perceptrons.
+
+On a cluster all rows are one batch: smaller ones must be whole groups there.
+"""
 
 
-def solver_of(settings: Any, n_rows: int, incremental: bool) -> tuple[Optimizer, int | None]:
+def solver_of(settings: Any, rows: Rows, incremental: bool) -> tuple[Optimizer, int | None]:
     """Return an estimator's optimizer, and the rows of a batch, None for all of them.
 
     `incremental` is for ``partial_fit``.
@@ -24,7 +28,7 @@ def solver_of(settings: Any, n_rows: int, incremental: bool) -> tuple[Optimizer,
         given = batch_size is not None or not _is_auto(settings.learning_rate_init)
         if not (incremental or given):
             return optimizer_of(settings, "lbfgs"), None
-        usual = USUAL_BATCH if incremental else None
+        usual = USUAL_BATCH if incremental and rows.cluster is None else None
         return optimizer_of(settings, "sgd"), usual if batch_size is None else batch_size
     rule = optimizer_of(settings)
     if type(rule) is not LBFGS:
@@ -34,10 +38,10 @@ def solver_of(settings: Any, n_rows: int, incremental: bool) -> tuple[Optimizer,
             "solver: expected 'auto', 'sgd' or another that trains by batches with partial_fit, got"
             f" {settings.solver!r}, which goes over all rows again and again"
         )
-    if batch_size is not None and batch_size < n_rows:
+    if batch_size is not None and batch_size < rows.n_rows:
         raise ValueError(
-            f"batch_size: expected None, or at least the {n_rows} rows, with solver='lbfgs', which"
-            f" computes the loss of all rows for each step, got {batch_size}"
+            f"batch_size: expected None, or at least the {rows.n_rows} rows, with solver='lbfgs',"
+            f" which computes the loss of all rows for each step, got {batch_size}"
         )
     if not _is_auto(settings.learning_rate_init):
         raise ValueError(

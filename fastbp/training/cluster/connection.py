@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 from fastbp.errors import ClusterError, FastbpError
@@ -14,14 +16,26 @@ from fastbp.system.interrupts import Interrupts, WaitInterruptedError
 from fastbp.system.versions import what_bits_depend_on
 
 POLL_SECONDS = 0.001
+FETCH_SECONDS = 1.0  # at first; a result that is large is given twice as long each time
 LOOK_SECONDS = 1.0  # between questions to the scheduler about its workers
 PATIENCE_SECONDS = 60.0  # with a cluster of which no worker takes tasks
 
 
 class Connection:
-    """A client, and how long to be patient with its cluster."""
+    """A client, and how long to be patient with its cluster.
+
+    Raises
+    ------
+    TypeError
+        If the client is an asynchronous one.
+    """
 
     def __init__(self, client: Any, interrupts: Interrupts | None = None) -> None:
+        if client.asynchronous:
+            raise TypeError(
+                "cluster: expected a distributed.Client that waits for results, outside of an event"
+                " loop, got an asynchronous one"
+            )
         self.client = client
         self._interrupts = interrupts or Interrupts()
         self._seen: dict[str, str] = {}
@@ -34,10 +48,45 @@ class Connection:
         return dict(sorted(found.items()))
 
     def result(self, future: Any) -> Any:
-        """Return what a task has computed, or raise its error."""
-        while not future.done():
+        """Return a result, which is computed again if the worker that holds it dies meanwhile."""
+        seconds = FETCH_SECONDS
+        while True:
+            if future.status == "error":
+                return future.result()
+            if future.done():
+                try:
+                    return future.result(timeout=seconds)
+                except TimeoutError:
+                    seconds *= 2
             self.wait()
-        return future.result()
+
+    def begin(self) -> None:
+        """Be patient anew: nobody has looked at the workers for some time."""
+        self._idle_since = time.monotonic()
+
+    def cancel(self, futures: Iterable[Any]) -> None:
+        """Have results forgotten, and tasks that are not computed yet."""
+        if self.client.status == "running":
+            with suppress(OSError, RuntimeError):  # of a connection that is lost by now
+                self.client.cancel(list(futures))
+
+    def check_installed(self) -> None:
+        """Refuse workers without fastbp: they would die of tasks that they cannot even read."""
+        with self.translated():
+            futures = {
+                address: self.client.submit(
+                    import_module, "fastbp.training.cluster.worker",
+                    workers=[address], allow_other_workers=True, pure=False,
+                )
+                for address in self.threads()
+            }  # fmt: skip
+            for address, future in futures.items():
+                try:
+                    self.result(future)
+                except ImportError as error:
+                    raise ClusterError(
+                        f"expected fastbp on every worker, but {address} cannot import it: {error}"
+                    ) from error
 
     def wait(self) -> None:
         """Wait a moment; raise an error if nothing can come any more, or if Ctrl-C does."""
@@ -87,21 +136,23 @@ class Connection:
 
         try:
             yield
-        except (FastbpError, ValueError, TypeError, WaitInterruptedError):
+        except (FastbpError, ValueError, TypeError, Warning, WaitInterruptedError):
             raise
         except distributed.KilledWorker as error:
             raise ClusterError(
                 "workers died again and again while they computed the same part; perhaps they have"
-                f" too little memory for it: {error}"
+                f" too little memory for it, or no fastbp: {error}"
             ) from error
         except MemoryError as error:
             raise ClusterError(f"a worker ran out of memory: {error}") from error
         except Exception as error:
-            of_a_file = isinstance(error, OSError) and error.filename is not None
-            if self.client.status != "running" or (isinstance(error, OSError) and not of_a_file):
+            lost = isinstance(error, OSError | CancelledError)
+            of_a_file = getattr(error, "filename", None) is not None
+            if self.client.status != "running" or (lost and not of_a_file):
                 raise self._lost() from error
             raise ClusterError(f"a worker failed with {type(error).__name__}: {error}") from error
 
     def _lost(self) -> ClusterError:
-        address = getattr(self.client.scheduler, "address", "its address")
-        return ClusterError(f"lost the connection to the scheduler at {address}")
+        address = getattr(self.client.scheduler, "address", None)
+        where = f" at {address}" if address else ", whose client is closed"
+        return ClusterError(f"lost the connection to the scheduler{where}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,8 @@ class Passes:
 
     Raises
     ------
+    TypeError
+        If the client is an asynchronous one.
     ValueError
         If a batch is not of whole groups.
     """
@@ -40,19 +41,21 @@ class Passes:
                 f"batch_size: expected None or a multiple of {problem.group_rows:,} rows on a"
                 f" cluster, whose workers sum up so many at least, got {options.batch_rows:,}"
             )
-        self._problem, self._memory = problem, memory
+        self._problem, self._memory, self._interrupts = problem, memory, interrupts
         self._client, self._connection = rows.cluster, Connection(rows.cluster, interrupts)
         rule = LOSS_ONLY if options.optimizer.code == KEEP_LOSS else GRADIENT_ONLY
         self._pass = Pass.of(problem, rule)
         self._waiting: deque[Any] = deque()  # futures of sums, in the order of their groups
+        self._arriving: Any = None
+        self._arrived: dict[Any, Any] = {}
 
     def _parts(self) -> list[Placed]:
         """Return the parts, which other problems of the same samples may have placed."""
         samples, key = self._problem.samples, self._problem.group_rows
         if key not in samples.placed:
-            placed = place(samples, key, self._client, self._connection.threads())
-            self._check_facts(samples, placed)
-            samples.placed[key] = placed
+            self._connection.check_installed()
+            samples.placed[key] = place(samples, key, self._client, self._connection.threads())
+            self._check_facts(samples, samples.placed[key])
         found: list[Placed] = samples.placed[key]
         return found
 
@@ -82,12 +85,12 @@ class Passes:
                 self._begin()
             until = time.perf_counter() + WAIT_SECONDS
             while self._waiting and time.perf_counter() < until:
-                ready = list(takewhile(lambda future: future.done(), self._waiting))
-                for sums, bits in self._client.gather(ready):
-                    self._waiting.popleft()
+                self._fetch()
+                while self._waiting and self._waiting[0] in self._arrived:
+                    sums, bits = self._arrived.pop(self._waiting.popleft())
                     self._connection.compare(bits)
                     self._add(sums)
-                if not ready:
+                if self._waiting:
                     self._wait()
         if not self._waiting:
             assert memory.next_chunk % group_chunks == 0
@@ -103,6 +106,9 @@ class Passes:
                 "state: expected that of a fit that was not interrupted within a group of"
                 f" {problem.group_rows:,} rows, to continue it on a cluster"
             )
+        from distributed import as_completed
+
+        self._connection.begin()
         group_rows, options = problem.group_rows, problem.options
         begin = memory.batch_start // group_rows + memory.next_chunk // problem.group_chunks
         end = min(problem.rows.n_rows, memory.batch_start + options.batch_rows)
@@ -117,6 +123,19 @@ class Passes:
         ]
         columns = zip(*tasks, strict=True)  # one message for all
         self._waiting.extend(self._client.map(group_sums, *columns, pure=False))
+        # Dask fetches results as they come, from elsewhere if a worker dies meanwhile.
+        how = {"with_results": True, "raise_errors": False, "loop": self._client.loop}
+        self._arriving = as_completed(self._waiting, **how)
+
+    def _fetch(self) -> None:
+        """Take what has arrived; raise an error of a task."""
+        for future, result in self._arriving.next_batch(block=False):
+            if future.status == "error":
+                _, error, trace = result
+                raise error.with_traceback(trace)
+            if isinstance(result, BaseException):  # that it was cancelled
+                raise result
+            self._arrived[future] = result
 
     def _add(self, sums: np.ndarray) -> None:
         """Add groups to those of the batch, in order."""
@@ -128,24 +147,34 @@ class Passes:
         try:
             self._connection.wait()
         except WaitInterruptedError:
-            self.close()
+            self.cancel()
             raise
 
     def check_all(self) -> None:
         """Raise a DataError for the first invalid row."""
         dtype = self._memory.parameters.dtype.name
-        with self._connection.translated():
-            for future in [
-                self._client.submit(check_part, each.part, dtype, pure=False)
-                for each in self._parts()
-            ]:
-                self._connection.result(future)
+        try:
+            with self._connection.translated():
+                for future in [
+                    self._client.submit(check_part, each.part, dtype, pure=False)
+                    for each in self._parts()
+                ]:
+                    self._connection.result(future)
+        except WaitInterruptedError:
+            self._interrupts.raise_if_any()
 
     def raise_bad_row(self) -> None:
         """Do nothing: workers raise the error."""
 
-    def close(self) -> None:
+    def cancel(self) -> None:
         """Have what is not computed yet forgotten."""
-        for future in self._waiting:
-            future.cancel()
+        self._connection.cancel(self._waiting)
         self._waiting.clear()
+        self._arrived.clear()
+
+    def close(self) -> None:
+        """Have the rows forgotten, too, which an exception might refer to for some time."""
+        self.cancel()
+        placed = self._problem.samples.placed
+        self._connection.cancel(each.part for parts in placed.values() for each in parts)
+        placed.clear()

@@ -95,10 +95,10 @@ def _read_by_workers(
     samples.rows.close()  # open files cannot be sent
     for i, (first, stop) in enumerate(pairwise(bounds)):
         rows = samples.rows.portion(first * group_rows, min(stop * group_rows, n_rows))
-        where = addresses[i * len(addresses) // n_parts]
+        where = addresses[i * len(addresses) // n_parts :][:1]  # there may be none yet
         part = client.submit(
             part_of_rows, rows, _checks(samples),
-            workers=[where], allow_other_workers=True, pure=False,
+            workers=where or None, allow_other_workers=bool(where), pure=False,
         )  # fmt: skip
         placed.append(Placed(first, stop, part))
     return placed

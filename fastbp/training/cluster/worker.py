@@ -6,6 +6,9 @@ Dask sends these functions by name: a worker runs those of its own installation.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import signal
+import threading
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -168,8 +171,25 @@ def _sums(problem: Problem, team: Team, readers: int, first: int, stop: int) -> 
     return found
 
 
+def leave_interrupts_to_the_client() -> None:
+    """Let a Ctrl-C in the terminal of a cluster's client end the fit only, not this worker as well.
+
+    A worker that another process of Python started is ended by that. Others are left as they are.
+    """
+    from distributed import get_worker
+
+    if multiprocessing.parent_process() is not None:
+        get_worker().loop.add_callback(_ignore_interrupts)
+
+
+def _ignore_interrupts() -> None:
+    if threading.current_thread() is threading.main_thread():  # the only one that may
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def part_of_blocks(blocks: list[Block], pieces: list[Piece], checks: Checks) -> Part:
     """Return the part that consists of these rows of some partitions, checked."""
+    leave_interrupts_to_the_client()
     block = blocks[0] if len(blocks) == 1 else _joined(blocks)
     return checks.part(PartRows(block, pieces, checks.targets.dtype))
 
@@ -186,6 +206,7 @@ def _joined(blocks: list[Block]) -> Block:
 
 def part_of_rows(rows: Rows, checks: Checks) -> Part:
     """Return the part that consists of rows that this worker reads itself, where they lie."""
+    leave_interrupts_to_the_client()
     return checks.part(loaded_if_small(rows))
 
 
