@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from fastbp import DataError
 from fastbp.data import frames
-from fastbp.data.arrays import ArrayRows, Labelled
+from fastbp.data.arrays import ArrayRows, Labelled, Loaded
 from fastbp.data.sources import files, folder, npy, npz, text, text_labels
 from fastbp.data.sources.opening import open_rows
 from fastbp.data.sources.spool import spooled
@@ -84,6 +85,18 @@ def test_what_the_caller_has_is_not_read(kind, tmp_path):
     block = ours.block(150, 160)
     np.testing.assert_array_equal(block.features, rows[150:160, :3])
     assert block.labels.shape == (10, 2) and block.weight[0] == 150.0
+
+
+@every_kind
+def test_rows_that_are_being_read_can_be_sent(kind, tmp_path):
+    """Dask moves what a worker holds, whether files are open or not."""
+    rows = problem()
+    path, options = written(kind, tmp_path, rows)
+    for source in (open_rows(path, **options), open_rows([path], **options)):
+        source.block(0, 3)
+        again = pickle.loads(pickle.dumps(Loaded(source)))
+        assert_all_rows(again, rows)
+        assert_all_rows(pickle.loads(pickle.dumps(source)), rows)
 
 
 @every_kind

@@ -51,6 +51,9 @@ class File:
         self.size = path.stat().st_size if descriptor is None else 0
         self._descriptor = descriptor
 
+    def __getstate__(self) -> dict[str, Any]:  # on another machine, or in a copy, it is closed
+        return {**vars(self), "_descriptor": None}
+
     def _opened(self) -> Descriptor:
         descriptor = self._descriptor
         if descriptor is None:
