@@ -565,7 +565,9 @@ def test_validation_rows_of_very_many():
         indices = outside.selection.indices(np.arange(first, first + 1000))
         assert (np.diff(indices) >= 1).all()
         missing = np.setdiff1d(np.arange(indices[0], indices[-1]), indices)
-        around = inside.selection.indices(np.arange(max(0, first // 9 - 2), min(held, first // 9 + 125)))
+        around = inside.selection.indices(
+            np.arange(max(0, first // 9 - 2), min(held, first // 9 + 125))
+        )
         assert np.isin(missing, around).all()
     assert indices[-1] in (outside._rows.n_rows - 1, outside._rows.n_rows - 2)
 

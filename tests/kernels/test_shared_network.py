@@ -118,7 +118,9 @@ def test_a_bad_row_ends_the_fit(rule, dtype):
 def test_who_waits_too_long_comes_back(monkeypatch):
     monkeypatch.setattr(steps, "PATIENCE", 10)
     with Run(problem_of((3, 5, 2), 40, SGD(), 8), Team(2, None)) as run:
-        monkeypatch.setattr(run._computes._threads, "run", lambda call, abandon: results.append(call(1)))
+        monkeypatch.setattr(
+            run._computes._threads, "run", lambda call, abandon: results.append(call(1))
+        )
         results = []
         run.slice()
     assert results == [False]  # thread 0 has not opened the slice
