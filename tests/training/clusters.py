@@ -1,6 +1,7 @@
 """Clusters on this machine, and fits on them whose groups are small."""
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ SIZES, ACTIVATIONS = (D, 8, 3), ("relu", "softmax")
 def local_cluster(n_workers, default=True, **how):
     """A client of a cluster of processes: by default the active one."""
     how = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50, **how}
+    gc.collect()  # a client that failed to connect: deleted while another starts, it never returns
     with (
         mock.patch.dict(os.environ),  # Dask's nannies leave OMP_NUM_THREADS=1 there
         distributed.LocalCluster(n_workers=n_workers, processes=True, **how) as cluster,
