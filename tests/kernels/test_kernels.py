@@ -252,7 +252,7 @@ def test_groups_that_are_summed_up_elsewhere(group, dtype):
         cut = rng.integers(n_groups + 1)
         for first, stop in ((0, cut), (cut, n_groups)):
             if first < stop:
-                sums, _ = group_sums(part, what, memory.parameters, first, stop)
+                (sums,), _ = group_sums([part], what, memory.parameters, [(first, stop)])
                 for each in sums:
                     memory.add_group(each[:-8], each[-8:], group)
         memory.complete_batch()

@@ -155,6 +155,7 @@ def cut_within(monkeypatch, chunks, where, path, **how):
     with monkeypatch.context() as patch:
         patch.setattr("fastbp.training.slices.SLICE_SECONDS", 0.0)  # of one chunk
         patch.setattr("fastbp.training.cluster.passes.WAIT_SECONDS", 0.002)
+        patch.setattr("fastbp.training.cluster.passes.TASK_SECONDS", 0.0)  # one a part
         patch.setattr(Run, "slice", cut)
         with pytest.raises(Killed):
             quietly(neuron, *where, checkpoint=path, checkpoint_every=0.0, **how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from fastbp.training.cluster.worker import Pass, check_part, group_sums, kept
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import GRADIENT_ONLY, LOSS_ONLY
 from fastbp.training.problem import Problem
+from fastbp.training.slices import UNIT_SECONDS
 
 WAIT_SECONDS = 0.05  # for results, before Ctrl-C, progress and checkpoints have their turn
+TASK_SECONDS = 0.25  # of work that a task takes on, of parts that lie on one worker
 SENT_WITH_EACH_TASK = 2**16  # bytes of parameters; more are the result of a task of their own
 
 
@@ -45,9 +48,12 @@ class Passes:
         self._client, self._connection = rows.cluster, Connection(rows.cluster, interrupts)
         rule = LOSS_ONLY if options.optimizer.code == KEEP_LOSS else GRADIENT_ONLY
         self._pass = Pass.of(problem, rule)
-        self._waiting: deque[Any] = deque()  # futures of sums, in the order of their groups
+        self._waiting: deque[int] = deque()  # the numbers of parts whose sums are still to add
+        self._holders: list[str] = []  # the worker of each part, when it was placed
+        self._futures: list[Any] = []
+        self._indices: list[list[int]] = []  # the parts of each of them
         self._arriving: Any = None
-        self._arrived: dict[Any, Any] = {}
+        self._arrived: dict[int, np.ndarray] = {}
 
     def _parts(self) -> list[Placed]:
         """Return the parts, which other problems of the same samples may have placed."""
@@ -57,6 +63,9 @@ class Passes:
             samples.placed[key] = place(samples, key, self._client, self._connection.threads())
             self._check_facts(samples, samples.placed[key])
         found: list[Placed] = samples.placed[key]
+        if not self._holders:
+            where = self._client.who_has([each.part for each in found])
+            self._holders = [(*where[each.part.key], "")[0] for each in found]
         return found
 
     def _check_facts(self, samples: Samples, placed: list[Placed]) -> None:
@@ -87,9 +96,7 @@ class Passes:
             while self._waiting and time.perf_counter() < until:
                 self._fetch()
                 while self._waiting and self._waiting[0] in self._arrived:
-                    sums, bits = self._arrived.pop(self._waiting.popleft())
-                    self._connection.compare(bits)
-                    self._add(sums)
+                    self._add(self._arrived.pop(self._waiting.popleft()))
                 if self._waiting:
                     self._wait()
         if not self._waiting:
@@ -109,23 +116,46 @@ class Passes:
         from distributed import as_completed
 
         self._connection.begin()
+        self._futures.clear()
+        self._indices.clear()
         group_rows, options = problem.group_rows, problem.options
         begin = memory.batch_start // group_rows + memory.next_chunk // problem.group_chunks
         end = min(problem.rows.n_rows, memory.batch_start + options.batch_rows)
         parameters: Any = memory.parameters.copy()
         if parameters.nbytes > SENT_WITH_EACH_TASK:
             parameters = self._client.submit(kept, parameters, pure=False)
-        tasks = [
-            (part, self._pass, parameters, a - first, b - first)
-            for first, stop, part in self._parts()
+        wanted = [
+            (index, part, (a - first, b - first))
+            for index, (first, stop, part) in enumerate(self._parts())
             for a, b in [(max(first, begin), min(stop, -(-end // group_rows)))]
             if a < b
         ]
-        columns = zip(*tasks, strict=True)  # one message for all
-        self._waiting.extend(self._client.map(group_sums, *columns, pure=False))
+        self._waiting.extend(index for index, *_ in wanted)
+        tasks = []
+        for some in self._together(wanted):
+            indices, parts, bounds = map(list, zip(*some, strict=True))
+            tasks.append((parts, self._pass, parameters, bounds))
+            self._indices.append(indices)
+        self._futures = self._client.map(group_sums, *zip(*tasks, strict=True), pure=False)
         # Dask fetches results as they come, from elsewhere if a worker dies meanwhile.
         how = {"with_results": True, "raise_errors": False, "loop": self._client.loop}
-        self._arriving = as_completed(self._waiting, **how)
+        self._arriving = as_completed(self._futures, **how)
+
+    def _together(self, wanted: list[Any]) -> Iterator[list[Any]]:
+        """Yield what one task each is to sum up: parts on one worker that take a moment only."""
+        problem = self._problem
+        tasks: dict[str, tuple[list[Any], float]] = {}
+        group_seconds = problem.group_rows * problem.row_work * UNIT_SECONDS
+        for each in wanted:
+            index, _, (first, stop) = each
+            holder = self._holders[index]
+            some, seconds = tasks.get(holder, ([], 0.0))
+            seconds += (stop - first) * group_seconds
+            if some and seconds > TASK_SECONDS:
+                yield some
+                some, seconds = [], (stop - first) * group_seconds
+            tasks[holder] = [*some, each], seconds
+        yield from (some for some, _ in tasks.values())
 
     def _fetch(self) -> None:
         """Take what has arrived; raise an error of a task."""
@@ -135,7 +165,10 @@ class Passes:
                 raise error.with_traceback(trace)
             if isinstance(result, BaseException):  # that it was cancelled
                 raise result
-            self._arrived[future] = result
+            sums, bits = result
+            self._connection.compare(bits)
+            indices = self._indices[self._futures.index(future)]
+            self._arrived.update(zip(indices, sums, strict=True))
 
     def _add(self, sums: np.ndarray) -> None:
         """Add groups to those of the batch, in order."""
@@ -168,9 +201,9 @@ class Passes:
 
     def cancel(self) -> None:
         """Have what is not computed yet forgotten."""
-        self._connection.cancel(self._waiting)
-        self._waiting.clear()
-        self._arrived.clear()
+        self._connection.cancel(self._futures)
+        for each in (self._waiting, self._futures, self._indices, self._arrived):
+            each.clear()
 
     def close(self) -> None:
         """Have the rows forgotten, too, which an exception might refer to for some time."""

@@ -230,12 +230,16 @@ def kept(parameters: np.ndarray) -> np.ndarray:
 
 
 def group_sums(
-    part: Part, what: Pass, parameters: np.ndarray, first: int, stop: int
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Return the sums of the groups `first` to `stop` of a part, and what their bits depend on.
+    parts: list[Part], what: Pass, parameters: np.ndarray, bounds: list[tuple[int, int]]
+) -> tuple[list[np.ndarray], dict[str, str]]:
+    """Return the sums of some groups of each part, and what their bits depend on.
 
-    Of shape (groups, P + 8) with gradients, or (groups, 8).
+    `bounds` are the first group of each part and the one after the last. Of shape (groups, P + 8)
+    with gradients, or (groups, 8).
     """
-    problem = what.problem(part.samples, parameters)
-    with workers(problem, 1) as (team, readers):
-        return np.stack(_sums(problem, team, readers, first, stop)), what_bits_depend_on()
+    found = []
+    for part, (first, stop) in zip(parts, bounds, strict=True):
+        problem = what.problem(part.samples, parameters)
+        with workers(problem, 1) as (team, readers):
+            found.append(np.stack(_sums(problem, team, readers, first, stop)))
+    return found, what_bits_depend_on()
