@@ -37,6 +37,8 @@ class Passes:
         If a batch is not of whole groups.
     """
 
+    epochs_ahead = 1
+
     def __init__(self, problem: Problem, memory: Memory, interrupts: Interrupts) -> None:
         rows, options = problem.rows, problem.options
         if options.batch_rows < rows.n_rows and options.batch_rows % problem.group_rows:
@@ -76,8 +78,6 @@ class Passes:
         if samples.rows.weighted and not any(each.has_weight for each in found):
             raise ValueError("sample_weight: expected rows with a weight above 0, got zeros only")
 
-    epochs_ahead = 1
-
     def reorder(self, orders: list[Any]) -> None:
         """Rows are visited where they lie."""
         raise AssertionError
@@ -106,7 +106,7 @@ class Passes:
             finish_sums(memory.integers, memory.floats, memory.vectors, rates, losses)
 
     def _begin(self) -> None:
-        """Have the rest of the batch computed, a task for each part."""
+        """Have the rest of the batch computed, by a task for each part or for several."""
         memory, problem = self._memory, self._problem
         if memory.next_chunk % problem.group_chunks:
             raise ValueError(
@@ -177,6 +177,7 @@ class Passes:
             self._memory.add_group(each[:n], each[n:], self._problem.group_chunks)
 
     def _wait(self) -> None:
+        """Wait a moment; after Ctrl-C nobody needs what is being computed."""
         try:
             self._connection.wait()
         except WaitInterruptedError:

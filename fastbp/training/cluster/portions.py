@@ -67,8 +67,7 @@ def over_portions(
             waiting.popleft()
             yield n_rows, result
     finally:
-        for _, future in waiting:
-            future.cancel()
+        connection.cancel(future for _, future in waiting)
 
 
 def _submitted(

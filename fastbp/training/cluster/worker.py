@@ -213,10 +213,9 @@ def part_of_rows(rows: Rows, checks: Checks) -> Part:
 def facts_of(part: Part) -> Facts:
     """Return what the client has to know of a part: its weights, and on what machine it is."""
     rows = part.samples.rows
-    weights = (b.weight for _, b in rows.blocks()) if rows.weighted else iter(())
-    return Facts(
-        what_bits_depend_on(), any(weight is not None and weight.any() for weight in weights)
-    )
+    blocks = rows.blocks() if rows.weighted else ()
+    has_weight = any(block.weight is not None and block.weight.any() for _, block in blocks)
+    return Facts(what_bits_depend_on(), has_weight)
 
 
 def check_part(part: Part, dtype: str) -> None:
