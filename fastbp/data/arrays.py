@@ -21,7 +21,8 @@ from fastbp.data.rows import (
     gather,
     ranges,
 )
-from fastbp.data.sources.collections import is_collection, rows_of_collection
+from fastbp.data.sources.collections import rows_of_collection
+from fastbp.data.sources.pieces import is_collection
 from fastbp.kernels.stored import DTYPES, passed
 
 IN_CACHE = 2**20  # numbers: 8 MiB as float64

@@ -11,7 +11,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data import checks, frames
 from fastbp.data.rows import Rows
-from fastbp.data.sources import collections
+from fastbp.data.sources import pieces
 from fastbp.training.problem import Outcome
 from fastbp.training.state import TrainingState
 
@@ -148,7 +148,7 @@ def check_names(features: Any, expected: list[str] | None) -> None:
     """Refuse a table, or rows, whose columns are not those that a model was fitted to, in order."""
     if expected is not None and type(features) is not np.ndarray:
         is_rows = isinstance(features, Rows)
-        of = collections if collections.is_collection(features) else frames
+        of = pieces if pieces.is_collection(features) else frames
         names = features.feature_names if is_rows else of.names_of(features)
         if names is not None and not is_rows:  # as rows_of leaves it out
             index = frames.index_names(getattr(features, "schema", None))

@@ -14,7 +14,8 @@ from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
-from fastbp.data.sources.collections import is_collection, mapped_rows
+from fastbp.data.sources.collections import mapped_rows
+from fastbp.data.sources.pieces import is_collection
 from fastbp.kernels import network as kernels
 from fastbp.kernels.shared_network import shared_steps
 from fastbp.kernels.sparse_network import sparse_steps

@@ -15,7 +15,8 @@ from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets
-from fastbp.data.sources.collections import is_collection, mapped_rows
+from fastbp.data.sources.collections import mapped_rows
+from fastbp.data.sources.pieces import is_collection
 from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
 from fastbp.kernels.online_neuron import online_neuron_steps

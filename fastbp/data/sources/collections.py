@@ -1,4 +1,4 @@
-"""Dask collections: arrays, DataFrames and Series, whose rows lie in partitions.
+"""Rows of Dask collections, which lie in partitions, and lazy predictions of them.
 
 Dask is imported by whoever has made such a collection, never before.
 """
@@ -9,7 +9,7 @@ import sys
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Self
@@ -17,143 +17,19 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from fastbp.arguments import FLOAT64
-from fastbp.data import checks, frames
+from fastbp.data import checks
 from fastbp.data.rows import Block, Rows, combined, copy, digest_of_samples, sample_ranges
-from fastbp.errors import DataError
-from fastbp.kernels.stored import DTYPES
-
-COLLECTIONS = (
-    ("dask.array", "Array"),
-    ("dask.dataframe", "DataFrame"),
-    ("dask.dataframe", "Series"),
+from fastbp.data.sources.pieces import (
+    Pieces,
+    is_array,
+    numbers_in,
+    of_shape,
+    partition_name,
+    stored_dtype,
 )
+
 HELD_PARTITIONS = 2
 """Partitions that stay in memory: two readers of the same rows may be at different ones."""
-
-
-def is_collection(value: object) -> bool:
-    """Return whether it is an array, a DataFrame or a Series of Dask."""
-    return "dask" in sys.modules and any(_is(value, *kind) for kind in COLLECTIONS)
-
-
-def _is(value: object, module: str, name: str) -> bool:
-    return isinstance(value, getattr(sys.modules.get(module), name, ()))
-
-
-def names_of(value: Any) -> list[str] | None:
-    """Return the names of a collection's columns; None if it has none."""
-    return None if _is_array(value) else frames.names_of(value._meta)
-
-
-def in_memory(value: Any) -> Any:
-    """Return what a collection holds, computed where Dask computes; others unchanged."""
-    return value.compute() if is_collection(value) else value
-
-
-def _is_array(value: Any) -> bool:
-    return _is(value, *COLLECTIONS[0])
-
-
-class Pieces:
-    """The partitions of a collection, of `numbers` or of anything, each a Delayed of whole rows.
-
-    Attributes
-    ----------
-    name : str
-        What messages call it.
-    pieces : list of Delayed
-    columns : int or None
-        None if it has one dimension.
-    names : list of str or None
-        Of the columns.
-    dtype : numpy.dtype
-        That of the numbers, as far as is known before they are computed.
-    lengths : list of int or None
-        The rows of each partition; None as long as they are not known.
-    remote : bool
-        Whether some of it lies on a cluster already.
-    """
-
-    lengths: list[int] | None = None
-
-    def __init__(self, name: str, value: Any, numbers: bool = True) -> None:
-        self.name, self.names = name, names_of(value)
-        if numbers:
-            _check_dtypes(name, value)
-        self.columns = None if value.ndim == 1 else int(value.shape[1])
-        self.remote = _on_cluster(value)
-        if _is_array(value):
-            self.dtype = value.dtype
-            if value.ndim == 2 and len(value.chunks[1]) > 1:
-                value = value.rechunk({1: -1})
-            # What features and labels have in common is computed once: not renamed by optimizing.
-            self.pieces = value.to_delayed(optimize_graph=False).ravel().tolist()
-            if not np.isnan(value.chunks[0]).any():
-                self.lengths = [int(n) for n in value.chunks[0]]
-        else:
-            meta = value._meta
-            self.dtype = checks.number_array(name, meta).dtype if numbers else FLOAT64
-            self.pieces = value.to_delayed()
-        self._measured = self.pieces
-
-    def select(self, name: str, columns: list[int]) -> Pieces:
-        """Return some columns, by index, of the same partitions."""
-        other = self.each(_picked, columns)
-        other.name, other.columns = name, len(columns)
-        if self.names is not None:
-            other.names = [self.names[j] for j in columns]
-        return other
-
-    def each(self, function: Callable[..., Any], *arguments: Any) -> Pieces:
-        """Return what a function makes of each partition, given its name and these arguments."""
-        from dask import delayed
-
-        other: Any = object.__new__(Pieces)
-        make = delayed(function)
-        pieces = [make(_partition(self.name, i), p, *arguments) for i, p in enumerate(self.pieces)]
-        vars(other).update(vars(self), pieces=pieces)
-        return other  # type: ignore[no-any-return]
-
-    @staticmethod
-    def measure(given: Sequence[Pieces]) -> None:
-        """Find out the lengths that are not known, all at once, where Dask computes."""
-        import dask
-
-        unknown = [some for some in given if some.lengths is None]
-        wanted = {id(some._measured): some._measured for some in unknown}
-        count = dask.delayed(len)
-        (found,) = dask.compute({key: [count(p) for p in each] for key, each in wanted.items()})
-        for some in unknown:
-            some.lengths = found[id(some._measured)]
-
-    def filled(self) -> list[tuple[int, int, Any]]:
-        """Return number, length and Delayed of each partition that has rows."""
-        assert self.lengths is not None
-        each = zip(self.lengths, self.pieces, strict=True)
-        return [(i, length, piece) for i, (length, piece) in enumerate(each) if length > 0]
-
-    def cut(self, lengths: list[int]) -> list[Any]:
-        """Return Delayed columns of float64 for partitions of these lengths."""
-        import dask
-        from dask import array
-
-        own, width = self.filled(), 1 if self.columns is None else self.columns
-        convert = dask.delayed(_columns_in)
-        found = [
-            convert(_partition(self.name, i), piece, (length, width)) for i, length, piece in own
-        ]
-        if (got := sum(n for _, n, _ in own)) != sum(lengths):
-            expected = f"expected {sum(lengths)} values (one per row of features)"
-            raise ValueError(f"{self.name}: {expected}, got {got}")
-        if [length for _, length, _ in own] == lengths:
-            return found
-        parts = [
-            array.from_delayed(piece, (length, width), FLOAT64)
-            for piece, (_, length, _) in zip(found, own, strict=True)
-        ]
-        whole = array.concatenate(parts).rechunk((tuple(lengths), width))
-        pieces: list[Any] = whole.to_delayed(optimize_graph=False).ravel().tolist()
-        return pieces
 
 
 class Survey(NamedTuple):
@@ -198,7 +74,7 @@ class DaskRows(Rows):
     ) -> None:
         assert features.columns is not None
         self.name, self.feature_names = features.name, features.names
-        self.n_features, self.dtype = features.columns, _stored(features.dtype).name
+        self.n_features, self.dtype = features.columns, stored_dtype(features.dtype).name
         self._features, self._labels, self._weight = features, labels, weight
         if labels is not None:
             columns = labels.columns if isinstance(labels, Pieces) else labels.shape[1]
@@ -249,7 +125,7 @@ class DaskRows(Rows):
         )
         make = dask.delayed(_block_of)
         parts = [
-            make(_partition(self.name, i), (length, self.n_features), piece, y, weight)
+            make(partition_name(self.name, i), (length, self.n_features), piece, y, weight)
             for (i, length, piece), y, weight in zip(filled, labels, weights, strict=True)
         ]
         return Survey(starts, [i for i, _, _ in filled], parts)
@@ -343,7 +219,7 @@ class DaskRows(Rows):
 
     def locate(self, row: int) -> tuple[str, int]:
         i = self._index(row)
-        return _partition(self.name, self.survey.numbers[i]), row - self.starts[i]
+        return partition_name(self.name, self.survey.numbers[i]), row - self.starts[i]
 
     def close(self) -> None:
         with self._lock:
@@ -360,7 +236,7 @@ def rows_of_collection(name: str, value: Any) -> DaskRows:
 
 def shape_of(name: str, value: Any) -> tuple[float, int]:
     """Return rows, perhaps NaN, and columns; refuse a collection that has not two dimensions."""
-    shape = value.shape if _is_array(value) else (np.nan, *value._meta.shape[1:])
+    shape = value.shape if is_array(value) else (np.nan, *value._meta.shape[1:])
     if len(shape) != 2:
         checks.refuse_dimensions(name, shape)
     return shape[0], int(shape[1])
@@ -371,7 +247,7 @@ def chosen_rows(name: str, value: Any, sides: list[list[int]]) -> DaskRows:
 
     `sides` are their indices; the other columns are neither read nor checked.
     """
-    if not _is_array(value):
+    if not is_array(value):
         value = value.iloc[:, [j for side in sides for j in side]]
         rest = iter(range(len(value.columns)))
         sides = [[next(rest) for _ in side] for side in sides]
@@ -397,10 +273,10 @@ def mapped_rows(
     dtype : numpy.dtype
         That of the outputs.
     """
-    if not _is_array(value):
+    if not is_array(value):
         rows = rows_of_collection(name, value)
         empty = np.empty((0, rows.n_features), rows.dtype)
-        value = value.map_partitions(_numbers_in, name, meta=empty)
+        value = value.map_partitions(numbers_in, name, meta=empty)
     elif len(value.chunks[1]) > 1:
         value = value.rechunk({1: -1})
     tail = () if n_outputs is None else (n_outputs,)
@@ -413,53 +289,7 @@ def mapped_rows(
     )  # fmt: skip
 
 
-def _check_dtypes(name: str, value: Any) -> None:
-    """Refuse what a collection is known to hold, if it is no numbers."""
-    if _is_array(value):
-        if value.dtype.kind not in checks.REAL_KINDS + "O":
-            raise TypeError(f"{name}: expected real numbers, got {checks.kind_of(value.dtype)}")
-        if value.ndim not in (1, 2):
-            checks.refuse_dimensions(name, value.shape)
-    elif (got := frames.first_no_number(value._meta)) is not None:
-        raise TypeError(f"{name}: expected real numbers, got {got}")
-
-
-def _on_cluster(value: Any) -> bool:
-    """Return whether futures of a cluster are among what a collection is computed from."""
-    distributed = sys.modules.get("distributed")
-    return distributed is not None and bool(distributed.futures_of(value))
-
-
-def _partition(name: str, number: int) -> str:
-    return f"{name}, partition {number}"
-
-
-def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of a partition's features: as it is stored, if kernels can read it."""
-    return dtype if dtype in DTYPES else FLOAT64
-
-
 # --- what tasks call -----------------------------------------------------------------------------
-
-
-def _picked(name: str, value: Any, columns: list[int]) -> Any:
-    return value.iloc[:, columns] if frames.is_pandas(value) else value[:, columns]
-
-
-def _numbers_in(value: Any, name: str) -> np.ndarray:
-    array = checks.number_array(name, value)
-    return np.ascontiguousarray(array, dtype=_stored(array.dtype))
-
-
-def _columns_in(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
-    array = checks.number_array(name, value)
-    return _of_shape(name, array[:, None] if array.ndim == 1 else array, shape).astype(FLOAT64)
-
-
-def _of_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if array.shape != shape:
-        raise DataError(f"{name}: expected shape {shape}, got {array.shape}")
-    return array
 
 
 def _block_of(
@@ -470,7 +300,7 @@ def _block_of(
     weight: np.ndarray | None,
 ) -> Block:
     weight = None if weight is None else weight.reshape(-1)
-    return Block(_of_shape(name, _numbers_in(features, name), shape), labels, weight)
+    return Block(of_shape(name, numbers_in(features, name), shape), labels, weight)
 
 
 def _sampled(
@@ -496,4 +326,4 @@ def _outputs_of(
 ) -> np.ndarray:
     if len(features) == 0:
         return np.empty((0, *tail), dtype)
-    return function(features, _partition(name, block_id[0]))
+    return function(features, partition_name(name, block_id[0]))

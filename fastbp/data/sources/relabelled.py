@@ -12,7 +12,8 @@ import numpy as np
 
 from fastbp.data.classes import MOST_CLASSES, class_indices
 from fastbp.data.rows import Block
-from fastbp.data.sources.collections import DaskRows, Pieces
+from fastbp.data.sources.collections import DaskRows
+from fastbp.data.sources.pieces import Pieces
 
 ReadLabels = Callable[[str, Any], np.ndarray]
 

@@ -19,7 +19,7 @@ from fastbp.arguments import FLOAT32
 from fastbp.data.arrays import is_plain
 from fastbp.data.checks import refuse_special_objects
 from fastbp.data.rows import Rows
-from fastbp.data.sources.collections import in_memory, is_collection
+from fastbp.data.sources.pieces import in_memory, is_collection
 from fastbp.errors import DivergenceError
 from fastbp.estimators.base import (
     COUNT,

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from fastbp.arguments import DTYPES, names_in_docs
 from fastbp.data.classes import check_classes, class_indices, listed, whole_number_classes
 from fastbp.data.rows import Rows
-from fastbp.data.sources.collections import Pieces, is_collection
+from fastbp.data.sources.pieces import Pieces, is_collection
 from fastbp.data.sources.relabelled import class_labels, distinct_labels, indices_of_labels
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
 from fastbp.estimators.neuron.labels import NOT_CLASSES, Coding, Prepared, Survey, coded, survey

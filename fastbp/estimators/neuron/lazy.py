@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp.data.arrays import rows_of
-from fastbp.data.sources.collections import is_collection, mapped_rows
+from fastbp.data.sources.collections import mapped_rows
+from fastbp.data.sources.pieces import is_collection
 from fastbp.errors import DataError
 from fastbp.estimators.neuron.rows import check_columns
 

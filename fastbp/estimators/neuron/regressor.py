@@ -11,7 +11,7 @@ from sklearn.utils import column_or_1d
 
 from fastbp.arguments import names_in_docs
 from fastbp.data.rows import Rows
-from fastbp.data.sources.collections import Pieces, is_collection
+from fastbp.data.sources.pieces import Pieces, is_collection
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
 from fastbp.estimators.neuron.labels import Prepared, survey
 from fastbp.estimators.neuron.lazy import takes_collections

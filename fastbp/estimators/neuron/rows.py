@@ -17,7 +17,8 @@ from fastbp.data import checks
 from fastbp.data.arrays import ArrayRows, Labelled, is_plain, loaded_if_small, rows_of
 from fastbp.data.labels import check_weights, weight_pieces
 from fastbp.data.rows import Rows
-from fastbp.data.sources.collections import DaskRows, Pieces, in_memory, is_collection
+from fastbp.data.sources.collections import DaskRows
+from fastbp.data.sources.pieces import Pieces, in_memory, is_collection
 from fastbp.data.sparse import SparseRows
 from fastbp.errors import DataError
 from fastbp.estimators.base import dtype_of

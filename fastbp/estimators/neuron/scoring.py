@@ -17,7 +17,7 @@ from fastbp.arguments import FLOAT64
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import LabelKind, Samples, Targets
 from fastbp.data.rows import Rows
-from fastbp.data.sources.collections import Pieces, is_collection
+from fastbp.data.sources.pieces import Pieces, is_collection
 from fastbp.data.sources.relabelled import class_labels
 from fastbp.estimators.neuron.lazy import Predictor
 from fastbp.estimators.neuron.rows import arithmetic_of, check_columns, column_of_labels, labelled
