@@ -209,7 +209,8 @@ def fit_network(
         Rows to compute a loss on after each epoch, as for :func:`fit_neuron`.
     n_threads : int, optional
         None decides by the amount of work and, where threads would share each batch, by what
-        pays while other programs run. Single rows (`batch_size=1`) take one thread.
+        pays while other programs run. Single rows (`batch_size=1`) take one thread. On a cluster,
+        the threads of each task; None is one.
     callback : callable, optional
         Called after each epoch with an :class:`~fastbp.training.callbacks.EpochState`: ``epoch``,
         ``loss`` and read-only ``weights`` and ``biases``, lists of arrays. Returning True stops

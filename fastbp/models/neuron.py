@@ -216,7 +216,7 @@ def fit_neuron(
         that depends on the number of rows and the fraction alone.
     n_threads : int, optional
         None decides by the amount of work: one thread for little of it, never more than
-        :func:`get_num_threads`.
+        :func:`get_num_threads`. On a cluster, the threads of each task; None is one.
     callback : callable, optional
         Called after each epoch with an :class:`~fastbp.training.callbacks.EpochState`: ``epoch``,
         ``loss`` and read-only ``weights`` and ``bias``. Returning True stops the fit.
@@ -262,10 +262,13 @@ def fit_neuron(
     CheckpointError
         The checkpoint is that of another fit, or damaged, or it cannot be written (if that is
         found only during the fit, its attribute ``fit`` is the fit so far).
+    ClusterError
+        The cluster cannot go on, or has other versions; its attribute ``fit`` is the fit so far.
 
     Warns
     -----
     UserWarning
+        If rows have to move to another worker of a cluster, once, or if its processors differ.
         After Ctrl-C: the fit returns what it has, ``stopped="interrupted"``: completed epochs in
         ``losses``, every completed update in the parameters. A second Ctrl-C raises, and the first
         one does in a fit that is sure to take no more than some 3 milliseconds.
@@ -282,13 +285,21 @@ def fit_neuron(
     temporary file for it.
 
     Dask collections: the result is that of the same rows in memory, bit for bit, however they are
-    partitioned. This process's threads compute the partitions, from front to back in every epoch,
-    and two of them stay in memory; rows of at most 64 MiB are computed only once. Lengths that
+    partitioned. Without a client of a cluster, this process's threads compute the partitions, from
+    front to back in every epoch, and two of them stay in memory; rows of at most 64 MiB are
+    computed only once. Lengths that
     Dask does not know are computed first, wherever Dask computes. An array with several chunks
     along its columns is rechunked to whole rows, and so are labels and weights whose partitions are
     not those of the features. Features, labels and weights that come from the same DataFrame are
     read one after another; ``open_rows(frame, target=...)`` reads them at once. The index is no
     feature. `shuffle` may be ``"window"``.
+
+    Clusters: with an active ``distributed.Client``, Dask collections are computed on its workers
+    and stay there, and so are rows of ``open_rows(..., cluster=client)``. Each pass sends the
+    parameters out and gets sums of gradients back, one for each group of rows, whose size depends
+    on the layers alone; so the result is that of one machine, bit for bit, if the processors are
+    alike. `batch_size` is None or whole groups (the message of the error says how many rows they
+    have), and `shuffle` False. A worker that dies costs its share of the pass.
 
     Examples
     --------
