@@ -44,13 +44,16 @@ def test_what_is_slow_is_measured_by_more_processes(monkeypatch: pytest.MonkeyPa
         def prepare(self, *arguments: object) -> None: ...
 
         def round(self) -> dict[str, float]:
-            return {"fastbp": 1.0 + 1.0 / Worker.begun, "NumPy": 3.0}
+            return {"fastbp": 1.0 + 1.0 / Worker.begun, "NumPy": 3.0}  # 1.5, 2.0, 2.25, ...
 
     monkeypatch.setattr(gate, "Worker", Worker)
+    assert gate.ratio(FASTER, 1.5, avx2=False) == 1.5
+    assert Worker.begun == 1
+    Worker.begun = 0
     assert gate.ratio(FASTER, 2.0, avx2=False) == 2.0
-    assert Worker.begun == gate.PROCESSES
+    assert Worker.begun == 2
     assert gate.ratio(FASTER, math.inf, avx2=False) > 2.0
-    assert Worker.begun == gate.PROCESSES + gate.MOST_PROCESSES
+    assert Worker.begun == 2 + gate.MOST_PROCESSES
 
 
 def test_what_a_comparison_calls_slower() -> None:
