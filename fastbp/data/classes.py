@@ -41,22 +41,30 @@ def whole_number_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | 
     """Return the distinct labels (N,) in order, and the index of each label as float64 (N,).
 
     None where they are not whole numbers, or booleans, within a range of N / 2: ``numpy.unique``
-    takes any, and with the indices three to five times as long.
+    takes any, and with the indices three to ten times as long.
     """
     kind = labels.dtype.kind
     if kind not in "biuf" or not labels.size:
         return None
-    codes = labels.view(np.uint8) if kind == "b" else labels
-    low, high = codes.min().item(), codes.max().item()
+    numbers = labels.view(np.uint8) if kind == "b" else labels
+    low, high = numbers.min().item(), numbers.max().item()
     narrow = high - low < min(labels.size // 2, MOST_CLASSES)  # NaN is not
-    if not (narrow and -(2**53) < low < 2**53 and low % 1 == 0):
+    if not (narrow and -(2**53) < low < 2**53 and low % 1 == high % 1 == 0):
         return None
-    codes = np.subtract(codes, low, dtype=np.intp, casting="unsafe")
-    if kind == "f" and not np.array_equal(codes + low, labels):
+    # Each array as long as the labels is new memory, which takes longer than what is done to it.
+    indices = np.empty(labels.shape)
+    exact = np.float64 if kind == "f" else np.intp
+    np.subtract(numbers, low, out=indices, dtype=exact, casting="unsafe")
+    if kind == "f" and not np.array_equal(np.rint(indices), indices):
         return None
-    found = np.bincount(codes) > 0
+    found = np.ones(int(high - low) + 1, dtype=bool)
+    if found.size > 2:  # or there are no others than the lowest and the highest
+        codes = indices.astype(np.intp)
+        found = np.bincount(codes) > 0
+        if not found.all():
+            indices = np.cumsum(found, dtype=np.float64)[codes] - 1.0
     classes = (np.flatnonzero(found) + low).astype(labels.dtype)
-    return classes, np.cumsum(found, dtype=np.float64)[codes] - 1.0
+    return classes, indices
 
 
 def listed(classes: np.ndarray) -> list[Any]:
