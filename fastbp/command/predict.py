@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import click
 import numpy as np
 
+from fastbp.arguments import FLOAT32
 from fastbp.command.inputs import Input, input_argument, on_disk
 from fastbp.command.options import (
     STANDARD,
@@ -30,6 +32,9 @@ from fastbp.storage import load
 from fastbp.system import output
 from fastbp.system.interrupts import raise_on_interrupt
 from fastbp.system.progress import rows_bar
+
+SINGLE_DIGITS = 8
+"""Decimals of a standardized number in float32, whose rounding errors are about 1e-7."""
 
 
 @click.command()
@@ -98,13 +103,11 @@ def _write_predictions(stream: Any, model: TableModel, rows: Rows) -> None:
     """Write a line for each row, a block at a time."""
     writer = csv.writer(stream, lineterminator="\n")
     with rows_bar(rows.n_rows, "predicting") as bar:
-        for start, block in rows.blocks():
-            rows.raise_if_not_finite(start, block.features)
-            outputs = model.outputs(block.features)
-            if start == 0:  # only now: an error in the first block leaves nothing written
+        for i, outputs in enumerate(model.outputs_by_block(rows)):
+            if i == 0:  # only now: an error in the first block leaves nothing written
                 writer.writerow(_header(model, outputs))
             writer.writerows(_lines(model, outputs))
-            bar.update(len(block.features))
+            bar.update(len(outputs))
 
 
 def _header(model: TableModel, outputs: np.ndarray) -> list[str]:
@@ -114,8 +117,13 @@ def _header(model: TableModel, outputs: np.ndarray) -> list[str]:
 
 
 def _lines(model: TableModel, outputs: np.ndarray) -> Iterator[Any]:
-    labels = model.labels(outputs).tolist()
+    """Return what is written of each row; of float32 no more digits than it has."""
+    single = model.dtype == FLOAT32
     if model.classes is None:
-        return ([label] for label in labels)
-    probabilities = outputs.reshape(len(outputs), -1).tolist()
-    return ([label, *row] for label, row in zip(labels, probabilities, strict=True))
+        if single:
+            outputs = outputs.round(SINGLE_DIGITS - math.floor(math.log10(model.target_scale)))
+        return ([number] for number in outputs.tolist())
+    labels = model.labels(outputs).tolist()
+    probabilities = outputs.reshape(len(outputs), -1)
+    listed = (probabilities.astype(FLOAT32).astype(str) if single else probabilities).tolist()
+    return ([label, *row] for label, row in zip(labels, listed, strict=True))

@@ -216,16 +216,18 @@ class Prepared(Wrapped):
 class Balanced(Wrapped):
     """Rows whose labels are class indices, weighted so that all classes weigh the same.
 
-    As in scikit-learn, a row of class c gets N / (K n_c), times its own weight if it has one.
+    A row of class c gets W / (K W_c), times its own weight if it has one, where W are the sums of
+    the weights of all rows and of those of the class: as in scikit-learn without weights.
     """
 
     def __init__(self, rows: Rows, n_classes: int) -> None:
         super().__init__(rows)
         self.weighted = True
-        counts = np.zeros(n_classes)
-        for of_block in over_blocks(rows, partial(_class_counts, n_classes)):
-            counts += of_block
-        self._weights = rows.n_rows / (n_classes * np.maximum(counts, 1.0))
+        sums = np.zeros(n_classes)
+        for of_block in over_blocks(rows, partial(_sums_of_weights, n_classes)):
+            sums += of_block
+        self._weights = np.zeros(n_classes)
+        np.divide(sums.sum() / n_classes, sums, out=self._weights, where=sums > 0.0)
 
     def _inside(self, block: Block) -> Block:
         return block if self._rows.weighted else replace(block, weight=None)
@@ -246,7 +248,7 @@ class Balanced(Wrapped):
         return {"features": self.digest()}
 
 
-def _class_counts(n_classes: int, rows: Rows, first: int) -> Iterator[np.ndarray]:
+def _sums_of_weights(n_classes: int, rows: Rows, first: int) -> Iterator[np.ndarray]:
     for _, block in rows.blocks():
         assert block.labels is not None
-        yield np.bincount(block.labels[:, 0].astype(np.int64), minlength=n_classes)
+        yield np.bincount(block.labels[:, 0].astype(np.int64), block.weight, n_classes)

@@ -226,6 +226,10 @@ def samples(
         weight = checks.sample_weights(weight_name, sample_weight, n, dtype)
     given = array is not None or weight is not None
     rows = Labelled(features, array, weight) if given else features
+    if features.cluster is not None:  # whose workers check their own parts
+        named = labels_name if array is not None else "target"
+        named_weight = weight_name if weight is not None else "weight"
+        return Samples(rows, class_indices, targets, (named, named_weight))
     if features.n_labels == 0 and not features.weighted:  # what was given is checked
         return Samples(rows, class_indices, None)
     return Samples(rows, class_indices, targets).checked_in_memory()

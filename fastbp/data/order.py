@@ -12,7 +12,7 @@ from fastbp.data.rows import Block, Rows, Wrapped, gather
 
 BLOCK_ELEMENTS = 2**18  # feature values in a block that stays together: 2 MiB
 WINDOW_BLOCKS = 8  # blocks whose rows are shuffled together: 16 MiB
-HELD_WINDOWS = 3  # 48 MiB of features; 64 MiB in all are promised
+HELD_WINDOWS = 3  # 48 MiB of features; some 64 MiB in all are promised
 
 Random = np.random.Generator | np.random.RandomState
 

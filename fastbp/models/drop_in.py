@@ -104,6 +104,8 @@ def _train_small(
     n, d = len(labels), len(weights)
     if type(epochs) is not int or not 0 < (n * (d + 10) + 500) * epochs <= SMALL_WORK:
         return None
+    if bool in (type(bias), type(rate)):
+        return None
     try:
         x = np.array(features)
         values = np.array([*labels, *weights, bias, rate])

@@ -167,8 +167,9 @@ def fit_neuron(
         `dtype` float32 always), float16, integers of 8 to 64 bits and booleans from 1,048,577 on,
         because the first fit to a dtype compiles for some seconds. The result is that of the
         converted rows, bit for bit. Any other array is converted to float64, as a whole up to 64
-        MiB, otherwise a block of rows at a time in every epoch. For rows in files, at most 64 MiB
-        are in memory at any time: the next blocks are read while one is computed.
+        MiB, otherwise a block of rows at a time in every epoch. For rows in files, some 64 MiB
+        are in memory at any time, whatever their size, as the next blocks are read while one is
+        computed: 4 MiB a thread that reads, and three windows of 16 MiB with shuffle "window".
     labels : array-like, shape (n_samples,) or (n_samples, 1), or None
         From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels. A Dask array,
         Series or DataFrame, too.

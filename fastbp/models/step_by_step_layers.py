@@ -183,6 +183,8 @@ class Layer:
             If there was no :meth:`forward`.
         TypeError
             If neither or both of `d_activation` and `dz` are given.
+        ValueError
+            If the step is too large for finite weights and biases, which then stay as they are.
         """
         if self.inputs is None or self.z is None or self.output is None:
             raise RuntimeError("backward: expected forward to be called first")
@@ -200,11 +202,15 @@ class Layer:
             else:
                 self.dz = da * derivative(self.z, self.output)
         rows = np.atleast_2d(self.dz)
-        self.d_weights = np.atleast_2d(self.inputs).T @ rows
-        self.d_biases = rows.sum(axis=0)
         d_inputs: np.ndarray = self.dz @ self.weights.T
-        self.weights -= rate * self.d_weights
-        self.biases -= rate * self.d_biases
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.d_weights = np.atleast_2d(self.inputs).T @ rows
+            self.d_biases = rows.sum(axis=0)
+            weights = self._weights - rate * self.d_weights
+            biases = self._biases - rate * self.d_biases
+        checks.all_finite("weights after the step", weights)
+        checks.all_finite("biases after the step", biases)
+        self._weights[:], self._biases[:] = weights, biases
         return d_inputs
 
     def _like_output(self, name: str, value: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ from fastbp.data import checks
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
 from fastbp.models.fits import check_names, stored_names
 from fastbp.models.neuron import fit_neuron, predict_neuron
+from fastbp.training.state import TrainingState
 
 
 @arguments.names_in_docs(activations=hidden_activations())
@@ -37,8 +38,9 @@ class Neuron:
         pre-activation x w + b and the output phi(z), floats.
     delta : float
         d loss / d z of the last :meth:`backward`.
-    losses_, stopped_, feature_names_
-        Those of the last :meth:`fit`: float64 of shape (n_epochs,), and why it stopped.
+    losses_, stopped_, state_, feature_names_
+        Those of the last :meth:`fit`: float64 of shape (n_epochs,), why it stopped, and what
+        another fit needs to continue from there (pass it as `state`).
 
     Examples
     --------
@@ -75,6 +77,7 @@ class Neuron:
         self.delta: float | None = None
         self.losses_: np.ndarray | None = None
         self.stopped_: str | None = None
+        self.state_: TrainingState | None = None
         self.feature_names_: list[str] | None = None
 
     def __repr__(self) -> str:
@@ -85,7 +88,7 @@ class Neuron:
 
     def forward(self, x: Any) -> float:
         """Return phi(x w + b) for one row of shape (n_inputs,); keep `inputs`, `z` and `output`."""
-        inputs = checks.vector("x", x, self.n_inputs, "one per input").copy()
+        inputs = checks.vector("x", x, self.n_inputs, "one per input", rows=False).copy()
         z, output = (
             float(predict_neuron(inputs[None, :], self.weights, self.bias, activation=name)[0])
             for name in ("identity", self.activation)
@@ -118,6 +121,8 @@ class Neuron:
             If there was no :meth:`forward`.
         TypeError
             If neither or both of the two kinds of argument are given.
+        ValueError
+            If the step is too large for finite weights and bias, which then stay as they are.
         """
         if self.inputs is None or self.output is None:
             raise RuntimeError("backward: expected forward to be called first")
@@ -131,16 +136,19 @@ class Neuron:
             deltas = np.atleast_1d(checks.number_array("downstream_deltas", downstream_deltas))
             weights = np.atleast_1d(checks.number_array("downstream_weights", downstream_weights))
             each = "one per neuron downstream"
-            deltas = checks.vector("downstream_deltas", deltas, deltas.size, each)
-            weights = checks.vector("downstream_weights", weights, deltas.size, each)
+            deltas = checks.vector("downstream_deltas", deltas, deltas.size, each, rows=False)
+            weights = checks.vector("downstream_weights", weights, deltas.size, each, rows=False)
             error = float(deltas @ weights)
         else:
             error = self.output - arguments.real("target", target)
         derivative = ACTIVATIONS[self.activation].derivative
         assert derivative is not None
         self.delta = error * float(derivative(self.z, self.output))
-        self.weights -= rate * self.delta * self.inputs
-        self.bias -= rate * self.delta
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights = self.weights - rate * self.delta * self.inputs
+            bias = self.bias - rate * self.delta
+        checks.all_finite("weights and bias after the step", np.append(weights, bias))
+        self.weights[:], self.bias = weights, bias
         return self.delta
 
     def fit(
@@ -157,7 +165,7 @@ class Neuron:
             features, labels, *start, learning_rate, epochs, activation=self.activation, **keywords
         )
         self.weights, self.bias, self.losses_ = fit.weights.astype(np.float64), fit.bias, fit.losses
-        self.stopped_, self.feature_names_ = fit.stopped, fit.feature_names
+        self.stopped_, self.state_, self.feature_names_ = fit.stopped, fit.state, fit.feature_names
         return self
 
     def predict(self, features: Any) -> np.ndarray:

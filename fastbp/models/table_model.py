@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import checks, frames
+from fastbp.data.arrays import rows_of
 from fastbp.data.classes import shown
 from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import ColumnRequest, parts_of
+from fastbp.errors import DataError
 from fastbp.models.fits import Fit
 from fastbp.models.network import NetworkFit
 from fastbp.models.neuron import NeuronFit
@@ -54,6 +57,12 @@ class TableModel:
         kind = f"{type(self.fit).__name__} of {len(self.columns)} columns"
         return f"<TableModel: {kind}, predicts {self.target!r}, {predicts}>"
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the parameters, and of the arithmetic."""
+        found: np.dtype[Any] = self.fit.weights[0].dtype  # type: ignore[attr-defined]
+        return found
+
     def outputs(self, table: Any) -> np.ndarray:
         """Return the outputs: shape (n_samples,), or (n_samples, n_outputs) if there are several.
 
@@ -72,42 +81,43 @@ class TableModel:
             If a column is missing: the message names it. If the number of columns without names
             is another.
         DataError
-            If a value of these columns is not finite.
+            If a value of these columns is not finite, or too large for the dtype of the fit.
         """
-        if isinstance(table, Rows):
-            return self._outputs_of_rows(table)
-        names = frames.names_of(table)
-        if names is not None and not self.positional:
-            self._indices("table", names)
-            table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
-        features = checks.matrix("table", table)
-        self._check_width("table", features.shape[1])
-        return self._outputs(features)
+        if not isinstance(table, Rows):
+            names = frames.names_of(table)
+            if names is not None and not self.positional:
+                self._indices("table", names)
+                table = parts_of("table", table, ColumnRequest(columns=self.columns))[0]
+            table = rows_of("table", table)
+        return np.concatenate(list(self.outputs_by_block(table)))
 
-    def _outputs(self, features: np.ndarray) -> np.ndarray:
-        outputs = outputs_of(self.fit, (features - self.means) / self.scales).astype(np.float64)
-        return outputs * self.target_scale + self.target_mean
-
-    def _outputs_of_rows(self, rows: Rows) -> np.ndarray:
-        indices = [*range(len(self.columns))]
+    def outputs_by_block(self, rows: Rows) -> Iterator[np.ndarray]:
+        """Yield the outputs of each block of rows, in order: see `outputs`."""
+        n, dtype = len(self.columns), self.dtype
+        indices = list(range(n))
         if rows.feature_names is not None and not self.positional:
             indices = self._indices(rows.name, rows.feature_names)
-        else:
-            self._check_width(rows.name, rows.n_features)
-        outputs = []
+        elif rows.n_features != n:
+            got = rows.n_features
+            raise ValueError(f"{rows.name}: expected {n} columns of features, got {got}")
         for start, block in rows.blocks():
             features = block.features[:, indices]  # others may hold anything
             row = checks.first_bad_row(features)
             if row is not None:
                 checks.raise_for_row(*rows.locate(start + row), features[row], self.columns)
-            outputs.append(self._outputs(features))
-        return np.concatenate(outputs)
-
-    def _check_width(self, name: str, width: int) -> None:
-        """Refuse another number of columns, where columns go by position."""
-        n = len(self.columns)
-        if width != n:
-            raise ValueError(f"{name}: expected {n} columns of features, got {width}")
+            with np.errstate(over="ignore"):
+                scaled = (features - self.means) / self.scales
+            row = checks.first_bad_row(scaled, dtype)
+            if row is not None:
+                name, index = rows.locate(start + row)
+                j = int(np.argmax(~checks.finite_in(dtype, scaled[row])))
+                raise DataError(
+                    f"{name}: expected numbers that {dtype} can hold once they are standardized,"
+                    f" got {features[row, j]} in row {index}, column {self.columns[j]!r}",
+                    index, self.columns[j],
+                )  # fmt: skip
+            outputs = outputs_of(self.fit, scaled).astype(np.float64)
+            yield outputs * self.target_scale + self.target_mean
 
     def _indices(self, name: str, names: list[str]) -> list[int]:
         """Return where the model's columns are among others, or name those that are missing."""

@@ -238,8 +238,8 @@ def fingerprint(
         "state": None if state is None else _digest_of_state(state),
         **_described_rows("", rows),
     }
-    if held_out is None or isinstance(validation, float):
-        return {**described, "validation": validation}
+    if held_out is None or isinstance(validation, float | np.floating):
+        return {**described, "validation": None if held_out is None else float(validation)}
     return described | _described_rows("validation ", held_out.rows)
 
 

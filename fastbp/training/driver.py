@@ -16,7 +16,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.arguments import FLOAT64
 from fastbp.data.arrays import read_only
-from fastbp.data.labels import check_weights, samples, validation_samples
+from fastbp.data.labels import Samples, check_weights, samples, validation_samples
 from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout
@@ -28,9 +28,9 @@ from fastbp.system.threads import ALONE
 from fastbp.training import checkpoints
 from fastbp.training.callbacks import EpochState, asks_to_stop
 from fastbp.training.checkpoints import Checkpoint, Saved
-from fastbp.training.cluster.connection import Connection
+from fastbp.training.cluster.connection import Connection, errors_translated
 from fastbp.training.lbfgs import Minimization
-from fastbp.training.objective import Objective, pass_options
+from fastbp.training.objective import Objective, objective, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, LBFGS
 from fastbp.training.problem import FitType, Model, Outcome, Problem, checked_options
 from fastbp.training.run import Run
@@ -40,33 +40,25 @@ from fastbp.training.validation import Validation
 
 def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType:
     """Train; `given` are the arguments of ``fit_*``; the model has already checked its own."""
-    names = "features", "labels", "sample_weight"
-    labels, weight, validation = given["labels"], given["sample_weight"], given["validation"]
-    data = all_samples = samples(features, labels, weight, model.targets, names)
-    held_out = validation_problem = None
-    if validation is None:
-        pass
-    elif isinstance(validation, float | np.floating):
-        from fastbp.data.split import split  # 5 ms, which few fits need
-
-        validation = float(validation)
-        data, held_out = split(all_samples, validation)
-    else:
-        held_out = validation_samples(validation, features, model.targets)
-    if held_out is not None:
-        check_weights("validation", held_out.rows)
-        validation_problem = model.problem(held_out, pass_options(held_out.rows.n_rows))
-    options = checked_options(data.rows, given, pauses=held_out is not None)
     seconds = arguments.real("checkpoint_every", given["checkpoint_every"], minimum=0.0)
-    file = None
-    if given["checkpoint"] is not None:
-        rows, seed = all_samples.rows, given["random_state"]
-        if rows.cluster is not None:
-            Connection(rows.cluster).check_installed()
-        ours = checkpoints.fingerprint(model.identity(), options, seed, rows, validation, held_out)
+    ours, file = None, None
+    with errors_translated(features.cluster):  # lengths and digests may be computed there
+        all_samples, data, held_out = _samples(model, features, given)
+        options = checked_options(data.rows, given, pauses=held_out is not None)
+        if given["checkpoint"] is not None:
+            rows, seed, validation = all_samples.rows, given["random_state"], given["validation"]
+            if rows.cluster is not None:
+                Connection(rows.cluster).check_installed()
+            who = model.identity(), options, seed, rows, validation, held_out
+            ours = checkpoints.fingerprint(*who)
+    if ours is not None:
         file = checkpoints.open_checkpoint(given["checkpoint"], seconds, ours)
+    against = None
+    if held_out is not None:
+        once = pass_options(held_out.rows.n_rows, n_threads=options.n_threads)
+        against = model.problem(held_out, once)
     try:
-        outcome = train(model.problem(data, options), validation_problem, file)
+        outcome = train(model.problem(data, options), against, file)
     except Exception as error:
         if isinstance(getattr(error, "fit", None), Outcome):
             error.fit = model.result(error.fit)  # type: ignore[attr-defined]
@@ -78,6 +70,25 @@ def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType
             stacklevel=users_level(),
         )
     return model.result(outcome)
+
+
+def _samples(
+    model: Model[FitType], features: Rows, given: dict[str, Any]
+) -> tuple[Samples, Samples, Samples | None]:
+    """Return all rows with their labels, those to train on, and those held out, if there are."""
+    names = "features", "labels", "sample_weight"
+    labels, weight, validation = given["labels"], given["sample_weight"], given["validation"]
+    found = data = samples(features, labels, weight, model.targets, names)
+    if validation is None:
+        return found, found, None
+    if isinstance(validation, float | np.floating):
+        from fastbp.data.split import split  # 5 ms, which few fits need
+
+        data, held_out = split(found, float(validation))
+    else:
+        held_out = validation_samples(validation, features, model.targets)
+    check_weights("validation", held_out.rows)
+    return found, data, held_out
 
 
 def train(
@@ -98,14 +109,15 @@ def train(
         Run(problem, team, readers, interrupts) as run,
         contextlib.ExitStack() as stack,
     ):
-        objective = whole = None
+        held_out = whole = None
         if against is not None:
-            objective = stack.enter_context(Objective(against, team, 1, interrupts))
+            held_out = stack.enter_context(objective(against, options.epochs, interrupts))
         if type(options.optimizer) is LBFGS:
-            once = pass_options(problem.rows.n_rows, GRADIENT_ONLY, options.alpha)
-            passes = replace(problem, options=replace(once, n_threads=options.n_threads))
+            n, alpha, n_threads = problem.rows.n_rows, options.alpha, options.n_threads
+            once = pass_options(n, GRADIENT_ONLY, alpha, n_threads)
+            passes = replace(problem, options=once)
             whole = stack.enter_context(Objective(passes, team, readers, interrupts))
-        return _Fitting(run, objective, checkpoint, progress, whole).outcome(saved)
+        return _Fitting(run, held_out, checkpoint, progress, whole).outcome(saved)
 
 
 class _Fitting:

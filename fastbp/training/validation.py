@@ -27,7 +27,7 @@ class Validation:
         self.losses: list[float] = []
         self.best: Snapshot | None = None
         self._best_loss, self._stale_epochs = np.inf, 0
-        self._before: list[float] = []  # what the fit that this one continues had reached
+        self._lowest = np.inf  # of all losses, and of what the fit that this one continues reached
         self._due_before = False  # whether its last epoch still lacks a loss
 
     @property
@@ -70,8 +70,9 @@ class Validation:
         self._due_before = state.validation_due
         start = self._run.options.state
         if start is not None and start.best is not None and self._tol is not None:
-            self._before = [start.best.loss]
+            self._lowest = start.best.loss
             self.best = self.best or Snapshot(start.best.parameters, start.best.state)
+        self._lowest = min(self._lowest, *self.losses, np.inf)
 
     def after_epoch(self) -> bool:
         """Compute the loss that is due; return False if an interrupt cut that short."""
@@ -79,8 +80,9 @@ class Validation:
         loss = self._objective.loss(self._run.memory.parameters)
         if loss is None:
             return False
-        lowest = min((*self._before, *self.losses), default=np.inf)
-        (self._before if self._due_before else self.losses).append(loss)
+        lowest, self._lowest = self._lowest, min(self._lowest, loss)  # never NaN
+        if not self._due_before:
+            self.losses.append(loss)
         self._due_before = False
         if self._tol is not None:
             improved = self._best_loss - loss > self._tol
@@ -103,8 +105,7 @@ class Validation:
         """Return the state of a fit that was cut short, with what one that continues it needs."""
         best = None
         if self.best is not None:
-            lowest = min((*self._before, *self.losses))
-            best = Best(float(lowest), self.best.parameters, self.best.state)
+            best = Best(float(self._lowest), self.best.parameters, self.best.state)
         return replace(state, best=best, validation_due=self.due)
 
     def losses_of(self, n_epochs: int) -> np.ndarray | None:

@@ -562,6 +562,35 @@ def test_rows_with_classes_of_text(tmp_path):
         NeuronClassifier().partial_fit(rows, classes=["n", "y"])
 
 
+def test_partial_fit_of_files_that_lack_a_class_of_text(tmp_path):
+    X, y = two_classes()
+    words = np.array(["a", "c"])[y]
+    words[::7] = "b"
+    both = [], []
+    for i, some in enumerate([words != "c", words != "b", words != "x"]):
+        lines = [
+            ",".join([*map(repr, x.tolist()), w]) for x, w in zip(X[some], words[some], strict=True)
+        ]
+        (tmp_path / f"{i}.csv").write_text("\n".join(["p,q,r,s,y", *lines]) + "\n")
+        both[0].append((open_rows(tmp_path / f"{i}.csv", target="y"), None))
+        both[1].append((X[some], words[some]))
+    models = [NeuronClassifier(solver="adam", batch_size=50, shuffle=False) for _ in both]
+    for model, parts in zip(models, both, strict=True):
+        for rows, labels in parts:
+            model.partial_fit(rows, labels, classes=["a", "b", "c"])
+    np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+    assert models[0].score(both[0][2][0]) == models[1].score(X, words)
+
+
+def test_rows_with_weights_take_no_others():
+    X, y = two_classes()
+    rows = open_rows(np.column_stack([X, y, y + 1.0]), target=-2, weight=-1)
+    model = NeuronClassifier(max_iter=3, tol=None).fit(rows)
+    for call in (model.fit, model.score):
+        with pytest.raises(ValueError, match="sample_weight: expected None with rows that carry"):
+            call(rows, None, np.ones(len(y)))
+
+
 def test_what_is_wrong_with_rows_is_said():
     X, y = two_classes()
 

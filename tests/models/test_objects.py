@@ -117,6 +117,38 @@ def test_verbose_shows_each_epoch(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_steps_are_in_place_and_too_large_ones_change_nothing():
+    layer = Layer(2, 2, "identity", random_state=0)
+    neuron = fastbp.Neuron(2, [0.1, 0.2], 0.3, "identity")
+    arrays = layer.weights, layer.biases, neuron.weights
+    before = [array.copy() for array in arrays]
+    layer.forward([1e10, 1.0])
+    with pytest.raises(
+        ValueError, match=r"weights after the step: expected finite numbers, got -?inf"
+    ):
+        layer.backward([1e300, 1e300], 1.0)
+    neuron.forward([1e10, 1.0])
+    with pytest.raises(ValueError, match="weights and bias after the step: expected finite"):
+        neuron.backward(1e300, learning_rate=1e300)
+    assert neuron.bias == 0.3
+    for array, old in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, old)
+    layer.forward([1.0, 1.0]), neuron.forward([1.0, 1.0])
+    layer.backward([1.0, 1.0]), neuron.backward(1.0)
+    for array, old in zip(arrays, before, strict=True):
+        assert (array != old).all()
+    assert layer.weights is arrays[0] and layer.biases is arrays[1] and neuron.weights is arrays[2]
+
+
+def test_a_neuron_goes_on_from_its_state():
+    x, y, w, *_ = network_problem((3, 1), 20)
+    once, twice = fastbp.Neuron(3, w[0][:, 0], 0.0), fastbp.Neuron(3, w[0][:, 0], 0.0)
+    once.fit(x, y > 0.5, 0.1, 8, optimizer="adam")
+    twice.fit(x, y > 0.5, 0.1, 4, optimizer="adam")
+    twice.fit(x, y > 0.5, 0.1, 4, optimizer="adam", state=twice.state_)
+    assert repr(once) == repr(twice)
+
+
 def test_a_saturated_sigmoid_learns_through_dz():
     layer = Layer(1, 1, "sigmoid", [[1000.0]], [0.0])
     output = layer.forward([1.0])

@@ -1,6 +1,9 @@
 """What the command saves, used in Python."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastbp
@@ -56,6 +59,32 @@ def test_the_repr_holds_no_array(classes):
     text = repr(model(classes=classes))
     assert "NeuronFit" in text and "'y'" in text and "2 columns" in text
     assert "array" not in text and len(text) < 120
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float64", 1e300), ("float32", 1e32)])
+@pytest.mark.parametrize("kind", ["array", "frame", "file"])
+def test_what_is_too_large_is_named(tmp_path, monkeypatch, dtype, value, kind):
+    monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 160)  # ten rows
+    monkeypatch.setattr("fastbp.data.arrays.WHOLE_BYTES", 0)
+    fit = fastbp.fit_neuron(X, X[:, 0], [0.0, 0.0], 0.0, 0.5, 2, activation="identity", dtype=dtype)
+    found = TableModel(fit, ["a", "b"], "y", np.zeros(2), np.array([1.0, 1e-10]), None)
+    x = X.copy()
+    x[25, 1] = value
+    np.save(tmp_path / "x.npy", x)
+    table, name = {
+        "array": (x, "table"),
+        "frame": (pd.DataFrame(x, columns=["a", "b"])[["b", "a"]], "table"),
+        "file": (fastbp.open_rows(tmp_path / "x.npy"), r".*x\.npy"),
+    }[kind]
+    message = rf"^{name}: expected numbers that {dtype} can hold once they are standardized, got {re.escape(str(value))} in row 25, column 'b'$"
+    with pytest.raises(fastbp.DataError, match=message) as error:
+        found.predict(table)
+    assert (error.value.row, error.value.column) == (25, "b")
+    x[25, 1] = np.nan
+    with pytest.raises(
+        fastbp.DataError, match=r"^table: expected finite numbers, got nan in row 25, column 'b'$"
+    ):
+        found.predict(x)
 
 
 @pytest.mark.parametrize("width", [1, 3])

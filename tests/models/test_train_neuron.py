@@ -93,6 +93,15 @@ def test_integers_and_booleans():
     )
 
 
+@pytest.mark.parametrize("convert", [list, np.array], ids=["lists", "arrays"])
+@pytest.mark.parametrize(
+    ("name", "bias", "rate"), [("initial_bias", True, 0.1), ("learning_rate", 0.0, True)]
+)
+def test_a_boolean_is_no_number(convert, name, bias, rate):
+    with pytest.raises(TypeError, match=f"{name}: expected a real number, got bool True"):
+        fastbp.train_neuron(convert([[1.0]]), convert([1.0]), convert([0.1]), bias, rate, 1)
+
+
 def test_labels_as_a_column():
     x = np.array(THREE_ROWS["features"])
     column = fastbp.train_neuron(x, np.array([[1], [0], [0]]), [0.1, -0.2], 0.0, 0.1, 2)

@@ -79,6 +79,17 @@ def test_bits_of_files(two_workers, way, folder):
     assert same(expected, neuron(X, TWO, WEIGHT, **how))
 
 
+def test_files_with_labels_and_weights_in_memory(two_workers, folder):
+    shards = sorted(folder.iterdir())
+    rows = fastbp.open_rows(shards, exclude=["y", "w"], cluster=two_workers)
+    expected = neuron(X, TWO, WEIGHT, validation=(X, TWO))
+    assert same(neuron(rows, TWO, WEIGHT, validation=(rows, TWO)), expected)
+    bad = TWO.copy()
+    bad[6002] = 1.5
+    with pytest.raises(fastbp.DataError, match=r"labels: expected values from 0 to 1.* row 6002"):
+        neuron(rows, bad)
+
+
 def test_bits_of_a_data_frame(two_workers, folder):
     frame = dask_frame.read_parquet(folder)
     x, y, w = frame[[f"x{j}" for j in range(D)]], frame["y"], frame["w"]

@@ -42,6 +42,7 @@ from tests.training.clusters import (
     small_groups,  # noqa: F401  # a fixture
 )
 
+dask_frame = pytest.importorskip("dask.dataframe")
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.usefixtures("small_groups")
 LOST = "lost the connection to the scheduler at tcp://127.0.0.1:"
@@ -303,6 +304,25 @@ def pretend(**other):
     from fastbp.training.cluster import worker
 
     worker.what_bits_depend_on = lambda: what_bits_depend_on() | other
+
+
+def test_workers_that_die_of_the_rows_before_the_fit_begins():
+    """When the lengths of partitions are found out."""
+    frame = dask_frame.from_pandas(pd.DataFrame(X), npartitions=2)
+    x = frame.map_partitions(die, meta=frame._meta)
+    with local_cluster(1) as client:
+        client.run_on_scheduler(allow_failures, 0)
+        for fit in (neuron, fastbp.NeuronClassifier().fit):
+            with pytest.raises(fastbp.ClusterError, match="workers died again and again"):
+                fit(x, TWO)
+
+
+def allow_failures(count, dask_scheduler):
+    dask_scheduler.allowed_failures = count
+
+
+def die(frame):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_other_versions_on_the_workers(client):

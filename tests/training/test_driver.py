@@ -22,6 +22,7 @@ from fastbp.system import threads
 from fastbp.training.driver import _Fitting
 from fastbp.training.problem import Options
 from fastbp.training.run import Run
+from fastbp.training.slices import workers
 from tests.problems import python, signatures
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
@@ -506,3 +507,29 @@ def test_progress_is_silent_away_from_a_terminal(capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert "100%" in err and "epoch 3/3" in err and "loss 0." in err
+
+
+def test_a_validation_loss_that_is_no_number_is_not_the_best(monkeypatch):
+    x, y, _ = problem(60, 3)
+    how = {"learning_rate": 0.1, "loss": "bce"}
+    expected = fastbp.fit_neuron(x, y, np.zeros(3), 0.0, epochs=2, **how)
+    losses = iter([np.nan, 0.5, 0.7, 0.6])
+    monkeypatch.setattr("fastbp.training.objective.Objective.loss", lambda *a: next(losses))
+    fit = fastbp.fit_neuron(x, y, np.zeros(3), 0.0, epochs=4, validation=(x, y), tol=0.0, **how)
+    np.testing.assert_array_equal(fit.weights, expected.weights)
+
+
+def test_validation_is_computed_by_threads_of_its_own_rows(monkeypatch):
+    """Also where the batches to train on are too small for several."""
+    sizes = []
+
+    def noted(problem, passes):
+        sizes.append((problem.rows.n_rows, problem.options.n_threads))
+        return workers(problem, passes)
+
+    monkeypatch.setattr("fastbp.training.driver.workers", noted)
+    monkeypatch.setattr("fastbp.training.objective.workers", noted)
+    x, y, _ = problem(60, 3)
+    how = {"batch_size": 10, "validation": (x[:50], y[:50]), "n_threads": 2}
+    fastbp.fit_neuron(x, y, np.zeros(3), 0.0, 0.1, 2, **how)
+    assert sizes == [(60, 2), (50, 2)]

@@ -35,7 +35,12 @@ from fastbp.estimators.callbacks import Callbacks
 from fastbp.estimators.names import OWN_LOSSES, own_loss
 from fastbp.estimators.neuron.labels import Prepared, carried
 from fastbp.estimators.neuron.rates import curvature, smoothness
-from fastbp.estimators.neuron.rows import checked, checked_features, in_scikit_learns_words
+from fastbp.estimators.neuron.rows import (
+    checked,
+    checked_features,
+    in_scikit_learns_words,
+    refuse_two_weights,
+)
 from fastbp.estimators.neuron.scoring import score_of, score_on_cluster, scored_rows
 from fastbp.estimators.neuron.solver import (
     SOLVERS,
@@ -57,6 +62,7 @@ from fastbp.models.losses import NeuronLoss, neuron_loss_names
 from fastbp.models.network import NetworkFit, fit_network, predict_network
 from fastbp.models.neuron import NeuronFit, fit_neuron, predict_neuron
 from fastbp.training.callbacks import EpochState
+from fastbp.training.cluster.connection import errors_translated
 from fastbp.training.optimizers import OPTIMIZERS, Optimizer
 from fastbp.training.state import TrainingState
 
@@ -101,6 +107,7 @@ class ScoresRows(Scores):
         if rows is not None:
             return score_on_cluster(self, rows, by_index=y is not None)
         if y is None and isinstance(X, Rows):
+            refuse_two_weights(X, sample_weight)
             y, weight = carried(X)
             sample_weight = weight if sample_weight is None else sample_weight
         y, sample_weight = in_memory(y), in_memory(sample_weight)
@@ -198,7 +205,8 @@ class Neurons(Estimator):
         rule, batch_size = solver_of(self, rows, incremental)
         by_rows = rate_follows_from_rows(self, rule)
         with in_scikit_learns_words(self, X):
-            data = self._prepared(rows, labels, sample_weight, known, dtype, by_rows)
+            with errors_translated(rows.cluster):  # labels and lengths may be computed there
+                data = self._prepared(rows, labels, sample_weight, known, dtype, by_rows)
             size = min(batch_size or data.rows.n_rows, data.rows.n_rows)
             rate = self._rate(data, rule, size, dtype) if by_rows else usual_rate(self, rule)
             epochs = 1 if incremental else self.max_iter

@@ -17,7 +17,15 @@ from fastbp.data.rows import Rows
 from fastbp.data.sources.pieces import Pieces, is_collection
 from fastbp.data.sources.relabelled import class_labels, distinct_labels, indices_of_labels
 from fastbp.estimators.neuron.base import KNOWN_LOSSES, KnownLoss, Neurons, ScoresRows
-from fastbp.estimators.neuron.labels import NOT_CLASSES, Coding, Prepared, Survey, coded, survey
+from fastbp.estimators.neuron.labels import (
+    NOT_CLASSES,
+    Coding,
+    Prepared,
+    Survey,
+    coded,
+    of_known_classes,
+    survey,
+)
 from fastbp.estimators.neuron.lazy import takes_collections
 from fastbp.estimators.neuron.rows import column_of_labels, labelled
 from fastbp.estimators.neuron.solver import SOLVERS, SolverName
@@ -269,6 +277,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         dtype: np.dtype[Any],
         lengths: bool,
     ) -> Prepared:
+        rows = of_known_classes(rows, known)
         classes, labels, values = self._labels(rows, y, known)
         rows = labelled(rows, labels, weight, dtype)
         found = None

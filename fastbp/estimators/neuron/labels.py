@@ -153,11 +153,14 @@ class Coding:
         Multiplies the sample weights.
     by_index : bool
         Whether the labels become indices.
+    classes : numpy.ndarray of int64, shape (n_labels,), or None
+        Which class each of `labels` is: there may be other classes. None if each is its own.
     """
 
     labels: np.ndarray
     class_weight: np.ndarray | None
     by_index: bool
+    classes: np.ndarray | None = None
 
     @property
     def n_labels(self) -> int:
@@ -170,6 +173,8 @@ class Coding:
         """Code the labels of a block; OUT the labels and weights of `block`."""
         assert inside.labels is not None
         indices = class_indices(inside.labels[:, 0], self.labels, locate)
+        if self.classes is not None:
+            indices = self.classes[indices]
         if block.labels is not None and self.by_index:
             block.labels[:, 0] = indices
         elif block.labels is not None:
@@ -188,6 +193,21 @@ class Coding:
         block = Block(inside.features, np.empty((n, self.n_labels)), weight)
         self.complete(inside, block, lambda row: (name, row))
         return block
+
+
+def of_known_classes(rows: Rows, known: np.ndarray | None) -> Rows:
+    """Return rows with the indices of known classes, of which their own, of text, may lack some."""
+    if rows.classes is None or known is None or list(rows.classes) == known.tolist():
+        return rows
+    own = np.array(rows.classes)
+    if not np.isin(own, known).all():
+        raise ValueError(
+            f"y: expected the classes {known.tolist()} to continue with, got {own.tolist()}"
+        )
+    values = np.arange(float(own.size))
+    found = coded(rows, Coding(values, None, True, np.searchsorted(known, own)))
+    found.classes = known.tolist()
+    return found
 
 
 def coded(rows: Rows, coding: Coding) -> Rows:

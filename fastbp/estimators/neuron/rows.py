@@ -23,6 +23,7 @@ from fastbp.data.sparse import SparseRows
 from fastbp.errors import DataError
 from fastbp.estimators.base import dtype_of
 from fastbp.estimators.scikit_learn import UNREAD, validate
+from fastbp.training.cluster.connection import errors_translated
 
 KINDS = [np.dtype(code) for code in "dfe?bBhHiIlLqQ"]
 """What `fit_neuron` and `fit_network` convert themselves, a block at a time if there is much."""
@@ -65,8 +66,10 @@ def checked(
             raise ValueError(f"y: expected None with rows that carry labels ({X.name})")
         if not is_collection(y):
             y = checked_labels("y", y)
-            if len(y) != X.n_rows:
-                raise ValueError(f"y: expected {X.n_rows} labels, got {len(y)}")
+            with errors_translated(X.cluster):  # lengths may be computed there
+                n_rows = X.n_rows
+            if len(y) != n_rows:
+                raise ValueError(f"y: expected {n_rows} labels, got {len(y)}")
     rows = X if isinstance(X, DaskRows) else loaded_if_small(X)
     return rows, y, dtype or arithmetic_of(X)
 
@@ -142,11 +145,8 @@ def labelled(
     Sums of the weights must be numbers of this dtype. Those of a Dask collection are read into
     memory if they are few, and no cluster has them.
     """
+    refuse_two_weights(rows, sample_weight)
     if sample_weight is not None:
-        if rows.weighted:
-            raise ValueError(
-                f"sample_weight: expected None with rows that carry sample weights ({rows.name})"
-            )
         if isinstance(rows, DaskRows) and is_collection(sample_weight):
             sample_weight = weight_pieces("sample_weight", sample_weight)
         else:
@@ -159,6 +159,14 @@ def labelled(
         rows = Labelled(rows, labels, sample_weight)
     check_weights("sample_weight", rows)
     return rows
+
+
+def refuse_two_weights(rows: Rows, sample_weight: Any) -> None:
+    """Refuse weights besides those that rows carry."""
+    if rows.weighted and sample_weight is not None:
+        raise ValueError(
+            f"sample_weight: expected None with rows that carry sample weights ({rows.name})"
+        )
 
 
 @contextlib.contextmanager

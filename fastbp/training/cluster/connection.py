@@ -156,3 +156,13 @@ class Connection:
         address = getattr(self.client.scheduler, "address", None)
         where = f" at {address}" if address else ", whose client is closed"
         return ClusterError(f"lost the connection to the scheduler{where}")
+
+
+@contextmanager
+def errors_translated(client: Any) -> Iterator[None]:
+    """Raise ClusterErrors for what goes wrong with a client's cluster, if there is a client."""
+    if client is None:
+        yield
+        return
+    with Connection(client).translated():
+        yield
