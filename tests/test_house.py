@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections import deque
 from pathlib import Path
 
@@ -279,3 +280,15 @@ def test_what_is_too_long_is_seen():
     assert too_long({"fastbp/a.py": long_class + "    x = 1\n"}) == ["fastbp/a.py: C: 251 lines"]
     assert too_long({"fastbp/a.py": "x = 1\n" * 501}) == ["fastbp/a.py: 501 lines"]
     assert too_long({"fastbp/kernels/network.py": "x = 1\n" * 501}) == []
+
+
+@pytest.mark.parametrize(
+    "package", [p for p in sources("fastbp") if p.count("/") > 1 and p.endswith("__init__.py")]
+)
+def test_a_folder_says_what_each_of_its_files_is_for(package):
+    told = ast.get_docstring(ast.parse(sources("fastbp")[package]))
+    folder = (TOP / package).parent
+    files = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
+    files |= {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
+    named = set(re.findall(r"\b\w+(?:\.py\b|/(?=[,`\s]))", told))
+    assert named == files

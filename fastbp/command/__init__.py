@@ -8,12 +8,10 @@ options.py
     What the commands share.
 inputs.py, cluster.py
     FILE and what it stands for; the cluster of ``--cluster``.
-settings.py
-    The options of training, with their defaults.
+settings.py, schedule.py
+    The options of training, with their defaults; what --schedule takes.
 data.py, scaling.py
     Rows to train on: opened, split, scaled, their classes as indices.
-passes.py
-    Passes over all rows, here or by the workers of a cluster.
 fit.py, figures.py, plain_loop.py
     The fit, how good it is, and the NumPy loop that it is timed against.
 loss_log.py, plot.py, report.py

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastbp.command.inputs import Input, on_disk
-from fastbp.command.scaling import Balanced, Moments, Prepared, check_block, first_pass
+from fastbp.command.scaling import Balanced, ColumnMoments, Scaled, check_block, first_pass
 from fastbp.command.settings import Settings
 from fastbp.data.arrays import ArrayRows, Labelled, Loaded, are_small, loaded_if_small
-from fastbp.data.classes import listed
+from fastbp.data.classes import plain_labels
 from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import LEAVE_OUT
 from fastbp.data.sources.formats import has_names
@@ -247,7 +247,7 @@ def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
     n = rows.n_rows
     n_held_out = min(n - 1, max(1, round(held_out * n))) if held_out else 0
     kept = Subset(rows, n_held_out, False) if n_held_out else None
-    features, target = Moments(rows.n_features), Moments(1)
+    features, target = ColumnMoments(rows.n_features), ColumnMoments(1)
     # Which numbers occur is not known yet, nor whether both booleans do.
     searches = settings.predicts_classes and (labels is None or isinstance(labels[0], bool))
     numbers = settings.scales_target
@@ -257,7 +257,7 @@ def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
         features.refuse_too_large(rows.name, source.names)
         target.refuse_too_large(rows.name, [source.target])
         if searches:
-            labels = listed(found if labels is None else found.astype(bool))
+            labels = plain_labels(found if labels is None else found.astype(bool))
             codes = None if np.array_equal(found, np.arange(found.size)) else found
     scaling = (features.means, features.scales) if settings.standardize else None
     target_scaling = (target.means, target.scales) if numbers else None
@@ -265,7 +265,7 @@ def prepare(source: Source, held_out: float, settings: Settings) -> Parts:
     # Small rows, too: a checkpoint then has the same digests from every kind of source.
     small = rows.in_memory is not None or are_small(rows)
     if settings.standardize or numbers or codes is not None or small:
-        prepared = Prepared(rows, scaling, target_scaling, codes)
+        prepared = Scaled(rows, scaling, target_scaling, codes)
     training, rest = prepared, None
     if n_held_out:
         training = Subset(prepared, n_held_out, False)

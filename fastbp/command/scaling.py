@@ -24,8 +24,8 @@ def first_pass(
     rows: Rows,
     target: str,
     kept: Subset | None,
-    of_features: Moments | None,
-    of_target: Moments | None,
+    of_features: ColumnMoments | None,
+    of_target: ColumnMoments | None,
     collect: bool,
 ) -> np.ndarray:
     """Go through all rows once; return the distinct labels, if they are to be collected.
@@ -132,7 +132,7 @@ def moments_of(rows: np.ndarray, origin: np.ndarray) -> BlockMoments | None:
         return BlockMoments(len(rows), mean, np.einsum("ij,ij->j", x, x))
 
 
-class Moments:
+class ColumnMoments:
     """Means and standard deviations of columns, from those of blocks of rows.
 
     Blocks are combined as by Chan, Golub and LeVeque (The American Statistician 37, 1983). The
@@ -179,7 +179,7 @@ class Moments:
         return scales
 
 
-class Prepared(Wrapped):
+class Scaled(Wrapped):
     """Rows with features and labels as (x - mean) / scale, or labels as indices of `classes`."""
 
     def __init__(

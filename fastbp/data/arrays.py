@@ -21,7 +21,7 @@ from fastbp.data.rows import (
     gather,
     ranges,
 )
-from fastbp.data.sources.collections import rows_of_collection
+from fastbp.data.sources.dask_rows import rows_of_collection
 from fastbp.data.sources.pieces import is_collection
 from fastbp.kernels.stored import DTYPES, passed
 

@@ -18,6 +18,15 @@ MOST_CLASSES = 1000
 """More distinct labels than these are numbers to predict, not classes."""
 
 
+def lookup(labels: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index of each label among sorted classes, of any where there is none; and where.
+
+    The latter are booleans (N,): whether a label is none of the classes.
+    """
+    indices = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
+    return indices, classes[indices] != labels
+
+
 def class_indices(
     labels: np.ndarray, classes: np.ndarray, locate: Callable[[int], tuple[str, int]]
 ) -> np.ndarray:
@@ -25,8 +34,7 @@ def class_indices(
 
     `locate` takes the position of a label and gives the name of its source and its row there.
     """
-    indices = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
-    unknown = classes[indices] != labels
+    indices, unknown = lookup(labels, classes)
     if unknown.any():
         first = int(np.argmax(unknown))
         name, row = locate(first)
@@ -67,7 +75,7 @@ def whole_number_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | 
     return classes, indices
 
 
-def listed(classes: np.ndarray) -> list[Any]:
+def plain_labels(classes: np.ndarray) -> list[Any]:
     """Return labels as plain objects: integral numbers as integers, whatever their dtype."""
     exact = classes.dtype.kind == "f" and bool((np.abs(classes) < 2.0**53).all())
     whole = exact and bool((classes == np.round(classes)).all())
@@ -110,7 +118,7 @@ def check_classes(
 
 def shown(classes: Labels) -> str:
     """Return the first labels, as messages list them."""
-    labels = listed(classes[:5]) if isinstance(classes, np.ndarray) else classes[:5]
+    labels = plain_labels(classes[:5]) if isinstance(classes, np.ndarray) else classes[:5]
     return ", ".join(map(repr, labels)) + (", ..." if len(classes) > 5 else "")
 
 

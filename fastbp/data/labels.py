@@ -14,7 +14,7 @@ from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import Labelled, loaded_if_small, rows_of
 from fastbp.data.rows import Block, Rows
-from fastbp.data.sources.collections import DaskRows
+from fastbp.data.sources.dask_rows import DaskRows
 from fastbp.data.sources.pieces import Pieces, in_memory, is_collection
 from fastbp.errors import DataError
 

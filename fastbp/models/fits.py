@@ -104,7 +104,7 @@ def best_epoch(validation_losses: np.ndarray | None) -> tuple[int, float] | None
     return best + 1, float(validation_losses[best])
 
 
-def stored_dtype(name: str, array: np.ndarray) -> np.dtype[Any]:
+def restored_dtype(name: str, array: np.ndarray) -> np.dtype[Any]:
     """Return the dtype of a model from an array of its parameters that a file holds."""
     return arguments.dtype(f"{name}.dtype", array.dtype)
 

@@ -14,7 +14,7 @@ from fastbp import arguments
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets, check_weights, samples
-from fastbp.data.sources.collections import mapped_rows
+from fastbp.data.sources.dask_rows import mapped_rows
 from fastbp.data.sources.pieces import is_collection
 from fastbp.kernels import network as kernels
 from fastbp.kernels.shared_network import shared_steps
@@ -27,7 +27,7 @@ from fastbp.models.fits import (
     fields_of,
     layers_in,
     restored,
-    stored_dtype,
+    restored_dtype,
 )
 from fastbp.models.layers import (
     Layers,
@@ -121,7 +121,7 @@ class NetworkFit(Fit):
         names, loss = tuple(fields["activations"]), fields["loss"]
         stored = layers_in(arrays, len(names))
         checked = checked_parameters("", *stored, None)
-        d, dtype = len(checked[0][0]), stored_dtype("weights", stored[0][0])
+        d, dtype = len(checked[0][0]), restored_dtype("weights", stored[0][0])
         # Checks them, and the names.
         NetworkModel(d, *checked, names, loss, prefix="", dtype=dtype)
         weights, biases = ([a.astype(dtype, copy=False) for a in part] for part in checked)

@@ -15,7 +15,7 @@ from fastbp.arguments import FLOAT64
 from fastbp.data import checks
 from fastbp.data.arrays import rows_of
 from fastbp.data.labels import Samples, Targets
-from fastbp.data.sources.collections import mapped_rows
+from fastbp.data.sources.dask_rows import mapped_rows
 from fastbp.data.sources.pieces import is_collection
 from fastbp.kernels import layout
 from fastbp.kernels import neuron as kernels
@@ -23,7 +23,7 @@ from fastbp.kernels.online_neuron import online_neuron_steps
 from fastbp.kernels.update import PLAIN_SGD
 from fastbp.kernels.vector import LANES, whole_vectors
 from fastbp.models.activations import ACTIVATIONS, HiddenActivation, hidden_activations
-from fastbp.models.fits import Fit, check_names, counted, fields_of, restored, stored_dtype
+from fastbp.models.fits import Fit, check_names, counted, fields_of, restored, restored_dtype
 from fastbp.models.losses import LOSSES, NeuronLoss, check_pair, neuron_loss_names
 from fastbp.models.neuron_prediction import (
     checked_vector,
@@ -112,7 +112,7 @@ class NeuronFit(Fit):
     def from_stored(cls, arrays: dict[str, np.ndarray], fields: dict[str, Any]) -> NeuronFit:
         """Rebuild it from saved arrays and fields."""
         stored, bias = arrays["weights"], float(arrays["bias"][0])
-        dtype, names = stored_dtype("weights", stored), (fields["activation"], fields["loss"])
+        dtype, names = restored_dtype("weights", stored), (fields["activation"], fields["loss"])
         weights = checks.vector("weights", stored, stored.size, "one a feature", rows=False)
         NeuronModel(weights.size, weights, bias, *names, dtype)  # checks them, and the names
         weights = weights.astype(dtype, copy=False)

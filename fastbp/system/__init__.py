@@ -2,6 +2,8 @@
 
 threads.py
     How many threads to use, and a team of them that runs one kernel.
+blas.py
+    NumPy's and SciPy's BLAS, held to one thread.
 interrupts.py
     Ctrl-C: a request first, an exception the second time.
 progress.py

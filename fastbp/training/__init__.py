@@ -7,11 +7,13 @@ optimizers.py
 driver.py
     The epoch driver: arguments, callbacks, progress, checkpoints, interrupts.
 run.py
-    The slices that it calls: rows, orders and learning rates for the kernel.
+    Epoch after epoch: learning rates, orders, losses.
+slices.py, cluster/
+    Who computes them: kernels called here, for some 50 ms each, or the workers of a cluster.
 sharing.py
     Whether all threads share each batch, by what earlier slices took.
 memory.py
-    The two arrays that the kernel works in, with names.
+    The three arrays that the kernel works in, with names.
 objective.py
     The loss, or the loss and its gradient, of all rows at given parameters.
 lbfgs.py

@@ -1,7 +1,7 @@
 """The one epoch driver: slices of a run, and between them everything else.
 
-Callbacks, progress, checkpoints and interrupts are here; the slices are in ``run.py``, early
-stopping in ``validation.py``.
+Callbacks, progress, checkpoints and interrupts are here; what a slice is, and who computes it, is
+in ``run.py``, early stopping in ``validation.py``.
 """
 
 from __future__ import annotations

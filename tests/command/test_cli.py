@@ -562,13 +562,13 @@ def test_the_target_of_a_matrix(tmp_path):
 
 
 def test_means_and_deviations(tmp_path):
-    from fastbp.command.scaling import Moments, first_pass, moments_of
+    from fastbp.command.scaling import ColumnMoments, first_pass, moments_of
     from fastbp.data.arrays import ArrayRows, Labelled
     from fastbp.data.split import Subset
 
     x = np.random.default_rng(0).normal(size=(1000, 3)) * 1e-3 + 1e6
     x[:, 2] = 0.1
-    moments = Moments(3)
+    moments = ColumnMoments(3)
     assert moments.means.tolist() == [0, 0, 0] and moments.scales.tolist() == [1, 1, 1]
     moments.origin = x[0]
     for part in (*np.array_split(x, 7), x[:0]):
@@ -578,7 +578,7 @@ def test_means_and_deviations(tmp_path):
     np.testing.assert_allclose(moments.scales[:2], exact.std(axis=0)[:2].astype(float), rtol=1e-9)
     assert moments.scales[2] == 1.0 and moments.means[2] == 0.1  # exactly constant
     for n_held_out in (1, 7, 333, 999):  # the rows that are held out do not count
-        moments, rows = Moments(3), ArrayRows(x)
+        moments, rows = ColumnMoments(3), ArrayRows(x)
         kept = Subset(rows, n_held_out, False).block(0, 1000 - n_held_out).features
         rows = Labelled(rows, x[:, :1], None)
         whole = rows.in_memory

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from fastbp import DataError, NeuronClassifier, NeuronRegressor, open_rows
-from fastbp.data.sources.collections import DaskRows
+from fastbp.data.sources.dask_rows import DaskRows
 from fastbp.data.sources.folder import Shards
 from tests.training.clusters import (
     THREE,
@@ -134,7 +134,7 @@ def test_a_data_frame(where):
     assert_same(quietly(NeuronClassifier(**BRIEF).fit, table[NAMES], TEXT.astype(object)), expected)
     regressor = quietly(NeuronRegressor(**BRIEF).fit, table[NAMES], table["n"])
     assert_same(regressor, NeuronRegressor(**BRIEF).fit(X, NUMBERS[:, 0]))
-    with pytest.raises(ValueError, match=r"X: expected the features x0, .* got x1"):
+    with pytest.raises(ValueError, match=r"X: expected the columns of the fit ..x0', .*, got 'x1'"):
         model.predict(table[NAMES[::-1]].rename(columns={"x19": "x1", "x1": "x19"}))
 
 

@@ -511,7 +511,7 @@ def test_regression_of_rows(tmp_path):
     assert model.feature_names_in_.tolist() == list("abcd")
     assert model.score(rows) == pytest.approx(model.score(pd.DataFrame(X, columns=list("abcd")), Y))
     other = open_rows(tmp_path / "rows.csv", columns=list("abdc"))
-    with pytest.raises(ValueError, match="a, b, c, d"):
+    with pytest.raises(ValueError, match="'a', 'b', 'c', 'd'"):
         model.predict(other)
     with pytest.raises(ValueError, match="expected 4 features, got 3"):
         model.predict(open_rows(tmp_path / "rows.csv", columns=list("abc")))

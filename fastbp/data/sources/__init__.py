@@ -6,13 +6,13 @@
   ``arrow.py`` (Parquet, Arrow);
 - ``files.py``: what all files share; ``columns.py``: which columns are features, labels, weights;
   ``text_labels.py``: labels that are text;
-- ``folder.py``: the files of a folder, or of a list, as one; ``partitions.py``: columns that the
+- ``folder.py``: the files of a folder, or of a list, as one; ``hive.py``: columns that the
   names of folders hold;
-- ``iterator.py``: blocks that a callable makes; ``collections.py``: Dask arrays and DataFrames;
-  ``relabelled.py``: labels in them that are classes;
+- ``iterator.py``: blocks that a callable makes; ``dask_rows.py``: Dask arrays and DataFrames,
+  whose partitions are in ``pieces.py``, and labels in them that are classes in ``relabelled.py``;
 - ``spool.py``: a copy in a temporary file; ``writing.py``: rows written as ``.npy``.
 
-It may import the rest of `fastbp.data`, `fastbp.system`, `arguments` and `errors`. `arrow.py`,
+It may import the rest of `fastbp.data`, and what that may import. `arrow.py`,
 `text.py` and `json_lines.py`, with `text_labels.py` for them, need pyarrow, and import it when such
 a file is opened.
 """

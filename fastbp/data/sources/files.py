@@ -110,7 +110,7 @@ class FileRows(Rows):
         self.dtype, self.remarks = dtype, roles.remarks
 
     def take_labels_for_text(self) -> None:
-        """Make classes of a target whose values look like numbers, where only they decide it."""
+        """Read labels that look like numbers as text: in another file of the folder, they are."""
 
     def digest(self) -> str:
         return digest_of_files([self.file], [self.roles])

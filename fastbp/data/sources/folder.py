@@ -18,7 +18,7 @@ from fastbp.data.rows import Block, Rows, combined, pairs
 from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows, digest_of_files
 from fastbp.data.sources.formats import FORMATS, files_of, open_file
-from fastbp.data.sources.partitions import Partitions
+from fastbp.data.sources.hive import HivePartitions
 from fastbp.data.sources.text import TextLayout
 from fastbp.data.sources.text_labels import BOOLEANS
 from fastbp.errors import DataError
@@ -42,7 +42,7 @@ class Shards(Rows):
         folder: Path | None = None,
     ) -> None:
         self.name = name
-        self._partitions = Partitions(folder, files, request)
+        self._partitions = HivePartitions(folder, files, request)
         self._shards: list[FileRows] = []
         for file in files:
             self._shards.append(open_file(file, self._partitions.rest, layout))

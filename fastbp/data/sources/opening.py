@@ -13,8 +13,8 @@ from fastbp import arguments
 from fastbp.data import frames
 from fastbp.data.arrays import ArrayRows, Labelled
 from fastbp.data.rows import Rows
-from fastbp.data.sources.collections import chosen_rows, shape_of
 from fastbp.data.sources.columns import ColumnRequest, parts_of
+from fastbp.data.sources.dask_rows import chosen_rows, shape_of
 from fastbp.data.sources.folder import Shards, folder_rows
 from fastbp.data.sources.formats import FORMATS, is_known, open_file
 from fastbp.data.sources.iterator import IteratorRows

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbp.data.classes import MOST_CLASSES, class_indices
 from fastbp.data.rows import Block
-from fastbp.data.sources.collections import DaskRows
+from fastbp.data.sources.dask_rows import DaskRows
 from fastbp.data.sources.pieces import Pieces
 
 ReadLabels = Callable[[str, Any], np.ndarray]
@@ -43,7 +43,7 @@ class RelabelledRows(DaskRows):
             make(rows.locate(start)[0], part)
             for (start, _), part in zip(pairwise(starts), rows.parts, strict=True)
         ]
-        self.survey = rows.survey._replace(parts=parts)
+        self.partitioning = rows.partitioning._replace(parts=parts)
 
     def joined(
         self, labels: Pieces | np.ndarray | None, weight: Pieces | np.ndarray | None

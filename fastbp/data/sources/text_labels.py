@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastbp.data.classes import lookup
 from fastbp.data.sources.files import FileRows
 from fastbp.errors import DataError
 
@@ -38,9 +39,7 @@ def classes_in(rows: FileRows, pieces: Iterable[Any]) -> list[Any]:
 def indices_in(rows: FileRows, known: list[Any], piece: Any, first_row: int) -> np.ndarray:
     """Return the index in `known` of each label of a piece; it begins with row `first_row`."""
     if isinstance(piece, np.ndarray):
-        sorted_labels = np.array(known)
-        indices = np.minimum(np.searchsorted(sorted_labels, piece), len(known) - 1)
-        unknown = sorted_labels[indices] != piece
+        indices, unknown = lookup(piece, np.array(known))
     else:
         import pyarrow
         from pyarrow import compute

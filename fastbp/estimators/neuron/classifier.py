@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastbp.arguments import DTYPES, names_in_docs
-from fastbp.data.classes import check_classes, class_indices, listed, whole_number_classes
+from fastbp.data.classes import check_classes, class_indices, plain_labels, whole_number_classes
 from fastbp.data.rows import Rows
 from fastbp.data.sources.pieces import Pieces, is_collection
 from fastbp.data.sources.relabelled import class_labels, distinct_labels, indices_of_labels
@@ -285,7 +285,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
             found = survey(rows, values, grouped=True, lengths=lengths)
             values = found.labels
         if classes is None:
-            classes = np.array(listed(values))
+            classes = np.array(plain_labels(values))
         if known is None and self.warm_start and hasattr(self, "coef_"):
             known = self.classes_
         if classes.size < 2:

@@ -13,7 +13,7 @@ from fastbp.data.arrays import read_only
 from fastbp.data.classes import check_classes, class_indices, with_distinct_labels
 from fastbp.data.labels import LabelKind, Samples, Targets
 from fastbp.data.rows import WHOLE_BYTES, Block, Rows, Wrapped
-from fastbp.data.sources.collections import DaskRows
+from fastbp.data.sources.dask_rows import DaskRows
 from fastbp.data.sources.relabelled import RelabelledRows
 from fastbp.training.cluster.portions import over_blocks
 

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp.data.arrays import rows_of
-from fastbp.data.sources.collections import mapped_rows
+from fastbp.data.sources.dask_rows import mapped_rows
 from fastbp.data.sources.pieces import is_collection
 from fastbp.errors import DataError
 from fastbp.estimators.neuron.rows import check_columns

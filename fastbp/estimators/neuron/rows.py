@@ -17,7 +17,7 @@ from fastbp.data import checks
 from fastbp.data.arrays import ArrayRows, Labelled, is_plain, loaded_if_small, rows_of
 from fastbp.data.labels import check_weights, weight_pieces
 from fastbp.data.rows import Rows
-from fastbp.data.sources.collections import DaskRows
+from fastbp.data.sources.dask_rows import DaskRows
 from fastbp.data.sources.pieces import Pieces, in_memory, is_collection
 from fastbp.data.sparse import SparseRows
 from fastbp.errors import DataError
@@ -130,11 +130,8 @@ def check_columns(estimator: Any, rows: Rows, reset: bool) -> None:
             f"{rows.name}: expected {estimator.n_features_in_} features, got {rows.n_features}"
         )
     expected = getattr(estimator, "feature_names_in_", None)
-    if names is not None and expected is not None and names != expected.tolist():
-        raise ValueError(
-            f"{rows.name}: expected the features {', '.join(map(str, expected))}, got"
-            f" {', '.join(names)}"
-        )
+    if expected is not None:
+        checks.same_names(rows.name, names, expected.tolist())
 
 
 def labelled(

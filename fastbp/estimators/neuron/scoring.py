@@ -15,6 +15,7 @@ from sklearn.base import ClassifierMixin
 
 from fastbp.arguments import FLOAT64
 from fastbp.data.arrays import rows_of
+from fastbp.data.classes import lookup
 from fastbp.data.labels import LabelKind, Samples, Targets
 from fastbp.data.rows import Rows
 from fastbp.data.sources.pieces import Pieces, is_collection
@@ -62,8 +63,8 @@ def _known(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the index of each label among the sorted classes, or `NO_CLASS`."""
     if not labels.size:
         return np.empty(0)
-    indices = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
-    return np.where(classes[indices] == labels, indices, NO_CLASS)
+    indices, unknown = lookup(labels, classes)
+    return np.where(unknown, NO_CLASS, indices)
 
 
 def score_on_cluster(estimator: Any, rows: Rows, by_index: bool) -> float:

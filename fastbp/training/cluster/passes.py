@@ -53,7 +53,7 @@ class Passes:
         self._waiting: deque[int] = deque()  # the numbers of parts whose sums are still to add
         self._holders: list[str] = []  # the worker of each part, when it was placed
         self._futures: list[Any] = []
-        self._indices: list[list[int]] = []  # the parts of each of them
+        self._indices: dict[str, list[int]] = {}  # the parts of each of them, by its key
         self._arriving: Any = None
         self._arrived: dict[int, np.ndarray] = {}
 
@@ -131,12 +131,11 @@ class Passes:
             if a < b
         ]
         self._waiting.extend(index for index, *_ in wanted)
-        tasks = []
-        for some in self._together(wanted):
-            indices, parts, bounds = map(list, zip(*some, strict=True))
-            tasks.append((parts, self._pass, parameters, bounds))
-            self._indices.append(indices)
-        self._futures = self._client.map(group_sums, *zip(*tasks, strict=True), pure=False)
+        tasks = [tuple(map(list, zip(*some, strict=True))) for some in self._together(wanted)]
+        of_tasks = [(parts, self._pass, parameters, bounds) for _, parts, bounds in tasks]
+        self._futures = self._client.map(group_sums, *zip(*of_tasks, strict=True), pure=False)
+        for future, (indices, _, _) in zip(self._futures, tasks, strict=True):
+            self._indices[future.key] = indices
         # Dask fetches results as they come, from elsewhere if a worker dies meanwhile.
         how = {"with_results": True, "raise_errors": False, "loop": self._client.loop}
         self._arriving = as_completed(self._futures, **how)
@@ -167,8 +166,7 @@ class Passes:
                 raise result
             sums, bits = result
             self._connection.compare(bits)
-            indices = self._indices[self._futures.index(future)]
-            self._arrived.update(zip(indices, sums, strict=True))
+            self._arrived.update(zip(self._indices[future.key], sums, strict=True))
 
     def _add(self, sums: np.ndarray) -> None:
         """Add groups to those of the batch, in order."""

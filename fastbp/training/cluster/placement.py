@@ -12,6 +12,7 @@ import numpy as np
 from fastbp.data.labels import Samples
 from fastbp.data.rows import Choose
 from fastbp.kernels.cache import users_level
+from fastbp.training.cluster.portions import cut
 from fastbp.training.cluster.worker import (
     Checks,
     Piece,
@@ -40,20 +41,19 @@ def place(samples: Samples, group_rows: int, client: Any, threads: dict[str, int
     Rows of a Dask collection stay where they are, but for those of a group that begins in one
     partition and ends in another; a warning says how many move. Others are read by the workers.
     """
-    (base, choose), n_rows = _base_of(samples), samples.rows.n_rows
-    n_groups = -(-n_rows // group_rows)
-    n_threads = sum(threads.values())
+    rows, n_rows = samples.rows, samples.rows.n_rows
+    base: Any
+    base, choose = rows.base()
     if not base.partitioned:
-        n_parts = min(n_groups, PARTS_OF_A_THREAD * n_threads)
-        bounds = [n_groups * i // n_parts for i in range(n_parts + 1)]
-        return _read_by_workers(samples, bounds, group_rows, client, list(threads))
+        placed = []
+        for start, stop, how in cut(rows, group_rows, threads, PARTS_OF_A_THREAD):
+            part = client.submit(part_of_rows, rows.portion(start, stop), _checks(samples), **how)
+            placed.append(Placed(start // group_rows, -(-stop // group_rows), part))
+        return placed
     starts = [_position(start, choose, n_rows) for start in base.starts]
-    bounds = _bounds(starts, group_rows, n_groups, math.ceil(n_groups / n_threads))
+    n_groups = -(-n_rows // group_rows)
+    bounds = _bounds(starts, group_rows, n_groups, math.ceil(n_groups / sum(threads.values())))
     return _of_partitions(samples, bounds, group_rows, client)
-
-
-def _base_of(samples: Samples) -> tuple[Any, Choose | None]:
-    return samples.rows.base()
 
 
 def _checks(samples: Samples) -> Checks:
@@ -87,29 +87,13 @@ def _bounds(starts: list[int], group_rows: int, n_groups: int, most: int) -> lis
     ] + [n_groups]
 
 
-def _read_by_workers(
-    samples: Samples, bounds: list[int], group_rows: int, client: Any, addresses: list[str]
-) -> list[Placed]:
-    """Have workers open the rows themselves, contiguous ones each."""
-    n_parts, n_rows, placed = len(bounds) - 1, samples.rows.n_rows, []
-    samples.rows.close()  # open files cannot be sent
-    for i, (first, stop) in enumerate(pairwise(bounds)):
-        rows = samples.rows.portion(first * group_rows, min(stop * group_rows, n_rows))
-        where = addresses[i * len(addresses) // n_parts :][:1]  # there may be none yet
-        part = client.submit(
-            part_of_rows, rows, _checks(samples),
-            workers=where or None, allow_other_workers=bool(where), pure=False,
-        )  # fmt: skip
-        placed.append(Placed(first, stop, part))
-    return placed
-
-
 def _of_partitions(
     samples: Samples, bounds: list[int], group_rows: int, client: Any
 ) -> list[Placed]:
     """Cut and join the partitions of a Dask collection where they lie."""
     rows, n_rows = samples.rows, samples.rows.n_rows
-    base, choose = _base_of(samples)
+    base: Any
+    base, choose = rows.base()
     blocks = client.compute(base.parts)
     placed, moved = [], 0
     for first, stop in pairwise(bounds):

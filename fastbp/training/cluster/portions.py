@@ -73,17 +73,32 @@ def over_portions(
 def _submitted(
     rows: Rows, function: Callable[[Rows, int], Any], multiple: int, connection: Connection
 ) -> Iterator[tuple[int, Any]]:
-    threads, n = connection.threads(), -(-rows.n_rows // multiple)
-    addresses, n_portions = list(threads), min(n, PORTIONS_OF_A_THREAD * sum(threads.values()))
+    threads, submit = connection.threads(), connection.client.submit
+    for start, stop, how in cut(rows, multiple, threads, PORTIONS_OF_A_THREAD):
+        yield stop - start, submit(of_portion, function, rows.portion(start, stop), start, **how)
+
+
+def cut(
+    rows: Rows, multiple: int, threads: dict[str, int], each: int
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Cut rows into portions for workers to read: `each` for a thread, if there are enough rows.
+
+    `threads` are those of each worker, by its address.
+
+    Yields
+    ------
+    start, stop : int
+        They are multiples of `multiple`, or the end.
+    how : dict
+        Arguments of ``Client.submit``: the worker to read it, if it is not busy.
+    """
+    addresses, n = list(threads), -(-rows.n_rows // multiple)
+    n_portions = min(n, each * sum(threads.values()))
     bounds = [min(rows.n_rows, multiple * (n * i // n_portions)) for i in range(n_portions + 1)]
     rows.close()  # open files cannot be sent
     for i, (start, stop) in enumerate(pairwise(bounds)):
         where = addresses[i * len(addresses) // n_portions]
-        future = connection.client.submit(
-            of_portion, function, rows.portion(start, stop), start,
-            workers=[where], allow_other_workers=True, pure=False,
-        )  # fmt: skip
-        yield stop - start, future
+        yield start, stop, {"workers": [where], "allow_other_workers": True, "pure": False}
 
 
 def _of_partitions(

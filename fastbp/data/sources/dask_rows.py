@@ -32,7 +32,7 @@ HELD_PARTITIONS = 2
 """Partitions that stay in memory: two readers of the same rows may be at different ones."""
 
 
-class Survey(NamedTuple):
+class Partitioning(NamedTuple):
     """What is known of the partitions once their lengths are.
 
     Attributes
@@ -104,7 +104,7 @@ class DaskRows(Rows):
             return None
 
     @cached_property
-    def survey(self) -> Survey:
+    def partitioning(self) -> Partitioning:
         """The partitions that have rows; this computes all lengths that are not known."""
         import dask
 
@@ -128,7 +128,7 @@ class DaskRows(Rows):
             make(partition_name(self.name, i), (length, self.n_features), piece, y, weight)
             for (i, length, piece), y, weight in zip(filled, labels, weights, strict=True)
         ]
-        return Survey(starts, [i for i, _, _ in filled], parts)
+        return Partitioning(starts, [i for i, _, _ in filled], parts)
 
     @cached_property
     def n_rows(self) -> int:  # type: ignore[override]  # like an attribute, but found out late
@@ -138,7 +138,7 @@ class DaskRows(Rows):
     @property
     def starts(self) -> list[int]:
         """The first row of each partition, and the number of all rows."""
-        return self.survey.starts
+        return self.partitioning.starts
 
     @property
     def parts(self) -> list[Any]:
@@ -146,7 +146,7 @@ class DaskRows(Rows):
 
         Its features are as they are stored, or float64; labels (n, K) and weight are float64.
         """
-        return self.survey.parts
+        return self.partitioning.parts
 
     def fill(self, start: int, stop: int, block: Block) -> None:
         first, last = self._index(start), bisect_left(self.starts, stop)
@@ -219,7 +219,7 @@ class DaskRows(Rows):
 
     def locate(self, row: int) -> tuple[str, int]:
         i = self._index(row)
-        return partition_name(self.name, self.survey.numbers[i]), row - self.starts[i]
+        return partition_name(self.name, self.partitioning.numbers[i]), row - self.starts[i]
 
     def close(self) -> None:
         with self._lock:

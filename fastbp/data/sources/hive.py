@@ -13,7 +13,7 @@ from fastbp.data.sources.files import FileRows
 from fastbp.errors import DataError
 
 
-class Partitions:
+class HivePartitions:
     """The columns that the names of folders hold: each has one value a file.
 
     Without a folder there are none.
