@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import Any
 
@@ -158,11 +158,6 @@ class Connection:
         return ClusterError(f"lost the connection to the scheduler{where}")
 
 
-@contextmanager
-def errors_translated(client: Any) -> Iterator[None]:
+def errors_translated(client: Any) -> AbstractContextManager[None]:
     """Raise ClusterErrors for what goes wrong with a client's cluster, if there is a client."""
-    if client is None:
-        yield
-        return
-    with Connection(client).translated():
-        yield
+    return nullcontext() if client is None else Connection(client).translated()
