@@ -6,6 +6,7 @@
     python -m bench.report            # tables and charts of the last saved run, into the READMEs
     python -m bench.estimators        # full training runs of the perceptrons and scikit-learn's
     python -m bench.accuracy          # errors of functions and of trained parameters
+    python -m bench.cluster           # a Dask cluster of this machine, beside Dask's own ways
     python -m bench.more_rows         # a file larger than the memory used: trained, killed, resumed
     python -m bench.prove             # a kernel made slower on purpose is found by gate and compare
 

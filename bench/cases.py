@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,17 +98,32 @@ class Case:
         return both and self.watched and self.threads == 1 and self.units != 1
 
 
-def check(case: Case, problem: Any, provider: str, run: Callable[[int], Any]) -> None:
-    """Raise AssertionError unless the provider's answer agrees with the expected one.
+class Checker:
+    """Compares the answers of a case's providers to one problem with the expected one."""
 
-    Fits that say that they have not reached their goal are not compared.
-    """
-    if case.expected is None or not getattr(run, "reached", True):
-        return
-    units = min(CHECKED, case.units or CHECKED)
-    ours, right = run(units), case.expected(problem, units)
-    if provider == "Numba":  # its smallest kernel trains nothing
-        return
+    def __init__(self, case: Case, problem: Any) -> None:
+        self._case, self._problem = case, problem
+        self._units = min(CHECKED, case.units or CHECKED)
+
+    @functools.cached_property
+    def _right(self) -> Any:
+        assert self._case.expected is not None
+        return self._case.expected(self._problem, self._units)
+
+    def check(self, provider: str, run: Callable[[int], Any]) -> None:
+        """Raise AssertionError unless the provider's answer agrees with the expected one.
+
+        Fits that say that they have not reached their goal are not compared.
+        """
+        if self._case.expected is None or not getattr(run, "reached", True):
+            return
+        ours = run(self._units)
+        if provider != "Numba":  # its smallest kernel trains nothing
+            compare(self._case, self._problem, provider, ours, self._right)
+
+
+def compare(case: Case, problem: Any, provider: str, ours: Any, right: Any) -> None:
+    """Raise AssertionError unless a provider's answer agrees with the right one."""
     if case.value is not None:
         ours = case.value(problem, ours)
     rtol = case.own_tolerance if provider == "fastbp" else case.tolerance

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench import THREADS
-from bench.cases import Case, check
+from bench.cases import Case, Checker
 
 PAUSE_SECONDS = 0.3 if THREADS > 1 else 0.0  # idle threads of some libraries spin for a while
 READ = "read"  # a provider added to large cases: a plain sum of the features on as many threads
@@ -38,6 +38,7 @@ class Prepared:
         self, case: Case, providers: list[str], seconds: float, clock: str = "perf_counter"
     ) -> None:
         problem = case.problem()
+        checker = Checker(case, problem)
         self._runs: dict[str, Any] = {}
         self.units: dict[str, int] = {}
         self.failed: dict[str, str] = {}
@@ -46,7 +47,7 @@ class Prepared:
         for name in providers:
             try:
                 run = case.providers[name](problem)
-                check(case, problem, name, run)
+                checker.check(name, run)
                 self._add(case, name, run, seconds)
             except Exception:
                 self.failed[name] = traceback.format_exc()

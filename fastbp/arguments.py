@@ -169,8 +169,11 @@ def progress(name: str, value: Any) -> bool | Literal["always"]:
     """Return whether to show a bar: where a user can see it (True), or ``"always"``."""
     if value is False:
         return False
-    if not isinstance(value, bool | np.bool_ | str) or value not in (True, False, "always"):
-        raise ValueError(f"{name}: expected True, False or 'always', got {value!r}")
+    expected = f"{name}: expected True, False or 'always'"
+    if not isinstance(value, bool | np.bool_ | str):
+        raise TypeError(f"{expected}, got {describe(value)}")
+    if isinstance(value, str) and value != "always":
+        raise ValueError(f"{expected}, got {value!r}")
     return "always" if isinstance(value, str) else bool(value)
 
 

@@ -131,8 +131,7 @@ def _all_curves(fits: Any) -> list[Curves]:
 
 
 def _curves(fit: Any, name: str) -> Curves:
-    if isinstance(fit, TableModel):
-        fit = fit.fit
+    fit = _inside(fit)
     if isinstance(fit, Fit):
         rows, batch_rows, _ = (1, 1, False) if fit.state is None else fit.state.batching
         return Curves(name, fit.losses, fit.validation_losses, batch_rows < rows, fit.loss)
@@ -144,15 +143,34 @@ def _curves(fit: Any, name: str) -> Curves:
             f" loss_curve_, got {arguments.describe(fit)}{where}"
         )
     against = np.array(getattr(fit, "validation_loss_curve_", []), dtype=np.float64)
-    batches = getattr(fit, "batch_size", None) is not None
+    batches = _has_batches(fit)
     kind = str(getattr(fit, "loss", ""))
     return Curves(
         name, np.array(losses, np.float64), against if against.size else None, batches, kind
     )
 
 
+def _has_batches(estimator: Any) -> bool:
+    """Return whether an epoch of an estimator's fit had several updates."""
+    batch_rows = getattr(estimator, "batch_size", None)
+    if batch_rows == "auto":
+        from fastbp.estimators.mlp.stochastic import AUTO_BATCH  # scikit-learn's, which is there
+
+        batch_rows = AUTO_BATCH
+    seen, epochs = getattr(estimator, "t_", None), getattr(estimator, "n_iter_", 0)
+    if batch_rows is None or not seen or not epochs:
+        return batch_rows is not None
+    return bool(batch_rows < seen / epochs)
+
+
+def _inside(fit: Any) -> Any:
+    """Return the fit of a model of the command, and everything else as it is."""
+    return fit.fit if isinstance(fit, TableModel) else fit
+
+
 def _title(fit: Any) -> str:
     """Return what one fit is."""
+    fit = _inside(fit)
     if isinstance(fit, Mapping | Sequence):
         return ""
     return repr(fit) if isinstance(fit, Fit) else type(fit).__name__

@@ -60,7 +60,10 @@ def step(rate: float, every: int, factor: float = 0.1) -> RateFunction:
 
 
 def _step(epoch: int, *, rate: float, every: int, factor: float) -> float:
-    return rate * factor ** (epoch // every)
+    try:
+        return rate * factor ** (epoch // every)
+    except OverflowError:  # which a fit refuses, with the epoch
+        return math.inf
 
 
 def cosine(rate: float, epochs: int, least: float = 0.0) -> RateFunction:

@@ -98,7 +98,10 @@ def save(model: Storable, path: str | os.PathLike[str]) -> None:
     """
     kind = type(model).__name__
     if _class_named(kind) is not type(model):
-        raise TypeError(f"model: expected {', '.join(HOMES)}, got {kind}")
+        full = f"{type(model).__module__}.{kind}"
+        theirs = full.startswith("sklearn.neural_network.") and kind in HOMES
+        more = f"; fastbp.{kind}.from_sklearn(model) makes one of it" if theirs else ""
+        raise TypeError(f"model: expected {', '.join(HOMES)} of fastbp, got {full}{more}")
     path = arguments.path("path", path)
     with arguments.path_errors("path", "a file, in a folder that exists"):
         archive.write(path, kind, model.to_stored())

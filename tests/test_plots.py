@@ -128,8 +128,20 @@ def test_estimators_and_models_of_the_command():
     assert axes.get_title(loc="left") == "NeuronClassifier"
     fitted = fit()
     model = TableModel(fitted, ["a", "b", "c"], "y", np.zeros(3), np.ones(3), None)
-    ((_, losses),) = drawn(fastbp.plot_losses(model)).values()
+    axes = fastbp.plot_losses(model)
+    ((_, losses),) = drawn(axes).values()
     assert losses.tolist() == fitted.losses.tolist()
+    assert axes.get_title(loc="left") == repr(fitted)
+
+
+@pytest.mark.parametrize(("batch_size", "first"), [("auto", 0.0), (len(X), 0.0), (10, 0.5)])
+def test_a_batch_of_all_rows_is_one_update(batch_size, first):
+    pytest.importorskip("sklearn")
+    model = fastbp.MLPClassifier(max_iter=3, batch_size=batch_size, random_state=0)
+    with pytest.warns(match="Maximum iterations"):
+        model.fit(X, Y)
+    ((where, _),) = drawn(fastbp.plot_losses(model)).values()
+    assert where[0] == first
 
 
 @pytest.mark.parametrize(("epochs", "validation"), [(0, None), (0, 0.25), (1, 0.25)])

@@ -26,6 +26,7 @@ def test_steps_by_hand():
     assert rates(schedules.step(8.0, 3, 0.5), 8) == [8.0] * 3 + [4.0] * 3 + [2.0] * 2
     assert rates(schedules.step(8.0, 1, 0.0), 3) == [8.0, 0.0, 0.0]
     np.testing.assert_allclose(rates(schedules.step(1.0, 2), 5), [1, 1, 0.1, 0.1, 0.01], CLOSE)
+    assert schedules.step(0.1, 1, 2.0)(2000) == np.inf
 
 
 def test_cosine_by_hand():

@@ -119,8 +119,15 @@ def test_no_path():
 
 def test_refusals(tmp_path):
     path = tmp_path / "model"
-    with pytest.raises(TypeError, match=r"model: expected Layer, .*, got dict"):
+    with pytest.raises(
+        TypeError, match=r"model: expected Layer, .* of fastbp, got builtins\.dict$"
+    ):
         fastbp.save({}, path)
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    with pytest.raises(
+        TypeError, match=r"got sklearn\..*MLPClassifier; fastbp\.MLPClassifier\.from_sk"
+    ):
+        fastbp.save(neural_network.MLPClassifier(), path)
     fastbp.save(models()[0], path)
     good = path.read_bytes()
     altered = bytearray(good)
@@ -205,3 +212,7 @@ def test_what_a_device_does_not_take_is_kept(tmp_path, monkeypatch):
         fastbp.save(fit, "/dev/full")
     (kept,) = tmp_path.iterdir()
     assert fastbp.load(kept).bias == fit.bias
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="No space left on device"):
+        fastbp.save(fit, "/dev/full")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

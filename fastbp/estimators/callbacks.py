@@ -36,7 +36,7 @@ class Callbacks:
         metadata = None if weight is None else {"sample_weight": weight}
         self._data = {"X": X, "y": y, "metadata": metadata}
         self.publish: Callable[[], None] = lambda: None
-        """Sets the estimator's attributes to what has been learned so far."""
+        """Sets the estimator's attributes to what has been learned so far, but for parameters."""
         self._fit: Any = None
         self._epoch: Any = None
         if hasattr(estimator, "_skl_callbacks"):
@@ -64,8 +64,9 @@ class Callbacks:
 
         Returns whether to stop: if it is the last, or somebody asks for it.
         """
-        if self:
+        if self:  # they may call `score`
             self.publish()
+            vars(self._estimator).update(self._attributes(*state.parameters.values()))
         last = asks_to_stop(self._estimator.callback, state) or last
         if self._epoch is not None:
             event = self._event(*state.parameters.values())

@@ -11,9 +11,12 @@ import functools
 import hashlib
 import os
 import pickle
+import re
+import shutil
 import stat
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +32,10 @@ from numba.core.serialize import dumps
 SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 """Every file that a kernel of the package is compiled from; none in a zip file."""
 
+OF_A_VERSION = re.compile("fastbp-[0-9a-f]{16}")
+"""A folder of kernels that were compiled from one state of the source by one compiler."""
+DAY_SECONDS = 86_400.0
+KEPT_SECONDS = 60 * DAY_SECONDS
 INSIDE = "fastbp", "numba", "sklearn"
 """Packages between a kernel and the user's line."""
 
@@ -175,8 +182,12 @@ def _read(folder: Path, name: str) -> tuple[bytes, str]:
     """Return what a file holds, nothing if there is none, and why it is not trusted."""
     path = folder
     try:
-        reason = why_not_trusted(path.lstat(), stat.S_ISDIR)
+        status = path.lstat()
+        reason = why_not_trusted(status, stat.S_ISDIR)
         if not reason:
+            if time.time() - status.st_mtime > DAY_SECONDS:
+                with contextlib.suppress(OSError):
+                    os.utime(path)  # it is used: see `_remove_unused`
             path = path / name
             with path.open("rb") as file:
                 reason = why_not_trusted(os.fstat(file.fileno()), stat.S_ISREG)
@@ -192,6 +203,7 @@ def _write(folder: Path, name: str, payload: bytes) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
+        _remove_unused(folder.parent)
     reason = why_not_trusted(folder.lstat(), stat.S_ISDIR)
     if reason:
         raise OSError(reason)
@@ -202,6 +214,17 @@ def _write(folder: Path, name: str, payload: bytes) -> None:
         Path(path).replace(folder / name)
     finally:
         Path(path).unlink(missing_ok=True)
+
+
+def _remove_unused(base: Path) -> None:
+    """Remove what other versions compiled, if none has used it for some weeks."""
+    with contextlib.suppress(OSError):
+        for folder in base.glob("fastbp-*"):
+            status = folder.lstat()
+            is_old = time.time() - status.st_mtime > KEPT_SECONDS
+            ours = OF_A_VERSION.fullmatch(folder.name) and not why_not_trusted(status, stat.S_ISDIR)
+            if is_old and ours:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _announce() -> None:

@@ -23,7 +23,6 @@ from fastbp.kernels.lowering import (
     VectorType,
     compiled_as,
     compiled_for_numbers,
-    constant,
     element_like,
     first_lanes,
     fused,
@@ -34,7 +33,7 @@ from fastbp.kernels.lowering import (
     vector_like,
 )
 from fastbp.kernels.reading import read_lanes
-from fastbp.kernels.stored import SIZES, as_floats
+from fastbp.kernels.stored import SIZES, as_floats, constant
 from fastbp.kernels.vector import LANES, LIKE, Pointer, Vector, fma
 
 HALF = LANES // 2

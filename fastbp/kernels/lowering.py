@@ -13,11 +13,11 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, register_model
 
-from fastbp.kernels.stored import STORED, element_of
+from fastbp.kernels.stored import STORED, constant, element_of
 
 LANES = 8
 INT32, DOUBLE, SINGLE = ir.IntType(32), ir.DoubleType(), ir.FloatType()
-DOUBLES, SINGLES = (ir.VectorType(element, LANES) for element in (DOUBLE, SINGLE))
+DOUBLES = ir.VectorType(DOUBLE, LANES)
 Generator = Callable[..., ir.Value]
 
 
@@ -226,11 +226,6 @@ def by_intrinsic(name: str) -> Generator:
 
 
 fused = by_intrinsic("fma")
-
-
-def constant(vector: ir.VectorType, value: float) -> ir.Constant:
-    """Return a vector of equal numbers."""
-    return ir.Constant(vector, [value] * vector.count)
 
 
 def shuffle(builder: Any, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:

@@ -15,13 +15,13 @@ from fastbp.kernels.lowering import (
     INT32,
     VectorType,
     compiled_as,
-    constant,
     indices,
     integers_of,
     intrinsic,
     vector_like,
     vector_of,
 )
+from fastbp.kernels.stored import constant
 from fastbp.kernels.vector import LANES, Vector, by_type, is_single
 
 WORDS = vector_of(INT32)

@@ -33,11 +33,11 @@ from fastbp.kernels.lowering import (
     DOUBLES,
     VECTORS,
     compiled_as,
-    constant,
     integers_of,
     splat,
 )
 from fastbp.kernels.matvec import forward
+from fastbp.kernels.stored import constant
 from fastbp.kernels.vector import (
     LANES,
     Pointer,

@@ -66,7 +66,7 @@ def shared_steps(
         # Once a part is counted as done, others may close this stage and open the next one.
         part = index, integers[layout.SEGMENT_CHUNKS]
         if integers[layout.STAGE] == ROWS:
-            compute_rows(data, integers, floats, vectors, part)
+            compute_rows(data, integers, vectors, part)
         else:
             compute_sums(integers, floats, vectors, rates, part)
         if atomic_add(integers, layout.DONE, 1) + 1 == part[1]:
@@ -113,9 +113,7 @@ def open_tile(integers: Pointer) -> None:
 
 
 @subroutine
-def compute_rows(
-    data: Data, integers: Pointer, floats: Pointer, vectors: Pointer, part: Part
-) -> None:
+def compute_rows(data: Data, integers: Pointer, vectors: Pointer, part: Part) -> None:
     """Take a part of the tile's rows through all layers and back; OUT the tile's scratch."""
     parameters, _, work = arrays_of(integers, vectors)
     start, n = tile_at(integers)

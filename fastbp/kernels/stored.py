@@ -60,7 +60,7 @@ def converted(stored: Any, builder: Any, raw: ir.Value, element: ir.Type) -> ir.
     if stored == FLOAT16:
         return _from_half(builder, raw, result)
     if stored == types.boolean:
-        one = _equal(raw.type, 1)
+        one = constant(raw.type, 1)
         least = builder.select(builder.icmp_unsigned("<", raw, one), raw, one)
         return builder.uitofp(least, result)
     from_integer = builder.sitofp if stored.signed else builder.uitofp
@@ -74,7 +74,8 @@ def converted(stored: Any, builder: Any, raw: ir.Value, element: ir.Type) -> ir.
     return wide if result == doubles else builder.fptrunc(wide, result)
 
 
-def _equal(vector: ir.VectorType, value: float) -> ir.Constant:
+def constant(vector: ir.VectorType, value: float) -> ir.Constant:
+    """Return a vector of equal numbers."""
     return ir.Constant(vector, [value] * vector.count)
 
 
@@ -89,12 +90,12 @@ def _from_half(builder: Any, raw: ir.Value, result: ir.VectorType) -> ir.Value:
         return builder.fpext(builder.bitcast(raw, halves), result)
     bits, floats = (ir.VectorType(t, raw.type.count) for t in (ir.IntType(32), ir.FloatType()))
     wide = builder.zext(raw, bits)
-    magnitude = builder.and_(wide, _equal(bits, 0x7FFF))
-    moved = builder.bitcast(builder.shl(magnitude, _equal(bits, 13)), floats)
-    scaled = builder.bitcast(builder.fmul(moved, _equal(floats, 2.0**112)), bits)
-    special = builder.icmp_unsigned(">=", magnitude, _equal(bits, 0x7C00))
-    largest = builder.or_(builder.bitcast(moved, bits), _equal(bits, 0x7F800000))
-    sign = builder.shl(builder.and_(wide, _equal(bits, 0x8000)), _equal(bits, 16))
+    magnitude = builder.and_(wide, constant(bits, 0x7FFF))
+    moved = builder.bitcast(builder.shl(magnitude, constant(bits, 13)), floats)
+    scaled = builder.bitcast(builder.fmul(moved, constant(floats, 2.0**112)), bits)
+    special = builder.icmp_unsigned(">=", magnitude, constant(bits, 0x7C00))
+    largest = builder.or_(builder.bitcast(moved, bits), constant(bits, 0x7F800000))
+    sign = builder.shl(builder.and_(wide, constant(bits, 0x8000)), constant(bits, 16))
     both = builder.or_(builder.select(special, largest, scaled), sign)
     single = builder.bitcast(both, floats)
     return single if result == floats else builder.fpext(single, result)
@@ -105,11 +106,11 @@ def _from_64_bits(builder: Any, raw: ir.Value, result: ir.VectorType, signed: bo
 
     The halves are put into the mantissas of 2**84 and 2**52, whose units are 2**32 and 1.
     """
-    upper = builder.lshr(raw, _equal(raw.type, 32))
+    upper = builder.lshr(raw, constant(raw.type, 32))
     bias = 0.0
     if signed:  # add 2**31 to the upper half, which was read as unsigned
-        upper, bias = builder.xor(upper, _equal(raw.type, 1 << 31)), 2.0**63
-    lower = builder.and_(raw, _equal(raw.type, 0xFFFFFFFF))
-    high = builder.bitcast(builder.or_(upper, _equal(raw.type, 0x4530000000000000)), result)
-    low = builder.bitcast(builder.or_(lower, _equal(raw.type, 0x4330000000000000)), result)
-    return builder.fadd(builder.fsub(high, _equal(result, 2.0**84 + 2.0**52 + bias)), low)
+        upper, bias = builder.xor(upper, constant(raw.type, 1 << 31)), 2.0**63
+    lower = builder.and_(raw, constant(raw.type, 0xFFFFFFFF))
+    high = builder.bitcast(builder.or_(upper, constant(raw.type, 0x4530000000000000)), result)
+    low = builder.bitcast(builder.or_(lower, constant(raw.type, 0x4330000000000000)), result)
+    return builder.fadd(builder.fsub(high, constant(result, 2.0**84 + 2.0**52 + bias)), low)

@@ -37,7 +37,6 @@ from fastbp.kernels.lowering import (
     VectorType,
     by_intrinsic,
     compiled_as,
-    constant,
     element_like,
     elementwise,
     first_lanes,
@@ -50,6 +49,7 @@ from fastbp.kernels.lowering import (
     vector_like,
     vector_of,
 )
+from fastbp.kernels.stored import constant
 
 LANES = lowering.LANES
 Vector = Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,14 +89,17 @@ def write(path: Path, kind: str, content: Content) -> None:
     # One entry only: with several, their order, and so the bytes, would not be fixed.
     metadata = {"fastbp": f"{_digest(header, arrays)} {header}"}
     content_bytes = to_bytes(arrays, metadata)
+    begun = False
     try:
         with output.replacing(path) as file:
+            begun = True
             file.write(content_bytes)
     except OSError as error:
-        if not output.is_special(path):
+        if not (begun and output.is_special(path)):
             raise
-        kept = Path(tempfile.mkstemp(".safetensors", "fastbp-")[1])
-        kept.write_bytes(content_bytes)
+        handle, kept = tempfile.mkstemp(".safetensors", "fastbp-")
+        with os.fdopen(handle, "wb") as rescued:
+            rescued.write(content_bytes)
         what = f"{error.strerror}; what was to be written is in {kept}"
         raise OSError(error.errno, what, str(path)) from error
 

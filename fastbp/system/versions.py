@@ -12,8 +12,8 @@ from fastbp.kernels.cache import cache_folder, why_not_kept
 from fastbp.kernels.jit import JIT_ENABLED, target, vector_width
 from fastbp.system.threads import available_threads, get_num_threads
 
-PACKAGES = ("fastbp", "numpy", "numba", "llvmlite", "scipy", "safetensors", "tqdm")
-OPTIONAL = ("click", "matplotlib", "pyarrow", "rich", "scikit-learn")
+PACKAGES = ("fastbp", "numpy", "numba", "llvmlite", "scipy", "safetensors", "threadpoolctl", "tqdm")
+OPTIONAL = ("click", "dask", "distributed", "matplotlib", "pyarrow", "rich", "scikit-learn")
 
 
 def environment() -> dict[str, str]:
@@ -27,7 +27,10 @@ def environment() -> dict[str, str]:
     facts["fastbp"] = __version__
     facts["processor"] = f"{target()[0]} ({platform.machine()})"
     facts["vector width"] = f"{vector_width()} bits"
-    facts["threads"] = f"{get_num_threads()} of {available_threads()} available"
+    try:
+        facts["threads"] = f"{get_num_threads()} of {available_threads()} available"
+    except ValueError as error:  # the environment says what makes no sense
+        facts["threads"] = str(error)
     facts["compiler"] = "on" if JIT_ENABLED else "off (NUMBA_DISABLE_JIT)"
     facts["kernel cache"] = kernel_cache()
     return facts

@@ -59,9 +59,9 @@ def fit(model: Model[FitType], features: Rows, given: dict[str, Any]) -> FitType
         against = model.problem(held_out, once)
     try:
         outcome = train(model.problem(data, options), against, file)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if isinstance(getattr(error, "fit", None), Outcome):
-            error.fit = model.result(error.fit)  # type: ignore[attr-defined]
+            error.fit = model.result(error.fit)  # type: ignore[union-attr]
         raise
     if outcome.stopped == "interrupted":
         warnings.warn(
@@ -197,15 +197,16 @@ class _Fitting:
                     self._answer()
                 if self.checkpoint is not None:
                     self._save()
-        except (DivergenceError, KeyboardInterrupt):
+        except DivergenceError:
             raise
-        except Exception as error:  # of the user's function, or a full disk: keep the fit so far
-            if not isinstance(error, CheckpointError | DataError):
+        # Of the user's function, a second Ctrl-C, or a full disk: keep the fit so far.
+        except (Exception, KeyboardInterrupt) as error:
+            if not isinstance(error, CheckpointError | DataError | KeyboardInterrupt):
                 with contextlib.suppress(CheckpointError):
                     self._save()
             if self.memory.status != layout.ROW_NOT_FINITE:  # or the row may be among the sums
                 with contextlib.suppress(AttributeError, TypeError):
-                    error.fit = self._outcome("error")  # type: ignore[attr-defined]
+                    error.fit = self._outcome("error")  # type: ignore[union-attr]
             raise
         return self._outcome(self.stopped, interrupted=interrupts.answered)
 

@@ -254,9 +254,14 @@ def test_info_and_version():
     assert "train" in run("--help").output
 
 
-def test_show_versions(capsys):
+def test_show_versions(capsys, monkeypatch):
     fastbp.show_versions()
-    assert "vector width" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for word in ("vector width", "threadpoolctl", "dask"):
+        assert word in shown
+    monkeypatch.setenv("FASTBP_NUM_THREADS", "all")
+    fastbp.show_versions()
+    assert "threads: FASTBP_NUM_THREADS: expected a positive integer" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("when", ["in the fit", "before it"])

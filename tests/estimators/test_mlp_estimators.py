@@ -549,19 +549,39 @@ def test_ctrl_c_within_an_epoch_that_nobody_watches(monkeypatch):
     assert model.n_iter_ == len(model.loss_curve_) == 5 and model.t_ == 5 * len(X)
 
 
-def test_what_was_computed_survives_a_callback_that_fails():
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_was_computed_survives_a_callback_that_fails(error):
     X, y = DATA["cancer"]
 
     def callback(state):
         if state.epoch == 2:
-            raise RuntimeError("mine")
+            raise error("mine")
 
     model = MLPClassifier(callback=callback, random_state=0)
-    with pytest.raises(RuntimeError, match="mine"):
+    with pytest.raises(error, match="mine"):
         model.fit(X, y)
     expected = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
     np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
     assert model.loss_curve_ == expected.loss_curve_
+
+
+@pytest.mark.parametrize("make", [MLPClassifier, fastbp.NeuronClassifier])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_callback_sees_the_estimator_as_it_is_by_then(make, solver):
+    X, y = DATA["cancer"]
+    found = []
+
+    def callback(state):
+        first = model.coefs_[0][0] if make is MLPClassifier else model.coef_[0]
+        given = state.weights[0][0] if make is MLPClassifier else state.weights
+        assert np.array_equal(first, given)
+        found.append(model.score(X, y))
+
+    model = make(solver=solver, max_iter=8, callback=callback, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    assert len(set(found)) > 1 and found[-1] == model.score(X, y)
 
 
 def test_divergence_leaves_what_was_there_before():
@@ -784,6 +804,11 @@ def test_modules_of_pytorch(monkeypatch):
         (nn.Sequential(linear, nn.ELU(2.0), linear), ValueError, "got ELU.* as part 1"),
         (nn.Sequential(linear, nn.Softplus(2.0), linear), ValueError, "got Softplus.* as part 1"),
         (
+            nn.Sequential(linear, nn.Softplus(threshold=0.5), linear),
+            ValueError,
+            "got Softplus.* as part 1",
+        ),
+        (
             nn.Sequential(linear, relu, linear, tanh),
             ValueError,
             "at the end of a classifier, got T",
@@ -958,6 +983,28 @@ def test_a_refused_fit_changes_nothing():
         with pytest.raises(ValueError, match=r"X_val|sample_weight|y_val|not in"):
             fit()
         assert pickle.dumps(model) == before
+
+
+def test_a_fit_interrupted_before_it_begins_changes_nothing(monkeypatch):
+    X, y = DATA["digits"]
+    model = MLPClassifier((8,), max_iter=2, random_state=0).fit(X, y)
+    before = pickle.dumps(model)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastbp.estimators.mlp.targets.Classes.labels", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X[:, :3], y > 4)
+    assert pickle.dumps(model) == before
+
+
+def test_a_first_partial_fit_that_is_refused_knows_no_classes():
+    model = MLPClassifier(random_state=0)
+    with pytest.raises(ValueError, match="NaN"):
+        model.partial_fit([[np.nan, 1.0]], [0], classes=[0, 1])
+    assert vars(model) == vars(MLPClassifier(random_state=0))
+    assert model.partial_fit([[0.0, 1.0]], [0], classes=[0, 1, 2]).coefs_[-1].shape == (100, 3)
 
 
 def test_other_solvers_between_warm_starts():

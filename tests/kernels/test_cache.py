@@ -8,6 +8,7 @@ import shutil
 import stat
 import sys
 import textwrap
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,6 +122,24 @@ def test_a_cache_is_for_the_user_alone(folder):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     (file,) = folder.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_what_other_versions_compiled_goes_when_it_is_not_used(tmp_path):
+    """Only folders of the cache, and not those that any version has used for some weeks."""
+    base = tmp_path / "cache"
+    names = ("fastbp-0123456789abcdef", "fastbp-fedcba9876543210", "fastbp-mine", "other")
+    for name in names:
+        (base / name).mkdir(parents=True, mode=0o700)
+        (base / name / "file").write_bytes(b"1")
+    old = time.time() - cache.KEPT_SECONDS - 60.0
+    for name in (names[0], *names[2:]):
+        os.utime(base / name, (old, old))
+    folder = base / "fastbp-aaaaaaaaaaaaaaaa"
+    assert hits(folder) == 0
+    assert {path.name for path in base.iterdir()} == {*names[1:], folder.name}
+    os.utime(folder, (old, old))
+    assert hits(folder) == 1
+    assert folder.stat().st_mtime > old + 60.0
 
 
 @pytest.mark.parametrize("damage", [cut, clear, flip_a_bit])

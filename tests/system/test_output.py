@@ -285,7 +285,8 @@ def test_a_lock_that_is_refused(error, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["p"]
 
 
-def test_what_cannot_be_written_is_refused_before(tmp_path):
+def test_what_cannot_be_written_is_refused_before(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where nothing is kept, either
     for bad, error in [
         (tmp_path, errno.EISDIR),
         (tmp_path.root, errno.EISDIR),

@@ -100,14 +100,22 @@ class BaseMLP(Exchange):
     # --- training --------------------------------------------------------------------------
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool = False
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        incremental: bool = False,
+        before: dict[str, Any] | None = None,
     ) -> Self:
+        """Train; `before` are the attributes to go back to if the arguments are refused."""
         _refuse_rows(X)
         hidden = _hidden_sizes(self.hidden_layer_sizes)
         goes_on = hasattr(self, "coefs_") and (self.warm_start or incremental)
         epochs = 1 if incremental else self.max_iter
         callbacks = Callbacks(self, epochs, self._attributes, X, y, sample_weight)
-        before = dict(vars(self))
+        before = dict(vars(self)) if before is None else before
         try:
             data, targets = self._checked(X, y, sample_weight, goes_on, incremental)
             learned = Learned(self.__dict__ if goes_on else {})
@@ -119,7 +127,7 @@ class BaseMLP(Exchange):
             layers = self._layers(learned)
             fit = Fit(self, learned, layers, data, validation, targets, callbacks, incremental)
             training = Lbfgs(fit) if self.solver == "lbfgs" else Stochastic(fit)
-        except Exception:  # a fit that is refused changes nothing
+        except BaseException:  # a fit that is refused, or interrupted by now, changes nothing
             self.__dict__.clear()
             self.__dict__.update(before)
             raise

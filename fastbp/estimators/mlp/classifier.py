@@ -182,7 +182,7 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     processes. Sparse rows stay sparse. Layers of a thousand neurons take about as long as in
     scikit-learn, as does "lbfgs" on tiny data, and predicting a single row with such layers takes
     twice as long. The first fit compiles; ``fastbp.warmup("fit_network", "predict_network")`` does
-    that beforehand, with ``dtype="float32"`` for features of float32.
+    that beforehand but for sparse rows, with ``dtype="float32"`` for features of float32.
 
     Features of float32 are computed with in float32, as in scikit-learn, all others in float64.
     Parameters, moments and predictions are then float32, with 7 digits instead of 16, and take half
@@ -306,10 +306,11 @@ class MLPClassifier(Scores, ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self : object
         """
+        before = dict(vars(self))
         if check_partial_fit_first_call(self, classes):
             several = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
+        return self._fit(X, y, sample_weight, X_val, y_val, incremental=True, before=before)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of each row.

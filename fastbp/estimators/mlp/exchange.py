@@ -76,8 +76,9 @@ class Exchange(Estimator):
             Linear layers with the same activation after all hidden ones: ReLU, Tanh, Sigmoid or
             another that the estimator has, or none. At the end nothing, Sigmoid or Softmax; a
             classifier takes outputs without one as the logits of its classes, and several labels
-            per row (multilabel) need Sigmoid. Dropout and Flatten are skipped. Parameters that are
-            neither float64 nor float32 become float32.
+            per row (multilabel) need Sigmoid. A regressor with the loss "bce" or "poisson" takes
+            them as what its sigmoid or exponential is of, as PyTorch's losses do. Dropout and
+            Flatten are skipped. Parameters that are neither float64 nor float32 become float32.
         classes : array-like of shape (n_classes,), default=None
             A classifier's classes in ascending order; by default numbers from 0. Two outputs become
             one, with the same probabilities. Not with a Sigmoid for each of several labels.
@@ -299,7 +300,7 @@ def _is_activation(part: Any) -> bool:
     name = type(part).__name__
     if name == "Softmax":
         return part.dim in (1, -1)
-    own = {"beta": 1, "negative_slope": LEAK, "alpha": 1.0, "approximate": "none"}  # the defaults
+    own = {"beta": 1, "threshold": 20, "negative_slope": LEAK, "alpha": 1.0, "approximate": "none"}
     usual = all(getattr(part, name, value) == value for name, value in own.items())
     return name in HIDDEN_OF_TORCH and usual
 

@@ -147,7 +147,7 @@ class Stochastic:
                 ConvergenceWarning,
                 stacklevel=CALLER - 1,
             )
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             outcome = error.__dict__.pop("fit", None)  # that of the callback's own exception
             if isinstance(outcome, Outcome):
                 self._keep(outcome)

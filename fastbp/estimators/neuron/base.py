@@ -248,7 +248,7 @@ class Neurons(Estimator):
             bias = error.bias if single else error.biases
             self._keep(error.weights, bias, [*losses, *error.losses.tolist()])
             raise
-        except Exception as error:  # of a callback or a rate: nothing is lost
+        except (Exception, KeyboardInterrupt) as error:  # of a callback or a rate: nothing is lost
             reached = getattr(error, "fit", None)
             if isinstance(reached, Fitted):
                 self._keep_fit(reached, losses)
