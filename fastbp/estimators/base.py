@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from abc import ABC
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -11,7 +13,12 @@ import numpy as np
 from fastbp import arguments
 from fastbp.arguments import FLOAT32, FLOAT64
 from fastbp.data.checks import refuse_special_objects
-from fastbp.estimators.scikit_learn import CallbackSupportMixin, Interval, StrOptions
+from fastbp.estimators.scikit_learn import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from fastbp.estimators.stored import Stored
 
 
@@ -42,6 +49,13 @@ def dtype_of(*arrays: Any) -> np.dtype[Any]:
     It is float32 where NumPy's would be, otherwise float64.
     """
     return FLOAT32 if np.result_type(*arrays) == FLOAT32 else FLOAT64
+
+
+@functools.cache
+def _defaults(kind: type) -> dict[str, Any]:
+    """Return the parameters of a class of estimators, with their defaults."""
+    parameters = inspect.signature(kind).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
 
 
 class Scores:
@@ -83,6 +97,16 @@ class Estimator(CallbackSupportMixin, Stored, ABC):  # type: ignore[misc]
     def _set_parameters(self, given: dict[str, Any]) -> None:
         """Keep the arguments of ``__init__``, its ``locals()``, as they are."""
         self.__dict__.update((name, value) for name, value in given.items() if name != "self")
+
+    def _validate_params(self) -> None:
+        """Check the parameters as scikit-learn does; defaults, which are valid, take no time."""
+        kind, own = type(self), vars(self)
+        changed = {
+            name: own[name]
+            for name, default in _defaults(kind).items()
+            if name in own and own[name] is not default
+        }
+        validate_parameter_constraints(self._parameter_constraints, changed, kind.__name__)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -14,7 +14,12 @@ from scipy.sparse import issparse
 # scikit-learn's own, private or not: a new release that moves one breaks this file alone.
 from sklearn.base import _fit_context
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
@@ -34,7 +39,7 @@ from fastbp.errors import DataError
 __all__ = [
     "UNREAD", "CallbackSupportMixin", "Interval", "Options", "StrOptions",
     "check_optimize_result", "check_partial_fit_first_call", "check_sample_weight", "fit_method",
-    "is_usual", "validate",
+    "is_usual", "validate", "validate_parameter_constraints",
 ]  # fmt: skip
 
 OF_GAP = re.compile("Input (X|y) contains |NAType")

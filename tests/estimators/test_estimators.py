@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
 from fastbp import SGD, MLPClassifier, MLPRegressor, NeuronClassifier, NeuronRegressor
+from fastbp.estimators.scikit_learn import validate_parameter_constraints
 from tests.estimators.estimator_checks import checked
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -121,3 +122,12 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert done.stdout == "the estimators need scikit-learn: pip install 'fastbp[estimators]'\n"
+
+
+@of_all
+def test_defaults_are_valid(model):
+    """A fit does not check them."""
+    own, kind = type(model)(), type(model)
+    parameters = own.get_params(deep=False)
+    validate_parameter_constraints(kind._parameter_constraints, parameters, kind.__name__)
+    assert set(parameters) <= set(kind._parameter_constraints)
