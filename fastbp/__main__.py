@@ -15,7 +15,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("fastbp"):
             raise
-        sys.exit(f"Error: the command needs {error.name}: install fastbp with its extra 'cli'")
+        sys.exit(f"Error: the command needs {error.name}: pip install 'fastbp[cli]'")
     app.main()
 
 

@@ -200,6 +200,9 @@ def _draw(axes: Axes, curves: list[Curves]) -> None:
     _scale(axes, drawn[np.isfinite(drawn)])
     kinds = {each.kind for each in curves} - {""}
     axes.set_xlabel("epochs")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if max(each.losses.size for each in curves) < 2:
+        axes.set_xlim(-0.5, 1.5)  # around the only epoch
     axes.set_ylabel(f"loss ({kinds.pop()})" if len(kinds) == 1 else "loss")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.8)

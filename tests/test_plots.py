@@ -178,3 +178,9 @@ def test_matplotlib_is_imported_only_to_draw():
         print("matplotlib" in sys.modules)
         """
     assert python(code) == "False\n"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_epochs_are_whole_numbers(epochs):
+    axes = fastbp.plot_losses(fit(epochs=epochs))
+    assert (axes.get_xticks() % 1 == 0).all()

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from fastbp.command.inputs import Input, on_disk
-from fastbp.command.scaling import Balanced, ColumnMoments, Scaled, check_block, first_pass
+from fastbp.command.scaling import Balanced, Scaled, check_block, first_pass
 from fastbp.command.settings import Settings
 from fastbp.data.arrays import ArrayRows, Labelled, Loaded, are_small, loaded_if_small
 from fastbp.data.classes import plain_labels
+from fastbp.data.moments import ColumnMoments
 from fastbp.data.rows import Rows
 from fastbp.data.sources.columns import LEAVE_OUT
 from fastbp.data.sources.formats import has_names

@@ -25,7 +25,7 @@ from fastbp.command.options import (
 from fastbp.data.arrays import loaded_if_small
 from fastbp.data.checks import listed
 from fastbp.data.rows import Rows
-from fastbp.data.sources.formats import has_names
+from fastbp.data.sources.formats import has_names, is_known
 from fastbp.data.sources.opening import open_rows
 from fastbp.models.table_model import TableModel
 from fastbp.storage import load
@@ -49,6 +49,10 @@ def predict(model: Path, file: Input, layout: dict[str, Any], out: Path | None) 
     is followed by probabilities: of the second of two classes, or of each of several.
     """
     out = None if out == STANDARD else out
+    if out is not None and is_known(out) and out.suffix.lower() != ".csv":
+        raise click.BadParameter(
+            f"expected a name that ends in .csv, got {out}", param_hint="--out"
+        )
     refuse_overwriting([] if out is None else [out], [model, *file.files])
     with one_line_errors(), on_disk(file) as readable:
         loaded = load(model)

@@ -24,7 +24,8 @@ def print_report(
     training, held_out, interrupted = parts.training, parts.held_out, fit.stopped == "interrupted"
     rows = parts.rows_trained_on(settings)
     validated = training.n_rows - rows
-    rest = f"{0 if held_out is None else held_out.n_rows:,} rows held out"
+    n = 0 if held_out is None else held_out.n_rows
+    rest = f"{n:,} row{'s' if n != 1 else ''} held out"
     rest += f", {validated:,} for validation" if validated else ""
     kind = "a number" if parts.classes is None else f"{len(parts.classes)} classes"
     kind += ", standardized for training" if settings.scales_target else ""

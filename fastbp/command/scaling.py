@@ -13,6 +13,7 @@ import numpy as np
 
 from fastbp.data import checks
 from fastbp.data.classes import united, with_distinct_labels
+from fastbp.data.moments import BlockMoments, ColumnMoments, moments_of
 from fastbp.data.rows import Block, Rows, Wrapped, combined
 from fastbp.data.split import Selection, Subset
 from fastbp.errors import DataError
@@ -111,72 +112,6 @@ def check_block(rows: Rows, target: str, start: int, block: Block) -> None:
             name, index = rows.locate(start + row)
             got = f"expected a finite number, not negative, got {block.weight[row]} in row {index}"
             raise DataError(f"{name}: --weights: {got}", index)
-
-
-class BlockMoments(NamedTuple):
-    """Those of some rows less an origin: how many, their means, and sums of squares around them."""
-
-    n: int
-    mean: np.ndarray
-    squares: np.ndarray
-
-
-def moments_of(rows: np.ndarray, origin: np.ndarray) -> BlockMoments | None:
-    """Return the moments of rows (N, columns); None if there are none."""
-    if len(rows) == 0:
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):  # `refuse_too_large` tells
-        x = rows - origin
-        mean = x.mean(axis=0)
-        x -= mean
-        return BlockMoments(len(rows), mean, np.einsum("ij,ij->j", x, x))
-
-
-class ColumnMoments:
-    """Means and standard deviations of columns, from those of blocks of rows.
-
-    Blocks are combined as by Chan, Golub and LeVeque (The American Statistician 37, 1983). The
-    first row, `origin`, is subtracted from all, so that a column that never changes has exactly
-    none.
-    """
-
-    def __init__(self, n_columns: int) -> None:
-        self._n = 0
-        self.origin = np.zeros(n_columns)
-        self._mean = np.zeros(n_columns)
-        self._squares = np.zeros(n_columns)
-
-    def add(self, more: BlockMoments | None) -> None:
-        """Add those of a block, relative to the origin."""
-        if more is None:
-            return
-        n, mean, squares = more
-        total = self._n + n
-        with np.errstate(over="ignore", invalid="ignore"):
-            shift = mean - self._mean
-            self._squares += squares + shift**2 * (self._n * (n / total))
-            self._mean = self._mean + shift * (n / total)
-        self._n = total
-
-    def refuse_too_large(self, name: str, columns: list[str]) -> None:
-        """Refuse columns whose deviation float64 cannot hold."""
-        wrong = np.flatnonzero(~np.isfinite(self.scales))
-        if wrong.size:
-            column = columns[wrong[0]]
-            expected = "expected numbers whose squares float64 can hold, got larger ones"
-            raise DataError(f"{name}: column {column!r}: {expected}", column=column)
-
-    @property
-    def means(self) -> np.ndarray:
-        """The means; 0 before there is any row."""
-        return self.origin + self._mean
-
-    @property
-    def scales(self) -> np.ndarray:
-        """The standard deviations, 1 where they are 0."""
-        scales = np.sqrt(self._squares / max(self._n, 1))
-        scales[scales == 0.0] = 1.0
-        return scales
 
 
 class Scaled(Wrapped):

@@ -231,7 +231,7 @@ class _Fitting:
             return stopped
         assert whole is not None
         assert isinstance(rule, LBFGS)
-        minimization, before = Minimization(whole, self.memory.parameters), np.nan
+        minimization, before = Minimization(whole, self.memory.parameters, scaled=True), np.nan
         if self.progress is not None:
             whole.after_slice = self._show
 

@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp.arguments import FLOAT64
+from fastbp.kernels import layout
+from fastbp.kernels.losses import BCE, CROSS_ENTROPY
 from fastbp.system.blas import one_blas_thread
 from fastbp.system.interrupts import WaitInterruptedError
 from fastbp.training.objective import Objective
 from fastbp.training.optimizers import LBFGS
 from fastbp.training.problem import Problem
+from fastbp.training.variables import Variables, scale_of_loss
 
 UNLIMITED = 2**31 - 1
 SIGNATURE = Signature([Parameter("intermediate_result", Parameter.POSITIONAL_OR_KEYWORD)])
@@ -28,7 +31,9 @@ LEAST_FTOL_IN_FLOAT32 = 2.0**-26
 
 
 class _Point(NamedTuple):
-    packed: np.ndarray
+    """Variables, with the loss and its derivatives by them, times the factor."""
+
+    variables: np.ndarray
     loss: float
     gradient: np.ndarray
 
@@ -36,8 +41,8 @@ class _Point(NamedTuple):
 class Minimization:
     """The minimization of a problem's loss, from its parameters on.
 
-    SciPy's vectors are packed: they have the parameters without the padding, in float64, all
-    weights before all biases (as in scikit-learn, whose iterations are therefore the same).
+    Packed parameters are those without the padding, in float64, all weights before all biases (as
+    in scikit-learn, whose iterations are therefore the same). SciPy's vectors are their variables.
 
     Parameters
     ----------
@@ -45,29 +50,39 @@ class Minimization:
         That of a problem with ``GRADIENT_ONLY``.
     parameters : numpy.ndarray
         Flat, where to begin.
+    scaled : bool
+        Whether SciPy's iterations and tolerances are to be those of standardized features, and go
+        by the first loss. Otherwise variables are the packed parameters themselves.
     """
 
-    def __init__(self, objective: Objective, parameters: np.ndarray) -> None:
-        self._objective = objective
+    def __init__(
+        self, objective: Objective, parameters: np.ndarray, *, scaled: bool = False
+    ) -> None:
+        self._objective, self._scaled = objective, scaled
         self._flat, self._rounds = parameters.copy(), parameters.dtype != FLOAT64
         self._indices = _packed_indices(objective.problem)
         packed = self._flat[self._indices].astype(np.float64)
+        self._variables: Variables | None = None
         self._now = self._latest = _Point(packed, np.nan, self._flat[:0])
+        self._factor = 1.0
         self._is_first = True
         self._error: StopIteration | None = None
 
     @property
     def loss(self) -> float:
         """The loss after the last complete iteration; NaN before all of them."""
-        return self._now.loss
+        return self._now.loss / self._factor
 
     @property
     def parameters(self) -> np.ndarray:
         """The parameters after the last complete iteration: flat, a new array."""
         flat = np.zeros_like(self._flat)
         with np.errstate(over="ignore"):
-            flat[self._indices] = self._now.packed
+            flat[self._indices] = self._packed(self._now.variables)
         return flat
+
+    def _packed(self, variables: np.ndarray) -> np.ndarray:
+        return variables if self._variables is None else self._variables.parameters(variables)
 
     def evaluate(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and the packed gradient, of the dtype of the arithmetic.
@@ -86,9 +101,17 @@ class Minimization:
 
     def begin(self) -> float:
         """Compute the loss of the first parameters, to be called before :meth:`run`; return it."""
-        packed = self._now.packed
-        self._now = self._latest = _Point(packed, *self.evaluate(packed))
-        return self._now.loss
+        variables = self._now.variables
+        loss, gradient = self.evaluate(variables)
+        if self._scaled and math.isfinite(loss):  # or there is nothing to minimize
+            problem = self._objective.problem
+            if problem.settings[layout.LOSS] not in (BCE, CROSS_ENTROPY):
+                self._factor = scale_of_loss(loss)  # of numbers, whose units it has
+            self._variables = Variables.of(self._objective, *_sizes(problem))
+            if self._variables is not None:
+                variables = self._variables.of_parameters(variables)
+        self._now = self._latest = _Point(variables, *self._scaled_up(loss, gradient))
+        return loss
 
     def run(
         self,
@@ -125,27 +148,37 @@ class Minimization:
             "maxiter": iterations,
             "maxfun": evaluations,
         }
-        start, how = self._now.packed, {"callback": after_iteration, "options": options}
+        start, how = self._now.variables, {"callback": after_iteration, "options": options}
         with one_blas_thread():
             found = scipy.optimize.minimize(self._tried, start, jac=True, method="L-BFGS-B", **how)
         if self._error is not None:
             raise self._error
         return found
 
-    def _tried(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the loss and the gradient at a step of the line search."""
+    def _tried(self, variables: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and the gradient at a step of the line search, times the factor."""
         is_first, self._is_first = self._is_first, False
-        if is_first and np.array_equal(packed, self._now.packed):  # which `begin` has computed
+        if is_first and np.array_equal(variables, self._now.variables):  # `begin` has computed it
             return self._now[1:]
-        loss, gradient = self.evaluate(packed)
+        loss, gradient = self.evaluate(self._packed(variables))
+        loss, gradient = self._scaled_up(loss, gradient)
         if math.isfinite(loss) and np.isfinite(gradient).all():
-            self._latest = _Point(packed.copy(), loss, gradient)
+            self._latest = _Point(variables.copy(), loss, gradient)
             return loss, gradient
         # A line search that interpolates infinities would get NaN. Return those of a parabola along
         # the step, which has its minimum at a tenth of it.
         now = self._now
-        slope = abs(float(now.gradient @ (packed - now.packed)))
+        slope = abs(float(now.gradient @ (variables - now.variables)))
         return now.loss + 4.0 * slope, -9.0 * now.gradient
+
+    def _scaled_up(self, loss: float, gradient: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and its derivatives by the variables, times the factor."""
+        if not self._scaled:
+            return loss, gradient
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._variables is not None:
+                gradient = self._variables.gradient(gradient)
+            return loss * self._factor, gradient * self._factor
 
 
 def attainable(rule: LBFGS, dtype: np.dtype[Any]) -> LBFGS:
@@ -153,6 +186,14 @@ def attainable(rule: LBFGS, dtype: np.dtype[Any]) -> LBFGS:
     if dtype == FLOAT64:
         return rule
     return replace(rule, ftol=max(rule.ftol, LEAST_FTOL_IN_FLOAT32))
+
+
+def _sizes(problem: Problem) -> tuple[int, int]:
+    """Return how many weights there are in all, and how many neurons the first layer has."""
+    weights, biases = problem.named(problem.parameters).values()
+    if isinstance(weights, list):
+        return sum(w.size for w in weights), len(biases[0])
+    return weights.size, 1
 
 
 def _packed_indices(problem: Problem) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from fastbp.data.moments import ColumnMoments
 from fastbp.kernels import layout
 from fastbp.system.interrupts import Interrupts, WaitInterruptedError, deferred_interrupts
 from fastbp.system.threads import ALONE
@@ -37,6 +38,13 @@ class Objective(Run):
         """The gradient of the last loss, with ``GRADIENT_ONLY``; flat, overwritten by the next."""
         gradient: np.ndarray = self.memory.moments[0]
         return gradient
+
+    def moments(self, n_rows: int) -> ColumnMoments:
+        """Return the moments of the first so many rows' features, by their weights.
+
+        Raises a WaitInterruptedError if an interrupt cut it short.
+        """
+        return self._computes.moments(n_rows)
 
     def loss(self, parameters: np.ndarray) -> float | None:
         """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""

@@ -238,6 +238,14 @@ class LBFGS(Optimizer):
     the line search chooses the steps by the loss of all rows. (Byrd, Lu, Nocedal and Zhu, SIAM J.
     Sci. Comput. 16, 1995; line search of More and Thuente, ACM TOMS 20, 1994.)
 
+    Features need not be standardized: the variables of the iterations are the first layer's
+    parameters as they would be for features less their means and divided by their deviations (means
+    and deviations are rounded so that standardized features stay as they are; the first 1024 rows
+    tell whether one pass over the others is needed for them). The tolerances are for these
+    variables, and for losses in units of the first one where it is below one half and has units:
+    all but ``"bce"`` and ``"cross_entropy"``. (The perceptrons' ``solver="lbfgs"`` does none of
+    this, as scikit-learn's does not.)
+
     A fit ends, ``stopped="tol"``, when either tolerance is met, or no step along the gradient
     lowers the loss any more, because of rounding; the fit's own `tol` may end it before.
 
@@ -260,8 +268,8 @@ class LBFGS(Optimizer):
     memory : int
         At least 1: how many of the last steps estimate the curvature.
     gtol : float
-        Not negative: end when no element of the gradient is larger in magnitude. The default gives
-        a logistic regression's coefficients to about three digits.
+        Not negative: end when no derivative is larger in magnitude. The default gives a logistic
+        regression's coefficients to about three digits.
     ftol : float
         Not negative: end when an iteration lowers the loss by no more than `ftol` times the larger
         of the loss and 1. The default is 64 times the rounding error of float64, as in

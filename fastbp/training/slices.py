@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from fastbp.data.arrays import contiguous_view, read_only
+from fastbp.data.moments import ColumnMoments, moments_of
 from fastbp.data.order import Order
-from fastbp.data.rows import Block
+from fastbp.data.rows import Block, ranges
 from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
 from fastbp.kernels.shared_network import MOST_PARTS
 from fastbp.kernels.steps import CLOSED, UNOPENED
 from fastbp.kernels.vector import LANES
-from fastbp.system.interrupts import Interrupts
+from fastbp.system.interrupts import Interrupts, WaitInterruptedError
 from fastbp.system.threads import ALONE, WORK_PER_THREAD, Team, team, threads_for
 from fastbp.training.memory import Memory
 from fastbp.training.problem import Kernel, Problem
@@ -110,6 +111,18 @@ class Slices:
         """Raise an error for the first invalid row; reads all rows, so it may take long."""
         dtype = self._memory.parameters.dtype
         self._problem.samples.check_all(dtype, self._interrupts.raise_if_any)
+
+    def moments(self, n_rows: int) -> ColumnMoments:
+        """Return the moments of the first so many rows' features, by their weights."""
+        rows = self._problem.rows
+        found = ColumnMoments(rows.n_features)
+        found.origin = rows.block(0, 1).features[0]
+        for start, stop in ranges(0, n_rows, rows.block_rows):
+            if self._interrupts.count:
+                raise WaitInterruptedError
+            block = rows.block(start, stop)
+            found.add(moments_of(block.features, found.origin, block.weight))
+        return found
 
     def reorder(self, orders: list[Order]) -> None:
         """Visit the rows of the next epochs in these orders."""

@@ -567,8 +567,9 @@ def test_the_target_of_a_matrix(tmp_path):
 
 
 def test_means_and_deviations(tmp_path):
-    from fastbp.command.scaling import ColumnMoments, first_pass, moments_of
+    from fastbp.command.scaling import first_pass
     from fastbp.data.arrays import ArrayRows, Labelled
+    from fastbp.data.moments import ColumnMoments, moments_of
     from fastbp.data.split import Subset
 
     x = np.random.default_rng(0).normal(size=(1000, 3)) * 1e-3 + 1e6

@@ -203,3 +203,14 @@ def test_a_copy_that_fails_says_what_to_do(tmp_path, monkeypatch):
     told = run("train", "-", "--target", "y", code=1, stdin=b"a,y\n1,0\n").stderr
     expected = "standard input: No space left on device, while it was copied into "
     assert expected in told and "TMPDIR" in told
+
+
+@pytest.mark.parametrize("name", ["p.csv.gz", "p.parquet", "p.tsv", "p.npy"])
+def test_predictions_are_written_as_csv_only(tmp_path, table, model, name):
+    refused = run("predict", model, table, "--out", tmp_path / name, code=2)
+    assert f"'--out': expected a name that ends in .csv, got {tmp_path / name}" in " ".join(
+        refused.stderr.split()
+    )
+    assert not (tmp_path / name).exists()
+    for usual in ("p.CSV", "predictions"):
+        run("predict", model, table, "--out", tmp_path / usual)

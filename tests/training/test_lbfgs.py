@@ -1,18 +1,21 @@
 """L-BFGS: SciPy's iterations over the one pass, and all that a fit promises besides."""
 
 import signal
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import scipy.optimize
-from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import scale
 
 import fastbp
 from fastbp import LBFGS
+from fastbp.training import slices
 from fastbp.training.lbfgs import Minimization
 from fastbp.training.objective import Objective
+from fastbp.training.variables import SAMPLE_ROWS, Variables
 from tests.problems import network_bits, network_problem
 
 CANCER = scale(load_breast_cancer().data), load_breast_cancer().target
@@ -26,7 +29,8 @@ NETWORK = {"activations": ["tanh", "softmax"], "loss": "cross_entropy", "optimiz
 
 def neuron(epochs=100, data=CANCER, start=None, **keywords):
     features, labels = data
-    start = (np.zeros(30), 0.0) if start is None else (start.weights, start.bias)
+    zeros = np.zeros(features.shape[1] if isinstance(features, np.ndarray) else 30)
+    start = (zeros, 0.0) if start is None else (start.weights, start.bias)
     how = {"loss": "bce", "alpha": ALPHA, "optimizer": "lbfgs", **keywords}
     return fastbp.fit_neuron(features, labels, *start, None, epochs, **how)
 
@@ -103,7 +107,8 @@ def test_a_neurons_iterates_are_those_of_scipy(memory):
 
 
 def test_a_layers_iterates_are_those_of_scipy():
-    x, c = DIGITS
+    """Of standardized features, whose variables are the parameters themselves."""
+    x, c = scale(DIGITS[0]), DIGITS[1]
     y, points = np.eye(10)[c], []
     fit = fastbp.fit_network(
         x, c, [np.zeros((64, 10))], [np.zeros(10)], None, 15, activations=["softmax"],
@@ -371,10 +376,11 @@ def test_a_loss_that_is_not_finite_at_the_start_diverges():
     [("float64", 1e154, 1), ("float64", 1e156, 3), ("float32", 1e19, 1), ("float32", 1e22, 4)],
 )
 def test_a_line_search_steps_back_from_what_is_not_finite(dtype, size, steps, evaluations):
-    """Its first step has length 1."""
-    x = np.array([[1.0], [2.0], [3.0]]) * size
+    """Its first step has length 1: the first rows do not tell how large the others are."""
+    ordinary = scale(np.random.default_rng(0).normal(size=(SAMPLE_ROWS, 1)))
+    x = np.concatenate([ordinary, np.array([[1.0], [2.0], [3.0]]) * size])
     how = {"activation": "identity", "optimizer": LBFGS(gtol=0.0), "dtype": dtype}
-    y = np.array([1.0, 2.0, 3.0]) * 1e-5
+    y = np.append(np.ones(SAMPLE_ROWS), np.array([1.0, 2.0, 3.0]) * 1e-5)
     fit = fastbp.fit_neuron(x, y, [0.0], 0.0, None, 1, **how)
     tried = [float(packed[0]) for packed in evaluations[1 : steps + 2]]
     np.testing.assert_allclose(tried, 0.1 ** np.arange(steps + 1), rtol=1e-6)
@@ -429,3 +435,90 @@ def test_the_others_need_a_rate(optimizer):
 def test_its_values_are_checked(wrong, error):
     with pytest.raises(error, match=f"{next(iter(wrong))}: expected"):
         LBFGS(**wrong)
+
+
+def problems_in_other_units():
+    """Features and labels, in units in which tolerances and first steps would be far off."""
+    x, y = load_diabetes(return_X_y=True)
+    x = scale(x)
+    rng = np.random.default_rng(0)
+    years = 1.6e9 + 86_400.0 * np.arange(500.0)[:, None]  # as seconds
+    people = rng.lognormal(17.0, 2.0, size=(500, 2))
+    return {
+        "small labels": (x, y * 1e-9),
+        "large labels": (x, y * 1e9),
+        "far from zero": (x + 1e6, y),
+        "small features": (x * 1e-8, y),
+        "large features": (x * 1e15, y),
+        "units of all kinds": (x * 10.0 ** np.arange(-5, 5), y),
+        "skewed": (people, people @ [2.0, 3.0] + 5.0),
+        "seconds": (years, years[:, 0] * 3e-7 + rng.normal(size=500)),
+        "a constant": (np.c_[x, np.full(len(x), 1e6)], y),
+    }
+
+
+OTHER_UNITS = problems_in_other_units()
+
+
+@pytest.mark.parametrize("loss", ["half_mse", "mse", "huber"])
+@pytest.mark.parametrize("name", OTHER_UNITS)
+def test_units_make_no_difference(name, loss):
+    x, y = OTHER_UNITS[name]
+    if loss == "huber":
+        y = (y - y.mean()) / y.std() / 100.0  # all in its parabola
+    fit = fastbp.fit_neuron(
+        x, y, np.zeros(x.shape[1]), 0.0, None, 200, activation="identity", loss=loss,
+        optimizer="lbfgs",
+    )  # fmt: skip
+    z = (x - x.mean(axis=0)) / (x.std(axis=0) + (x == x[0]).all(axis=0))
+    least = LinearRegression().fit(z, y).predict(z)
+    assert fit.stopped == "tol" and fit.n_epochs < 60
+    missing = np.sum((fit.predict(x) - y) ** 2) - np.sum((least - y) ** 2)
+    assert missing < 1e-6 * np.sum((y - y.mean()) ** 2)
+
+
+def test_features_as_they_are_measured_and_a_penalty():
+    """Some deviations are 0.003: there the penalty bends the loss more than the feature does."""
+    x, y = load_breast_cancer(return_X_y=True)
+    fit = fastbp.fit_neuron(
+        x, y, np.zeros(30), 0.0, None, 1000, loss="bce", alpha=1.0, optimizer=LBFGS(memory=30)
+    )
+    theirs = LogisticRegression(solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(x, y)
+    assert fit.stopped == "tol" and fit.n_epochs < 400
+    np.testing.assert_allclose(fit.weights, theirs.coef_[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("sizes", [(5, 1), (5, 3), (5, 4, 2)])
+def test_variables_and_parameters(sizes):
+    """There and back, and their derivatives."""
+    rng = np.random.default_rng(0)
+    d, first = sizes[:2]
+    n_weights = sum(a * b for a, b in pairwise(sizes))
+    variables = Variables(rng.normal(size=d), 2.0 ** rng.integers(-3, 4, d), n_weights, first)
+    packed = rng.normal(size=n_weights + sum(sizes[1:]))
+    found = variables.of_parameters(packed)
+    np.testing.assert_allclose(variables.parameters(found), packed, rtol=1e-13, atol=1e-13)
+    slopes, numbers = rng.normal(size=packed.size), np.empty(packed.size)
+    for i in range(packed.size):
+        step = np.zeros(packed.size)
+        step[i] = 1.0
+        numbers[i] = slopes @ (variables.parameters(found + step) - variables.parameters(found))
+    np.testing.assert_allclose(variables.gradient(slopes), numbers, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_standardized_features_stay_as_they_are(scaled, monkeypatch):
+    x = scale(np.random.default_rng(0).normal(size=(3000, 4)))
+    y = (x[:, 0] > 0.5).astype(float)
+    seen = []
+    moments = slices.Slices.moments
+
+    def noted(self, n_rows):
+        seen.append(n_rows)
+        return moments(self, n_rows)
+
+    monkeypatch.setattr(slices.Slices, "moments", noted)
+    if not scaled:
+        x = x * 8.0 + 3.0
+    neuron(5, data=(x, y))
+    assert seen == ([SAMPLE_ROWS] if scaled else [SAMPLE_ROWS, 3000])

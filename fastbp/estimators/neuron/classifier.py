@@ -45,9 +45,9 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
     With the default loss this is logistic regression, multinomial for more than two classes: the
     coefficients are those of scikit-learn's ``LogisticRegression(C=1/alpha)``, to about three
     digits. By default L-BFGS finds them, with the loss and gradient of all rows for each step:
-    there is no rate to choose, and all fits to the same rows are bit-identical. Standardized
-    features converge fastest. ``batch_size=100, n_iter_no_change=5`` trains by SGD, which comes
-    close after a few passes over many rows.
+    there is no rate to choose, features need not be standardized, and all fits to the same rows are
+    bit-identical. ``batch_size=100, n_iter_no_change=5`` trains by SGD, which comes close after a
+    few passes over many rows of standardized features.
 
     Parameters
     ----------

@@ -77,9 +77,8 @@ def complaint(settings: Any, rule: Optimizer, fit: Any) -> str | None:
     if fit.stopped == "epochs" and settings.tol is not None:
         if type(rule) is LBFGS:
             return (
-                f"reached max_iter={settings.max_iter} before L-BFGS had converged: scale the"
-                " features (StandardScaler), raise alpha or max_iter, or set"
-                f" solver=fastbp.LBFGS(gtol=...) above {rule.gtol}"
+                f"reached max_iter={settings.max_iter} before L-BFGS had converged: raise alpha or"
+                f" max_iter, or set solver=fastbp.LBFGS(gtol=...) above {rule.gtol}"
             )
         return (
             f"reached max_iter={settings.max_iter} while the loss still fell by more than"

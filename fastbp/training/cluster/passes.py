@@ -10,12 +10,19 @@ from typing import Any
 import numpy as np
 
 from fastbp.data.labels import Samples
+from fastbp.data.moments import ColumnMoments
 from fastbp.kernels.steps import finish_sums
 from fastbp.kernels.update import KEEP_LOSS
 from fastbp.system.interrupts import Interrupts, WaitInterruptedError
 from fastbp.training.cluster.connection import Connection
 from fastbp.training.cluster.placement import Placed, facts, place
-from fastbp.training.cluster.worker import Pass, check_part, group_sums, kept
+from fastbp.training.cluster.worker import (
+    Pass,
+    check_part,
+    group_sums,
+    kept,
+    moments_of_part,
+)
 from fastbp.training.memory import Memory
 from fastbp.training.optimizers import GRADIENT_ONLY, LOSS_ONLY
 from fastbp.training.problem import Problem
@@ -77,6 +84,30 @@ class Passes:
             self._connection.compare(each.bits)
         if samples.rows.weighted and not any(each.has_weight for each in found):
             raise ValueError("sample_weight: expected rows with a weight above 0, got zeros only")
+
+    def moments(self, n_rows: int) -> ColumnMoments:
+        """Return the moments of the first so many rows' features, by their weights."""
+        group_rows, found = self._problem.group_rows, ColumnMoments(self._problem.rows.n_features)
+        origin: np.ndarray | None = None
+        futures: list[Any] = []
+        with self._connection.translated():
+            parts = self._parts()
+            for first, _, part in parts:
+                if (left := n_rows - first * group_rows) <= 0:
+                    break
+                future = self._client.submit(moments_of_part, part, left, origin, pure=False)
+                if origin is None:
+                    origin, blocks = self._connection.result(future)
+                    for block in blocks:
+                        found.add(block)
+                else:
+                    futures.append(future)
+            for future in futures:
+                for block in self._connection.result(future)[1]:
+                    found.add(block)
+        assert origin is not None
+        found.origin = origin
+        return found
 
     def reorder(self, orders: list[Any]) -> None:
         """Rows are visited where they lie."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp.data.labels import Samples
-from fastbp.data.rows import Choose
+from fastbp.data.rows import WHOLE_BYTES, Choose
 from fastbp.kernels.cache import users_level
 from fastbp.training.cluster.portions import cut
 from fastbp.training.cluster.worker import (
@@ -108,7 +108,7 @@ def _of_partitions(
             part_of_blocks, parts, [piece for _, piece, _ in pieces], _checks(samples), pure=False
         )  # fmt: skip
         placed.append(Placed(first, stop, part))
-    if moved:
+    if moved and (len(bounds) > 2 or moved * rows.row_bytes > WHOLE_BYTES):  # not for a few rows
         warnings.warn(
             f"{rows.name}: {moved:,} of {n_rows:,} rows move to another worker, once, because"
             f" groups of {group_rows:,} rows are summed up on one; chunks of that many rows, or of"

@@ -17,7 +17,8 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
 from fastbp.data.labels import Samples, Targets
-from fastbp.data.rows import Block, Rows
+from fastbp.data.moments import moments_of
+from fastbp.data.rows import Block, Rows, ranges
 from fastbp.kernels import layout
 from fastbp.system.interrupts import Interrupts
 from fastbp.system.threads import Team
@@ -216,6 +217,18 @@ def facts_of(part: Part) -> Facts:
     blocks = rows.blocks() if rows.weighted else ()
     has_weight = any(block.weight is not None and block.weight.any() for _, block in blocks)
     return Facts(what_bits_depend_on(), has_weight)
+
+
+def moments_of_part(part: Part, n_rows: int, origin: np.ndarray | None) -> list[Any]:
+    """Return the moments of each block of a part's first rows, and the origin: its first row."""
+    rows = part.samples.rows
+    if origin is None:
+        origin = rows.block(0, 1).features[0]
+    found = []
+    for start, stop in ranges(0, min(n_rows, rows.n_rows), rows.block_rows):
+        block = rows.block(start, stop)
+        found.append(moments_of(block.features, origin, block.weight))
+    return [origin, found]
 
 
 def check_part(part: Part, dtype: str) -> None:
