@@ -200,7 +200,7 @@ def _draw(axes: Axes, curves: list[Curves]) -> None:
     _scale(axes, drawn[np.isfinite(drawn)])
     kinds = {each.kind for each in curves} - {""}
     axes.set_xlabel("epochs")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     if max(each.losses.size for each in curves) < 2:
         axes.set_xlim(-0.5, 1.5)  # around the only epoch
     axes.set_ylabel(f"loss ({kinds.pop()})" if len(kinds) == 1 else "loss")

@@ -51,7 +51,7 @@ def predict(model: Path, file: Input, layout: dict[str, Any], out: Path | None) 
     out = None if out == STANDARD else out
     if out is not None and is_known(out) and out.suffix.lower() != ".csv":
         raise click.BadParameter(
-            f"expected a name that ends in .csv, got {out}", param_hint="--out"
+            f"expected a name that ends in .csv, got {out}", param_hint="'--out'"
         )
     refuse_overwriting([] if out is None else [out], [model, *file.files])
     with one_line_errors(), on_disk(file) as readable:

@@ -207,7 +207,7 @@ def test_no_epochs_and_nothing_held_out(table):
     output = run("train", table, "--target", "y", "--epochs", 0, "--held-out", 0).output
     assert "accuracy" not in output and "per second" not in output
     output = run("train", table, "--target", "y", "--held-out", 0.0001, "--no-compare").output
-    assert " 1 rows held out" in output and "plain NumPy" not in output
+    assert " 1 row held out" in output and "plain NumPy" not in output
 
 
 def test_nothing_is_cut_off_or_padded(table):
@@ -324,7 +324,7 @@ def test_without_the_extra_the_command_says_what_it_needs():
     code = "import sys; sys.modules['click'] = None; from fastbp.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "needs click: install fastbp with its extra 'cli'" in done.stderr
+    assert "needs click: pip install 'fastbp[cli]'" in done.stderr
 
 
 # --- sources -------------------------------------------------------------------------------------
