@@ -45,7 +45,7 @@ class ColumnMoments:
     """
 
     def __init__(self, n_columns: int) -> None:
-        self.n = 0.0
+        self.n = 0.0  # of rows, or the sum of their weights
         self.origin = np.zeros(n_columns)
         self._mean = np.zeros(n_columns)
         self._squares = np.zeros(n_columns)
@@ -84,6 +84,6 @@ class ColumnMoments:
     @property
     def scales(self) -> np.ndarray:
         """The standard deviations, 1 where they are 0."""
-        scales = np.sqrt(self._squares / max(self.n, 1))
+        scales = np.sqrt(self._squares / (self.n or 1.0))
         scales[scales == 0.0] = 1.0
         return scales

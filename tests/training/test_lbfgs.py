@@ -477,6 +477,21 @@ def test_units_make_no_difference(name, loss):
     assert missing < 1e-6 * np.sum((y - y.mean()) ** 2)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+def test_units_of_weights_make_no_difference_either(unit):
+    x, y = OTHER_UNITS["units of all kinds"]
+    weight = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
+    one, other = (
+        fastbp.fit_neuron(
+            x, y, np.zeros(10), 0.0, None, 200, activation="identity", loss="half_mse",
+            optimizer="lbfgs", sample_weight=w,
+        )
+        for w in (weight, unit * weight)
+    )  # fmt: skip
+    assert one.n_epochs == other.n_epochs < 60
+    np.testing.assert_allclose(one.weights, other.weights, rtol=1e-6)
+
+
 def test_features_as_they_are_measured_and_a_penalty():
     """Some deviations are 0.003: there the penalty bends the loss more than the feature does."""
     x, y = load_breast_cancer(return_X_y=True)
