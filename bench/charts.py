@@ -38,12 +38,13 @@ def draw_trend(found: list[Saved], path: Path = TREND) -> None:
     groups = {case.group for case in CASES.values() if case.gated}
     places = np.arange(1, len(found) + 1)
     colours = _colours(len(groups))
-    for group, colour in zip(sorted(groups), colours, strict=True):
+    for i, (group, colour) in enumerate(zip(sorted(groups), colours, strict=True)):
         members = [t for t, case in CASES.items() if case.group == group and case.gated]
         ratios = np.array([[run.ratio(title, "NumPy") for run in found] for title in members])
         with np.errstate(all="ignore"):
             relative = np.exp(np.nanmean(np.log(ratios / ratios[:, :1]), axis=0))
-        axes.plot(places, relative, marker="o", color=colour, linewidth=1.6, label=group)
+        marker = "os^"[i // 10]  # there are ten colours
+        axes.plot(places, relative, marker=marker, color=colour, linewidth=1.6, label=group)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
