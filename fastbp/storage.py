@@ -132,7 +132,10 @@ def load(path: str | os.PathLike[str]) -> StoredModel:
         kind, content = archive.read(path)
     found = _class_named(kind)
     if found is None:
-        raise CheckpointError(f"{path}: expected {', '.join(HOMES)}, got {kind}")
+        from fastbp.training.checkpoints import KIND
+
+        got = "a checkpoint, which only its fit goes on from" if kind == KIND else kind
+        raise CheckpointError(f"{path}: expected {', '.join(HOMES)}, got {got}")
     with archive.refusing(path, f"a {kind}"):
         model: StoredModel = found.from_stored(*content)
         if not archive.same(model.to_stored(), content):  # a field is missing, or one too many

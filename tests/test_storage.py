@@ -216,3 +216,13 @@ def test_what_a_device_does_not_take_is_kept(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device"):
         fastbp.save(fit, "/dev/full")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_checkpoint_is_no_model(tmp_path):
+    fastbp.fit_neuron(
+        [[0.0], [1.0]], [0, 1], [0.0], 0.0, 1.0, 2, checkpoint=tmp_path / "c", checkpoint_every=0.0
+    )
+    with pytest.raises(
+        fastbp.CheckpointError, match=r"c: expected Layer, .*, got a checkpoint, which only"
+    ):
+        fastbp.load(tmp_path / "c")

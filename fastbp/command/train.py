@@ -306,7 +306,7 @@ def _check_classes(parts: Parts, settings: Settings) -> None:
             f"{name}: expected --number or --classes for {n} different numbers, got none"
             f" ({shown(labels)}); --number predicts them{way}"
         )
-    hint = "for more classes give --hidden 16" if network else ""
+    hint = "for more classes give --hidden 16" if network and len(labels) > 2 else ""
     hint = f"--number predicts a number; {hint}".removesuffix("; ") if numbers else hint
     check_classes(name, labels, hint, two=two, fractions=bool(settings.classes))
 

@@ -394,6 +394,11 @@ def test_bad_rows_are_named(client, tmp_path, optimizer):
             5999,
         ),
         ((files, None), "1.parquet: expected finite numbers, got nan in row 7, column 'x3'", 7),
+        (
+            (dask_frame.from_pandas(second[[*second]], npartitions=2), TWO[8000:]),
+            "features, partition 0: expected finite numbers, got nan in row 7, column 'x3'",
+            7,
+        ),
     ):
         for epochs in (0, 4):
             with pytest.raises(fastbp.DataError, match=message) as caught:

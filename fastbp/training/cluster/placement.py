@@ -58,7 +58,8 @@ def place(samples: Samples, group_rows: int, client: Any, threads: dict[str, int
 
 def _checks(samples: Samples) -> Checks:
     assert samples.targets is not None
-    return Checks(samples.class_indices, samples.targets, samples.names)
+    names = samples.rows.feature_names
+    return Checks(samples.class_indices, samples.targets, samples.names, names)
 
 
 def _position(row: int, choose: Choose | None, n_rows: int) -> int:

@@ -88,9 +88,11 @@ class Checks(NamedTuple):
     class_indices: bool
     targets: Targets
     names: tuple[str, str]
+    feature_names: list[str] | None
 
     def part(self, rows: Rows) -> Part:
         """Return the part of these rows, checked if they are in memory."""
+        rows.feature_names = self.feature_names  # for messages
         samples = Samples(rows, self.class_indices, self.targets, self.names)
         return Part(samples.checked_in_memory())
 
