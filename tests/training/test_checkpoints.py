@@ -362,7 +362,9 @@ def test_damaged_and_foreign_files_are_refused_and_left_alone(tmp_path, monkeypa
         fit(2, checkpoint=path)
     with pytest.raises(fastbp.CheckpointError, match="expected format 1 or older, got 2"):
         fit(4, checkpoint=path)
-    with pytest.raises(fastbp.CheckpointError, match=r"c: expected .*, got a checkpoint, which only its fit"):
+    with pytest.raises(
+        fastbp.CheckpointError, match=r"c: expected .*, got a checkpoint, which only its fit"
+    ):
         path.write_bytes(good)
         fastbp.load(path)
 
