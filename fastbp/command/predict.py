@@ -36,6 +36,8 @@ from fastbp.system.progress import rows_bar
 SINGLE_DIGITS = 8
 """Decimals of a standardized number in float32, whose rounding errors are about 1e-7."""
 
+MOST_DECIMALS = 300  # beyond, a power of ten is infinite
+
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -125,7 +127,8 @@ def _lines(model: TableModel, outputs: np.ndarray) -> Iterator[Any]:
     single = model.dtype == FLOAT32
     if model.classes is None:
         if single:
-            outputs = outputs.round(SINGLE_DIGITS - math.floor(math.log10(model.target_scale)))
+            decimals = SINGLE_DIGITS - math.floor(math.log10(model.target_scale))
+            outputs = outputs.round(min(decimals, MOST_DECIMALS))
         return ([number] for number in outputs.tolist())
     labels = model.labels(outputs).tolist()
     probabilities = outputs.reshape(len(outputs), -1)

@@ -196,8 +196,9 @@ class TableModel:
                 raise ValueError(f"{name}: expected finite numbers, one a feature, got {array!r}")
         if not self.scales.all():
             raise ValueError("scales: expected numbers other than 0, got 0")
-        for name, number in (("mean", self.target_mean), ("scale", self.target_scale)):
-            arguments.real(f"target_{name}", number)
+        arguments.real("target_mean", self.target_mean)
+        if not arguments.real("target_scale", self.target_scale) > 0.0:
+            raise ValueError(f"target_scale: expected a number above 0, got {self.target_scale}")
         if type(self.positional) is not bool:
             raise TypeError(f"positional: expected True or False, got {self.positional!r}")
         labels = self.classes

@@ -24,6 +24,7 @@ from fastbp.estimators.neuron.labels import (
     Survey,
     coded,
     of_known_classes,
+    other_classes,
     survey,
 )
 from fastbp.estimators.neuron.lazy import takes_collections
@@ -291,9 +292,7 @@ class NeuronClassifier(ScoresRows, ClassifierMixin, Neurons):  # type: ignore[mi
         if classes.size < 2:
             raise ValueError(f"y: expected at least two classes, got one class: {classes[0]}")
         if known is not None and not np.array_equal(known, classes):
-            raise ValueError(
-                f"y: expected the classes {known.tolist()} to continue with, got {classes.tolist()}"
-            )
+            raise other_classes(known, classes)
         self.classes_ = classes
         class_weight, indices = self._class_weights(found), np.arange(float(classes.size))
         n_outputs = 1 if classes.size == 2 else classes.size

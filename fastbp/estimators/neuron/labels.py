@@ -195,15 +195,20 @@ class Coding:
         return block
 
 
+def other_classes(known: np.ndarray, found: np.ndarray) -> ValueError:
+    """Return what to raise for classes that a model cannot continue with."""
+    return ValueError(
+        f"y: expected the classes {known.tolist()} to continue with, got {found.tolist()}"
+    )
+
+
 def of_known_classes(rows: Rows, known: np.ndarray | None) -> Rows:
     """Return rows with the indices of known classes, of which their own, of text, may lack some."""
     if rows.classes is None or known is None or list(rows.classes) == known.tolist():
         return rows
     own = np.array(rows.classes)
     if not np.isin(own, known).all():
-        raise ValueError(
-            f"y: expected the classes {known.tolist()} to continue with, got {own.tolist()}"
-        )
+        raise other_classes(known, own)
     values = np.arange(float(own.size))
     found = coded(rows, Coding(values, None, True, np.searchsorted(known, own)))
     found.classes = known.tolist()
