@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from fastbp.data.rows import Rows, ranges
 from fastbp.errors import DataError
 
 
@@ -34,6 +36,13 @@ def moments_of(
         if weight is None:
             return BlockMoments(n, mean, np.einsum("ij,ij->j", x, x))
         return BlockMoments(n, mean, np.einsum("i,ij,ij->j", weight, x, x))
+
+
+def moments_by_block(rows: Rows, n_rows: int, origin: np.ndarray) -> Iterator[BlockMoments | None]:
+    """Yield the moments of the first so many rows' features, by their weights."""
+    for start, stop in ranges(0, n_rows, rows.block_rows):
+        block = rows.block(start, stop)
+        yield moments_of(block.features, origin, block.weight)
 
 
 class ColumnMoments:

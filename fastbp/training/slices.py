@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fastbp.data.arrays import contiguous_view, read_only
-from fastbp.data.moments import ColumnMoments, moments_of
+from fastbp.data.moments import ColumnMoments, moments_by_block
 from fastbp.data.order import Order
-from fastbp.data.rows import Block, ranges
+from fastbp.data.rows import Block
 from fastbp.data.supply import open_supply
 from fastbp.errors import DataError
 from fastbp.kernels import layout
@@ -117,11 +117,10 @@ class Slices:
         rows = self._problem.rows
         found = ColumnMoments(rows.n_features)
         found.origin = rows.block(0, 1).features[0]
-        for start, stop in ranges(0, n_rows, rows.block_rows):
+        for of_block in moments_by_block(rows, n_rows, found.origin):
             if self._interrupts.count:
                 raise WaitInterruptedError
-            block = rows.block(start, stop)
-            found.add(moments_of(block.features, found.origin, block.weight))
+            found.add(of_block)
         return found
 
     def reorder(self, orders: list[Order]) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
 from fastbp.data.labels import Samples, Targets
-from fastbp.data.moments import moments_of
-from fastbp.data.rows import Block, Rows, ranges
+from fastbp.data.moments import moments_by_block
+from fastbp.data.rows import Block, Rows
 from fastbp.kernels import layout
 from fastbp.system.interrupts import Interrupts
 from fastbp.system.threads import Team
@@ -226,11 +226,7 @@ def moments_of_part(part: Part, n_rows: int, origin: np.ndarray | None) -> list[
     rows = part.samples.rows
     if origin is None:
         origin = rows.block(0, 1).features[0]
-    found = []
-    for start, stop in ranges(0, min(n_rows, rows.n_rows), rows.block_rows):
-        block = rows.block(start, stop)
-        found.append(moments_of(block.features, origin, block.weight))
-    return [origin, found]
+    return [origin, list(moments_by_block(rows, min(n_rows, rows.n_rows), origin))]
 
 
 def check_part(part: Part, dtype: str) -> None:
