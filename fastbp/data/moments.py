@@ -26,6 +26,14 @@ def moments_of(
     rows: np.ndarray, origin: np.ndarray, weight: np.ndarray | None = None
 ) -> BlockMoments | None:
     """Return the moments of rows (N, columns), by weights (N,) if given; None if there are none."""
+    found = centred(rows, origin, weight)
+    return None if found is None else found[1]
+
+
+def centred(
+    rows: np.ndarray, origin: np.ndarray, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, BlockMoments] | None:
+    """Return rows less their means and, as :func:`moments_of`, their moments."""
     n = float(len(rows) if weight is None else weight.sum())
     if n == 0.0:
         return None
@@ -34,8 +42,8 @@ def moments_of(
         mean = x.mean(axis=0) if weight is None else weight @ x / n
         x -= mean
         if weight is None:
-            return BlockMoments(n, mean, np.einsum("ij,ij->j", x, x))
-        return BlockMoments(n, mean, np.einsum("i,ij,ij->j", weight, x, x))
+            return x, BlockMoments(n, mean, np.einsum("ij,ij->j", x, x))
+        return x, BlockMoments(n, mean, np.einsum("i,ij,ij->j", weight, x, x))
 
 
 def moments_by_block(rows: Rows, n_rows: int, origin: np.ndarray) -> Iterator[BlockMoments | None]:

@@ -16,8 +16,8 @@ memory.py
     The three arrays that the kernel works in, with names.
 objective.py
     The loss, or the loss and its gradient, of all rows at given parameters.
-lbfgs.py, variables.py
-    L-BFGS, whose iterations are SciPy's; the variables that it goes by.
+lbfgs.py, variables.py, preconditioning.py
+    L-BFGS, whose iterations are SciPy's; the variables that it goes by; how they are chosen.
 validation.py
     The loss on validation data, and early stopping.
 checkpoints.py

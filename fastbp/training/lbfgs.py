@@ -20,6 +20,7 @@ from fastbp.system.blas import one_blas_thread
 from fastbp.system.interrupts import WaitInterruptedError
 from fastbp.training.objective import Objective
 from fastbp.training.optimizers import LBFGS
+from fastbp.training.preconditioning import variables_of
 from fastbp.training.problem import Problem
 from fastbp.training.variables import Variables, scale_of_loss
 
@@ -31,9 +32,13 @@ LEAST_FTOL_IN_FLOAT32 = 2.0**-26
 
 
 class _Point(NamedTuple):
-    """Variables, with the loss and its derivatives by them, times the factor."""
+    """Packed parameters, and as SciPy's vector, with the loss and its derivatives, as SciPy's.
 
-    variables: np.ndarray
+    The latter are those by the vector, and times the factor.
+    """
+
+    packed: np.ndarray
+    vector: np.ndarray
     loss: float
     gradient: np.ndarray
 
@@ -42,7 +47,8 @@ class Minimization:
     """The minimization of a problem's loss, from its parameters on.
 
     Packed parameters are those without the padding, in float64, all weights before all biases (as
-    in scikit-learn, whose iterations are therefore the same). SciPy's vectors are their variables.
+    in scikit-learn, whose iterations are therefore the same). SciPy's vectors are their variables,
+    in units of the first step's length.
 
     Parameters
     ----------
@@ -63,8 +69,8 @@ class Minimization:
         self._indices = _packed_indices(objective.problem)
         packed = self._flat[self._indices].astype(np.float64)
         self._variables: Variables | None = None
-        self._now = self._latest = _Point(packed, np.nan, self._flat[:0])
-        self._factor = 1.0
+        self._now = self._latest = _Point(packed, packed, np.nan, self._flat[:0])
+        self._factor = self._length = 1.0
         self._is_first = True
         self._error: StopIteration | None = None
 
@@ -78,11 +84,13 @@ class Minimization:
         """The parameters after the last complete iteration: flat, a new array."""
         flat = np.zeros_like(self._flat)
         with np.errstate(over="ignore"):
-            flat[self._indices] = self._packed(self._now.variables)
+            flat[self._indices] = self._now.packed
         return flat
 
-    def _packed(self, variables: np.ndarray) -> np.ndarray:
-        return variables if self._variables is None else self._variables.parameters(variables)
+    def _packed(self, vector: np.ndarray) -> np.ndarray:
+        if self._length != 1.0:
+            vector = vector * self._length
+        return vector if self._variables is None else self._variables.parameters(vector)
 
     def evaluate(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and the packed gradient, of the dtype of the arithmetic.
@@ -101,16 +109,19 @@ class Minimization:
 
     def begin(self) -> float:
         """Compute the loss of the first parameters, to be called before :meth:`run`; return it."""
-        variables = self._now.variables
-        loss, gradient = self.evaluate(variables)
+        packed = vector = self._now.packed
+        loss, gradient = self.evaluate(packed)
         if self._scaled and math.isfinite(loss):  # or there is nothing to minimize
             problem = self._objective.problem
             if problem.settings[layout.LOSS] not in (BCE, CROSS_ENTROPY):
                 self._factor = scale_of_loss(loss)  # of numbers, whose units it has
-            self._variables = Variables.of(self._objective, *_sizes(problem))
-            if self._variables is not None:
-                variables = self._variables.of_parameters(variables)
-        self._now = self._latest = _Point(variables, *self._scaled_up(loss, gradient))
+            with one_blas_thread():
+                found = variables_of(self._objective, packed, loss, gradient)
+                self._variables, self._length = found
+                if self._variables is not None:
+                    vector = self._variables.of_parameters(packed)
+                vector = vector / self._length
+        self._now = self._latest = _Point(packed, vector, *self._times(loss, gradient))
         return loss
 
     def run(
@@ -143,42 +154,43 @@ class Minimization:
         rule = attainable(rule, self._flat.dtype)
         options = {
             "maxcor": rule.memory,
-            "gtol": rule.gtol,
+            "gtol": rule.gtol * self._length,
             "ftol": rule.ftol,
             "maxiter": iterations,
             "maxfun": evaluations,
         }
-        start, how = self._now.variables, {"callback": after_iteration, "options": options}
+        start, how = self._now.vector, {"callback": after_iteration, "options": options}
         with one_blas_thread():
             found = scipy.optimize.minimize(self._tried, start, jac=True, method="L-BFGS-B", **how)
         if self._error is not None:
             raise self._error
         return found
 
-    def _tried(self, variables: np.ndarray) -> tuple[float, np.ndarray]:
+    def _tried(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and the gradient at a step of the line search, times the factor."""
         is_first, self._is_first = self._is_first, False
-        if is_first and np.array_equal(variables, self._now.variables):  # `begin` has computed it
-            return self._now[1:]
-        loss, gradient = self.evaluate(self._packed(variables))
-        loss, gradient = self._scaled_up(loss, gradient)
+        if is_first and np.array_equal(vector, self._now.vector):  # `begin` has computed it
+            return self._now.loss, self._now.gradient
+        vector = vector.copy()  # SciPy will change its own
+        packed = self._packed(vector)
+        loss, gradient = self._times(*self.evaluate(packed))
         if math.isfinite(loss) and np.isfinite(gradient).all():
-            self._latest = _Point(variables.copy(), loss, gradient)
+            self._latest = _Point(packed, vector, loss, gradient)
             return loss, gradient
         # A line search that interpolates infinities would get NaN. Return those of a parabola along
         # the step, which has its minimum at a tenth of it.
         now = self._now
-        slope = abs(float(now.gradient @ (variables - now.variables)))
+        slope = abs(float(now.gradient @ (vector - now.vector)))
         return now.loss + 4.0 * slope, -9.0 * now.gradient
 
-    def _scaled_up(self, loss: float, gradient: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the loss and its derivatives by the variables, times the factor."""
+    def _times(self, loss: float, gradient: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss and its derivatives by SciPy's vector, times the factor."""
         if not self._scaled:
             return loss, gradient
         with np.errstate(over="ignore", invalid="ignore"):
             if self._variables is not None:
                 gradient = self._variables.gradient(gradient)
-            return loss * self._factor, gradient * self._factor
+            return loss * self._factor, gradient * (self._factor * self._length)
 
 
 def attainable(rule: LBFGS, dtype: np.dtype[Any]) -> LBFGS:
@@ -186,14 +198,6 @@ def attainable(rule: LBFGS, dtype: np.dtype[Any]) -> LBFGS:
     if dtype == FLOAT64:
         return rule
     return replace(rule, ftol=max(rule.ftol, LEAST_FTOL_IN_FLOAT32))
-
-
-def _sizes(problem: Problem) -> tuple[int, int]:
-    """Return how many weights there are in all, and how many neurons the first layer has."""
-    weights, biases = problem.named(problem.parameters).values()
-    if isinstance(weights, list):
-        return sum(w.size for w in weights), len(biases[0])
-    return weights.size, 1
 
 
 def _packed_indices(problem: Problem) -> np.ndarray:

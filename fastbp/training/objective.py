@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fastbp.data.moments import ColumnMoments
+from fastbp.data.rows import Block
 from fastbp.kernels import layout
 from fastbp.system.interrupts import Interrupts, WaitInterruptedError, deferred_interrupts
 from fastbp.system.threads import ALONE
@@ -39,12 +40,16 @@ class Objective(Run):
         gradient: np.ndarray = self.memory.moments[0]
         return gradient
 
-    def moments(self, n_rows: int) -> ColumnMoments:
-        """Return the moments of the first so many rows' features, by their weights.
+    def first_rows(self, n_rows: int) -> Block:
+        """Return the first so many rows, as float64."""
+        return self._computes.first_rows(n_rows)
+
+    def moments(self) -> ColumnMoments:
+        """Return the moments of all rows' features, by their weights.
 
         Raises a WaitInterruptedError if an interrupt cut it short.
         """
-        return self._computes.moments(n_rows)
+        return self._computes.moments()
 
     def loss(self, parameters: np.ndarray) -> float | None:
         """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""

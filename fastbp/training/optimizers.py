@@ -240,11 +240,14 @@ class LBFGS(Optimizer):
 
     Features need not be standardized: the variables of the iterations are the first layer's
     parameters as they would be for features less their means and divided by their deviations (means
-    and deviations are rounded so that standardized features stay as they are; the first 1024 rows
-    tell whether one pass over the others is needed for them). The tolerances are for these
-    variables, and for losses in units of the first one where it is below one half and has units:
-    all but ``"bce"`` and ``"cross_entropy"``. (The perceptrons' ``solver="lbfgs"`` does none of
-    this, as scikit-learn's does not.)
+    and deviations are rounded so that standardized features stay as they are; the first rows, 1024
+    or 32 a feature, tell whether one pass over the others is needed for them). Those of a neuron,
+    or of a network of one layer, with up to 256 features are such that these have no correlations,
+    as far as the first rows tell; there a least-squares fit to rows that are all among them takes
+    one or two iterations. The first step, too, is as long as those rows advise. The tolerances are
+    for these variables, and for losses in units of the first one where it is below one half and has
+    units: all but ``"bce"`` and ``"cross_entropy"``. (The perceptrons' ``solver="lbfgs"`` does none
+    of this, as scikit-learn's does not.)
 
     A fit ends, ``stopped="tol"``, when either tolerance is met, or no step along the gradient
     lowers the loss any more, because of rounding; the fit's own `tol` may end it before.
@@ -291,7 +294,7 @@ class LBFGS(Optimizer):
     """
 
     memory: int = 10
-    gtol: float = 1e-6
+    gtol: float = 2e-7
     ftol: float = 2.0**-46
 
     def __post_init__(self) -> None:

@@ -112,12 +112,16 @@ class Slices:
         dtype = self._memory.parameters.dtype
         self._problem.samples.check_all(dtype, self._interrupts.raise_if_any)
 
-    def moments(self, n_rows: int) -> ColumnMoments:
-        """Return the moments of the first so many rows' features, by their weights."""
+    def first_rows(self, n_rows: int) -> Block:
+        """Return the first so many rows, as float64."""
+        return self._problem.rows.block(0, n_rows)
+
+    def moments(self) -> ColumnMoments:
+        """Return the moments of all rows' features, by their weights."""
         rows = self._problem.rows
         found = ColumnMoments(rows.n_features)
-        found.origin = rows.block(0, 1).features[0]
-        for of_block in moments_by_block(rows, n_rows, found.origin):
+        found.origin = self.first_rows(1).features[0]
+        for of_block in moments_by_block(rows, rows.n_rows, found.origin):
             if self._interrupts.count:
                 raise WaitInterruptedError
             found.add(of_block)

@@ -842,7 +842,8 @@ def test_scikit_learns_callbacks(make):
     model = NeuronClassifier(max_iter=10, callback=lambda state: state.epoch == 1)
     assert model.set_callbacks(Recorder()).fit(X, y).n_iter_ == 2
     recorder = Recorder()
-    NeuronRegressor(max_iter=2, tol=None).set_callbacks(recorder).fit(X, y)
+    model = NeuronRegressor("huber", max_iter=2, tol=None)
+    model.set_callbacks(recorder).fit(X, y)
     assert recorder.calls == ["setup", "begin fit", *epoch * 2, "end fit", "teardown"]
 
 

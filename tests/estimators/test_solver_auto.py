@@ -228,7 +228,7 @@ def test_a_default_fit_reads_the_rows_for_lbfgs_only(name, monkeypatch):
 @pytest.mark.parametrize("name", ["cancer", "iris"])
 def test_rows_of_every_kind(name, tmp_path):
     X, y = CLASSES[name]
-    settings = {"alpha": 1.0, "solver": LBFGS(gtol=1e-9)}
+    settings = {"alpha": 1.0, "solver": LBFGS(gtol=1e-9, ftol=0.0)}
     expected = NeuronClassifier(**settings).fit(X, y)
     frame = pd.DataFrame(X).assign(y=y).rename(columns=str)
     frame.to_csv(tmp_path / "rows.csv", index=False, float_format="%.17g")

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import scipy.optimize
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import scale
 
 import fastbp
 from fastbp import LBFGS
-from fastbp.training import slices
+from fastbp.training import lbfgs, slices
 from fastbp.training.lbfgs import Minimization
 from fastbp.training.objective import Objective
-from fastbp.training.variables import SAMPLE_ROWS, Variables
+from fastbp.training.preconditioning import SAMPLE_ROWS
+from fastbp.training.variables import Decorrelated, Standardized
 from tests.problems import network_bits, network_problem
 
 CANCER = scale(load_breast_cancer().data), load_breast_cancer().target
@@ -80,6 +81,31 @@ def softmax(packed, x, y, alpha):
     return loss / n, np.concatenate([dw.ravel(), db]) / n
 
 
+@pytest.fixture
+def chosen(monkeypatch):
+    """Notes the variables of each fit and the length of the first step."""
+    seen, variables_of = [], lbfgs.variables_of
+
+    def noted(*arguments):
+        seen.append(variables_of(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(lbfgs, "variables_of", noted)
+    return seen
+
+
+def path_in(variables, length, function, start, iterations, *arguments, **options):
+    """The packed parameters that SciPy comes to in these variables."""
+
+    def in_variables(vector):
+        value, slopes = function(variables.parameters(vector * length), *arguments)
+        return value, variables.gradient(slopes) * length
+
+    begin = variables.of_parameters(start) / length
+    points = path_of(in_variables, begin, iterations, **options)
+    return [variables.parameters(point * length) for point in points]
+
+
 def path_of(function, start, iterations, *arguments, **options):
     points = []
     scipy.optimize.minimize(
@@ -90,7 +116,7 @@ def path_of(function, start, iterations, *arguments, **options):
 
 
 @pytest.mark.parametrize("memory", [2, 10])
-def test_a_neurons_iterates_are_those_of_scipy(memory):
+def test_a_neurons_iterates_are_those_of_scipy(memory, chosen):
     x, y = CANCER
     weight, points = np.random.default_rng(0).uniform(0.5, 2.0, len(y)), []
     fit = neuron(
@@ -98,7 +124,7 @@ def test_a_neurons_iterates_are_those_of_scipy(memory):
         callback=lambda state: points.append(np.append(state.weights, state.bias)),
     )  # fmt: skip
     arguments = x, y, weight, ALPHA
-    theirs = path_of(logistic, np.zeros(31), 12, *arguments, maxcor=memory)
+    theirs = path_in(*chosen[0], logistic, np.zeros(31), 12, *arguments, maxcor=memory)
     np.testing.assert_allclose(points, theirs, rtol=1e-8, atol=1e-8)
     assert (fit.stopped, fit.n_epochs) == ("epochs", 12)
     losses = [logistic(p, *arguments)[0] for p in (np.zeros(31), *theirs[:-1])]
@@ -106,16 +132,15 @@ def test_a_neurons_iterates_are_those_of_scipy(memory):
     np.testing.assert_array_equal(np.append(fit.weights, fit.bias), points[-1])
 
 
-def test_a_layers_iterates_are_those_of_scipy():
-    """Of standardized features, whose variables are the parameters themselves."""
-    x, c = scale(DIGITS[0]), DIGITS[1]
+def test_a_layers_iterates_are_those_of_scipy(chosen):
+    x, c = DIGITS
     y, points = np.eye(10)[c], []
     fit = fastbp.fit_network(
         x, c, [np.zeros((64, 10))], [np.zeros(10)], None, 15, activations=["softmax"],
         loss="cross_entropy", alpha=ALPHA, optimizer="lbfgs",
         callback=lambda s: points.append(np.concatenate([s.weights[0].ravel(), s.biases[0]])),
     )  # fmt: skip
-    theirs = path_of(softmax, np.zeros(650), 15, x, y, ALPHA)
+    theirs = path_in(*chosen[0], softmax, np.zeros(650), 15, x, y, ALPHA)
     np.testing.assert_allclose(points, theirs, rtol=1e-7, atol=1e-7)
     assert fit.losses[-1] == pytest.approx(softmax(theirs[-2], x, y, ALPHA)[0], rel=1e-10)
 
@@ -376,11 +401,14 @@ def test_a_loss_that_is_not_finite_at_the_start_diverges():
     [("float64", 1e154, 1), ("float64", 1e156, 3), ("float32", 1e19, 1), ("float32", 1e22, 4)],
 )
 def test_a_line_search_steps_back_from_what_is_not_finite(dtype, size, steps, evaluations):
-    """Its first step has length 1: the first rows do not tell how large the others are."""
+    """Its first step has length 1: the first rows do not tell how large the others are.
+
+    (Of an output whose curvature is known, it would be shorter.)
+    """
     ordinary = scale(np.random.default_rng(0).normal(size=(SAMPLE_ROWS, 1)))
     x = np.concatenate([ordinary, np.array([[1.0], [2.0], [3.0]]) * size])
-    how = {"activation": "identity", "optimizer": LBFGS(gtol=0.0), "dtype": dtype}
-    y = np.append(np.ones(SAMPLE_ROWS), np.array([1.0, 2.0, 3.0]) * 1e-5)
+    how = {"activation": "softplus", "optimizer": LBFGS(gtol=0.0), "dtype": dtype}
+    y = np.append(np.ones(SAMPLE_ROWS), np.log(2.0) + np.array([1.0, 2.0, 3.0]) * 1e-5)
     fit = fastbp.fit_neuron(x, y, [0.0], 0.0, None, 1, **how)
     tried = [float(packed[0]) for packed in evaluations[1 : steps + 2]]
     np.testing.assert_allclose(tried, 0.1 ** np.arange(steps + 1), rtol=1e-6)
@@ -503,16 +531,33 @@ def test_features_as_they_are_measured_and_a_penalty():
     np.testing.assert_allclose(fit.weights, theirs.coef_[0], atol=1e-3)
 
 
-@pytest.mark.parametrize("sizes", [(5, 1), (5, 3), (5, 4, 2)])
-def test_variables_and_parameters(sizes):
+def standardized(rng, d, n_outputs, n_weights):
+    return Standardized(rng.normal(size=d), 2.0 ** rng.integers(-3, 4, d), n_weights, n_outputs)
+
+
+def decorrelated(rng, d, n_outputs, n_weights):
+    factor = np.linalg.cholesky(np.cov(rng.normal(size=(d, 20))))
+    return Decorrelated(rng.normal(size=d), 2.0 ** rng.integers(-3, 4, d), factor)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        (standardized, (5, 1)),
+        (standardized, (5, 3)),
+        (standardized, (5, 4, 2)),
+        (decorrelated, (5, 1)),
+        (decorrelated, (5, 3)),
+    ],
+)
+def test_variables_and_parameters(kind, sizes):
     """There and back, and their derivatives."""
     rng = np.random.default_rng(0)
-    d, first = sizes[:2]
     n_weights = sum(a * b for a, b in pairwise(sizes))
-    variables = Variables(rng.normal(size=d), 2.0 ** rng.integers(-3, 4, d), n_weights, first)
+    variables = kind(rng, *sizes[:2], n_weights)
     packed = rng.normal(size=n_weights + sum(sizes[1:]))
     found = variables.of_parameters(packed)
-    np.testing.assert_allclose(variables.parameters(found), packed, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(variables.parameters(found), packed, rtol=1e-12, atol=1e-12)
     slopes, numbers = rng.normal(size=packed.size), np.empty(packed.size)
     for i in range(packed.size):
         step = np.zeros(packed.size)
@@ -521,19 +566,113 @@ def test_variables_and_parameters(sizes):
     np.testing.assert_allclose(variables.gradient(slopes), numbers, rtol=1e-9, atol=1e-12)
 
 
+def test_variables_of_features_without_correlations():
+    """The hessian of squares is the unit matrix, up to the shrinkage."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 4)) @ rng.normal(size=(4, 4)) * [1.0, 1e3, 1e-3, 1.0] + 5.0
+    means, scales = x.mean(axis=0), 2.0 ** np.round(np.log2(x.std(axis=0)))
+    factor = np.linalg.cholesky(np.cov(x / scales, rowvar=False, bias=True))
+    variables = Decorrelated(means, scales, factor)
+    design = np.c_[x, np.ones(50)]
+    columns = [variables.gradient(design.T @ (design @ variables.parameters(e))) for e in np.eye(5)]
+    np.testing.assert_allclose(np.array(columns) / 50, np.eye(5), atol=1e-10)
+
+
 @pytest.mark.parametrize("scaled", [True, False])
-def test_standardized_features_stay_as_they_are(scaled, monkeypatch):
+def test_rows_after_the_first_are_read_if_those_are_not_standardized(scaled, monkeypatch):
     x = scale(np.random.default_rng(0).normal(size=(3000, 4)))
     y = (x[:, 0] > 0.5).astype(float)
-    seen = []
-    moments = slices.Slices.moments
+    seen, computed = [], {name: getattr(slices.Slices, name) for name in ("first_rows", "moments")}
+    for name, method in computed.items():
 
-    def noted(self, n_rows):
-        seen.append(n_rows)
-        return moments(self, n_rows)
+        def noted(self, *n_rows, name=name, method=method):
+            seen.append((name, *n_rows))
+            return method(self, *n_rows)
 
-    monkeypatch.setattr(slices.Slices, "moments", noted)
-    if not scaled:
-        x = x * 8.0 + 3.0
-    neuron(5, data=(x, y))
-    assert seen == ([SAMPLE_ROWS] if scaled else [SAMPLE_ROWS, 3000])
+        monkeypatch.setattr(slices.Slices, name, noted)
+    neuron(5, data=(x if scaled else x * 8.0 + 3.0, y))
+    first = [("first_rows", SAMPLE_ROWS)]
+    assert seen == (first if scaled else [*first, ("moments",), ("first_rows", 1)])
+
+
+# --- the first rows -------------------------------------------------------------------------------
+
+
+def correlated(n_rows, d=20, seed=0):
+    """Columns of which the last ones differ from the first by little."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n_rows, d // 2))
+    x = np.c_[x, x + 0.1 * rng.normal(size=x.shape)]
+    return x, x @ rng.normal(size=d) + rng.normal(size=n_rows)
+
+
+def of_squares(x, y, epochs=100, **how):
+    return fastbp.fit_neuron(
+        x, y, np.zeros(x.shape[1]), 0.0, None, epochs, activation="identity", loss="half_mse",
+        **{"optimizer": LBFGS(gtol=1e-9), **how},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("alpha", [0.0, 100.0])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_squares_take_a_step_or_two_where_the_sample_is_all_rows(alpha, dtype, evaluations):
+    x, y = correlated(1000)
+    fit = of_squares(x, y, alpha=alpha, dtype=dtype)
+    best = Ridge(alpha=alpha, solver="cholesky").fit(x, y)
+    tolerance = {"rtol": 1e-6} if dtype == "float64" else {"atol": 1e-3}
+    np.testing.assert_allclose(fit.weights, best.coef_, **tolerance)
+    assert fit.stopped == "tol" and len(evaluations) <= (4 if dtype == "float64" else 8)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("labels", ["numbers", "classes"])
+def test_correlations_cost_few_iterations(labels, weighted):
+    x, y = correlated(20_000)
+    weight = np.random.default_rng(1).integers(0, 3, len(y)) * 0.5 if weighted else None
+    if labels == "numbers":
+        fit = of_squares(x, y, sample_weight=weight)
+    else:
+        y = (y > 0.0).astype(float)
+        fit = neuron(data=(x, y), sample_weight=weight)
+    assert fit.stopped == "tol" and fit.n_epochs <= 25
+
+
+def test_first_rows_that_mislead_cost_no_more_than_iterations():
+    """Sorted ones, in which half of the columns never change, and the others are other ones."""
+    x, y = correlated(6000)
+    x[:2000, 10:] = 0.0
+    x[:2000, :10] = x[:2000, :1] + 1e-3 * x[:2000, :10]
+    best = LinearRegression().fit(x, y)
+    fit = of_squares(x, y, 1000)
+    assert fit.stopped == "tol"
+    np.testing.assert_allclose(fit.weights, best.coef_, atol=1e-3)
+    classes = neuron(1000, data=(x, (y > 0.0).astype(float)))
+    assert classes.stopped == "tol"
+
+
+def test_first_rows_without_weight():
+    x, y = correlated(3000)
+    fit = of_squares(x, y, sample_weight=np.arange(3000) >= SAMPLE_ROWS)
+    best = LinearRegression().fit(x[SAMPLE_ROWS:], y[SAMPLE_ROWS:])
+    np.testing.assert_allclose(fit.weights, best.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("signal", [0.1, 10.0])
+def test_the_first_step_is_as_long_as_it_should_be(signal, size, evaluations):
+    """The loss would fall by next to nothing if it were shorter or longer."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5000, 3))
+    y = (x @ [signal, signal, 0.0] + rng.logistic(size=5000) > 0.0).astype(float)
+    neuron(1, data=(x * size, y), alpha=0.0)
+    step = evaluations[1]
+    shape = x * size, y, np.ones(5000), 0.0
+    at = {times: logistic(step * times, *shape)[0] for times in (0.0, 0.8, 1.0, 1.25)}
+    assert at[1.0] < at[0.8] + 0.02 * (at[0.0] - at[1.0])
+    assert at[1.0] < at[1.25] + 0.02 * (at[0.0] - at[1.0])
+
+
+def test_the_first_step_where_there_is_nothing_to_gain():
+    x = scale(np.random.default_rng(0).normal(size=(100, 2)))
+    fit = of_squares(x, np.zeros(100))
+    assert (fit.stopped, fit.n_epochs) == ("tol", 0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from fastbp.data.labels import Samples
 from fastbp.data.moments import ColumnMoments
+from fastbp.data.rows import Block
 from fastbp.kernels.steps import finish_sums
 from fastbp.kernels.update import KEEP_LOSS
 from fastbp.system.interrupts import Interrupts, WaitInterruptedError
@@ -19,7 +20,9 @@ from fastbp.training.cluster.placement import Placed, facts, place
 from fastbp.training.cluster.worker import (
     Pass,
     check_part,
+    first_of_part,
     group_sums,
+    joined,
     kept,
     moments_of_part,
 )
@@ -85,29 +88,29 @@ class Passes:
         if samples.rows.weighted and not any(each.has_weight for each in found):
             raise ValueError("sample_weight: expected rows with a weight above 0, got zeros only")
 
-    def moments(self, n_rows: int) -> ColumnMoments:
-        """Return the moments of the first so many rows' features, by their weights."""
-        group_rows, found = self._problem.group_rows, ColumnMoments(self._problem.rows.n_features)
-        origin: np.ndarray | None = None
-        futures: list[Any] = []
-        with self._connection.translated():
-            parts = self._parts()
-            for first, _, part in parts:
-                if (left := n_rows - first * group_rows) <= 0:
-                    break
-                future = self._client.submit(moments_of_part, part, left, origin, pure=False)
-                if origin is None:
-                    origin, blocks = self._connection.result(future)
-                    for block in blocks:
-                        found.add(block)
-                else:
-                    futures.append(future)
-            for future in futures:
-                for block in self._connection.result(future)[1]:
-                    found.add(block)
-        assert origin is not None
-        found.origin = origin
+    def first_rows(self, n_rows: int) -> Block:
+        """Return the first so many rows, as float64."""
+        return joined(self._of_parts(n_rows, first_of_part))
+
+    def moments(self) -> ColumnMoments:
+        """Return the moments of all rows' features, by their weights."""
+        n_rows, found = self._problem.rows.n_rows, ColumnMoments(self._problem.rows.n_features)
+        found.origin = self.first_rows(1).features[0]
+        for blocks in self._of_parts(n_rows, moments_of_part, found.origin):
+            for block in blocks:
+                found.add(block)
         return found
+
+    def _of_parts(self, n_rows: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Return what a function has found of each part that holds some of the first rows."""
+        group_rows, submit = self._problem.group_rows, self._client.submit
+        with self._connection.translated():
+            futures = [
+                submit(function, part, n_rows - first * group_rows, *arguments, pure=False)
+                for first, _, part in self._parts()
+                if first * group_rows < n_rows
+            ]
+            return [self._connection.result(future) for future in futures]
 
     def reorder(self, orders: list[Any]) -> None:
         """Rows are visited where they lie."""

@@ -17,7 +17,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.data.arrays import ArrayRows, Labelled, loaded_if_small
 from fastbp.data.labels import Samples, Targets
-from fastbp.data.moments import moments_by_block
+from fastbp.data.moments import BlockMoments, moments_by_block
 from fastbp.data.rows import Block, Rows
 from fastbp.kernels import layout
 from fastbp.system.interrupts import Interrupts
@@ -193,7 +193,7 @@ def _ignore_interrupts() -> None:
 def part_of_blocks(blocks: list[Block], pieces: list[Piece], checks: Checks) -> Part:
     """Return the part that consists of these rows of some partitions, checked."""
     leave_interrupts_to_the_client()
-    block = blocks[0] if len(blocks) == 1 else _joined(blocks)
+    block = joined(blocks)
     return checks.part(PartRows(block, pieces, checks.targets.dtype))
 
 
@@ -202,7 +202,10 @@ def picked(block: Block, rows: slice | np.ndarray) -> Block:
     return block.map(lambda array: array[rows])
 
 
-def _joined(blocks: list[Block]) -> Block:
+def joined(blocks: list[Block]) -> Block:
+    """Return the rows of several blocks as one."""
+    if len(blocks) == 1:
+        return blocks[0]
     arrays = zip(*(block.arrays for block in blocks), strict=True)
     return Block(*(None if each[0] is None else np.concatenate(each) for each in arrays))  # type: ignore[arg-type]
 
@@ -221,12 +224,16 @@ def facts_of(part: Part) -> Facts:
     return Facts(what_bits_depend_on(), has_weight)
 
 
-def moments_of_part(part: Part, n_rows: int, origin: np.ndarray | None) -> list[Any]:
-    """Return the moments of each block of a part's first rows, and the origin: its first row."""
+def first_of_part(part: Part, n_rows: int) -> Block:
+    """Return a part's first rows."""
     rows = part.samples.rows
-    if origin is None:
-        origin = rows.block(0, 1).features[0]
-    return [origin, list(moments_by_block(rows, min(n_rows, rows.n_rows), origin))]
+    return rows.block(0, min(n_rows, rows.n_rows))
+
+
+def moments_of_part(part: Part, n_rows: int, origin: np.ndarray) -> list[BlockMoments | None]:
+    """Return the moments of each block of a part's first rows."""
+    rows = part.samples.rows
+    return list(moments_by_block(rows, min(n_rows, rows.n_rows), origin))
 
 
 def check_part(part: Part, dtype: str) -> None:

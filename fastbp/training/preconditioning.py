@@ -1,0 +1,273 @@
+"""Variables for a problem: what its rows tell of how its loss bends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp.data.moments import ColumnMoments, centred
+from fastbp.data.rows import Block
+from fastbp.kernels import layout
+from fastbp.kernels.activations import IDENTITY
+from fastbp.kernels.losses import BCE, CROSS_ENTROPY, HALF_MSE, MSE
+from fastbp.training.objective import Objective
+from fastbp.training.problem import Problem
+from fastbp.training.variables import Decorrelated, Standardized, Variables
+
+SAMPLE_ROWS, SAMPLE_ROWS_PER_FEATURE, SAMPLE_ELEMENTS = 1024, 32, 2**18
+"""Of the first rows, which tell what all are like: the larger of two numbers, and the most."""
+CURVATURE = 0.25
+"""Of log loss by the pre-activation, at most; that of squares is 1. It need not be exact."""
+MOST_EXPONENT = 500  # of a scale: its square is a number, too
+MOST_FEATURES = 256  # with correlations: the matrices of more would take longer than the rows
+ROWS_PER_FEATURE = 8
+"""With fewer rows classes can often be told apart, and then few of the rows bend the loss."""
+ROUNDING = {"float64": 1e-8, "float32": 1e-4}
+"""Directions in which rows differ by less are lost among the rounding errors of a gradient."""
+LEAST_SHRINKAGE = 0.03  # where not all rows are known, or they bend the loss otherwise later
+MOST_SHRINKAGE = 0.5  # more would leave too little
+LEAST_VARIANCE = 0.25  # in the first rows, of a column that has about 1 in all
+DOUBLINGS = 6  # of Newton's step, at most
+
+
+class _Output(NamedTuple):
+    """An output a(z) of labels y, where the loss has the derivative a(z) - y times a multiple."""
+
+    function: Callable[[np.ndarray], np.ndarray]
+    multiple: float = 1.0
+    slope: float = 1.0
+    """Of the function, at most or at 0."""
+    is_linear: bool = False
+
+
+class _Sample(NamedTuple):
+    """The first rows, and what they tell.
+
+    Attributes
+    ----------
+    features, centred : numpy.ndarray of float64, shape (n, n_features)
+        As they are, and less their means.
+    weight : numpy.ndarray, shape (n,), or None
+        The mean is 1.
+    moments : ColumnMoments
+    total : float
+        The weights of all rows; of rows like these, unless they are known.
+    is_all : bool
+        Whether there are no others.
+    """
+
+    features: np.ndarray
+    centred: np.ndarray
+    weight: np.ndarray | None
+    moments: ColumnMoments
+    total: float
+    is_all: bool
+
+    def mean(self, values: np.ndarray) -> float:
+        """Return the mean of a number of each row."""
+        return float(values.mean() if self.weight is None else self.weight @ values / len(values))
+
+    def outputs(self, packed: np.ndarray) -> np.ndarray:
+        """Return the pre-activations of a single layer."""
+        rows = packed.reshape(self.features.shape[1] + 1, -1)
+        found: np.ndarray = self.features @ rows[:-1] + rows[-1]
+        return found
+
+
+def variables_of(
+    objective: Objective, packed: np.ndarray, loss: float, gradient: np.ndarray
+) -> tuple[Variables | None, float]:
+    """Return variables for a problem, and how long the first step in them is to be.
+
+    None stands for the packed parameters themselves. Loss and gradient are those there.
+
+    Scales are powers of two, and means multiples of them: the last digits of the moments, which
+    depend on how rows are cut into blocks, make no difference. Most features are scaled alike in
+    all rows: if they are standardized in the first ones, no others are read.
+
+    A single layer's loss bends as its features' covariances say, as long as all rows bend it
+    alike. Its variables are those of features without correlations, as far as the first rows tell,
+    and the first step down the gradient is as long as they say.
+    """
+    problem, rows = objective.problem, objective.problem.rows
+    alpha, (n_weights, n_outputs, is_single) = problem.options.alpha, _sizes(problem)
+    sample = _sample(objective.first_rows(_sample_rows(rows.n_features, rows.n_rows)), rows.n_rows)
+    found = None if sample is None else _scales(sample.moments, alpha, sample.total)
+    if sample is None or (found is not None and not sample.is_all):
+        moments = objective.moments()
+        found = _scales(moments, alpha, moments.n)
+        sample = None if sample is None else sample._replace(total=moments.n)
+    variables: Variables | None = None
+    if found is not None:
+        variables = Standardized(*found, n_weights, n_outputs)
+    if sample is None or not is_single:
+        return variables, 1.0
+    output = _output_of(problem, n_outputs)
+    scales = np.ones(rows.n_features) if found is None else found[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        factor = _factor(problem, output, sample, scales)
+        if factor is not None:
+            variables = Decorrelated(sample.moments.means, scales, factor)
+        if output is None:
+            return variables, 1.0
+        return variables, _first_step(output, alpha, sample, variables, packed, loss, gradient)
+
+
+def _sample_rows(n_features: int, n_rows: int) -> int:
+    enough = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_FEATURE * n_features)
+    return min(n_rows, enough, max(1, SAMPLE_ELEMENTS // n_features))
+
+
+def _sample(block: Block, n_rows: int) -> _Sample | None:
+    """Return the sample in the first block of so many rows; None if none of it has a weight."""
+    features, weight = block.features, block.weight
+    found, moments = centred(features, features[0], weight), ColumnMoments(features.shape[1])
+    if found is None:
+        return None
+    moments.origin = features[0]
+    moments.add(found[1])
+    if weight is not None:
+        weight = weight * (len(weight) / moments.n)
+    total, is_all = moments.n * (n_rows / len(features)), n_rows == len(features)
+    return _Sample(features, found[0], weight, moments, total, is_all)
+
+
+def _scales(
+    moments: ColumnMoments, alpha: float, total: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return means and scales, rounded; None if they are 0 and 1.
+
+    Where the penalty bends the loss more than the feature does, it decides on the scale. A column
+    that never changes is left to the bias: its mean is all of it.
+    """
+    penalty = alpha / total / CURVATURE
+    means, scales = moments.means, np.hypot(moments.scales, math.sqrt(penalty))
+    with np.errstate(invalid="ignore", over="ignore"):
+        known = np.isfinite(means) & np.isfinite(scales)
+        exponents = np.round(np.log2(np.where(known, scales, 1.0)))
+        scales = np.exp2(np.clip(exponents, -MOST_EXPONENT, MOST_EXPONENT))
+        whole = np.where(moments.constant, means, scales * np.round(means / scales))
+    means = np.where(known & np.isfinite(whole), whole, 0.0)
+    return None if not means.any() and (scales == 1.0).all() else (means, scales)
+
+
+def _sizes(problem: Problem) -> tuple[int, int, bool]:
+    """Return how many weights there are, how many neurons in the first layer, if it is the only."""
+    weights, biases = problem.named(problem.parameters).values()
+    if isinstance(weights, list):
+        return sum(w.size for w in weights), len(biases[0]), len(weights) == 1
+    return weights.size, 1, True
+
+
+def _output_of(problem: Problem, n_outputs: int) -> _Output | None:
+    """Return the output of a single layer, if its loss is one of those."""
+    from scipy.special import expit, softmax  # scipy.optimize, which is needed next, takes longer
+
+    settings, loss = problem.settings, problem.settings[layout.LOSS]
+    if loss == BCE:
+        return _Output(expit, slope=0.25)
+    if loss == CROSS_ENTROPY:
+        return _Output(lambda z: softmax(z, axis=1), slope=1.0 / n_outputs)
+    code = problem.table[layout.LAYER_ACTIVATION] if problem.table else settings[layout.ACTIVATION]
+    if code == IDENTITY and loss in (MSE, HALF_MSE):
+        return _Output(lambda z: z, 2.0 / n_outputs if loss == MSE else 1.0, is_linear=True)
+    return None
+
+
+def _factor(
+    problem: Problem, output: _Output | None, sample: _Sample, scales: np.ndarray
+) -> np.ndarray | None:
+    """Return the Cholesky factor of the scaled features' covariances; None if they say little.
+
+    Where the sample is not all rows, they are shrunk as by Ledoit and Wolf (Journal of Multivariate
+    Analysis 88, 2004), so that what is chance in them does no harm.
+    """
+    n_features = scales.size
+    bends_alike = output is not None and output.is_linear
+    enough = bends_alike or problem.rows.n_rows >= ROWS_PER_FEATURE * n_features
+    if n_features > MOST_FEATURES or not enough:
+        return None
+    x = sample.centred / scales
+    if sample.weight is not None:
+        x *= np.sqrt(sample.weight)[:, None]
+    matrix = x.T @ x / len(x)
+    variance = matrix.trace() / n_features
+    if not (math.isfinite(variance) and variance > 0.0):
+        return None
+    shrinkage = LEAST_SHRINKAGE
+    if not sample.is_all:
+        shrinkage = max(shrinkage, _shrinkage(x, matrix, variance))
+    elif bends_alike:
+        shrinkage = ROUNDING[problem.parameters.dtype.name]
+    if shrinkage > MOST_SHRINKAGE:
+        return None
+    matrix *= 1.0 - shrinkage
+    diagonal = matrix.diagonal() + shrinkage * variance
+    if not sample.is_all:
+        diagonal = np.where(diagonal < LEAST_VARIANCE, 1.0, diagonal)
+    curvature = CURVATURE if output is None else output.multiple * output.slope
+    penalty = problem.options.alpha / sample.total / curvature
+    np.fill_diagonal(matrix, diagonal + penalty / scales**2)
+    return np.linalg.cholesky(matrix)
+
+
+def _shrinkage(x: np.ndarray, matrix: np.ndarray, variance: float) -> float:
+    """Return how much of an estimate is to be the unit matrix times the variance."""
+    squares = np.vdot(matrix, matrix)
+    fourth = np.square(np.einsum("ij,ij->i", x, x)).mean()
+    distance = squares - variance**2 * len(matrix)
+    return float((fourth - squares) / len(x) / distance) if distance > 0.0 else 1.0
+
+
+def _first_step(
+    output: _Output,
+    alpha: float,
+    sample: _Sample,
+    variables: Variables | None,
+    packed: np.ndarray,
+    loss: float,
+    gradient: np.ndarray,
+) -> float:
+    """Return the length of the step down the gradient to the least loss; 1 if there is none.
+
+    A parabola with its minimum below 0 would go on no longer than 2 loss / slope, and log loss not
+    for many times that: the sample may know nothing of the rows that matter.
+    """
+    slopes = gradient if variables is None else variables.gradient(gradient)
+    fall = float(slopes @ slopes)
+    down = -slopes if variables is None else variables.parameters(-slopes)
+    steps = min(_steps(output, alpha, sample, packed, down, fall), 8.0 * loss / (fall or 1.0))
+    return steps * math.sqrt(fall) if 0.0 < steps * fall < math.inf else 1.0
+
+
+def _steps(
+    output: _Output,
+    alpha: float,
+    sample: _Sample,
+    packed: np.ndarray,
+    down: np.ndarray,
+    fall: float,
+) -> float:
+    """Return how many times `down` leads to the least loss, as far as the sample tells.
+
+    At first the loss falls by `fall` for each of them, as all rows have told. Then only the outputs
+    and the penalty change that: the labels stay what they are.
+    """
+    z, dz = sample.outputs(packed), sample.outputs(down)
+    before, weights = output.function(z), down[: -dz.shape[1]]
+    penalty = alpha / sample.total * float(weights @ weights)
+    bend = output.multiple * output.slope * sample.mean((dz * dz).sum(axis=1)) + penalty
+    steps = fall / bend if bend > 0.0 else 0.0  # Newton's
+    if output.is_linear or not 0.0 < steps < math.inf:
+        return steps
+    before_that, before_fall = 0.0, fall
+    for _ in range(DOUBLINGS):
+        changes = ((output.function(z + steps * dz) - before) * dz).sum(axis=1)
+        still = fall - steps * penalty - output.multiple * sample.mean(changes)
+        if still <= 0.0:
+            return before_that + (steps - before_that) * before_fall / (before_fall - still)
+        before_that, before_fall, steps = steps, still, 2.0 * steps
+    return before_that
