@@ -50,6 +50,7 @@ class _Sample(NamedTuple):
     ----------
     features, centred : numpy.ndarray of float64, shape (n, n_features)
         As they are, and less their means.
+    labels : numpy.ndarray, shape (n, n_outputs), or (n, 1) of class indices
     weight : numpy.ndarray, shape (n,), or None
         The mean is 1.
     moments : ColumnMoments
@@ -61,6 +62,7 @@ class _Sample(NamedTuple):
 
     features: np.ndarray
     centred: np.ndarray
+    labels: np.ndarray
     weight: np.ndarray | None
     moments: ColumnMoments
     total: float
@@ -113,7 +115,8 @@ def variables_of(
             variables = Decorrelated(sample.moments.means, scales, factor)
         if output is None:
             return variables, 1.0
-        return variables, _first_step(output, alpha, sample, variables, packed, loss, gradient)
+        point = packed, loss, gradient
+        return variables, _first_step(problem, output, sample, variables, *point)
 
 
 def _sample_rows(n_features: int, n_rows: int) -> int:
@@ -132,7 +135,8 @@ def _sample(block: Block, n_rows: int) -> _Sample | None:
     if weight is not None:
         weight = weight * (len(weight) / moments.n)
     total, is_all = moments.n * (n_rows / len(features)), n_rows == len(features)
-    return _Sample(features, found[0], weight, moments, total, is_all)
+    assert block.labels is not None
+    return _Sample(features, found[0], block.labels, weight, moments, total, is_all)
 
 
 def _scales(
@@ -223,8 +227,8 @@ def _shrinkage(x: np.ndarray, matrix: np.ndarray, variance: float) -> float:
 
 
 def _first_step(
+    problem: Problem,
     output: _Output,
-    alpha: float,
     sample: _Sample,
     variables: Variables | None,
     packed: np.ndarray,
@@ -239,13 +243,13 @@ def _first_step(
     slopes = gradient if variables is None else variables.gradient(gradient)
     fall = float(slopes @ slopes)
     down = -slopes if variables is None else variables.parameters(-slopes)
-    steps = min(_steps(output, alpha, sample, packed, down, fall), 8.0 * loss / (fall or 1.0))
+    steps = min(_steps(problem, output, sample, packed, down, fall), 8.0 * loss / (fall or 1.0))
     return steps * math.sqrt(fall) if 0.0 < steps * fall < math.inf else 1.0
 
 
 def _steps(
+    problem: Problem,
     output: _Output,
-    alpha: float,
     sample: _Sample,
     packed: np.ndarray,
     down: np.ndarray,
@@ -253,21 +257,58 @@ def _steps(
 ) -> float:
     """Return how many times `down` leads to the least loss, as far as the sample tells.
 
-    At first the loss falls by `fall` for each of them, as all rows have told. Then only the outputs
-    and the penalty change that: the labels stay what they are.
+    The loss of all rows falls by `fall` for each of them at first, and then by less as the outputs
+    change. The mean of these changes is estimated by regression on how fast the loss of each row
+    falls at first, of which the mean over all rows is known (Cochran, Sampling Techniques, 1977,
+    chapter 7).
     """
     z, dz = sample.outputs(packed), sample.outputs(down)
-    before, weights = output.function(z), down[: -dz.shape[1]]
-    penalty = alpha / sample.total * float(weights @ weights)
-    bend = output.multiple * output.slope * sample.mean((dz * dz).sum(axis=1)) + penalty
-    steps = fall / bend if bend > 0.0 else 0.0  # Newton's
-    if output.is_linear or not 0.0 < steps < math.inf:
-        return steps
-    before_that, before_fall = 0.0, fall
+    outputs = output.function(z)
+    weights, slopes = packed[: -dz.shape[1]], down[: -dz.shape[1]]
+    penalty = problem.options.alpha / sample.total
+    of_penalty = penalty * float(slopes @ slopes)
+    falls = output.multiple * (_of_labels(problem, sample, dz) - (outputs * dz).sum(axis=1))
+    mean = sample.mean(falls)
+    deviations = falls - mean
+    variance = sample.mean(deviations**2)
+    others = fall + penalty * float(weights @ slopes) - mean
+    others = others / variance if variance > 0.0 else 0.0
+
+    def fall_at(steps: float) -> float:
+        changes = ((output.function(z + steps * dz) - outputs) * dz).sum(axis=1)
+        change = sample.mean(changes) + others * sample.mean(changes * deviations)
+        return fall - output.multiple * change - steps * of_penalty
+
+    bend = output.multiple * output.slope * sample.mean((dz * dz).sum(axis=1)) + of_penalty
+    newton = fall / bend if bend > 0.0 else 0.0
+    return _zero(fall_at, fall, newton) if 0.0 < newton < math.inf else 0.0
+
+
+def _zero(function: Callable[[float], float], at_0: float, guess: float) -> float:
+    """Return about where a function that falls from `at_0`, above 0, reaches 0."""
+    low, at_low, high = 0.0, at_0, guess
     for _ in range(DOUBLINGS):
-        changes = ((output.function(z + steps * dz) - before) * dz).sum(axis=1)
-        still = fall - steps * penalty - output.multiple * sample.mean(changes)
-        if still <= 0.0:
-            return before_that + (steps - before_that) * before_fall / (before_fall - still)
-        before_that, before_fall, steps = steps, still, 2.0 * steps
-    return before_that
+        at_high = function(high)
+        if not at_high > 0.0:
+            break
+        low, at_low, high = high, at_high, 2.0 * high
+    else:
+        return low
+    for _ in range(2):  # of regula falsi
+        between = low + (high - low) * at_low / (at_low - at_high)
+        at_between = function(between)
+        if abs(at_between) < at_0 / 100.0:
+            break
+        if at_between > 0.0:
+            low, at_low = between, at_between
+        else:
+            high, at_high = between, at_between
+    return between
+
+
+def _of_labels(problem: Problem, sample: _Sample, dz: np.ndarray) -> np.ndarray:
+    """Return the sums of labels times numbers of each output."""
+    if problem.samples.class_indices:
+        return np.take_along_axis(dz, sample.labels.astype(np.intp), axis=1)[:, 0]
+    found: np.ndarray = (sample.labels * dz).sum(axis=1)
+    return found
