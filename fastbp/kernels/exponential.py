@@ -18,6 +18,7 @@ import numpy as np
 
 from fastbp.kernels.jit import device_function
 from fastbp.kernels.powers import (
+    eighths_lost,
     eighths_shift,
     exponent,
     mantissa,
@@ -201,6 +202,7 @@ def exp_limited(x: Vector) -> Vector:
     s = r * r
     if is_single(x):
         p = fma(fma(NEAR_2_SINGLE, r, NEAR_1_SINGLE), r, 0.5)
+        r = r + eighths_lost(shifted)  # the scale's error would be half of the whole
     else:
         high = fma(NEAR_5, r, NEAR_4)
         middle = fma(NEAR_3, r, NEAR_2)

@@ -47,6 +47,8 @@ class Format:
 DOUBLE_FORMAT = Format(np.float64, np.int64, 52, 1023)
 SINGLE_FORMAT = Format(np.float32, np.int32, 23, 127)
 _DOUBLE_ROOTS, _SINGLE_ROOTS = DOUBLE_FORMAT.roots(), SINGLE_FORMAT.roots()
+_EXACT_ROOTS = 2.0 ** (np.arange(LANES) / LANES)
+_LOST = (_EXACT_ROOTS / _EXACT_ROOTS.astype(np.float32) - 1.0).astype(np.float32)
 
 
 def _format_of(vector: ir.VectorType) -> Format:
@@ -123,10 +125,29 @@ def _double_root(builder: Any, bits: ir.Value) -> ir.Value:
 
 
 def _single_root(builder: Any, bits: ir.Value) -> ir.Value:
+    return _in_word_table(builder, bits, _SINGLE_ROOTS)
+
+
+def eighths_lost(shifted: Vector) -> Vector:
+    """Return how much larger 2**(n/8) is than `two_to_eighths`, relatively; in float64, 0."""
+    bits, _ = _bits(shifted)
+    return _LOST[bits & (LANES - 1)] if is_single(shifted) else np.zeros_like(shifted)
+
+
+@compiled_as(eighths_lost, vector_like, VectorType)
+def _(builder: Any, shifted: ir.Value) -> ir.Value:
+    if shifted.type.element == DOUBLE:
+        return constant(shifted.type, 0.0)
+    bits = builder.bitcast(shifted, integers_of(shifted.type))
+    found = _in_word_table(builder, bits, _LOST.view(np.int32))
+    return builder.bitcast(found, shifted.type)
+
+
+def _in_word_table(builder: Any, bits: ir.Value, words: np.ndarray) -> ir.Value:
     if has_feature("avx2"):
-        table = ir.Constant(WORDS, _SINGLE_ROOTS.tolist())
+        table = ir.Constant(WORDS, words.tolist())
         return intrinsic(builder, "llvm.x86.avx2.permd", WORDS, table, bits)
-    return _root_in_memory(builder, bits, _SINGLE_ROOTS)
+    return _root_in_memory(builder, bits, words)
 
 
 def _root_in_memory(builder: Any, bits: ir.Value, roots: np.ndarray) -> ir.Value:

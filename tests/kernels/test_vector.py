@@ -224,20 +224,26 @@ def test_roots_and_single_lanes(dtype):
     np.testing.assert_array_equal(b[:7], np.sqrt(a[:7]))
 
 
-@pytest.mark.skipif(not JIT_ENABLED, reason="plain Python looks roots up in an array")
+@pytest.mark.parametrize("tables_in_registers", [True, False])
 @both
-def test_processors_without_tables_in_registers(dtype, monkeypatch):
-    monkeypatch.setattr(powers, "has_feature", lambda name: False)
-    monkeypatch.setattr(powers, "vector_width", lambda: 128)
+def test_powers_of_eighths_and_what_they_lack(dtype, tables_in_registers, monkeypatch):
+    if not tables_in_registers:
+        monkeypatch.setattr(powers, "has_feature", lambda name: False)
+        monkeypatch.setattr(powers, "vector_width", lambda: 128)
 
     @kernel
-    def eighths(a, b):
+    def eighths(a, b, c):
         u = load(pointer_to(a), 0)
         store(pointer_to(b), 0, powers.two_to_eighths(u + powers.eighths_shift(u)))
+        store(pointer_to(c), 0, powers.eighths_lost(u + powers.eighths_shift(u)))
 
-    a, b = np.arange(-3.0, 13.0, 2.0, dtype), np.zeros(8, dtype)
-    eighths(a, b)
-    np.testing.assert_allclose(b, 2.0 ** (np.arange(-3.0, 13.0, 2.0) / 8), rtol=UNIT[dtype])
+    n = np.arange(-3.0, 13.0, 2.0)
+    for some in (n, n + 1.0):
+        a, b, c = some.astype(dtype), np.zeros(8, dtype), np.zeros(8, dtype)
+        eighths(a, b, c)
+        np.testing.assert_allclose(b, 2.0 ** (some / 8), rtol=UNIT[dtype])
+        better = b.astype(float) * (1.0 + c.astype(float))
+        np.testing.assert_allclose(better, 2.0 ** (some / 8), rtol=1e-14)
 
 
 @kernel

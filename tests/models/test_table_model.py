@@ -54,6 +54,23 @@ def test_numbers_are_in_the_units_of_the_target(tmp_path):
     np.testing.assert_array_equal(fastbp.load(tmp_path / "m").predict(X), found.predict(X))
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_a_scale_that_no_target_has_is_refused(tmp_path, scale):
+    fastbp.save(model("identity", "mse", None, target_scale=scale), tmp_path / "m")
+    with pytest.raises(
+        fastbp.CheckpointError, match=f"target_scale: expected a number above 0, got {scale}"
+    ):
+        fastbp.load(tmp_path / "m")
+
+
+def test_a_tiny_unit_of_the_target_in_float32(tmp_path):
+    fit = fastbp.fit_neuron(
+        X, X[:, 0], [0.0, 0.0], 0.0, 0.5, 20, activation="identity", dtype="float32"
+    )
+    found = TableModel(fit, ["a", "b"], "y", np.zeros(2), np.ones(2), None, target_scale=1e-60)
+    np.testing.assert_allclose(found.predict(X), fit.predict(X).astype(float) * 1e-60, rtol=1e-7)
+
+
 @pytest.mark.parametrize("classes", [[0, 1], None])
 def test_the_repr_holds_no_array(classes):
     text = repr(model(classes=classes))
