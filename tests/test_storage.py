@@ -109,6 +109,12 @@ def test_a_path_that_is_not_that_of_a_file(place, tmp_path, monkeypatch):
             fastbp.fit_neuron(*rows, checkpoint=place)
 
 
+def test_a_pattern_is_told_what_to_become():
+    told = "that exists (for the files of a pattern, the list that glob.glob returns), got none: '"
+    with pytest.raises(FileNotFoundError, match=re.escape(told)):
+        fastbp.open_rows("shards/*.parquet")
+
+
 def test_no_path():
     for path in ("", "a\0"):
         with pytest.raises(ValueError, match=r"^path: expected a path that a file can have, got '"):

@@ -93,7 +93,7 @@ class Table:
         rows = open_rows(
             self.file.source, target=target, weight=weight, **columns, **self.layout, **cluster
         )
-        if self.file.matching or self.cluster is not None:
+        if self.file.several or self.cluster is not None:
             rows.name = str(self.path)  # instead of the names of files, or of an absolute path
         return rows
 

@@ -1,4 +1,4 @@
-"""FILE: rows in a file, a folder, the files that match a pattern, or on standard input."""
+"""FILE: rows in files, a folder, the files that match a pattern, or on standard input."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ class Input:
     Attributes
     ----------
     path : Path
-        FILE as it was given, which is what messages call it.
-    matching : tuple of Path
-        The files that match it, in the order of their names, if it is a pattern.
+        What messages call it: FILE as it was given, or the first of several.
+    several : tuple of Path
+        The files, if several were given, or a pattern: then in the order of their names.
     """
 
     path: Path
-    matching: tuple[Path, ...] = ()
+    several: tuple[Path, ...] = ()
 
     @property
     def files(self) -> list[Path]:
-        """The files of a pattern, or the file or folder."""
-        return list(self.matching) or [self.path]
+        """The files, or the folder."""
+        return list(self.several) or [self.path]
 
     @property
     def source(self) -> Path | list[Path]:
         """What `open_rows` opens."""
-        return list(self.matching) or self.path
+        return list(self.several) or self.path
 
 
 class InputType(click.Path):
@@ -74,8 +74,20 @@ class InputType(click.Path):
 
 
 def input_argument(name: str, *, required: bool = True) -> Callable[[Any], Any]:
-    """Return the argument of rows."""
-    return click.argument(name, type=InputType(), required=required)
+    """Return the argument of rows: one input, or None."""
+    return click.argument(name, type=InputType(), nargs=-1, required=required, callback=_as_one)
+
+
+def _as_one(ctx: click.Context, param: click.Parameter, given: tuple[Input, ...]) -> Input | None:
+    """Return what was given as one input: a shell makes many files of a pattern without quotes."""
+    if len(given) < 2:
+        return given[0] if given else None
+    files = tuple(path for each in given for path in each.files)
+    for path in files:
+        if path == STANDARD or path.is_dir():
+            what = "standard input" if path == STANDARD else f"the folder {path}"
+            raise click.BadParameter(f"expected {what} alone, got {len(given)} inputs", ctx, param)
+    return Input(Path(f"{given[0].path} and {len(given) - 1} more"), files)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def predict(model: Path, file: Input, layout: dict[str, Any], out: Path | None) 
 def _columns_for(model: TableModel, file: Input, layout: dict[str, Any]) -> Rows:
     """Open an input with the columns that the model needs, in their order."""
     rows = _opened(model, file, layout)
-    if file.matching:
+    if file.several:
         rows.name = str(file.path)  # instead of those of the files
     return rows
 

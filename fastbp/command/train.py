@@ -64,8 +64,9 @@ NUMBER_LOSSES = " or ".join(name for name, row in LOSSES.items() if not row.for_
     help=f"""Train a neuron, or a network, on the rows of FILE.
 
     FILE ends in {", ".join(FORMATS)}, or is a folder of such files, or a pattern in quotes such as
-    'shards/*.parquet', and may be larger than memory. On standard input, for which FILE is "-", a
-    CSV is expected. Without FILE: a built-in synthetic set of 1,000,000 rows and 20 features.
+    'shards/*.parquet', and may be larger than memory. Several are taken as one, in order. On
+    standard input, for which FILE is "-", a CSV is expected. Without FILE: a built-in synthetic set
+    of 1,000,000 rows and 20 features.
 
     COLUMN is a name or, where there are none, a number: from 0, or -1 for the last one.
 

@@ -335,6 +335,23 @@ def test_a_pattern_is_the_files_that_match_it(table, shards, tmp_path):
     assert "--target: expected a column" in refused
 
 
+def test_several_files_are_one(table, shards, tmp_path):
+    """As a shell gives them where a pattern has no quotes."""
+    files = sorted((shards / "csv").glob("*.csv"))
+    run("train", shards / "csv" / "*.csv", *only("number"), "--number", "--save", tmp_path / "p")
+    run("train", *files, *only("number"), "--number", "--save", tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == (tmp_path / "p").read_bytes()
+    outputs = [run("predict", tmp_path / "f", *given).stdout for given in (files, [shards / "csv"])]
+    assert outputs[0] == outputs[1]
+    refused = run("train", *files, *only("number"), code=1).stderr
+    assert f"{files[0]} and {len(files) - 1} more: column 'number'" in refused
+    for alone, told in ((shards, f"the folder {shards}"), ("-", "standard input")):
+        refused = run("train", alone, files[0], code=2).stderr
+        assert f"expected {told} alone, got 2 inputs" in refused.replace("\n", " ")
+    way = ["train", *files, *only("two"), "--save"]
+    assert "would be overwritten" in run(*way, files[-1], code=2).stderr
+
+
 def test_a_file_whose_name_looks_like_a_pattern(table, tmp_path):
     table[:100].to_csv(tmp_path / "t[1].csv")
     run("train", tmp_path / "t[1].csv", *only("two"))

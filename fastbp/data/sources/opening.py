@@ -186,7 +186,10 @@ def _absolute(source: Any) -> Any:
 
 
 def _from_path(path: Path, request: ColumnRequest, layout: TextLayout) -> Rows:
-    with arguments.path_errors("source", "a file or folder that exists"):
+    expected = "a file or folder that exists"
+    if "*" in path.name:
+        expected += " (for the files of a pattern, the list that glob.glob returns)"
+    with arguments.path_errors("source", expected):
         mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         return folder_rows(path, request, layout)
