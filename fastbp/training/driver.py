@@ -22,6 +22,7 @@ from fastbp.errors import CheckpointError, DataError, DivergenceError
 from fastbp.kernels import layout
 from fastbp.kernels.cache import users_level
 from fastbp.system import archive
+from fastbp.system.blas import one_blas_thread
 from fastbp.system.interrupts import WaitInterruptedError, deferred_interrupts
 from fastbp.system.progress import Progress
 from fastbp.system.threads import ALONE
@@ -242,10 +243,11 @@ class _Fitting:
             return stopped is not None
 
         try:
-            before = minimization.begin()
-            if not np.isfinite(before):
-                raise self._divergence()
-            minimization.run(rule, after_iteration)
+            with one_blas_thread():
+                before = minimization.begin()
+                if not np.isfinite(before):
+                    raise self._divergence()
+                minimization.run(rule, after_iteration)
         except WaitInterruptedError:
             return "interrupted"
         if stopped is None:  # SciPy has found no lower loss, or none that is worth it

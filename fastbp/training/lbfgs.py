@@ -16,7 +16,6 @@ import numpy as np
 from fastbp.arguments import FLOAT64
 from fastbp.kernels import layout
 from fastbp.kernels.losses import BCE, CROSS_ENTROPY
-from fastbp.system.blas import one_blas_thread
 from fastbp.system.interrupts import WaitInterruptedError
 from fastbp.training.objective import Objective
 from fastbp.training.optimizers import LBFGS
@@ -45,6 +44,8 @@ class _Point(NamedTuple):
 
 class Minimization:
     """The minimization of a problem's loss, from its parameters on.
+
+    It is begun and run with one thread for the BLAS: see ``system/blas.py``.
 
     Packed parameters are those without the padding, in float64, all weights before all biases (as
     in scikit-learn, whose iterations are therefore the same). SciPy's vectors are their variables,
@@ -115,12 +116,11 @@ class Minimization:
             problem = self._objective.problem
             if problem.settings[layout.LOSS] not in (BCE, CROSS_ENTROPY):
                 self._factor = scale_of_loss(loss)  # of numbers, whose units it has
-            with one_blas_thread():
-                found = variables_of(self._objective, packed, loss, gradient)
-                self._variables, self._length = found
-                if self._variables is not None:
-                    vector = self._variables.of_parameters(packed)
-                vector = vector / self._length
+            found = variables_of(self._objective, packed, loss, gradient)
+            self._variables, self._length = found
+            if self._variables is not None:
+                vector = self._variables.of_parameters(packed)
+            vector = vector / self._length
         self._now = self._latest = _Point(packed, vector, *self._times(loss, gradient))
         return loss
 
@@ -160,8 +160,7 @@ class Minimization:
             "maxfun": evaluations,
         }
         start, how = self._now.vector, {"callback": after_iteration, "options": options}
-        with one_blas_thread():
-            found = scipy.optimize.minimize(self._tried, start, jac=True, method="L-BFGS-B", **how)
+        found = scipy.optimize.minimize(self._tried, start, jac=True, method="L-BFGS-B", **how)
         if self._error is not None:
             raise self._error
         return found

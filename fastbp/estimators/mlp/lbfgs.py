@@ -11,6 +11,7 @@ from fastbp.estimators.mlp.fitting import Fit
 from fastbp.estimators.mlp.network import Data
 from fastbp.estimators.scikit_learn import check_optimize_result
 from fastbp.models.layers import Layers
+from fastbp.system.blas import one_blas_thread
 from fastbp.training.callbacks import EpochState
 from fastbp.training.lbfgs import Minimization
 from fastbp.training.objective import objective, pass_options
@@ -53,7 +54,7 @@ class Lbfgs:
         self._fit.callbacks.begin(*learned.parameters)
         rule = LBFGS(gtol=float(settings.tol), ftol=FTOL)
         most = settings.max_iter, settings.max_fun
-        with objective(problem, settings.max_iter) as whole:
+        with objective(problem, settings.max_iter) as whole, one_blas_thread():
             minimization = Minimization(whole, problem.parameters)
             minimization.begin()
             try:
