@@ -162,12 +162,12 @@ def _solutions() -> list[Case]:
     both = {"group": SOLUTION, "unit": "fit", "watched": False}
     linear = [
         Case(
-            name=f"{n}x{d}, {loss}" if n else f"{data}, {loss}",
+            name=f"{_named(data, n, d)}, {loss}",
             problem=functools.partial(solutions.problem, data, n, d),
             providers=providers,
             expected=solutions.expected, value=solutions.objective, size=(n, d),
             tolerance=solutions.NEAR, own_tolerance=solutions.NEAR,
-            long=data == "classes" or n > 100_000, **both,
+            long=data in ("classes", "correlated") or n > 100_000, **both,
         )
         for data, loss, n, d, providers in LINEAR
     ]  # fmt: skip
@@ -180,6 +180,11 @@ def _solutions() -> list[Case]:
         for name, data, goal in TRAINED
     ]  # fmt: skip
     return [*linear, *trained]
+
+
+def _named(data: str, n: int, d: int) -> str:
+    size = f"{n}x{d}" if n else data
+    return f"{size} correlated" if data == "correlated" else size
 
 
 SIZES = [
@@ -199,6 +204,7 @@ LINEAR = [  # data, loss, rows and features where they can be chosen, and who fi
     ("classes", "log loss", 300_000, 50, solutions.TWO_CLASSES),
     ("numbers", "squares", 100_000, 20, solutions.NUMBERS),
     ("numbers", "squares", 300_000, 50, solutions.NUMBERS),
+    ("correlated", "squares", 100_000, 20, solutions.NUMBERS),
 ]
 TRAINED = [  # name, data, goal
     ("MLPClassifier, digits, validation log loss", "digits", 0.12),

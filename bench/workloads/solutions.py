@@ -50,12 +50,18 @@ Gradient = Callable[[np.ndarray], tuple[Any, Any]]
 
 
 def problem(data: str, n: int = 0, d: int = 0) -> Problem:
-    """Return "breast cancer" (standardized), "digits" / 16, or synthetic "classes" or "numbers"."""
-    if data in ("classes", "numbers"):
+    """Return "breast cancer" (standardized), "digits" / 16, or what is synthetic.
+
+    That is "classes", "numbers", or numbers of "correlated" features.
+    """
+    has_numbers = data in ("numbers", "correlated")
+    if data == "classes" or has_numbers:
         from fastbp.datasets import make_neuron_dataset
 
         x, y, weights, bias = make_neuron_dataset(n, d, noise=2.0, seed=0)
-        if data == "numbers":
+        if data == "correlated":
+            x = x @ np.random.default_rng(1).standard_normal((d, d))
+        if has_numbers:
             y = x @ weights + bias + 2.0 * np.random.default_rng(0).standard_normal(n)
     else:
         from sklearn import datasets
@@ -65,8 +71,8 @@ def problem(data: str, n: int = 0, d: int = 0) -> Problem:
         load = datasets.load_digits if digits else datasets.load_breast_cancer
         x, y = load(return_X_y=True)
         x = x / 16.0 if digits else scale(x)
-    y = y if data == "numbers" else y.astype(np.int64)
-    several = data != "numbers" and y.max() > 1
+    y = y if has_numbers else y.astype(np.int64)
+    several = not has_numbers and y.max() > 1
     p = Problem(x, y, int(y.max()) + 1 if several else 1, np.nan)
     return p._replace(least=objective(p, minimized(with_numpy(p), p, 100 * MOST)))
 
