@@ -27,8 +27,10 @@ ROWS_PER_FEATURE = 8
 """With fewer rows classes can often be told apart, and then few of the rows bend the loss."""
 ROUNDING = {"float64": 1e-8, "float32": 1e-4}
 """Directions in which rows differ by less are lost among the rounding errors of a gradient."""
-LEAST_SHRINKAGE = 0.03  # where not all rows are known, or they bend the loss otherwise later
-MOST_SHRINKAGE = 0.5  # more would leave too little
+SHRINKAGE, SHRINKAGE_OF_SQUARES = 0.02, 0.001
+"""Of the covariances, towards the unit matrix: they change on the way, as rows bend the loss less,
+and the rows after the first may have others. Less takes fewer iterations if they have not."""
+MOST_CHANCE = 0.5  # in the correlations of the first rows
 LEAST_VARIANCE = 0.25  # in the first rows, of a column that has about 1 in all
 DOUBLINGS = 6  # of Newton's step, at most
 
@@ -184,11 +186,7 @@ def _output_of(problem: Problem, n_outputs: int) -> _Output | None:
 def _factor(
     problem: Problem, output: _Output | None, sample: _Sample, scales: np.ndarray
 ) -> np.ndarray | None:
-    """Return the Cholesky factor of the scaled features' covariances; None if they say little.
-
-    Where the sample is not all rows, they are shrunk as by Ledoit and Wolf (Journal of Multivariate
-    Analysis 88, 2004), so that what is chance in them does no harm.
-    """
+    """Return the Cholesky factor of the scaled features' covariances; None if they say little."""
     n_features = scales.size
     bends_alike = output is not None and output.is_linear
     enough = bends_alike or problem.rows.n_rows >= ROWS_PER_FEATURE * n_features
@@ -201,13 +199,12 @@ def _factor(
     variance = matrix.trace() / n_features
     if not (math.isfinite(variance) and variance > 0.0):
         return None
-    shrinkage = LEAST_SHRINKAGE
-    if not sample.is_all:
-        shrinkage = max(shrinkage, _shrinkage(x, matrix, variance))
-    elif bends_alike:
-        shrinkage = ROUNDING[problem.parameters.dtype.name]
-    if shrinkage > MOST_SHRINKAGE:
+    if not sample.is_all and _chance(x, matrix, variance) > MOST_CHANCE:
         return None
+    shrinkage = SHRINKAGE
+    if bends_alike:
+        rounding = ROUNDING[problem.parameters.dtype.name]
+        shrinkage = rounding if sample.is_all else SHRINKAGE_OF_SQUARES
     matrix *= 1.0 - shrinkage
     diagonal = matrix.diagonal() + shrinkage * variance
     if not sample.is_all:
@@ -218,8 +215,13 @@ def _factor(
     return np.linalg.cholesky(matrix)
 
 
-def _shrinkage(x: np.ndarray, matrix: np.ndarray, variance: float) -> float:
-    """Return how much of an estimate is to be the unit matrix times the variance."""
+def _chance(x: np.ndarray, matrix: np.ndarray, variance: float) -> float:
+    """Return the share of chance in how much an estimate differs from the unit matrix.
+
+    The squares of its elements' standard errors, over those of the differences: the shrinkage of
+    Ledoit and Wolf (Journal of Multivariate Analysis 88, 2004). As a decision only: small variances
+    along some direction, which matter here, are estimated with small errors.
+    """
     squares = np.vdot(matrix, matrix)
     fourth = np.square(np.einsum("ij,ij->i", x, x)).mean()
     distance = squares - variance**2 * len(matrix)
