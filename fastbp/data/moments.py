@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp.data.rows import Rows, ranges
+from fastbp.data.rows import Rows
 from fastbp.errors import DataError
 
 LONG_ROW = 2048  # numbers
@@ -78,10 +78,9 @@ def _sums(of: str, *rows: np.ndarray) -> np.ndarray:
     return total
 
 
-def moments_by_block(rows: Rows, n_rows: int, origin: np.ndarray) -> Iterator[BlockMoments | None]:
-    """Yield the moments of the first so many rows' features, by their weights."""
-    for start, stop in ranges(0, n_rows, rows.block_rows):
-        block = rows.block(start, stop)
+def moments_by_block(rows: Rows, origin: np.ndarray) -> Iterator[BlockMoments | None]:
+    """Yield the moments of blocks of rows' features, by their weights."""
+    for _, block in rows.blocks():
         yield moments_of(block.features, origin, block.weight)
 
 

@@ -202,7 +202,7 @@ def exp_limited(x: Vector) -> Vector:
     s = r * r
     if is_single(x):
         p = fma(fma(NEAR_2_SINGLE, r, NEAR_1_SINGLE), r, 0.5)
-        r = r + eighths_lost(shifted)  # the scale's error would be half of the whole
+        r = r + eighths_lost(shifted)  # the rounding of 2**(n/8), half of the whole error
     else:
         high = fma(NEAR_5, r, NEAR_4)
         middle = fma(NEAR_3, r, NEAR_2)

@@ -58,8 +58,9 @@ class Minimization:
     parameters : numpy.ndarray
         Flat, where to begin.
     scaled : bool
-        Whether SciPy's iterations and tolerances are to be those of standardized features, and go
-        by the first loss. Otherwise variables are the packed parameters themselves.
+        Whether SciPy's iterations and tolerances are to be those of the variables, and the first
+        step, that `variables_of` chooses, and go by the first loss. Otherwise variables are the
+        packed parameters themselves.
     """
 
     def __init__(
@@ -120,8 +121,9 @@ class Minimization:
             self._variables, self._length = found
             if self._variables is not None:
                 vector = self._variables.of_parameters(packed)
-            vector = vector / self._length
-        self._now = self._latest = _Point(packed, vector, *self._times(loss, gradient))
+            with np.errstate(over="ignore"):
+                vector = vector / self._length
+        self._now = self._latest = _Point(packed, vector, *self._scaled_up(loss, gradient))
         return loss
 
     def run(
@@ -154,7 +156,8 @@ class Minimization:
         rule = attainable(rule, self._flat.dtype)
         options = {
             "maxcor": rule.memory,
-            "gtol": rule.gtol * self._length,
+            # of the gradient by the variables, in units of the root of the loss, as labels are
+            "gtol": rule.gtol * self._length * math.sqrt(self._factor),
             "ftol": rule.ftol,
             "maxiter": iterations,
             "maxfun": evaluations,
@@ -172,7 +175,7 @@ class Minimization:
             return self._now.loss, self._now.gradient
         vector = vector.copy()  # SciPy will change its own
         packed = self._packed(vector)
-        loss, gradient = self._times(*self.evaluate(packed))
+        loss, gradient = self._scaled_up(*self.evaluate(packed))
         if math.isfinite(loss) and np.isfinite(gradient).all():
             self._latest = _Point(packed, vector, loss, gradient)
             return loss, gradient
@@ -182,7 +185,7 @@ class Minimization:
         slope = abs(float(now.gradient @ (vector - now.vector)))
         return now.loss + 4.0 * slope, -9.0 * now.gradient
 
-    def _times(self, loss: float, gradient: np.ndarray) -> tuple[float, np.ndarray]:
+    def _scaled_up(self, loss: float, gradient: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and its derivatives by SciPy's vector, times the factor."""
         if not self._scaled:
             return loss, gradient

@@ -41,15 +41,18 @@ class Objective(Run):
         return gradient
 
     def first_rows(self, n_rows: int) -> Block:
-        """Return the first so many rows, as float64."""
-        return self._computes.first_rows(n_rows)
-
-    def moments(self) -> ColumnMoments:
-        """Return the moments of all rows' features, by their weights.
+        """Return the first so many rows, as float64.
 
         Raises a WaitInterruptedError if an interrupt cut it short.
         """
-        return self._computes.moments()
+        return self._computes.first_rows(n_rows)
+
+    def moments(self, origin: np.ndarray) -> ColumnMoments:
+        """Return the moments of all rows' features, by their weights, from an origin on.
+
+        Raises a WaitInterruptedError if an interrupt cut it short.
+        """
+        return self._computes.moments(origin)
 
     def loss(self, parameters: np.ndarray) -> float | None:
         """Return the loss, which may be infinite or NaN; None if an interrupt cut it short."""

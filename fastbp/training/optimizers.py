@@ -240,14 +240,14 @@ class LBFGS(Optimizer):
 
     Features need not be standardized: the variables of the iterations are the first layer's
     parameters as they would be for features less their means and divided by their deviations (means
-    and deviations are rounded so that standardized features stay as they are; the first rows, 1024
-    or 32 a feature, tell whether one pass over the others is needed for them). Those of a neuron,
-    or of a network of one layer, with up to 256 features are such that these have no correlations,
-    as far as the first rows tell; there a least-squares fit to rows that are all among them takes
-    one or two iterations. The first step, too, is as long as those rows advise. The tolerances are
-    for these variables, and for losses in units of the first one where it is below one half and has
-    units: all but ``"bce"`` and ``"cross_entropy"``. (The perceptrons' ``solver="lbfgs"`` does none
-    of this, as scikit-learn's does not.)
+    and deviations are rounded so that standardized features stay as they are; the first rows, about
+    a thousand, tell whether one pass over the others is needed for them). Those of a neuron, or of
+    a network of one layer, are such that features have no correlations either, as far as the first
+    rows tell: for up to 256 features and, but for least squares, at least 8 rows a feature. Least
+    squares take one or two iterations if there are no other rows. The first step, too, is as long
+    as those rows advise. The tolerances are for these variables, and for losses in units of the
+    first one where it is below one half and has units: all but ``"bce"`` and ``"cross_entropy"``.
+    (The perceptrons' ``solver="lbfgs"`` does none of this, as scikit-learn's does not.)
 
     A fit ends, ``stopped="tol"``, when either tolerance is met, or no step along the gradient
     lowers the loss any more, because of rounding; the fit's own `tol` may end it before.
@@ -271,8 +271,9 @@ class LBFGS(Optimizer):
     memory : int
         At least 1: how many of the last steps estimate the curvature.
     gtol : float
-        Not negative: end when no derivative is larger in magnitude. The default gives a logistic
-        regression's coefficients to about three digits.
+        Not negative: end when no derivative is larger in magnitude. With the default, a logistic
+        regression's coefficients have about three digits, also along the directions in which its
+        loss is flattest.
     ftol : float
         Not negative: end when an iteration lowers the loss by no more than `ftol` times the larger
         of the loss and 1. The default is 64 times the rounding error of float64, as in

@@ -17,8 +17,9 @@ from fastbp.training.objective import Objective
 from fastbp.training.problem import Problem
 from fastbp.training.variables import Decorrelated, Standardized, Variables
 
-SAMPLE_ROWS, SAMPLE_ROWS_PER_FEATURE, SAMPLE_ELEMENTS = 1024, 32, 2**18
-"""Of the first rows, which tell what all are like: the larger of two numbers, and the most."""
+SAMPLE_ROWS, SAMPLE_ROWS_PER_FEATURE = 1024, 32
+"""How many of the first rows tell what all are like: the larger of the two numbers."""
+SAMPLE_ELEMENTS = 2**18  # of them at most
 CURVATURE = 0.25
 """Of log loss by the pre-activation, at most; that of squares is 1. It need not be exact."""
 MOST_EXPONENT = 500  # of a scale: its square is a number, too
@@ -26,13 +27,16 @@ MOST_FEATURES = 256  # with correlations: the matrices of more would take longer
 ROWS_PER_FEATURE = 8
 """With fewer rows classes can often be told apart, and then few of the rows bend the loss."""
 ROUNDING = {"float64": 1e-8, "float32": 1e-4}
-"""Directions in which rows differ by less are lost among the rounding errors of a gradient."""
+"""Directions in which rows differ by less are lost among the rounding errors of a gradient, and
+where means are large beside deviations, so are others."""
 SHRINKAGE, SHRINKAGE_OF_SQUARES = 0.02, 0.001
 """Of the covariances, towards the unit matrix: they change on the way, as rows bend the loss less,
 and the rows after the first may have others. Less takes fewer iterations if they have not."""
 MOST_CHANCE = 0.5  # in the correlations of the first rows
-LEAST_VARIANCE = 0.25  # in the first rows, of a column that has about 1 in all
 DOUBLINGS = 6  # of Newton's step, at most
+MOST_PARABOLAS = 4.0
+"""The first step, in steps to where a parabola would be at 0: log loss goes on falling after that,
+but rows of which the first know nothing may be in the way."""
 
 
 class _Output(NamedTuple):
@@ -41,7 +45,7 @@ class _Output(NamedTuple):
     function: Callable[[np.ndarray], np.ndarray]
     multiple: float = 1.0
     slope: float = 1.0
-    """Of the function, at most or at 0."""
+    """Of the function, roughly: a scale for the penalty, and for where to look for a minimum."""
     is_linear: bool = False
 
 
@@ -51,13 +55,14 @@ class _Sample(NamedTuple):
     Attributes
     ----------
     features, centred : numpy.ndarray of float64, shape (n, n_features)
-        As they are, and less their means.
+        As they are, and less their means here.
     labels : numpy.ndarray, shape (n, n_outputs), or (n, 1) of class indices
     weight : numpy.ndarray, shape (n,), or None
         The mean is 1.
     moments : ColumnMoments
     total : float
-        The weights of all rows; of rows like these, unless they are known.
+        The weights of all rows, if they are like these. (Those of all, summed up block by block,
+        would have other last digits where blocks are cut elsewhere.)
     is_all : bool
         Whether there are no others.
     """
@@ -88,33 +93,36 @@ def variables_of(
 
     None stands for the packed parameters themselves. Loss and gradient are those there.
 
-    Scales are powers of two, and means multiples of them: the last digits of the moments, which
-    depend on how rows are cut into blocks, make no difference. Most features are scaled alike in
-    all rows: if they are standardized in the first ones, no others are read.
+    Scales are powers of two, and means multiples of them, so that standardized features stay as
+    they are, and the last digits of the moments, which depend on how rows are cut into blocks, make
+    no difference. Most features are scaled alike in all rows: if they are standardized in the first
+    ones, no others are read.
 
     A single layer's loss bends as its features' covariances say, as long as all rows bend it
     alike. Its variables are those of features without correlations, as far as the first rows tell,
     and the first step down the gradient is as long as they say.
     """
     problem, rows = objective.problem, objective.problem.rows
-    alpha, (n_weights, n_outputs, is_single) = problem.options.alpha, _sizes(problem)
-    sample = _sample(objective.first_rows(_sample_rows(rows.n_features, rows.n_rows)), rows.n_rows)
+    alpha, (n_weights, n_outputs, is_only_layer) = problem.options.alpha, _sizes(problem)
+    block = objective.first_rows(_sample_rows(rows.n_features, rows.n_rows))
+    sample, moments = _sample(block, rows.n_rows), None
     found = None if sample is None else _scales(sample.moments, alpha, sample.total)
     if sample is None or (found is not None and not sample.is_all):
-        moments = objective.moments()
+        moments = objective.moments(block.features[0])
         found = _scales(moments, alpha, moments.n)
-        sample = None if sample is None else sample._replace(total=moments.n)
     variables: Variables | None = None
     if found is not None:
         variables = Standardized(*found, n_weights, n_outputs)
-    if sample is None or not is_single:
+    if sample is None or not is_only_layer:
         return variables, 1.0
     output = _output_of(problem, n_outputs)
-    scales = np.ones(rows.n_features) if found is None else found[1]
     with np.errstate(over="ignore", invalid="ignore"):
-        factor = _factor(problem, output, sample, scales)
+        means, scales = sample.moments.means, sample.moments.scales
+        if moments is not None:
+            means, scales = _to_three_digits(moments)
+        factor = _factor(problem, output, sample, means, scales)
         if factor is not None:
-            variables = Decorrelated(sample.moments.means, scales, factor)
+            variables = Decorrelated(means, scales, factor)
         if output is None:
             return variables, 1.0
         point = packed, loss, gradient
@@ -160,8 +168,18 @@ def _scales(
     return None if not means.any() and (scales == 1.0).all() else (means, scales)
 
 
+def _to_three_digits(moments: ColumnMoments) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and scales, rounded: correlations help little where these are not as exact."""
+    mantissas, exponents = np.frexp(np.where(np.isfinite(moments.scales), moments.scales, 1.0))
+    scales = np.ldexp(np.round(mantissas * 1024.0) / 1024.0, exponents)
+    means = np.where(
+        moments.constant, moments.means, scales * np.round(moments.means / scales * 1024.0) / 1024.0
+    )
+    return np.where(np.isfinite(means), means, 0.0), scales
+
+
 def _sizes(problem: Problem) -> tuple[int, int, bool]:
-    """Return how many weights there are, how many neurons in the first layer, if it is the only."""
+    """Return how many weights and first neurons there are, and whether there is one layer only."""
     weights, biases = problem.named(problem.parameters).values()
     if isinstance(weights, list):
         return sum(w.size for w in weights), len(biases[0]), len(weights) == 1
@@ -184,38 +202,43 @@ def _output_of(problem: Problem, n_outputs: int) -> _Output | None:
 
 
 def _factor(
-    problem: Problem, output: _Output | None, sample: _Sample, scales: np.ndarray
+    problem: Problem,
+    output: _Output | None,
+    sample: _Sample,
+    means: np.ndarray,
+    scales: np.ndarray,
 ) -> np.ndarray | None:
-    """Return the Cholesky factor of the scaled features' covariances; None if they say little."""
+    """Return the Cholesky factor of the features' correlations; None if these say little.
+
+    A column that never changes in the sample has none.
+    """
     n_features = scales.size
     bends_alike = output is not None and output.is_linear
     enough = bends_alike or problem.rows.n_rows >= ROWS_PER_FEATURE * n_features
     if n_features > MOST_FEATURES or not enough:
         return None
-    x = sample.centred / scales
+    x = sample.centred / sample.moments.scales
     if sample.weight is not None:
         x *= np.sqrt(sample.weight)[:, None]
     matrix = x.T @ x / len(x)
-    variance = matrix.trace() / n_features
-    if not (math.isfinite(variance) and variance > 0.0):
+    if not math.isfinite(matrix.sum()):
         return None
-    if not sample.is_all and _chance(x, matrix, variance) > MOST_CHANCE:
+    if not sample.is_all and _chance(x, matrix) > MOST_CHANCE:
         return None
+    dtype = problem.parameters.dtype
     shrinkage = SHRINKAGE
     if bends_alike:
-        rounding = ROUNDING[problem.parameters.dtype.name]
-        shrinkage = rounding if sample.is_all else SHRINKAGE_OF_SQUARES
-    matrix *= 1.0 - shrinkage
-    diagonal = matrix.diagonal() + shrinkage * variance
-    if not sample.is_all:
-        diagonal = np.where(diagonal < LEAST_VARIANCE, 1.0, diagonal)
+        shrinkage = ROUNDING[dtype.name] if sample.is_all else SHRINKAGE_OF_SQUARES
+    varies = ~sample.moments.constant
+    distance = np.abs(means / scales)[varies].max(initial=0.0)
+    matrix *= 1.0 - min(1.0, max(shrinkage, float(distance * np.finfo(dtype).eps)))
     curvature = CURVATURE if output is None else output.multiple * output.slope
     penalty = problem.options.alpha / sample.total / curvature
-    np.fill_diagonal(matrix, diagonal + penalty / scales**2)
+    np.fill_diagonal(matrix, 1.0 + penalty / scales**2)
     return np.linalg.cholesky(matrix)
 
 
-def _chance(x: np.ndarray, matrix: np.ndarray, variance: float) -> float:
+def _chance(x: np.ndarray, matrix: np.ndarray) -> float:
     """Return the share of chance in how much an estimate differs from the unit matrix.
 
     The squares of its elements' standard errors, over those of the differences: the shrinkage of
@@ -224,7 +247,7 @@ def _chance(x: np.ndarray, matrix: np.ndarray, variance: float) -> float:
     """
     squares = np.vdot(matrix, matrix)
     fourth = np.square(np.einsum("ij,ij->i", x, x)).mean()
-    distance = squares - variance**2 * len(matrix)
+    distance = squares - matrix.trace() ** 2 / len(matrix)
     return float((fourth - squares) / len(x) / distance) if distance > 0.0 else 1.0
 
 
@@ -237,19 +260,20 @@ def _first_step(
     loss: float,
     gradient: np.ndarray,
 ) -> float:
-    """Return the length of the step down the gradient to the least loss; 1 if there is none.
-
-    A parabola with its minimum below 0 would go on no longer than 2 loss / slope, and log loss not
-    for many times that: the sample may know nothing of the rows that matter.
-    """
+    """Return the length of the step down the gradient to the least loss; 1 if that is unknown."""
     slopes = gradient if variables is None else variables.gradient(gradient)
-    fall = float(slopes @ slopes)
-    down = -slopes if variables is None else variables.parameters(-slopes)
-    steps = min(_steps(problem, output, sample, packed, down, fall), 8.0 * loss / (fall or 1.0))
-    return steps * math.sqrt(fall) if 0.0 < steps * fall < math.inf else 1.0
+    fall = float(np.linalg.norm(slopes))
+    if not 0.0 < fall < math.inf:
+        return 1.0
+    down = slopes / -fall
+    if variables is not None:
+        down = variables.parameters(down)
+    length = _length(problem, output, sample, packed, down, fall)
+    length = min(length, MOST_PARABOLAS * 2.0 * loss / fall)
+    return length if 0.0 < length < math.inf else 1.0
 
 
-def _steps(
+def _length(
     problem: Problem,
     output: _Output,
     sample: _Sample,
@@ -270,24 +294,24 @@ def _steps(
     penalty = problem.options.alpha / sample.total
     of_penalty = penalty * float(slopes @ slopes)
     falls = output.multiple * (_of_labels(problem, sample, dz) - (outputs * dz).sum(axis=1))
-    mean = sample.mean(falls)
-    deviations = falls - mean
+    mean_fall = sample.mean(falls)
+    deviations = falls - mean_fall
     variance = sample.mean(deviations**2)
-    others = fall + penalty * float(weights @ slopes) - mean
-    others = others / variance if variance > 0.0 else 0.0
+    of_all = fall + penalty * float(weights @ slopes)
+    correction = (of_all - mean_fall) / variance if variance > 0.0 else 0.0
 
-    def fall_at(steps: float) -> float:
-        changes = ((output.function(z + steps * dz) - outputs) * dz).sum(axis=1)
-        change = sample.mean(changes) + others * sample.mean(changes * deviations)
-        return fall - output.multiple * change - steps * of_penalty
+    def fall_at(length: float) -> float:
+        changes = ((output.function(z + length * dz) - outputs) * dz).sum(axis=1)
+        change = sample.mean(changes) + correction * sample.mean(changes * deviations)
+        return fall - output.multiple * change - length * of_penalty
 
     bend = output.multiple * output.slope * sample.mean((dz * dz).sum(axis=1)) + of_penalty
     newton = fall / bend if bend > 0.0 else 0.0
-    return _zero(fall_at, fall, newton) if 0.0 < newton < math.inf else 0.0
+    return _root(fall_at, fall, newton) if 0.0 < newton < math.inf else 0.0
 
 
-def _zero(function: Callable[[float], float], at_0: float, guess: float) -> float:
-    """Return about where a function that falls from `at_0`, above 0, reaches 0."""
+def _root(function: Callable[[float], float], at_0: float, guess: float) -> float:
+    """Return about where a function that falls from `at_0`, above 0, is 0."""
     low, at_low, high = 0.0, at_0, guess
     for _ in range(DOUBLINGS):
         at_high = function(high)

@@ -116,12 +116,12 @@ class Slices:
         """Return the first so many rows, as float64."""
         return self._problem.rows.block(0, n_rows)
 
-    def moments(self) -> ColumnMoments:
-        """Return the moments of all rows' features, by their weights."""
+    def moments(self, origin: np.ndarray) -> ColumnMoments:
+        """Return the moments of all rows' features, by their weights, from an origin on."""
         rows = self._problem.rows
         found = ColumnMoments(rows.n_features)
-        found.origin = self.first_rows(1).features[0]
-        for of_block in moments_by_block(rows, rows.n_rows, found.origin):
+        found.origin = origin
+        for of_block in moments_by_block(rows, origin):
             if self._interrupts.count:
                 raise WaitInterruptedError
             found.add(of_block)

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+LARGE = 2.0**200  # a loss: products of such are still numbers
+
 
 class Variables(ABC):
     """Packed parameters by which a loss is minimized, and back."""
@@ -72,7 +74,7 @@ class Standardized(Variables):
 class Decorrelated(Variables):
     """Those of a single layer whose features are standardized and without correlations.
 
-    With covariances L L^T of the standardized features, their weights v become L^T v.
+    With correlations L L^T of the features, the weights v of the standardized ones become L^T v.
 
     Parameters
     ----------
@@ -83,14 +85,16 @@ class Decorrelated(Variables):
 
     def __init__(self, means: np.ndarray, scales: np.ndarray, factor: np.ndarray) -> None:
         n = means.size
+        self._means, self._forth = means, factor.T * scales
         self._matrix = np.zeros((n + 1, n + 1))  # from variables to weights, and the bias below
         self._matrix[:n, :n] = np.linalg.inv(factor).T / scales[:, None]
         self._matrix[n, :n] = -(means @ self._matrix[:n, :n])
         self._matrix[n, n] = 1.0
 
     def of_parameters(self, packed: np.ndarray) -> np.ndarray:
-        found = np.linalg.solve(self._matrix, packed.reshape(len(self._matrix), -1))
-        return found.ravel()
+        rows = packed.reshape(len(self._matrix), -1)
+        weights, biases = rows[:-1], rows[-1]
+        return np.vstack([self._forth @ weights, biases + self._means @ weights]).ravel()
 
     def parameters(self, variables: np.ndarray) -> np.ndarray:
         found: np.ndarray = self._matrix @ variables.reshape(len(self._matrix), -1)
@@ -105,8 +109,8 @@ class Decorrelated(Variables):
 def scale_of_loss(loss: float) -> float:
     """Return a power of two to multiply losses by, so that tolerances go by the first of them.
 
-    Those of SciPy are absolute for losses below 1.
+    Those of SciPy are absolute for losses below 1, and it sums up squares of derivatives.
     """
-    if not 0.0 < loss < 0.5:
+    if loss == 0.0 or 0.5 <= loss < LARGE:
         return 1.0
     return math.ldexp(1.0, min(-math.frexp(loss)[1], 1000))

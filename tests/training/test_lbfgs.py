@@ -567,12 +567,11 @@ def test_variables_and_parameters(kind, sizes):
 
 
 def test_variables_of_features_without_correlations():
-    """The hessian of squares is the unit matrix, up to the shrinkage."""
+    """The hessian of squares is the unit matrix."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 4)) @ rng.normal(size=(4, 4)) * [1.0, 1e3, 1e-3, 1.0] + 5.0
-    means, scales = x.mean(axis=0), 2.0 ** np.round(np.log2(x.std(axis=0)))
-    factor = np.linalg.cholesky(np.cov(x / scales, rowvar=False, bias=True))
-    variables = Decorrelated(means, scales, factor)
+    factor = np.linalg.cholesky(np.corrcoef(x, rowvar=False))
+    variables = Decorrelated(x.mean(axis=0), x.std(axis=0), factor)
     design = np.c_[x, np.ones(50)]
     columns = [variables.gradient(design.T @ (design @ variables.parameters(e))) for e in np.eye(5)]
     np.testing.assert_allclose(np.array(columns) / 50, np.eye(5), atol=1e-10)
@@ -585,14 +584,14 @@ def test_rows_after_the_first_are_read_if_those_are_not_standardized(scaled, mon
     seen, computed = [], {name: getattr(slices.Slices, name) for name in ("first_rows", "moments")}
     for name, method in computed.items():
 
-        def noted(self, *n_rows, name=name, method=method):
-            seen.append((name, *n_rows))
-            return method(self, *n_rows)
+        def noted(self, argument, name=name, method=method):
+            seen.append((name, argument) if name == "first_rows" else (name,))
+            return method(self, argument)
 
         monkeypatch.setattr(slices.Slices, name, noted)
     neuron(5, data=(x if scaled else x * 8.0 + 3.0, y))
     first = [("first_rows", SAMPLE_ROWS)]
-    assert seen == (first if scaled else [*first, ("moments",), ("first_rows", 1)])
+    assert seen == (first if scaled else [*first, ("moments",)])
 
 
 # --- the first rows -------------------------------------------------------------------------------
@@ -650,6 +649,48 @@ def test_first_rows_that_mislead_cost_no_more_than_iterations():
     np.testing.assert_allclose(fit.weights, best.coef_, atol=1e-3)
     classes = neuron(1000, data=(x, (y > 0.0).astype(float)))
     assert classes.stopped == "tol"
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float64", 1e12), ("float32", 1e5)])
+@pytest.mark.parametrize("kind", ["constant", "collinear"])
+def test_rounding_of_large_features_does_no_harm(kind, dtype, size):
+    """Along a direction in which rows do not differ, a gradient is rounding errors alone."""
+    x, y = correlated(300)
+    if kind == "constant":
+        x[:, 2] = size
+    else:
+        x = np.c_[x[:, :4], x[:, 0] + x[:, 1], x[:, 2] - x[:, 3]] + size / 1e3
+    fit = of_squares(x, y, dtype=dtype)
+    best = LinearRegression().fit(x, y).predict(x)
+    assert fit.stopped == "tol"
+    assert np.mean((fit.predict(x) - y) ** 2) < 1.01 * np.mean((best - y) ** 2)
+
+
+@pytest.mark.parametrize("first", ["sorted", "larger"])
+def test_first_rows_in_other_places_cost_few_iterations(first):
+    x, y = correlated(20_000)
+    if first == "sorted":
+        x = x[np.argsort(x[:, 0])]
+    else:
+        x[:1024] *= 100.0
+    assert of_squares(x, x @ np.arange(20.0) + y).n_epochs <= 50
+
+
+def test_sources_that_cut_blocks_elsewhere_change_no_bit(monkeypatch):
+    x, y = correlated(20_000)
+    weight, found = np.random.default_rng(1).uniform(size=len(y)), set()
+    for size in (2**22, 2**16, 99_999):
+        monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", size)
+        fit = of_squares(8.0 * x + 3.0, y, sample_weight=weight, alpha=1e5)
+        found.add((fit.weights.tobytes(), fit.bias))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e76, 1e140])
+def test_labels_near_the_ends_of_the_range(unit):
+    x, y = correlated(1000)
+    fit = of_squares(x, y * unit)
+    np.testing.assert_allclose(fit.weights, LinearRegression().fit(x, y).coef_ * unit, rtol=1e-5)
 
 
 def test_first_rows_without_weight():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -90,27 +90,25 @@ class Passes:
 
     def first_rows(self, n_rows: int) -> Block:
         """Return the first so many rows, as float64."""
-        return joined(self._of_parts(n_rows, first_of_part))
-
-    def moments(self) -> ColumnMoments:
-        """Return the moments of all rows' features, by their weights."""
-        n_rows, found = self._problem.rows.n_rows, ColumnMoments(self._problem.rows.n_features)
-        found.origin = self.first_rows(1).features[0]
-        for blocks in self._of_parts(n_rows, moments_of_part, found.origin):
-            for block in blocks:
-                found.add(block)
-        return found
-
-    def _of_parts(self, n_rows: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """Return what a function has found of each part that holds some of the first rows."""
-        group_rows, submit = self._problem.group_rows, self._client.submit
         with self._connection.translated():
+            starts = [(part, first * self._problem.group_rows) for first, _, part in self._parts()]
             futures = [
-                submit(function, part, n_rows - first * group_rows, *arguments, pure=False)
-                for first, _, part in self._parts()
-                if first * group_rows < n_rows
+                self._client.submit(first_of_part, part, n_rows - start, pure=False)
+                for part, start in starts
+                if start < n_rows
             ]
-            return [self._connection.result(future) for future in futures]
+            return joined([self._connection.result(future) for future in futures])
+
+    def moments(self, origin: np.ndarray) -> ColumnMoments:
+        """Return the moments of all rows' features, by their weights, from an origin on."""
+        found = ColumnMoments(self._problem.rows.n_features)
+        found.origin = origin
+        with self._connection.translated():
+            parts = [each.part for each in self._parts()]
+            for future in self._client.map(moments_of_part, parts, origin=origin, pure=False):
+                for block in self._connection.result(future):
+                    found.add(block)
+        return found
 
     def reorder(self, orders: list[Any]) -> None:
         """Rows are visited where they lie."""

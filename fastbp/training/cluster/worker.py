@@ -230,10 +230,9 @@ def first_of_part(part: Part, n_rows: int) -> Block:
     return rows.block(0, min(n_rows, rows.n_rows))
 
 
-def moments_of_part(part: Part, n_rows: int, origin: np.ndarray) -> list[BlockMoments | None]:
-    """Return the moments of each block of a part's first rows."""
-    rows = part.samples.rows
-    return list(moments_by_block(rows, min(n_rows, rows.n_rows), origin))
+def moments_of_part(part: Part, origin: np.ndarray) -> list[BlockMoments | None]:
+    """Return the moments of each block of a part's rows."""
+    return list(moments_by_block(part.samples.rows, origin))
 
 
 def check_part(part: Part, dtype: str) -> None:
