@@ -30,8 +30,8 @@ ROUNDING = {"float64": 1e-8, "float32": 1e-4}
 """Directions in which rows differ by less are lost among the rounding errors of a gradient, and
 where means are large beside deviations, so are others."""
 SHRINKAGE, SHRINKAGE_OF_SQUARES = 0.02, 0.001
-"""Of the covariances, towards the unit matrix: they change on the way, as rows bend the loss less,
-and the rows after the first may have others. Less takes fewer iterations if they have not."""
+"""Of the correlations, towards none: they change on the way, as rows bend the loss less, and the
+rows after the first may have others. Less takes fewer iterations if they have not."""
 MOST_CHANCE = 0.5  # in the correlations of the first rows
 DOUBLINGS = 6  # of Newton's step, at most
 MOST_PARABOLAS = 4.0
@@ -98,8 +98,8 @@ def variables_of(
     no difference. Most features are scaled alike in all rows: if they are standardized in the first
     ones, no others are read.
 
-    A single layer's loss bends as its features' covariances say, as long as all rows bend it
-    alike. Its variables are those of features without correlations, as far as the first rows tell,
+    A single layer's loss bends as its features' covariances say, as long as all rows bend it alike.
+    Its variables are those of features without correlations, as far as the first rows tell,
     and the first step down the gradient is as long as they say.
     """
     problem, rows = objective.problem, objective.problem.rows
@@ -208,7 +208,7 @@ def _factor(
     means: np.ndarray,
     scales: np.ndarray,
 ) -> np.ndarray | None:
-    """Return the Cholesky factor of the features' correlations; None if these say little.
+    """Return the Cholesky factor of the features' correlations; None if they say little.
 
     A column that never changes in the sample has none.
     """
@@ -221,8 +221,6 @@ def _factor(
     if sample.weight is not None:
         x *= np.sqrt(sample.weight)[:, None]
     matrix = x.T @ x / len(x)
-    if not math.isfinite(matrix.sum()):
-        return None
     if not sample.is_all and _chance(x, matrix) > MOST_CHANCE:
         return None
     dtype = problem.parameters.dtype
@@ -235,7 +233,8 @@ def _factor(
     curvature = CURVATURE if output is None else output.multiple * output.slope
     penalty = problem.options.alpha / sample.total / curvature
     np.fill_diagonal(matrix, 1.0 + penalty / scales**2)
-    return np.linalg.cholesky(matrix)
+    known = math.isfinite(matrix.sum()) and math.isfinite(scales.sum())
+    return np.linalg.cholesky(matrix) if known else None
 
 
 def _chance(x: np.ndarray, matrix: np.ndarray) -> float:

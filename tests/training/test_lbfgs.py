@@ -666,6 +666,20 @@ def test_rounding_of_large_features_does_no_harm(kind, dtype, size):
     assert np.mean((fit.predict(x) - y) ** 2) < 1.01 * np.mean((best - y) ** 2)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("size", [1e200, 1e-158, 1e-250])
+def test_features_whose_squares_are_no_numbers(size, alpha):
+    """They are as they were without variables; the others are fitted."""
+    x, y = correlated(300)
+    extreme = size * np.random.default_rng(1).normal(size=(300, 1))
+    fit = of_squares(np.c_[x, extreme], y, alpha=alpha)
+    assert np.isfinite(fit.weights).all()
+    if size < 1.0:
+        best = Ridge(alpha=alpha, solver="cholesky").fit(x, y).predict(x)
+        outputs = fit.predict(np.c_[x, extreme])
+        assert np.mean((outputs - y) ** 2) < 1.001 * np.mean((best - y) ** 2)
+
+
 @pytest.mark.parametrize("first", ["sorted", "larger"])
 def test_first_rows_in_other_places_cost_few_iterations(first):
     x, y = correlated(20_000)
