@@ -29,7 +29,7 @@ class Input:
     Attributes
     ----------
     path : Path
-        What messages call it: FILE as it was given, or the first of several.
+        What messages call it: FILE as it was given, or the first of several and how many more.
     several : tuple of Path
         The files, if several were given, or a pattern: then in the order of their names.
     """

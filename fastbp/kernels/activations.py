@@ -52,7 +52,7 @@ def sigmoid_of(z: Vector, e: Vector) -> tuple[Vector, Vector]:
     """Return what :func:`sigmoid_and_derivative` does, for e = e**-z."""
     x, limit = -z, limit_for(z)
     a = 1.0 / (1.0 + e)
-    if is_single(z):  # 1.7 units in the last place, and fewer in the derivative
+    if is_single(z):  # 1.7 units in the last place, and 3.0 in the derivative
         a = a + reciprocal_lost(e, a)
     a = where_less(limit, x, 0.0, a)
     return a, where_less(limit, x, 0.0, a * (e * a))

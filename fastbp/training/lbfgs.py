@@ -58,9 +58,9 @@ class Minimization:
     parameters : numpy.ndarray
         Flat, where to begin.
     scaled : bool
-        Whether SciPy's iterations and tolerances are to be those of the variables, and the first
-        step, that `variables_of` chooses, and go by the first loss. Otherwise variables are the
-        packed parameters themselves.
+        Whether SciPy is to go by the variables and the length of the first step that `variables_of`
+        chooses, and its tolerances by the first loss. Otherwise variables are the packed parameters
+        themselves.
     """
 
     def __init__(
@@ -117,8 +117,7 @@ class Minimization:
             problem = self._objective.problem
             if problem.settings[layout.LOSS] not in (BCE, CROSS_ENTROPY):
                 self._factor = scale_of_loss(loss)  # of numbers, whose units it has
-            found = variables_of(self._objective, packed, loss, gradient)
-            self._variables, self._length = found
+            self._variables, self._length = variables_of(self._objective, packed, loss, gradient)
             if self._variables is not None:
                 vector = self._variables.of_parameters(packed)
             with np.errstate(over="ignore"):
@@ -156,7 +155,7 @@ class Minimization:
         rule = attainable(rule, self._flat.dtype)
         options = {
             "maxcor": rule.memory,
-            # of the gradient by the variables, in units of the root of the loss, as labels are
+            # Of derivatives by the variables; where the factor is not 1, in units of the labels.
             "gtol": rule.gtol * self._length * math.sqrt(self._factor),
             "ftol": rule.ftol,
             "maxiter": iterations,

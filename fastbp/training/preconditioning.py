@@ -21,7 +21,7 @@ SAMPLE_ROWS, SAMPLE_ROWS_PER_FEATURE = 1024, 32
 """How many of the first rows tell what all are like: the larger of the two numbers."""
 SAMPLE_ELEMENTS = 2**18  # of them at most
 CURVATURE = 0.25
-"""Of log loss by the pre-activation, at most; that of squares is 1. It need not be exact."""
+"""Of log loss by the pre-activation, at most, where no other is known; it need not be exact."""
 MOST_EXPONENT = 500  # of a scale: its square is a number, too
 MOST_FEATURES = 256  # with correlations: the matrices of more would take longer than the rows
 ROWS_PER_FEATURE = 8
@@ -169,7 +169,7 @@ def _scales(
 
 
 def _to_three_digits(moments: ColumnMoments) -> tuple[np.ndarray, np.ndarray]:
-    """Return means and scales, rounded: correlations help little where these are not as exact."""
+    """Return means and scales, rounded little enough for correlations to fit them."""
     mantissas, exponents = np.frexp(np.where(np.isfinite(moments.scales), moments.scales, 1.0))
     scales = np.ldexp(np.round(mantissas * 1024.0) / 1024.0, exponents)
     means = np.where(
