@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from fastbp.kernels.eights import prefetch_even_rows
 from fastbp.kernels.halves import (
-    HALF,
     Fours,
     add_fours,
     dot_fours,
@@ -25,6 +24,7 @@ from fastbp.kernels.jit import device_function
 from fastbp.kernels.lanes import lane
 from fastbp.kernels.reading import in_line
 from fastbp.kernels.vector import (
+    HALF,
     LANES,
     Pointer,
     Vector,
@@ -66,7 +66,7 @@ def wide_forward(
     while i < rows:
         if i + LANES <= rows:
             if ahead > 0:
-                prefetch_even_rows(x, d, BLOCK, stride, i + ahead)
+                prefetch_even_rows(x, d, in_blocks(d), stride, i + ahead)
             store(z, i, dot_8_rows(at(x, i * stride), d, stride, w) + broadcast_like(w, bias))
             i += LANES
         else:
@@ -95,6 +95,14 @@ def forward_fours(
         s2 = dot_fours(load_fours(at(x_i, 2 * stride), at(x_i, 6 * stride), first, like), weights)
         s3 = dot_fours(load_fours(at(x_i, 3 * stride), at(x_i, 7 * stride), first, like), weights)
         store(z, i, sum_halves(s0, s1, s2, s3) + broadcast_like(w, bias))
+
+
+@device_function
+def in_blocks(d: int) -> int:
+    """Return how many of a row's columns `wide_backward` takes in whole blocks."""
+    fours = (d + HALF - 1) // HALF
+    missing = fours * HALF - d  # in the first of them
+    return max(0, fours // MOST * BLOCK - missing)
 
 
 @device_function

@@ -34,9 +34,8 @@ from fastbp.kernels.lowering import (
 )
 from fastbp.kernels.reading import read_lanes
 from fastbp.kernels.stored import SIZES, as_floats, constant
-from fastbp.kernels.vector import LANES, LIKE, Pointer, Vector, fma
+from fastbp.kernels.vector import HALF, LANES, LIKE, Pointer, Vector, fma
 
-HALF = LANES // 2
 LOW, HIGH, BOTH = range(HALF), range(HALF, LANES), range(LANES)
 Fours = tuple[Vector, ...]
 

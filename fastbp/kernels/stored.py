@@ -60,9 +60,8 @@ def converted(stored: Any, builder: Any, raw: ir.Value, element: ir.Type) -> ir.
     if stored == FLOAT16:
         return _from_half(builder, raw, result)
     if stored == types.boolean:
-        one = constant(raw.type, 1)
-        least = builder.select(builder.icmp_unsigned("<", raw, one), raw, one)
-        return builder.uitofp(least, result)
+        is_true = builder.icmp_unsigned("!=", raw, constant(raw.type, 0))
+        return builder.select(is_true, constant(result, 1.0), constant(result, 0.0))
     from_integer = builder.sitofp if stored.signed else builder.uitofp
     if stored.bitwidth < 64:
         return from_integer(raw, result)
@@ -107,10 +106,13 @@ def _from_64_bits(builder: Any, raw: ir.Value, result: ir.VectorType, signed: bo
     The halves are put into the mantissas of 2**84 and 2**52, whose units are 2**32 and 1.
     """
     upper = builder.lshr(raw, constant(raw.type, 32))
-    bias = 0.0
+    bits, bias = 0x4530000000000000, 0.0
     if signed:  # add 2**31 to the upper half, which was read as unsigned
-        upper, bias = builder.xor(upper, constant(raw.type, 1 << 31)), 2.0**63
-    lower = builder.and_(raw, constant(raw.type, 0xFFFFFFFF))
-    high = builder.bitcast(builder.or_(upper, constant(raw.type, 0x4530000000000000)), result)
-    low = builder.bitcast(builder.or_(lower, constant(raw.type, 0x4330000000000000)), result)
+        bits, bias = bits + (1 << 31), 2.0**63
+    high = builder.bitcast(builder.xor(upper, constant(raw.type, bits)), result)
+    halves = ir.VectorType(ir.IntType(32), 2 * raw.type.count)
+    lower, ones = builder.bitcast(raw, halves), constant(halves, 0x43300000)
+    lanes = [i if i % 2 == 0 else i + halves.count for i in range(halves.count)]
+    positions = ir.Constant(ir.VectorType(ir.IntType(32), halves.count), lanes)
+    low = builder.bitcast(builder.shuffle_vector(lower, ones, positions), result)
     return builder.fadd(builder.fsub(high, constant(result, 2.0**84 + 2.0**52 + bias)), low)

@@ -52,6 +52,7 @@ from fastbp.kernels.lowering import (
 from fastbp.kernels.stored import constant
 
 LANES = lowering.LANES
+HALF = LANES // 2
 Vector = Any
 """Eight lanes: an LLVM vector when compiled, an array of shape (8,) with the JIT off."""
 Four = tuple[Vector, Vector, Vector, Vector]

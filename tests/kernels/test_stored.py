@@ -44,6 +44,8 @@ def in_all_ways(p, q):
     store(q, 88, r.read_first(p, 2, -1, q))
     store(q, 96, r.read_first(p, 2, 9, q))
     store(q, 104, r.read_up_to(p, 2, 3, q))
+    store(q, 112, r.read_few(p, 2, 3, zero))
+    store(q, 120, r.read_few(p, 12, 4, q))
 
 
 @kernel
@@ -114,7 +116,7 @@ def test_numbers_of_many_bits(dtype):
 @pytest.mark.parametrize("dtype", WHOLE + WIDE, ids=str)
 def test_every_way_to_load(dtype):
     x = random_numbers(dtype, 300)[-16:]
-    double, single = outputs_of(loaded_in_all_ways, x, 112)
+    double, single = outputs_of(loaded_in_all_ways, x, 128)
     zero = np.zeros(8)
     for out, f in (double, x.astype(DOUBLE)), (single, as_single(x.astype(DOUBLE))):
         expected = [
@@ -125,7 +127,9 @@ def test_every_way_to_load(dtype):
         assert (out[56], out[57]) == (f[9], 64 // x.itemsize)
         np.testing.assert_array_equal(out[80:88], [*f[3:9], 0.0, f[12]])
         assert not out[88:96].any()
-        np.testing.assert_array_equal(out[96:], [*f[2:10], *f[2:5], *zero[:5]])
+        few = [*f[2:5], *zero[:5]]
+        np.testing.assert_array_equal(out[96:112], [*f[2:10], *few])
+        np.testing.assert_array_equal(out[112:], [*few, *f[12:], *zero[:4]])
 
 
 @pytest.mark.parametrize("dtype", [np.dtype(np.uint8), SINGLE, DOUBLE], ids=str)
