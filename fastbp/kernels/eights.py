@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbp.kernels.jit import device_function, template
+from fastbp.kernels.jit import device_function
 from fastbp.kernels.lanes import sum_each, sum_lanes
-from fastbp.kernels.reading import in_line, read, read_4, read_few, read_first
+from fastbp.kernels.reading import in_line, read, read_4, read_tail
 from fastbp.kernels.vector import (
-    HALF,
     LANES,
     Pointer,
     Vector,
@@ -79,30 +78,25 @@ def dot_8_rows(x: Pointer, d: int, stride: int, w: Pointer) -> Vector:
     sums = zero, zero, zero, zero, zero, zero, zero, zero
     j = 0
     while j + LANES <= d:
-        sums = add_products(read_first, rows, j, LANES, load(w, j), sums)
+        sums = add_products(rows, j, LANES, load(w, j), sums)
         j += LANES
-    if 0 < d - j <= HALF:
-        sums = add_products(read_few, rows, j, d - j, load(w, j), sums)
-    elif j < d:
-        sums = add_products(read_first, rows, j, d - j, load(w, j), sums)
+    if j < d:
+        sums = add_products(rows, j, d - j, load(w, j), sums)
     return sum_each(*sums)
 
 
-@template
-def add_products(reader: Any, rows: Any, j: int, n: int, w: Vector, sums: Any) -> Any:
-    """Return the sums of eight rows, with the products of n numbers from j on added.
-
-    The reader is what reads as many: `read_first`, or `read_few`.
-    """
+@device_function
+def add_products(rows: Any, j: int, n: int, w: Vector, sums: Any) -> Any:
+    """Return the sums of eight rows, with the products of n numbers from j on added."""
     return (
-        fma(reader(rows[0], j, n, w), w, sums[0]),
-        fma(reader(rows[1], j, n, w), w, sums[1]),
-        fma(reader(rows[2], j, n, w), w, sums[2]),
-        fma(reader(rows[3], j, n, w), w, sums[3]),
-        fma(reader(rows[4], j, n, w), w, sums[4]),
-        fma(reader(rows[5], j, n, w), w, sums[5]),
-        fma(reader(rows[6], j, n, w), w, sums[6]),
-        fma(reader(rows[7], j, n, w), w, sums[7]),
+        fma(read_tail(rows[0], j, n, w), w, sums[0]),
+        fma(read_tail(rows[1], j, n, w), w, sums[1]),
+        fma(read_tail(rows[2], j, n, w), w, sums[2]),
+        fma(read_tail(rows[3], j, n, w), w, sums[3]),
+        fma(read_tail(rows[4], j, n, w), w, sums[4]),
+        fma(read_tail(rows[5], j, n, w), w, sums[5]),
+        fma(read_tail(rows[6], j, n, w), w, sums[6]),
+        fma(read_tail(rows[7], j, n, w), w, sums[7]),
     )
 
 
@@ -115,7 +109,7 @@ def dot_row(x: Pointer, d: int, w: Pointer) -> float:
         s = fma(read(x, j, w), load(w, j), s)
         j += LANES
     if j < d:
-        s = fma(read_first(x, j, d - j, w), load(w, j), s)
+        s = fma(read_tail(x, j, d - j, w), load(w, j), s)
     return sum_lanes(s)
 
 
@@ -130,15 +124,10 @@ def wide_backward(
         j += 4 * LANES
     while j + LANES < d:
         n = min(d - j - LANES, LANES)
-        if n <= HALF:
-            add_2_columns(read_few, at(x, j), stride, rows, dz, at(dw, j), n)
-        else:
-            add_2_columns(read_first, at(x, j), stride, rows, dz, at(dw, j), n)
+        add_2_columns(at(x, j), stride, rows, dz, at(dw, j), n)
         j += 2 * LANES
-    if 0 < d - j <= HALF:
-        add_1_column(read_few, at(x, j), stride, rows, dz, at(dw, j), d - j)
-    elif j < d:
-        add_1_column(read_first, at(x, j), stride, rows, dz, at(dw, j), d - j)
+    if j < d:
+        add_1_column(at(x, j), stride, rows, dz, at(dw, j), d - j)
 
 
 @device_function
@@ -165,9 +154,9 @@ def add_4_columns(x: Pointer, stride: int, rows: int, ahead: int, dz: Pointer, d
     add_to(dw, 3 * LANES, s[3] + t[3])
 
 
-@template
+@device_function
 def add_2_columns(
-    reader: Any, x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int
+    x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int
 ) -> None:
     """Add dw[0 : 8 + n] += the first 8 + n columns of x' dz; ACC dw."""
     o = 0
@@ -177,35 +166,35 @@ def add_2_columns(
     for i in range(0, rows - 1, 2):
         c = broadcast(dz[i])
         s0 = fma(c, read(x, o, dz), s0)
-        s1 = fma(c, reader(x, o + LANES, n, dz), s1)
+        s1 = fma(c, read_tail(x, o + LANES, n, dz), s1)
         o += stride
         c = broadcast(dz[i + 1])
         t0 = fma(c, read(x, o, dz), t0)
-        t1 = fma(c, reader(x, o + LANES, n, dz), t1)
+        t1 = fma(c, read_tail(x, o + LANES, n, dz), t1)
         o += stride
     if rows % 2:
         c = broadcast(dz[rows - 1])
         s0 = fma(c, read(x, o, dz), s0)
-        s1 = fma(c, reader(x, o + LANES, n, dz), s1)
+        s1 = fma(c, read_tail(x, o + LANES, n, dz), s1)
     add_to(dw, 0, s0 + t0)
     add_to(dw, LANES, s1 + t1)
 
 
-@template
+@device_function
 def add_1_column(
-    reader: Any, x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int
+    x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int
 ) -> None:
     """Add dw[0:n] += the first n columns of x' dz; ACC dw."""
     o = 0
     zero = zeros(dz)
     s, t = zero, zero
     for i in range(0, rows - 1, 2):
-        s = fma(broadcast(dz[i]), reader(x, o, n, dz), s)
+        s = fma(broadcast(dz[i]), read_tail(x, o, n, dz), s)
         o += stride
-        t = fma(broadcast(dz[i + 1]), reader(x, o, n, dz), t)
+        t = fma(broadcast(dz[i + 1]), read_tail(x, o, n, dz), t)
         o += stride
     if rows % 2:
-        s = fma(broadcast(dz[rows - 1]), reader(x, o, n, dz), s)
+        s = fma(broadcast(dz[rows - 1]), read_tail(x, o, n, dz), s)
     add_to(dw, 0, s + t)
 
 

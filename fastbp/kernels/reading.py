@@ -102,6 +102,14 @@ def _(stored: Any, builder: Any, pointer: ir.Value, *others: ir.Value) -> ir.Val
 
 
 @device_function
+def read_tail(pointer: Pointer, index: int, count: int, like: Any) -> Vector:
+    """Return what `read_first` does, by `read_few` where that will do."""
+    if count <= HALF:
+        return read_few(pointer, index, count, like)
+    return read_first(pointer, index, count, like)
+
+
+@device_function
 def read_up_to(pointer: Pointer, index: int, count: int, like: Any) -> Vector:
     """Return what `read_first` does: see `fastbp.kernels.vector.load_up_to`."""
     if count >= LANES:

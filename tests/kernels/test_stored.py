@@ -46,6 +46,8 @@ def in_all_ways(p, q):
     store(q, 104, r.read_up_to(p, 2, 3, q))
     store(q, 112, r.read_few(p, 2, 3, zero))
     store(q, 120, r.read_few(p, 12, 4, q))
+    store(q, 128, r.read_tail(p, 2, 3, q))
+    store(q, 136, r.read_tail(p, 2, 8, q))
 
 
 @kernel
@@ -116,7 +118,7 @@ def test_numbers_of_many_bits(dtype):
 @pytest.mark.parametrize("dtype", WHOLE + WIDE, ids=str)
 def test_every_way_to_load(dtype):
     x = random_numbers(dtype, 300)[-16:]
-    double, single = outputs_of(loaded_in_all_ways, x, 128)
+    double, single = outputs_of(loaded_in_all_ways, x, 144)
     zero = np.zeros(8)
     for out, f in (double, x.astype(DOUBLE)), (single, as_single(x.astype(DOUBLE))):
         expected = [
@@ -129,7 +131,7 @@ def test_every_way_to_load(dtype):
         assert not out[88:96].any()
         few = [*f[2:5], *zero[:5]]
         np.testing.assert_array_equal(out[96:112], [*f[2:10], *few])
-        np.testing.assert_array_equal(out[112:], [*few, *f[12:], *zero[:4]])
+        np.testing.assert_array_equal(out[112:], [*few, *f[12:], *zero[:4], *few, *f[2:10]])
 
 
 @pytest.mark.parametrize("dtype", [np.dtype(np.uint8), SINGLE, DOUBLE], ids=str)
