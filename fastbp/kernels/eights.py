@@ -155,9 +155,7 @@ def add_4_columns(x: Pointer, stride: int, rows: int, ahead: int, dz: Pointer, d
 
 
 @device_function
-def add_2_columns(
-    x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int
-) -> None:
+def add_2_columns(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int) -> None:
     """Add dw[0 : 8 + n] += the first 8 + n columns of x' dz; ACC dw."""
     o = 0
     zero = zeros(dz)
@@ -181,9 +179,7 @@ def add_2_columns(
 
 
 @device_function
-def add_1_column(
-    x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int
-) -> None:
+def add_1_column(x: Pointer, stride: int, rows: int, dz: Pointer, dw: Pointer, n: int) -> None:
     """Add dw[0:n] += the first n columns of x' dz; ACC dw."""
     o = 0
     zero = zeros(dz)
