@@ -125,6 +125,7 @@ class Scaled(Wrapped):
         classes: np.ndarray | None,
     ) -> None:
         super().__init__(rows)
+        self.costly = True
         self._scalings, self._classes = (scaling, target_scaling), classes
 
     def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:

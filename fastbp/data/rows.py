@@ -31,7 +31,7 @@ DIGEST_CHUNKS, DIGEST_BYTES = 64, 2**16
 
 _forwarded = operator.attrgetter(
     "name", "n_rows", "n_features", "n_labels", "weighted", "feature_names", "classes", "dtype",
-    "random_access", "any_order", "cluster",
+    "random_access", "any_order", "costly", "cluster",
 )  # fmt: skip
 
 Choose = Callable[[np.ndarray], np.ndarray]
@@ -137,6 +137,8 @@ class Rows(ABC):
     any_order : bool
         Whether several threads can fill blocks at the same time, and in any order, at the same
         cost. Otherwise blocks come from front to back, and going back means starting again.
+    costly : bool
+        Whether to read rows takes longer than from a copy in a temporary file.
     cluster : distributed.Client or None
         That of the cluster whose workers compute on the rows, where they are.
     partitioned : bool
@@ -158,6 +160,7 @@ class Rows(ABC):
     dtype = "float64"
     random_access = False
     any_order = True
+    costly = False
     cluster: Any = None
     partitioned = False
     in_memory: Block | None = None
@@ -272,7 +275,7 @@ class Wrapped(Rows):
         (
             self.name, self.n_rows, self.n_features, self.n_labels, self.weighted,
             self.feature_names, self.classes, self.dtype, self.random_access, self.any_order,
-            self.cluster,
+            self.costly, self.cluster,
         ) = _forwarded(rows)  # fmt: skip
 
     def fill(self, start: int, stop: int, block: Block) -> None:

@@ -48,7 +48,7 @@ class Supply(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End the threads that read; drop a temporary copy or a mapping."""
+        """End the threads that read; drop a mapping."""
 
 
 class InPlace(Supply):
@@ -90,8 +90,8 @@ class InPlace(Supply):
 class Streamed(Supply):
     """Rows that other threads read in their order."""
 
-    def __init__(self, rows: Rows, read_ahead: ReadAhead, temporary: bool = False) -> None:
-        self._rows, self._read_ahead, self._temporary = rows, read_ahead, temporary
+    def __init__(self, rows: Rows, read_ahead: ReadAhead) -> None:
+        self._rows, self._read_ahead = rows, read_ahead
 
     def rows(self, position: int, more_epochs: bool) -> tuple[int, int, Block, np.ndarray | None]:
         return *self._read_ahead.block(position, more_epochs), None
@@ -103,8 +103,6 @@ class Streamed(Supply):
 
     def close(self) -> None:
         self._read_ahead.close()
-        if self._temporary:
-            self._rows.close()
 
 
 class Gathered(Streamed):
@@ -184,9 +182,4 @@ def open_supply(
     whole = base.in_memory if mapped is None else mapped.block
     if whole is not None:
         return InPlace(samples, whole, mapped, choose)
-    temporary = shuffle == "window" and not rows.any_order
-    if temporary:
-        from fastbp.data.sources.spool import spooled  # 10 ms, which few fits need
-
-        rows = spooled(rows, interrupts.raise_if_any)
-    return Streamed(rows, read_ahead(rows), temporary)
+    return Streamed(rows, read_ahead(rows))

@@ -170,6 +170,7 @@ def fit_neuron(
         MiB, otherwise a block of rows at a time in every epoch. For rows in files, some 64 MiB
         are in memory at any time, whatever their size, as the next blocks are read while one is
         computed: 4 MiB a thread that reads, and three windows of 16 MiB with shuffle "window".
+        Several epochs may read a temporary copy instead (see Notes).
     labels : array-like, shape (n_samples,) or (n_samples, 1), or None
         From 0 to 1 for the loss ``"bce"``. None if the rows carry their labels. A Dask array,
         Series or DataFrame, too.
@@ -285,11 +286,16 @@ def fit_neuron(
     ``[s, 1 + w]`` for window w. A source that can only be read from front to back is copied into a
     temporary file for it.
 
+    Temporary copies: three epochs or more read files that have to be parsed or put together, and
+    Dask collections, only once. Later epochs read float64 numbers from a file without a name in the
+    folder of temporary files (``TMPDIR``), if it takes at most a quarter of what is free there;
+    otherwise, and if it cannot be written, every epoch reads the source. There is no copy of rows
+    of at most 64 MiB, which are read into memory, of a ``.npy``, which is mapped, or of the blocks
+    of a callable, which is called for each epoch.
+
     Dask collections: the result is that of the same rows in memory, bit for bit, however they are
     partitioned. Without a client of a cluster, this process's threads compute the partitions, from
-    front to back in every epoch, and two of them stay in memory; rows of at most 64 MiB are
-    computed only once. Lengths that
-    Dask does not know are computed first, wherever Dask computes. An array with several chunks
+    front to back, and two of them stay in memory. Lengths that Dask does not know are computed first, wherever Dask computes. An array with several chunks
     along its columns is rechunked to whole rows, and so are labels and weights whose partitions are
     not those of the features. Features, labels and weights that come from the same DataFrame are
     read one after another; ``open_rows(frame, target=...)`` reads them at once. The index is no

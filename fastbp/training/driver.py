@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from fastbp import arguments
 from fastbp.arguments import FLOAT64
 from fastbp.data.arrays import read_only
+from fastbp.data.copies import copied
 from fastbp.data.labels import Samples, check_weights, samples, validation_samples
 from fastbp.data.rows import Rows
 from fastbp.errors import CheckpointError, DataError, DivergenceError
@@ -23,7 +25,7 @@ from fastbp.kernels import layout
 from fastbp.kernels.cache import users_level
 from fastbp.system import archive
 from fastbp.system.blas import one_blas_thread
-from fastbp.system.interrupts import WaitInterruptedError, deferred_interrupts
+from fastbp.system.interrupts import Interrupts, WaitInterruptedError, deferred_interrupts
 from fastbp.system.progress import Progress
 from fastbp.system.threads import ALONE
 from fastbp.training import checkpoints
@@ -33,7 +35,7 @@ from fastbp.training.cluster.connection import Connection, errors_translated
 from fastbp.training.lbfgs import Minimization
 from fastbp.training.objective import Objective, objective, pass_options
 from fastbp.training.optimizers import GRADIENT_ONLY, LBFGS
-from fastbp.training.problem import FitType, Model, Outcome, Problem, checked_options
+from fastbp.training.problem import FitType, Model, Options, Outcome, Problem, checked_options
 from fastbp.training.run import Run
 from fastbp.training.slices import workers
 from fastbp.training.validation import Validation
@@ -105,6 +107,7 @@ def train(
             return _Fitting(run).outcome()
     with (
         deferred_interrupts() as interrupts,
+        _copied(problem, options, interrupts) as problem,
         workers(problem, options.epochs) as (team, readers),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
         Run(problem, team, readers, interrupts) as run,
@@ -112,6 +115,7 @@ def train(
     ):
         held_out = whole = None
         if against is not None:
+            against = stack.enter_context(_copied(against, options, interrupts))
             held_out = stack.enter_context(objective(against, options.epochs, interrupts))
         if type(options.optimizer) is LBFGS:
             n, alpha, n_threads = problem.rows.n_rows, options.alpha, options.n_threads
@@ -119,6 +123,15 @@ def train(
             passes = replace(problem, options=once)
             whole = stack.enter_context(Objective(passes, team, readers, interrupts))
         return _Fitting(run, held_out, checkpoint, progress, whole).outcome(saved)
+
+
+@contextlib.contextmanager
+def _copied(problem: Problem, options: Options, interrupts: Interrupts) -> Iterator[Problem]:
+    """Yield the problem, its rows copied where that makes the epochs of a fit faster."""
+    shuffle, n_threads = problem.options.shuffle, options.n_threads
+    how = options.epochs, shuffle, n_threads, interrupts, options.progress
+    with copied(problem.samples, *how) as samples:
+        yield problem if samples is problem.samples else replace(problem, samples=samples)
 
 
 class _Fitting:

@@ -234,12 +234,14 @@ def test_small_rows_are_computed_once_after_their_lengths():
     assert times(3) == [2, 1, 2]
 
 
-def test_large_rows_are_computed_once_an_epoch(in_blocks, monkeypatch):
+@pytest.mark.parametrize("room", [0, 2**40])
+def test_large_rows_are_computed_once_an_epoch_or_copied(in_blocks, monkeypatch, room):
     monkeypatch.setattr("fastbp.data.rows.BLOCK_BYTES", 4000)
+    monkeypatch.setattr("fastbp.data.sources.spool.disk_space", lambda: room)
     array = counted((100,) * 6)
     fit = neuron(array[:, :D], array[:, D], batch_size=20)
     assert_same(fit, neuron(X, Y, batch_size=20))
-    assert times(6) == [1 + 3] * 6
+    assert times(6) == [1 + (1 if room else 3)] * 6
 
 
 def test_partitions_are_tasks_that_a_cluster_can_take():

@@ -47,6 +47,10 @@ from tests.data.kinds import (
 pa = pytest.importorskip("pyarrow", reason="reads tables; CI has it")
 
 
+def copy_of(rows):
+    return spooled(rows, (block for _, block in rows.blocks()))
+
+
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Make pieces small, so that small sources have several."""
@@ -178,7 +182,7 @@ def test_any_cuts_give_the_same_rows(kind, parts, reads, spool):
             for i, (start, stop) in enumerate(pairwise(bounds)):
                 _, options = written(kind, Path(name), rows[start:stop], f"part{i}")
             source = open_rows(name, **options)
-        assert_all_rows(spooled(source) if spool else source, rows, reads)
+        assert_all_rows(copy_of(source) if spool else source, rows, reads)
         source.close()
 
 
@@ -406,7 +410,7 @@ def test_a_copy_on_disk(kind, tmp_path):
     rows = problem()
     path, options = written(kind, tmp_path, rows)
     source = open_rows(path, **options)
-    copy = spooled(source)
+    copy = copy_of(source)
     assert copy.random_access and copy.any_order
     assert_all_rows(copy, rows)
     assert copy.digest() == source.digest() and copy.locate(3) == source.locate(3)
@@ -417,7 +421,7 @@ def test_a_copy_on_disk(kind, tmp_path):
 
 def test_a_copy_of_features_alone():
     rows = problem()
-    copy = spooled(ArrayRows(rows))
+    copy = copy_of(ArrayRows(rows))
     np.testing.assert_array_equal(copy.block(3, 200).features, rows[3:])
 
 
@@ -432,7 +436,7 @@ def test_a_full_disk_is_named():
         patch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
         expected = r"No space .*temporary copy of features, of 8000 bytes, in .*set TMPDIR"
         with pytest.raises(OSError, match=expected) as caught:
-            spooled(ArrayRows(rows))
+            copy_of(ArrayRows(rows))
     assert caught.value.errno == 28
 
 
@@ -866,7 +870,7 @@ def test_text_makes_classes(name, tmp_path):
         block, numbers = rows.empty(4), np.array([400, 3, 499, 4])
         rows.take(numbers, block)
         np.testing.assert_array_equal(block.labels[:, 0], indices[numbers])
-    assert spooled(rows).classes == rows.classes
+    assert copy_of(rows).classes == rows.classes
     for gap in (2, 444):
         broken = [None if row >= gap else word for row, word in enumerate(words)]
         labelled(tmp_path / name, broken)

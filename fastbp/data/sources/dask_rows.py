@@ -63,7 +63,7 @@ class DaskRows(Rows):
     weight : Pieces, or numpy.ndarray of float64, shape (N,), optional
     """
 
-    any_order = False
+    any_order, costly = False, True
     partitioned = True
 
     def __init__(

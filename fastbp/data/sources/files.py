@@ -94,6 +94,7 @@ class File:
 class FileRows(Rows):
     """Some columns of a file; `label` is the name or index of the target, if there is just one."""
 
+    costly = True
     file: File
 
     def __init__(

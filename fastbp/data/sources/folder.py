@@ -33,6 +33,8 @@ class Shards(Rows):
     The names of folders such as ``month=1`` are columns if these files are in `folder`.
     """
 
+    costly = True
+
     def __init__(
         self,
         name: str,

@@ -168,6 +168,7 @@ class Positional(ArrayFile):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.random_access = len(self._stored) <= MAX_READS
+        self.costly = not self.random_access
         direct = all(s.direct for s in self._stored)
         row_bytes = max([1, self.row_bytes, *(s.row_bytes for s in self._stored)])
         self._step = self.n_rows + 1 if direct else max(1, PIECE_BYTES // row_bytes)

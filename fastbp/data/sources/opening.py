@@ -38,7 +38,8 @@ def open_rows(
     """Open rows of features, with the labels and sample weights that the source has.
 
     Files are read a block at a time, the next one during the computation on this one; a fit maps
-    a large ``.npy`` instead, where the platform lets it do so safely.
+    a large ``.npy`` instead, where the platform lets it do so safely, and reads other files only
+    once if a temporary copy serves its later epochs (see :func:`fastbp.fit_neuron`).
 
     Parameters
     ----------

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from fastbp.data.rows import Rows
+from fastbp.data.rows import Block, Rows
 from fastbp.data.sources.columns import Roles, side_by_side
 from fastbp.data.sources.files import Descriptor, File
 from fastbp.data.sources.npy import Array, Positional, to_read
+
+
+class NoCopyError(OSError):
+    """A temporary file could not be made, or not be written to."""
 
 
 class Spool(Positional):
@@ -38,24 +44,37 @@ class Spool(Positional):
         return self._rows.locate(row)
 
 
-def spooled(rows: Rows, between: Callable[[], None] = lambda: None) -> Rows:
-    """Copy rows into a temporary file, from which any of them can be read at any time.
+def spooled(rows: Rows, blocks: Iterable[Block]) -> Spool:
+    """Copy blocks, which are all of the rows, into a file: see :class:`Spool`.
 
-    All rows are read: `between` is called between blocks. The file has no name, vanishes with the
-    rows, and takes `n_rows * row_bytes` bytes.
+    Any of them can be read from it at any time. It vanishes with the rows that are returned, and
+    takes `n_rows * row_bytes` bytes. Raises a NoCopyError if there is no room for it.
     """
-    with tempfile.TemporaryFile(buffering=0) as file:
-        for _, block in rows.blocks():
-            between()
+    with contextlib.ExitStack() as stack:
+        with _explained(rows):
+            file = stack.enter_context(tempfile.TemporaryFile(buffering=0))
+        for block in blocks:
             rest = np.ascontiguousarray(side_by_side(block)).data.cast("B")
-            try:
+            with _explained(rows):
                 while rest:
                     rest = rest[file.write(rest) :]
-            except OSError as error:
-                raise OSError(
-                    error.errno,
-                    f"{error.strerror}: the temporary copy of {rows.name}, of"
-                    f" {rows.n_rows * rows.row_bytes} bytes, in {tempfile.gettempdir()} (set"
-                    " TMPDIR to use another folder)",
-                ) from error
         return Spool(rows, Descriptor(os.dup(file.fileno())))
+
+
+@contextlib.contextmanager
+def _explained(rows: Rows) -> Iterator[None]:
+    """Turn an OSError into a NoCopyError that says what was to be copied, and where to."""
+    try:
+        yield
+    except OSError as error:
+        what = f"the temporary copy of {rows.name}, of {rows.n_rows * rows.row_bytes} bytes"
+        where = f"in {tempfile.gettempdir()} (set TMPDIR to use another folder)"
+        raise NoCopyError(error.errno, f"{error.strerror}: {what}, {where}") from error
+
+
+def disk_space() -> int:
+    """Return how many bytes are free where temporary files are; 0 if that is unknown."""
+    try:
+        return shutil.disk_usage(tempfile.gettempdir()).free
+    except OSError:
+        return 0
