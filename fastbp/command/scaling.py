@@ -14,7 +14,7 @@ import numpy as np
 from fastbp.data import checks
 from fastbp.data.classes import united, with_distinct_labels
 from fastbp.data.moments import BlockMoments, ColumnMoments, moments_of
-from fastbp.data.rows import Block, Rows, Wrapped, combined
+from fastbp.data.rows import COPY_READ, Block, Rows, Wrapped, combined
 from fastbp.data.split import Selection, Subset
 from fastbp.errors import DataError
 from fastbp.system.progress import rows_bar
@@ -125,7 +125,7 @@ class Scaled(Wrapped):
         classes: np.ndarray | None,
     ) -> None:
         super().__init__(rows)
-        self.costly = True
+        self.copy_pays_from = min(COPY_READ, rows.copy_pays_from)
         self._scalings, self._classes = (scaling, target_scaling), classes
 
     def _complete(self, rows: slice | np.ndarray, inside: Block, block: Block) -> None:

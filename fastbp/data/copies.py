@@ -15,7 +15,6 @@ from fastbp.system.interrupts import Interrupts, WaitInterruptedError
 from fastbp.system.progress import rows_bar
 from fastbp.system.threads import get_num_threads
 
-LEAST_PASSES = 3  # over the rows: reading and writing them once takes about as long as two
 DISK_SHARE = 0.25  # of what is free: the most that a copy may take
 
 
@@ -34,7 +33,7 @@ def copied(
     be copied after all are left as they are. The copy is dropped in the end.
     """
     rows = samples.rows
-    must = shuffle == "window" and not rows.any_order and rows.in_memory is None
+    must = passes > 0 and shuffle == "window" and not (rows.any_order or rows.in_place)
     copy: Rows | None = None
     if must or _is_worth_it(rows, passes):
         from fastbp.data.sources.spool import NoCopyError  # 10 ms, which few fits need
@@ -52,9 +51,7 @@ def copied(
 
 
 def _is_worth_it(rows: Rows, passes: int) -> bool:
-    if rows.cluster is not None or not rows.costly or rows.in_memory is not None or rows.in_place:
-        return False
-    if passes < LEAST_PASSES:
+    if passes < rows.copy_pays_from or rows.cluster is not None or rows.in_place:
         return False
     from fastbp.data.sources.spool import disk_space
 

@@ -286,20 +286,21 @@ def fit_neuron(
     ``[s, 1 + w]`` for window w. A source that can only be read from front to back is copied into a
     temporary file for it.
 
-    Temporary copies: three epochs or more read files that have to be parsed or put together, and
-    Dask collections, only once. Later epochs read float64 numbers from a file without a name in the
-    folder of temporary files (``TMPDIR``), if it takes at most a quarter of what is free there;
-    otherwise, and if it cannot be written, every epoch reads the source. There is no copy of rows
-    of at most 64 MiB, which are read into memory, of a ``.npy``, which is mapped, or of the blocks
-    of a callable, which is called for each epoch.
+    Temporary copies: three epochs or more read text, compressed arrays and Dask collections only
+    once, ten or more also Parquet and Arrow files, and folders. Later epochs read float64 numbers
+    from a file without a name in the folder of temporary files (``TMPDIR``), if it takes at most a
+    quarter of what is free there; otherwise, and if it cannot be written, every epoch reads the
+    source. There is no copy of rows of at most 64 MiB, which are read into memory, of a ``.npy``,
+    which is mapped, or of the blocks of a callable, which is called for each epoch.
 
     Dask collections: the result is that of the same rows in memory, bit for bit, however they are
     partitioned. Without a client of a cluster, this process's threads compute the partitions, from
-    front to back, and two of them stay in memory. Lengths that Dask does not know are computed first, wherever Dask computes. An array with several chunks
-    along its columns is rechunked to whole rows, and so are labels and weights whose partitions are
-    not those of the features. Features, labels and weights that come from the same DataFrame are
-    read one after another; ``open_rows(frame, target=...)`` reads them at once. The index is no
-    feature. `shuffle` may be ``"window"``.
+    front to back, and two of them stay in memory. Lengths that Dask does not know are computed
+    first, wherever Dask computes. An array with several chunks along its columns is rechunked to
+    whole rows, and so are labels and weights whose partitions are not those of the features.
+    Features, labels and weights that come from the same DataFrame are read one after another;
+    ``open_rows(frame, target=...)`` reads them at once. The index is no feature. `shuffle` may be
+    ``"window"``.
 
     Clusters: with an active ``distributed.Client``, Dask collections are computed on its workers
     and stay there, and so are rows of ``open_rows(..., cluster=client)``. Each pass sends the

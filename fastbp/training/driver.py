@@ -105,31 +105,36 @@ def train(
     if problem.brief and against is None and checkpoint is None:
         with Run(problem, ALONE) as run:
             return _Fitting(run).outcome()
+    passes = options.epochs
+    if saved is not None:
+        passes = 0 if saved.stopped else passes - len(saved.losses)
     with (
         deferred_interrupts() as interrupts,
-        _copied(problem, options, interrupts) as problem,
-        workers(problem, options.epochs) as (team, readers),
+        _copied(problem, passes, options, interrupts) as problem,
+        workers(problem, passes) as (team, readers),
         Progress(options.progress, options.epochs, problem.rows.n_rows) as progress,
         Run(problem, team, readers, interrupts) as run,
         contextlib.ExitStack() as stack,
     ):
         held_out = whole = None
         if against is not None:
-            against = stack.enter_context(_copied(against, options, interrupts))
-            held_out = stack.enter_context(objective(against, options.epochs, interrupts))
+            against = stack.enter_context(_copied(against, passes, options, interrupts))
+            held_out = stack.enter_context(objective(against, passes, interrupts))
         if type(options.optimizer) is LBFGS:
             n, alpha, n_threads = problem.rows.n_rows, options.alpha, options.n_threads
             once = pass_options(n, GRADIENT_ONLY, alpha, n_threads)
-            passes = replace(problem, options=once)
-            whole = stack.enter_context(Objective(passes, team, readers, interrupts))
+            of_one = replace(problem, options=once)
+            whole = stack.enter_context(Objective(of_one, team, readers, interrupts))
         return _Fitting(run, held_out, checkpoint, progress, whole).outcome(saved)
 
 
 @contextlib.contextmanager
-def _copied(problem: Problem, options: Options, interrupts: Interrupts) -> Iterator[Problem]:
-    """Yield the problem, its rows copied where that makes the epochs of a fit faster."""
+def _copied(
+    problem: Problem, passes: int, options: Options, interrupts: Interrupts
+) -> Iterator[Problem]:
+    """Yield the problem, its rows copied where that makes the passes over them faster."""
     shuffle, n_threads = problem.options.shuffle, options.n_threads
-    how = options.epochs, shuffle, n_threads, interrupts, options.progress
+    how = passes, shuffle, n_threads, interrupts, options.progress
     with copied(problem.samples, *how) as samples:
         yield problem if samples is problem.samples else replace(problem, samples=samples)
 

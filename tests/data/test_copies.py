@@ -13,9 +13,9 @@ import pytest
 import fastbp
 from fastbp.data.sources import spool, text
 from fastbp.errors import DataError
-from tests.data.kinds import every_kind, write_csv, written
+from tests.data.kinds import every_kind, write_csv, write_parquet, written
 
-N, D, EPOCHS = 400, 3, 7
+N, D, EPOCHS = 400, 3, 11
 FREE = 8 * N * (D + 2) * 4  # the least room for a copy of features, labels and weights
 
 
@@ -84,6 +84,7 @@ def test_the_bits_are_those_of_rows_in_memory(kind, threads, tmp_path):
     ("how", "made"),
     [
         ({}, [N]),
+        ({"epochs": 3}, [N]),
         ({"epochs": 2}, []),
         ({"shuffle": "window"}, [N]),
         ({"validation": 0.25}, [N - N // 4, N // 4]),
@@ -109,6 +110,19 @@ def test_files_are_copied_where_that_pays(how, made, copies, tmp_path, monkeypat
     assert sum(read) <= N * (len(made) or 2)  # once for each copy, or once an epoch
     monkeypatch.setattr(spool, "disk_space", lambda: 0)
     assert_same(found, fit(rows, **how))
+    assert copies == made
+
+
+@pytest.mark.parametrize(("epochs", "made"), [(9, []), (10, [N])])
+@pytest.mark.parametrize("kind", ["parquet", "folder"])
+def test_what_is_faster_to_read_pays_later(kind, epochs, made, copies, tmp_path):
+    if kind == "parquet":
+        write_parquet(tmp_path / "rows.parquet", ROWS)
+    else:
+        np.save(tmp_path / "1.npy", ROWS[:250])
+        np.save(tmp_path / "2.npy", ROWS[250:])
+    names = {"target": D, "weight": D + 1} if kind == "folder" else {"target": "y", "weight": "w"}
+    fit(fastbp.open_rows(tmp_path, **names), epochs=epochs)
     assert copies == made
 
 
@@ -221,6 +235,8 @@ def test_a_checkpoint_of_a_copy_is_one_of_the_file(tmp_path, copies):
     with pytest.raises(ValueError, match="stop"):
         fit(rows, checkpoint=path, checkpoint_every=0, callback=_stop_at(4))
     assert_same(fit(rows, checkpoint=path), in_memory())
+    assert copies == [N, N]
+    assert_same(fit(rows, checkpoint=path), in_memory())  # which has ended
     assert copies == [N, N]
 
 

@@ -18,7 +18,15 @@ import numpy as np
 
 from fastbp.arguments import FLOAT64
 from fastbp.data import checks
-from fastbp.data.rows import Block, Rows, combined, copy, digest_of_samples, sample_ranges
+from fastbp.data.rows import (
+    COPY_PARSED,
+    Block,
+    Rows,
+    combined,
+    copy,
+    digest_of_samples,
+    sample_ranges,
+)
 from fastbp.data.sources.pieces import (
     Pieces,
     is_array,
@@ -63,7 +71,7 @@ class DaskRows(Rows):
     weight : Pieces, or numpy.ndarray of float64, shape (N,), optional
     """
 
-    any_order, costly = False, True
+    any_order, copy_pays_from = False, COPY_PARSED
     partitioned = True
 
     def __init__(

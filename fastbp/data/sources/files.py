@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.data.rows import DIGEST_BYTES, Block, Rows, copy, sample_starts
+from fastbp.data.rows import COPY_READ, DIGEST_BYTES, Block, Rows, copy, sample_starts
 from fastbp.data.sources.columns import Roles
 from fastbp.errors import DataError
 from fastbp.system.mapping import Mapping, map_file
@@ -94,7 +94,7 @@ class File:
 class FileRows(Rows):
     """Some columns of a file; `label` is the name or index of the target, if there is just one."""
 
-    costly = True
+    copy_pays_from: float = COPY_READ
     file: File
 
     def __init__(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.data import checks
-from fastbp.data.rows import Block, Rows, combined, pairs
+from fastbp.data.rows import COPY_READ, Block, Rows, combined, pairs
 from fastbp.data.sources.columns import ColumnRequest
 from fastbp.data.sources.files import FileRows, digest_of_files
 from fastbp.data.sources.formats import FORMATS, files_of, open_file
@@ -32,8 +32,6 @@ class Shards(Rows):
 
     The names of folders such as ``month=1`` are columns if these files are in `folder`.
     """
-
-    costly = True
 
     def __init__(
         self,
@@ -68,6 +66,7 @@ class Shards(Rows):
         self.dtype = ", ".join(dict.fromkeys(shard.dtype for shard in self._shards))
         self.random_access = all(shard.random_access for shard in self._shards)
         self.any_order = all(shard.any_order for shard in self._shards)
+        self.copy_pays_from = min([COPY_READ, *(shard.copy_pays_from for shard in self._shards)])
         if filled.classes is not None:  # all files index the same labels
             self.classes = sorted({label for s in self._shards for label in s.classes or ()})
             for shard in self._shards:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from fastbp.data.rows import BLOCK_BYTES
+from fastbp.data.rows import BLOCK_BYTES, COPY_PARSED
 from fastbp.data.sources.arrow import Batches
 from fastbp.errors import DataError
 
@@ -22,6 +22,8 @@ class JsonLines(Batches):
     The first block decides which columns there are, and whether they hold numbers. A value that is
     missing or null is NaN. Columns that are not used may hold anything, and change their type.
     """
+
+    copy_pays_from = COPY_PARSED
 
     expected = "JSON, one object per line"
 

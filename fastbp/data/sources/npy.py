@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from fastbp.data import checks
-from fastbp.data.rows import Block, Mapped
+from fastbp.data.rows import COPY_READ, Block, Mapped
 from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles, as_slice, sides
 from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, damage_named, scratch
@@ -168,7 +169,7 @@ class Positional(ArrayFile):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.random_access = len(self._stored) <= MAX_READS
-        self.costly = not self.random_access
+        self.copy_pays_from = math.inf if self.random_access else COPY_READ
         direct = all(s.direct for s in self._stored)
         row_bytes = max([1, self.row_bytes, *(s.row_bytes for s in self._stored)])
         self._step = self.n_rows + 1 if direct else max(1, PIECE_BYTES // row_bytes)

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from fastbp.data import checks
-from fastbp.data.rows import Block
+from fastbp.data.rows import COPY_PARSED, Block
 from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles
 from fastbp.data.sources.files import PIECE_BYTES, File, FileRows, Sequential, damage_named
@@ -104,6 +104,8 @@ def _in_archive(file: File, array: Array, member: zipfile.ZipInfo) -> Array:
 
 class Zipped(Sequential, ArrayFile):
     """Compressed arrays of an archive, each read as a stream."""
+
+    copy_pays_from = COPY_PARSED
 
     def pieces(self, start: int) -> tuple[int, Iterator[Block]]:
         return 0, self._inflated()

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastbp import arguments
 from fastbp.data import frames
-from fastbp.data.rows import Block
+from fastbp.data.rows import COPY_PARSED, Block
 from fastbp.data.sources import text_labels
 from fastbp.data.sources.columns import ColumnRequest, Roles
 from fastbp.data.sources.files import File, FileRows, Sequential, damage_named
@@ -75,6 +75,8 @@ class Csv(FileRows):
     not count, empty cells are NaN, `true` and `false` are 1 and 0. A single target whose cells in
     the first mebibyte are not all numbers holds classes.
     """
+
+    copy_pays_from = COPY_PARSED
 
     def __init__(self, path: Path, request: ColumnRequest, layout: TextLayout) -> None:
         self._arrow = frames.pyarrow_for(str(path))
